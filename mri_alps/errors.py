@@ -1,0 +1,55 @@
+"""Errors and warnings of the package.
+
+Every error says what was found, what was expected and what to do about it; the command line
+prints the message of any `MriAlpsError` as one sentence and exits with a non-zero status.
+"""
+
+from __future__ import annotations
+
+
+class MriAlpsError(Exception):
+    """Base of every error that the package raises on purpose."""
+
+
+class InputFileError(MriAlpsError):
+    """A file cannot be used; the message names the file, the finding and the remedy."""
+
+
+class ShapeError(MriAlpsError, ValueError):
+    """An array has a shape that does not fit; the message names both shapes."""
+
+
+class DtypeError(MriAlpsError, TypeError):
+    """An array has a dtype that does not fit (a real array where a complex one is needed)."""
+
+
+class ConfigurationError(MriAlpsError, ValueError):
+    """An option or a combination of options makes no sense."""
+
+
+class MissingDependencyError(MriAlpsError, ImportError):
+    """An optional package is missing; the message names the pip command that installs it."""
+
+
+class DivergenceError(MriAlpsError, RuntimeError):
+    """A sampling chain left the region where the score can be trusted.
+
+    Parameters
+    ----------
+    message : str
+        One sentence.
+    level, step : int
+        Noise level and step at which the chain was found to diverge.
+    magnitude : float
+        What was measured, relative to what a healthy chain shows.
+    """
+
+    def __init__(self, message: str, level: int, step: int, magnitude: float):
+        super().__init__(message)
+        self.level = level
+        self.step = step
+        self.magnitude = magnitude
+
+
+class MriAlpsWarning(UserWarning):
+    """Something that the user should know, although the work goes on."""

@@ -1,0 +1,70 @@
+"""Centred orthonormal Fourier transforms of complex tensors.
+
+Index N // 2 is the zero frequency (and the image centre) on every transformed axis, for even
+and odd N alike; the transforms are unitary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from mri_alps.errors import DtypeError
+
+
+def fftc(x: torch.Tensor, dim: int | Sequence[int] = (-2, -1)) -> torch.Tensor:
+    """Centred orthonormal Fourier transform along `dim`.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Complex, any shape.
+    dim : int or sequence of int
+        Axes to transform; the last two if left out.
+
+    Returns
+    -------
+    torch.Tensor
+        Same shape, dtype and device as `x`; the sum of squared magnitudes is preserved.
+
+    Raises
+    ------
+    DtypeError
+        If `x` is real: a real array here is nearly always a magnitude image by mistake.
+    """
+    return _transform(torch.fft.fftn, x, dim)
+
+
+def ifftc(x: torch.Tensor, dim: int | Sequence[int] = (-2, -1)) -> torch.Tensor:
+    """Centred orthonormal inverse Fourier transform along `dim`; the inverse of `fftc`.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Complex, any shape.
+    dim : int or sequence of int
+        Axes to transform; the last two if left out.
+
+    Returns
+    -------
+    torch.Tensor
+        Same shape, dtype and device as `x`.
+
+    Raises
+    ------
+    DtypeError
+        If `x` is real.
+    """
+    return _transform(torch.fft.ifftn, x, dim)
+
+
+def _transform(transform, x: torch.Tensor, dim: int | Sequence[int]) -> torch.Tensor:
+    if not x.is_complex():
+        raise DtypeError(
+            f"the Fourier transform needs a complex tensor, found {x.dtype}: convert with "
+            "x.to(torch.complex64) if a zero imaginary part is really meant"
+        )
+    axes = (dim,) if isinstance(dim, int) else tuple(dim)
+    shifted = torch.fft.ifftshift(x, dim=axes)
+    return torch.fft.fftshift(transform(shifted, dim=axes, norm="ortho"), dim=axes)
