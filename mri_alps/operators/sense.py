@@ -1,0 +1,155 @@
+"""The SENSE operator: mask, centred Fourier transform and coil sensitivities.
+
+Source: Pruessmann et al., Magn Reson Med 42:952 (1999); A = M F S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from mri_alps.errors import DtypeError, ShapeError
+from mri_alps.fourier import fftc, ifftc
+from mri_alps.operators.base import LinearOperator
+from mri_alps.operators.gram import make_gram
+from mri_alps.operators.kinds import with_precision
+
+
+class SenseOperator(LinearOperator):
+    """Cartesian multi-coil acquisition, A x = mask * F(sensitivity_maps * x).
+
+    F is the centred orthonormal Fourier transform over the last two axes
+    (`mri_alps.fourier.fftc`). Entries outside the mask are exactly zero after `forward` and
+    are ignored by `adjoint`.
+
+    Parameters
+    ----------
+    sensitivity_maps : torch.Tensor
+        Complex, (coils, H, W), or (B, coils, H, W) for B slices at a time; the domain is then
+        (B, H, W) and the range (B, coils, H, W). No normalisation is assumed. The tensor is
+        kept, not copied: do not write into it afterwards.
+    mask : torch.Tensor or array_like
+        Boolean (or only 0 and 1), True where measured. Broadcasts to (H, W); (W,) means lines
+        along the last axis. With batched maps also (B, H or 1, W or 1).
+
+    Raises
+    ------
+    ShapeError
+        If maps and mask do not fit together.
+    DtypeError
+        If the maps are real, or the mask has values other than 0 and 1.
+
+    Notes
+    -----
+    `normal` never forms k-space: all shifts cancel and, for a mask that varies along one axis
+    only, so does the other axis' transform (see `mri_alps.operators.gram`). It keeps a second,
+    packed copy of the maps for this.
+    """
+
+    def __init__(self, sensitivity_maps: torch.Tensor, mask: torch.Tensor):
+        _check_maps(sensitivity_maps)
+        *batch, n_coils, height, width = sensitivity_maps.shape
+        self.domain_shape = (*batch, height, width)
+        self.range_shape = (*batch, n_coils, height, width)
+        self.dtype, self.device = sensitivity_maps.dtype, sensitivity_maps.device
+        self.sensitivity_maps = sensitivity_maps.detach()
+        self.mask = as_mask(mask, self.domain_shape).to(self.device)
+        self._gram = make_gram(self.sensitivity_maps, self.mask)
+
+    @property
+    def n_coils(self) -> int:
+        """Number of coils."""
+        return self.range_shape[-3]
+
+    @property
+    def measured(self) -> torch.Tensor:
+        """The mask with a coil axis: boolean, broadcastable to `range_shape`."""
+        return self.mask.unsqueeze(-3)
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        return fftc(self.sensitivity_maps * x.unsqueeze(-3)) * self.measured
+
+    def _adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        # masked_fill, since NaN times zero would let unmeasured garbage through
+        measured = y.masked_fill(~self.measured, 0)
+        return (self.sensitivity_maps.conj() * ifftc(measured)).sum(-3)
+
+    def _normal(self, x: torch.Tensor) -> torch.Tensor:
+        batched = x.reshape(-1, *self.domain_shape)
+        return self._gram(batched).reshape(x.shape)
+
+    def _to(self, device: torch.device | None, real_dtype: torch.dtype | None) -> SenseOperator:
+        maps = with_precision(self.sensitivity_maps, device, real_dtype)
+        return SenseOperator(maps, self.mask.to(maps.device))
+
+
+def single_coil_maps(
+    shape: Sequence[int],
+    dtype: torch.dtype = torch.complex64,
+    device: torch.device | str | None = None,
+) -> torch.Tensor:
+    """Return the unit maps of a single-coil acquisition, (1, H, W).
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Image shape (H, W).
+    dtype : torch.dtype
+        Complex dtype of the maps.
+    device : torch.device or str, optional
+        Where the maps are made.
+    """
+    return torch.ones((1, *shape), dtype=dtype, device=device)
+
+
+def as_mask(mask: torch.Tensor, domain_shape: tuple[int, ...]) -> torch.Tensor:
+    """Return `mask` as a boolean tensor with the dimensions of `domain_shape`.
+
+    Parameters
+    ----------
+    mask : torch.Tensor or array_like
+        Boolean or only 0 and 1.
+    domain_shape : tuple of int
+        (H, W) or (B, H, W). The mask has to broadcast to it.
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        If it does not, or has other values.
+    """
+    mask = torch.as_tensor(mask).detach()
+    if mask.dtype != torch.bool:
+        if mask.is_complex() or not bool(((mask == 0) | (mask == 1)).all()):
+            raise DtypeError(
+                f"sampling mask: found {mask.dtype} with values other than 0 and 1, expected a "
+                "boolean mask, True where measured; threshold it first"
+            )
+        mask = mask.bool()
+    if mask.ndim == 4 and len(domain_shape) == 3 and mask.shape[1] == 1:
+        mask = mask[:, 0]  # (B, 1, H, W), as it stands beside the k-space
+    while mask.ndim > len(domain_shape) and mask.shape[0] == 1:
+        mask = mask[0]
+    mask = mask.reshape((1,) * (len(domain_shape) - mask.ndim) + tuple(mask.shape))
+    fits = len(mask.shape) == len(domain_shape) and all(
+        found in (1, wanted) for found, wanted in zip(mask.shape, domain_shape, strict=True)
+    )
+    if not fits:
+        raise ShapeError(
+            f"sampling mask: found shape {tuple(mask.shape)}, expected one that broadcasts to "
+            f"the image shape {domain_shape}; (W,) means lines along the last axis"
+        )
+    return mask.clone()
+
+
+def _check_maps(maps: torch.Tensor) -> None:
+    if not isinstance(maps, torch.Tensor) or maps.dtype not in (torch.complex64, torch.complex128):
+        found = maps.dtype if isinstance(maps, torch.Tensor) else type(maps).__name__
+        raise DtypeError(
+            f"sensitivity_maps: found {found}, expected a complex64 or complex128 torch.Tensor"
+        )
+    if maps.ndim not in (3, 4) or 0 in maps.shape:
+        raise ShapeError(
+            f"sensitivity_maps: found shape {tuple(maps.shape)}, expected (coils, H, W) or "
+            "(B, coils, H, W)"
+        )
