@@ -1,0 +1,364 @@
+"""`RawKSpace`: what every reader delivers, whatever the file format.
+
+Array order inside the package is (slice, coil, readout, phase_encode); other orders are
+converted by the readers, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mri_alps.errors import InputFileError, ShapeError
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the slices lie and how large they are.
+
+    For a 3-D scan that was decoupled into slices (see `RawKSpace.axes`), the directions are
+    those of the delivered slices: the first image axis is the phase encode, the second the
+    partition, and the slices lie along the readout. The matrices and fields of view are the
+    header's own (x = readout, y = phase encode, z = partition or slice) in either case.
+
+    Parameters
+    ----------
+    encoded_matrix, recon_matrix : tuple of int
+        (x, y, z).
+    encoded_field_of_view, recon_field_of_view : tuple of float
+        (x, y, z) in mm.
+    slice_positions : np.ndarray
+        (n_slices, 3), centre of each slice in mm.
+    readout_direction, phase_direction, slice_direction : np.ndarray
+        (n_slices, 3), unit vectors of the first image axis, the second image axis and the
+        slice normal.
+    is_nominal : bool
+        True where the file holds no positions and directions: slices are then stacked along z.
+    """
+
+    encoded_matrix: tuple[int, int, int]
+    recon_matrix: tuple[int, int, int]
+    encoded_field_of_view: tuple[float, float, float]
+    recon_field_of_view: tuple[float, float, float]
+    slice_positions: np.ndarray
+    readout_direction: np.ndarray
+    phase_direction: np.ndarray
+    slice_direction: np.ndarray
+    is_nominal: bool = False
+
+    @classmethod
+    def nominal(
+        cls,
+        encoded_matrix: tuple[int, int, int],
+        recon_matrix: tuple[int, int, int],
+        encoded_field_of_view: tuple[float, float, float],
+        recon_field_of_view: tuple[float, float, float],
+        n_slices: int,
+    ) -> Geometry:
+        """Stack `n_slices` along z, one slice thickness (z of the recon field of view) apart."""
+        positions = np.zeros((n_slices, 3))
+        positions[:, 2] = (np.arange(n_slices) - (n_slices - 1) / 2) * recon_field_of_view[2]
+        axes = np.eye(3)
+        return cls(
+            encoded_matrix,
+            recon_matrix,
+            encoded_field_of_view,
+            recon_field_of_view,
+            positions,
+            *(np.tile(axes[k], (n_slices, 1)) for k in range(3)),
+            is_nominal=True,
+        )
+
+
+class SliceSource(Protocol):
+    """How a format hands over its slices, one at a time; indices are already checked."""
+
+    def read_kspace(self, index: int) -> np.ndarray:
+        """Return complex (coil, readout, phase_encode)."""
+
+    def read_calibration(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return complex (coil, readout, phase_encode) and its bool mask, or None."""
+
+    def read_reference(self, index: int) -> np.ndarray | None:
+        """Return the file's own reconstruction of the slice, or None."""
+
+    def read_ground_truth(self, index: int) -> np.ndarray | None:
+        """Return the complex image behind simulated data, or None."""
+
+
+@dataclass(frozen=True)
+class RawKSpace:
+    """An opened scan: everything but the samples, which are read slice by slice.
+
+    Memory does not grow with the number of slices (but for the mask, one byte a point, where
+    slices are sampled differently). The object holds no open file and can be pickled.
+
+    Parameters
+    ----------
+    path : Path
+        The file it came from.
+    format : str
+        "fastmri", "ismrmrd", "bart", or "array" for data that never was a file.
+    n_slices, n_coils : int
+        Single-coil data have `n_coils` 1.
+    shape : tuple of int
+        (readout, phase_encode) of a slice's k-space as delivered; DC sits at N // 2.
+    mask : np.ndarray
+        bool (n_slices or 1, readout or 1, phase_encode), True where measured. Edge padding,
+        partial Fourier and the missing side of an asymmetric echo are False.
+    noise_covariance : np.ndarray or None
+        complex (coils, coils) in the units of `read_slice`. **Per real component**:
+        element (c, c) is the variance of the real part (and of the imaginary part) of the
+        noise of one k-space sample of coil c, that is E[n_c conj(n_d)] / 2. Already scaled to
+        the imaging dwell time and divided by the number of averages. None where the file
+        holds no noise measurement.
+    geometry : Geometry
+        Matrices, fields of view, positions, directions.
+    crop : tuple of int
+        (readout, phase_encode) of the final image, from the header's recon matrix, never
+        larger than `shape`; centred, index N // 2 on N // 2.
+    acquisition : str
+        Name of the contrast or protocol, "" if unknown.
+    attributes : dict
+        The file's attributes (json-able).
+    axes : tuple of str
+        ("readout", "phase_encode"), or ("phase_encode", "partition") for the slices of a 3-D
+        scan, whose readout was transformed to image space.
+    acquired_range : tuple of int
+        [first, stop) of the last axis that the scan could have sampled; outside is edge
+        padding or partial Fourier.
+    n_averages : int
+        Averages of the least averaged measured line.
+    has_calibration : bool
+        True if `read_calibration` returns lines apart from the imaging lines.
+    provenance : dict
+        json-able: header facts, "warnings" and "processing" (lists of sentences).
+    """
+
+    path: Path
+    format: str
+    n_slices: int
+    n_coils: int
+    shape: tuple[int, int]
+    mask: np.ndarray
+    noise_covariance: np.ndarray | None
+    geometry: Geometry
+    crop: tuple[int, int]
+    source: SliceSource = field(repr=False)
+    acquisition: str = ""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    axes: tuple[str, str] = ("readout", "phase_encode")
+    acquired_range: tuple[int, int] = (0, 0)
+    n_averages: int = 1
+    has_calibration: bool = False
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.acquired_range == (0, 0):
+            object.__setattr__(self, "acquired_range", (0, self.shape[1]))
+
+    def slice_mask(self, index: int) -> np.ndarray:
+        """Return the sampling of slice `index`, bool (readout, phase_encode), a fresh array."""
+        index = self._check_index(index)
+        mask = self.mask[index if len(self.mask) > 1 else 0]
+        return np.array(np.broadcast_to(mask, self.shape))
+
+    def read_slice(self, index: int) -> np.ndarray:
+        """Read the k-space of one slice.
+
+        Parameters
+        ----------
+        index : int
+            0 to n_slices - 1, in order of position.
+
+        Returns
+        -------
+        np.ndarray
+            complex64 (coil, readout, phase_encode), zero outside the mask. The image is its
+            centred orthonormal inverse Fourier transform.
+
+        Raises
+        ------
+        InputFileError
+            If the file cannot be read any more or holds NaN or Inf inside the mask.
+        """
+        index = self._check_index(index)
+        kspace = self._as_complex(self.source.read_kspace(index), "k-space", index)
+        kspace[:, ~self.slice_mask(index)] = 0
+        return self._check_finite(kspace, "k-space", index)
+
+    def read_calibration(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Read the separate calibration lines of one slice.
+
+        Returns
+        -------
+        None or (kspace, mask)
+            complex64 (coil, readout, phase_encode) on the grid of `read_slice` and bool
+            (readout, phase_encode). None if the scan has no lines that are for calibration
+            only; its calibration region is then the centre of `mask`.
+        """
+        index = self._check_index(index)
+        found = self.source.read_calibration(index)
+        if found is None:
+            return None
+        kspace = self._as_complex(found[0], "calibration lines", index)
+        mask = np.array(np.broadcast_to(found[1], self.shape))
+        kspace[:, ~mask] = 0
+        return self._check_finite(kspace, "calibration lines", index), mask
+
+    def read_reference(self, index: int) -> np.ndarray | None:
+        """Read the file's own reconstruction (root-sum-of-squares or emulated single coil).
+
+        Returns
+        -------
+        np.ndarray or None
+            float32 (readout, phase_encode), in the units of the file; None if there is none.
+        """
+        index = self._check_index(index)
+        reference = self.source.read_reference(index)
+        if reference is None:
+            return None
+        return self._check_finite(np.asarray(reference, np.float32), "reference image", index)
+
+    def read_ground_truth(self, index: int) -> np.ndarray | None:
+        """Read the complex image from which the k-space was simulated.
+
+        Returns
+        -------
+        np.ndarray or None
+            complex64 (readout, phase_encode), uncropped, in the units of the posterior mean
+            (raw units of the coil-combined image); None if there is none.
+        """
+        index = self._check_index(index)
+        truth = self.source.read_ground_truth(index)
+        if truth is None:
+            return None
+        return self._check_finite(np.asarray(truth, np.complex64), "ground truth", index)
+
+    def _check_index(self, index: int) -> int:
+        if not 0 <= index < self.n_slices:
+            raise ShapeError(
+                f"{self.path}: slice {index} was asked for, the file has slices 0 to "
+                f"{self.n_slices - 1}: choose one of them"
+            )
+        return int(index)
+
+    def _as_complex(self, kspace: np.ndarray, what: str, index: int) -> np.ndarray:
+        expected = (self.n_coils, *self.shape)
+        if kspace.shape != expected:
+            raise InputFileError(
+                f"{self.path}: the {what} of slice {index} has the shape {kspace.shape} where "
+                f"{expected} was announced: check that the file is complete"
+            )
+        return np.array(kspace, np.complex64)
+
+    def _check_finite(self, array: np.ndarray, what: str, index: int) -> np.ndarray:
+        if not np.isfinite(array).all():
+            n_bad = int(np.size(array) - np.isfinite(array).sum())
+            raise InputFileError(
+                f"{self.path}: the {what} of slice {index} holds {n_bad} values that are NaN or "
+                "Inf: export the scan again, or mask these samples out"
+            )
+        return array
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Slices that are in memory already: simulations, tests, a scanner's buffer."""
+
+    kspace: np.ndarray
+    calibration: tuple[np.ndarray, np.ndarray] | None = None
+    reference: np.ndarray | None = None
+    ground_truth: np.ndarray | None = None
+
+    def read_kspace(self, index: int) -> np.ndarray:
+        """Return slice `index` of `kspace`."""
+        return self.kspace[index]
+
+    def read_calibration(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return slice `index` of `calibration` (kspace, mask), each with a slice axis."""
+        if self.calibration is None:
+            return None
+        return self.calibration[0][index], self.calibration[1][index]
+
+    def read_reference(self, index: int) -> np.ndarray | None:
+        """Return slice `index` of `reference`."""
+        return None if self.reference is None else self.reference[index]
+
+    def read_ground_truth(self, index: int) -> np.ndarray | None:
+        """Return slice `index` of `ground_truth`."""
+        return None if self.ground_truth is None else self.ground_truth[index]
+
+
+def raw_from_arrays(
+    kspace: np.ndarray,
+    mask: np.ndarray | None = None,
+    *,
+    noise_covariance: np.ndarray | None = None,
+    crop: tuple[int, int] | None = None,
+    calibration: tuple[np.ndarray, np.ndarray] | None = None,
+    reference: np.ndarray | None = None,
+    ground_truth: np.ndarray | None = None,
+    name: str = "array",
+    field_of_view: tuple[float, float, float] = (220.0, 220.0, 5.0),
+) -> RawKSpace:
+    """Make a `RawKSpace` of arrays in memory.
+
+    Parameters
+    ----------
+    kspace : np.ndarray
+        complex (slice, coil, readout, phase_encode).
+    mask : np.ndarray, optional
+        bool, broadcastable to (n_slices or 1, readout or 1, phase_encode); all measured if
+        left out (sampling is never inferred from zeros).
+    noise_covariance : np.ndarray, optional
+        complex (coils, coils), per real component.
+    crop : tuple of int, optional
+        (readout, phase_encode) of the final image; the whole matrix if left out.
+    calibration : tuple of np.ndarray, optional
+        Separate calibration lines: k-space like `kspace` and bool (slice, readout,
+        phase_encode).
+    reference, ground_truth : np.ndarray, optional
+        With a slice axis first.
+    name : str
+        Stands for the path.
+    field_of_view : tuple of float
+        (x, y, z) in mm.
+
+    Raises
+    ------
+    ShapeError
+        If `kspace` is not 4-D or the mask does not fit.
+    """
+    if kspace.ndim != 4 or not np.iscomplexobj(kspace):
+        raise ShapeError(
+            f"kspace must be complex (slice, coil, readout, phase_encode), found {kspace.dtype} "
+            f"{kspace.shape}"
+        )
+    n_slices, n_coils, n_readout, n_phase = kspace.shape
+    if mask is None:
+        mask = np.ones((1, 1, n_phase), bool)
+    mask = np.asarray(mask, bool)
+    mask = mask.reshape((1,) * (3 - mask.ndim) + mask.shape)
+    for found, allowed in zip(mask.shape, ((1, n_slices), (1, n_readout), (n_phase,)), strict=True):
+        if found not in allowed:
+            raise ShapeError(f"a mask of shape {mask.shape} does not fit k-space {kspace.shape}")
+    matrix = (n_readout, n_phase, 1)
+    crop = (n_readout, n_phase) if crop is None else crop
+    return RawKSpace(
+        path=Path(name),
+        format="array",
+        n_slices=n_slices,
+        n_coils=n_coils,
+        shape=(n_readout, n_phase),
+        mask=mask,
+        noise_covariance=noise_covariance,
+        geometry=Geometry.nominal(matrix, (*crop, 1), field_of_view, field_of_view, n_slices),
+        crop=(min(crop[0], n_readout), min(crop[1], n_phase)),
+        source=ArraySource(kspace, calibration, reference, ground_truth),
+        has_calibration=calibration is not None,
+        provenance={"warnings": [], "processing": []},
+    )

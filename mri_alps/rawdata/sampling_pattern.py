@@ -1,0 +1,72 @@
+"""What a sampling mask says about itself: centre block, acceleration, partial Fourier."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mri_alps.errors import ShapeError
+
+
+def center_block(mask_2d: np.ndarray) -> tuple[int, int]:
+    """Return the size of the largest centred, fully sampled block of a mask.
+
+    A block of size w is centred if it covers the indices [N//2 - w//2, N//2 - w//2 + w), the
+    usual centre crop. "Largest" is by area; of equal areas the squarer one wins.
+
+    Parameters
+    ----------
+    mask_2d : np.ndarray
+        bool (readout, phase_encode); a mask of lines must be expanded along the readout first
+        (`RawKSpace.slice_mask` does) or its readout extent is reported as 1.
+
+    Returns
+    -------
+    tuple of int
+        (n_readout, n_phase_encode), (0, 0) if the centre itself is not sampled.
+
+    Raises
+    ------
+    ShapeError
+        If the mask is not 2-D.
+    """
+    mask = np.asarray(mask_2d, bool)
+    if mask.ndim != 2:
+        raise ShapeError(f"center_block needs a mask (readout, phase_encode), found {mask.shape}")
+    best = (0, 0)
+    rows = np.ones(mask.shape[1], bool)  # columns sampled in every row of the block so far
+    for height in range(1, mask.shape[0] + 1):
+        rows &= mask[_outermost(height, mask.shape[0])]
+        width = _center_run(rows)
+        if width == 0:
+            break
+        size = (height, width)
+        if (height * width, min(size)) > (best[0] * best[1], min(best)):
+            best = size
+    return best
+
+
+def _outermost(size: int, length: int) -> int:
+    """Index that joins the centred block when it grows from `size` - 1 to `size`."""
+    start = length // 2 - size // 2
+    return start if size % 2 == 0 else start + size - 1
+
+
+def _center_run(line: np.ndarray) -> int:
+    """Largest w for which the centred block of a 1-D mask is all True."""
+    width = 0
+    while width < len(line) and line[_outermost(width + 1, len(line))]:
+        width += 1
+    return width
+
+
+def net_acceleration(mask: np.ndarray, first: int = 0, stop: int | None = None) -> float:
+    """Return points over measured points, over the phase encodes [first, stop)."""
+    part = np.asarray(mask, bool)[..., first:stop]
+    measured = int(part.sum())
+    return float("inf") if measured == 0 else part.size / measured
+
+
+def measured_range(mask: np.ndarray) -> tuple[int, int]:
+    """Return [first, stop) of the last axis outside which nothing is measured."""
+    measured = np.flatnonzero(np.asarray(mask, bool).reshape(-1, mask.shape[-1]).any(axis=0))
+    return (0, 0) if measured.size == 0 else (int(measured[0]), int(measured[-1]) + 1)
