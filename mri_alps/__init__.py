@@ -1,0 +1,66 @@
+"""MRI Annealed Langevin Posterior Sampling.
+
+From a raw k-space file to a reconstruction with its uncertainty: the posterior mean and the
+posterior standard deviation of the image given what the scanner measured.
+
+The names listed in `__all__` are imported on first use, so that ``import mri_alps`` is quick
+and does not load torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "Acquisition": "mri_alps.calibration",
+    "GaussianPrior": "mri_alps.priors",
+    "LinearOperator": "mri_alps.operators",
+    "MriAlpsError": "mri_alps.errors",
+    "MriAlpsWarning": "mri_alps.errors",
+    "RawKSpace": "mri_alps.rawdata",
+    "Reconstruction": "mri_alps.reconstruction",
+    "ReconstructionConfiguration": "mri_alps.reconstruction",
+    "SenseOperator": "mri_alps.operators",
+    "evaluate_folder": "mri_alps.evaluation",
+    "load_prior": "mri_alps.priors",
+    "load_reconstruction": "mri_alps.reconstruction",
+    "make_mask": "mri_alps.operators",
+    "prepare_slice": "mri_alps.calibration",
+    "read_raw": "mri_alps.rawdata",
+    "reconstruct": "mri_alps.reconstruction",
+    "reconstruct_to_file": "mri_alps.reconstruction",
+    "sample_posterior": "mri_alps.sampling",
+}
+
+__all__ = [*_HOME_OF, "__version__"]
+
+if TYPE_CHECKING:
+    from mri_alps.calibration import Acquisition, prepare_slice
+    from mri_alps.errors import MriAlpsError, MriAlpsWarning
+    from mri_alps.evaluation import evaluate_folder
+    from mri_alps.operators import LinearOperator, SenseOperator, make_mask
+    from mri_alps.priors import GaussianPrior, load_prior
+    from mri_alps.rawdata import RawKSpace, read_raw
+    from mri_alps.reconstruction import (
+        Reconstruction,
+        ReconstructionConfiguration,
+        load_reconstruction,
+        reconstruct,
+        reconstruct_to_file,
+    )
+    from mri_alps.sampling import sample_posterior
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'mri_alps' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

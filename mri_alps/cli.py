@@ -1,0 +1,232 @@
+"""The command line: ``mri-alps demo | inspect | reconstruct | evaluate | train``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from mri_alps.commands.terminal import say, warnings_said_once
+from mri_alps.errors import MriAlpsError
+
+app = typer.Typer(
+    name="mri-alps",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a raw k-space file to a reconstruction that knows its own uncertainty.\n\n"
+    "New here? Run [bold]mri-alps demo[/bold], then [bold]mri-alps inspect FILE[/bold] on a "
+    "file of yours, then [bold]mri-alps reconstruct FILE --output results[/bold].",
+)
+
+_SCAN = "Scan and sampling"
+_SAMPLER = "Prior and sampler"
+_OUTPUT = "Output"
+
+
+def _version(value: bool) -> None:
+    if value:
+        import mri_alps
+
+        typer.echo(f"mri-alps {mri_alps.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the results.")
+    ] = Path("demo_output"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
+) -> None:
+    """Reconstruct the small acquisition that ships with the package.
+
+    Takes at most three minutes on two cores. It is a simulated 8-coil brain
+    scan, 4x undersampled, whose truth is known: the table at the end says how far
+    the reconstruction is from it, and how often the 90 % interval holds it.
+    """
+    from mri_alps.commands.demo import run_demo
+
+    run_demo(output, device)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="fastMRI HDF5, ISMRMRD or BART cfl.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+) -> None:
+    """Say what is in a raw file and what would be done with it.
+
+    The format is recognised by content, not by the file's name. Prints matrix
+    sizes, coils, slices, the mask and its acceleration, the calibration region,
+    the noise, and the steps that a reconstruction would take.
+    """
+    from mri_alps.commands.inspect import run_inspect
+
+    run_inspect(file, json)
+
+
+@app.command()
+def reconstruct(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT", help="Raw files: fastMRI HDF5, ISMRMRD or BART cfl."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder; one HDF5 and one PNG per input go there."),
+    ],
+    prior: Annotated[
+        Optional[str],  # noqa: UP045 - typer resolves this at run time
+        typer.Option(
+            help="Built-in prior (brain-small, gaussian) or a checkpoint.",
+            rich_help_panel=_SAMPLER,
+        ),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="Sampler; alps is the default.", rich_help_panel=_SAMPLER)
+    ] = "alps",
+    n_samples: Annotated[
+        int, typer.Option(help="Posterior samples per slice.", rich_help_panel=_SAMPLER)
+    ] = 8,
+    n_evaluations: Annotated[
+        int,
+        typer.Option(help="Evaluations of the prior per sample.", rich_help_panel=_SAMPLER),
+    ] = 100,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            help="Of sampler and mask. Left out: 0, and the mask by file name as in fastMRI.",
+            rich_help_panel=_SAMPLER,
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda or cuda:i.", rich_help_panel=_SAMPLER)
+    ] = "auto",
+    mask: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Leave measured points out, as a test: random, equispaced, poisson, gaussian, "
+            "or a file (.npy, .txt, or HDF5 with a dataset 'mask'). Left out: use all that "
+            "was measured.",
+            rich_help_panel=_SCAN,
+        ),
+    ] = None,
+    acceleration: Annotated[
+        float, typer.Option(help="Of --mask.", rich_help_panel=_SCAN)
+    ] = 4.0,
+    center_fraction: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            help="Fully sampled centre of --mask. Left out: 0.32 / acceleration.",
+            rich_help_panel=_SCAN,
+        ),
+    ] = None,
+    slices: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="For example 3 or 0,2,5-7. Left out: all.", rich_help_panel=_SCAN),
+    ] = None,
+    save_samples: Annotated[
+        bool, typer.Option("--save-samples", help="Keep the samples.", rich_help_panel=_OUTPUT)
+    ] = False,
+    save_maps: Annotated[
+        bool,
+        typer.Option("--save-maps", help="Keep the sensitivity maps.", rich_help_panel=_OUTPUT),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only say sizes, memory and estimated time.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
+) -> None:
+    """Turn raw k-space into the posterior mean and its standard deviation.
+
+    For each INPUT one HDF5 of the same name with the datasets
+    reconstruction, reconstruction_std, reconstruction_lower and
+    reconstruction_upper (the 90 % interval), all in the units of the scan's own
+    root-sum-of-squares image, and posterior_mean; beside it a PNG. The folder
+    can be scored with fastmri.evaluate or mri-alps evaluate.
+
+    mri-alps reconstruct scan.h5 -o results
+
+    mri-alps reconstruct full/*.h5 -o results --mask equispaced --acceleration 4
+    """
+    from mri_alps.commands.reconstruct import parse_slices, run_reconstruct
+    from mri_alps.reconstruction import ReconstructionConfiguration
+
+    configuration = ReconstructionConfiguration(
+        prior=prior,
+        method=method,
+        n_samples=n_samples,
+        n_evaluations=n_evaluations,
+        mask=mask,
+        acceleration=acceleration,
+        center_fraction=center_fraction,
+        seed=seed,
+        device=device,
+        slices=parse_slices(slices),
+        save_samples=save_samples,
+        save_maps=save_maps,
+    )
+    if not run_reconstruct(inputs, output, configuration, dry_run=dry_run):
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    reconstructions: Annotated[Path, typer.Argument(help="Folder or file of reconstructions.")],
+    targets: Annotated[
+        Path, typer.Argument(help="Folder or file with reconstruction_rss or reconstruction_esc.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+) -> None:
+    """Score reconstructions: NMSE, PSNR and SSIM as fastMRI, and interval coverage.
+
+    Every file of TARGETS is compared with the file of the same name in
+    RECONSTRUCTIONS. Coverage is the share of pixels within the head whose
+    reference lies in the 90 % interval; a reference carries noise of its own,
+    which lowers it a little.
+    """
+    from mri_alps.commands.evaluate import run_evaluate
+
+    run_evaluate(reconstructions, targets, json)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; errors become one sentence on standard error and exit status 1.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; those of the process if left out.
+    """
+    with warnings_said_once():
+        try:
+            app(args=None if arguments is None else list(arguments), prog_name="mri-alps")
+        except MriAlpsError as error:
+            say(str(error), "error")
+            sys.exit(1)
+        except OSError as error:
+            say(f"{error}: check the path, its permissions and the space left", "error")
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""``mri-alps reconstruct``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mri_alps.commands.dry_run import print_plan
+from mri_alps.commands.terminal import ProgressBar, out, say
+from mri_alps.errors import ConfigurationError, MriAlpsError
+from mri_alps.evaluation import write_panel
+from mri_alps.evaluation.pictures import MAX_ROWS, evenly_chosen
+from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.reconstruction import ReconstructionConfiguration, reconstruct_to_file
+from mri_alps.reconstruction.output import output_path, prepare_directory
+from mri_alps.reconstruction.volume import chosen_slices, load_prior_for
+
+
+def parse_slices(text: str | None) -> tuple[int, ...] | None:
+    """Parse a choice of slices such as ``0,2,5-7``.
+
+    Parameters
+    ----------
+    text : str or None
+        None means all slices.
+
+    Raises
+    ------
+    ConfigurationError
+        If the text is no such list.
+    """
+    if text is None:
+        return None
+    chosen: list[int] = []
+    try:
+        for part in text.split(","):
+            first, dash, last = part.strip().partition("-")
+            chosen += range(int(first), int(last) + 1) if dash else [int(first)]
+    except ValueError:
+        raise ConfigurationError(
+            f"--slices takes numbers and ranges such as 3 or 0,2,5-7, found {text!r}"
+        ) from None
+    return tuple(dict.fromkeys(chosen))
+
+
+def run_reconstruct(
+    inputs: Sequence[Path],
+    output: Path,
+    configuration: ReconstructionConfiguration,
+    dry_run: bool = False,
+) -> bool:
+    """Reconstruct every input; one that fails does not stop the others.
+
+    Parameters
+    ----------
+    inputs : sequence of pathlib.Path
+        Raw files.
+    output : pathlib.Path
+        Folder.
+    configuration : ReconstructionConfiguration
+        The settings.
+    dry_run : bool
+        Only print what would be done.
+
+    Returns
+    -------
+    bool
+        True if every input went well.
+    """
+    _check_names(inputs, output)
+    if not dry_run:
+        prepare_directory(output)
+    prior, device = load_prior_for(configuration)
+    failures = 0
+    for source in inputs:
+        try:
+            raw = read_raw(source)
+            if dry_run:
+                print_plan(raw, prior, configuration, device)
+            else:
+                reconstruct_one(raw, output, configuration, prior)
+        except MriAlpsError as error:
+            if len(inputs) == 1:
+                raise
+            say(str(error), "error")
+            failures += 1
+    if failures:
+        say(f"{failures} of {len(inputs)} inputs failed", "error")
+    return failures == 0
+
+
+def reconstruct_one(
+    raw: RawKSpace, output: Path, configuration: ReconstructionConfiguration, prior: Any
+) -> tuple[Path, Path]:
+    """Reconstruct one scan with a progress bar, and draw its picture.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    output : pathlib.Path
+        Folder.
+    configuration : ReconstructionConfiguration
+        The settings.
+    prior : ScoreModel
+        The loaded prior.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The HDF5 and the PNG.
+    """
+    if configuration.mask is None and raw.mask.all():
+        say(
+            f"{raw.path} is fully sampled and no --mask was given: all of it is used, so what "
+            "is left to infer is the noise"
+        )
+    with ProgressBar() as progress:
+        target = reconstruct_to_file(raw, output, configuration, progress, prior)
+    picture = draw(raw, target, configuration)
+    out().print(f"{target}\n{picture}", soft_wrap=True)
+    return target, picture
+
+
+def draw(raw: RawKSpace, target: Path, configuration: ReconstructionConfiguration) -> Path:
+    """Write the PNG that stands beside a reconstruction.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan, for its reference images and the shape of its pixels.
+    target : pathlib.Path
+        The reconstruction's HDF5.
+    configuration : ReconstructionConfiguration
+        The settings, for the heading.
+    """
+    indices = chosen_slices(raw, configuration)
+    shown = [indices[row] for row in evenly_chosen(len(indices), MAX_ROWS)]
+    found = {index: raw.read_reference(index) for index in shown}
+    reference = {index: image for index, image in found.items() if image is not None}
+    return write_panel(
+        target,
+        target.with_suffix(".png"),
+        reference,
+        pixel_aspect=pixel_aspect(raw),
+        title=_title(raw, configuration),
+    )
+
+
+def pixel_aspect(raw: RawKSpace) -> float:
+    """Return the height of an image pixel over its width; 1 where the header says nothing.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    """
+    geometry = raw.geometry
+    names = ("readout", "phase_encode", "partition")
+    sizes = [
+        geometry.recon_field_of_view[names.index(axis)] / geometry.recon_matrix[names.index(axis)]
+        for axis in raw.axes
+    ]
+    aspect = sizes[0] / sizes[1] if min(sizes) > 0 else 1.0
+    return float(aspect) if np.isfinite(aspect) and 0.05 < aspect < 20 else 1.0
+
+
+def _title(raw: RawKSpace, configuration: ReconstructionConfiguration) -> str:
+    sampling = "as measured"
+    if configuration.mask is not None:
+        kind = Path(configuration.mask).name
+        sampling = f"{kind} mask, acceleration {configuration.acceleration:g}"
+    return (
+        f"{Path(raw.path).name}: {sampling}, {configuration.n_samples} samples, "
+        f"{configuration.n_evaluations} evaluations each"
+    )
+
+
+def _check_names(inputs: Sequence[Path], output: Path) -> None:
+    counts = Counter(output_path(source, output) for source in inputs)
+    twice = [str(path) for path, count in counts.items() if count > 1]
+    if twice:
+        raise ConfigurationError(
+            f"several inputs would be written to {twice[0]}: reconstruct them into different "
+            "folders"
+        )

@@ -1,0 +1,104 @@
+"""Talking to the person at the terminal: progress, warnings, errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.progress import TimeRemainingColumn
+
+from mri_alps.errors import MriAlpsWarning
+
+
+def out() -> Console:
+    """Return the console for results (standard output)."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """Return the console for everything else (standard error)."""
+    return Console(stderr=True, highlight=False)
+
+
+def say(sentence: str, kind: str = "") -> None:
+    """Print one line on standard error.
+
+    Parameters
+    ----------
+    sentence : str
+        Printed as it is, never wrapped, so that a script can read it.
+    kind : str
+        "", "warning" or "error".
+    """
+    prefix = f"mri-alps: {kind}: " if kind else "mri-alps: "
+    sys.stderr.write(prefix + " ".join(sentence.split()) + "\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def warnings_said_once() -> Iterator[None]:
+    """Print each warning of this package once, as one line; leave out those of libraries."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, MriAlpsWarning) and str(message) not in said:
+            said.add(str(message))
+            say(str(message), "warning")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", MriAlpsWarning)
+        warnings.showwarning = show
+        yield
+
+
+class ProgressBar:
+    """Bars over slices and steps on standard error; silent where that is not a terminal.
+
+    Use as a context manager.
+    """
+
+    def __init__(self) -> None:
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=err(),
+            disable=not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")),
+        )
+        self._scan = self._bars.add_task("slices", visible=False)
+        self._steps = self._bars.add_task("steps", visible=False)
+
+    def __enter__(self) -> ProgressBar:
+        """Show the bars."""
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bars away."""
+        self._bars.stop()
+
+    def start_scan(self, name: str, n_slices: int) -> None:
+        """Begin a scan of `n_slices` slices."""
+        self._bars.reset(self._scan, description=name, total=n_slices, visible=True)
+
+    def start_slice(self, index: int, n_steps: int) -> None:
+        """Begin slice `index`, which takes about `n_steps` steps."""
+        self._bars.reset(self._steps, description=f"slice {index}", total=n_steps, visible=True)
+
+    def step(self) -> None:
+        """One step of the sampler is done."""
+        self._bars.advance(self._steps)
+
+    def finish_slice(self) -> None:
+        """A slice is done."""
+        self._bars.advance(self._scan)

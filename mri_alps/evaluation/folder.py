@@ -1,0 +1,190 @@
+"""Scoring reconstructions against targets, volume by volume."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mri_alps.errors import InputFileError, MriAlpsError
+from mri_alps.evaluation.coverage import head_mask, interval_coverage
+from mri_alps.evaluation.metrics import crop_like_fastmri, image_metrics
+
+TARGET_DATASETS = ("reconstruction_rss", "reconstruction_esc")
+METRICS = ("NMSE", "PSNR", "SSIM")
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeScore:
+    """Metrics of one volume.
+
+    Parameters
+    ----------
+    name : str
+        File name.
+    acquisition : str
+        The target's acquisition attribute, or an empty string.
+    n_slices : int
+        Slices compared.
+    metrics : dict
+        NMSE, PSNR, SSIM.
+    coverage : float or None
+        Of the 90 % interval over the head; None where the file holds no interval.
+    """
+
+    name: str
+    acquisition: str
+    n_slices: int
+    metrics: dict[str, float]
+    coverage: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationReport:
+    """Scores of a folder.
+
+    Parameters
+    ----------
+    volumes : tuple of VolumeScore
+        One per target file, in the order of names.
+    """
+
+    volumes: tuple[VolumeScore, ...]
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Return mean and standard deviation over volumes of each metric and of the coverage.
+
+        The standard deviation has n - 1 in its denominator, as fastMRI's; it is 0 for one volume.
+        """
+        columns = {name: [v.metrics[name] for v in self.volumes] for name in METRICS}
+        columns["coverage"] = [v.coverage for v in self.volumes if v.coverage is not None]
+        return {name: _mean_and_std(values) for name, values in columns.items() if values}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as a dictionary that JSON can hold."""
+        return {
+            "volumes": [dataclasses.asdict(volume) for volume in self.volumes],
+            "summary": self.summary(),
+        }
+
+
+def evaluate_folder(reconstructions: str | Path, targets: str | Path) -> EvaluationReport:
+    """Score reconstructions against targets of the same file names, as fastMRI does.
+
+    Parameters
+    ----------
+    reconstructions : str or pathlib.Path
+        Folder of files with a dataset ``reconstruction``, or one such file.
+    targets : str or pathlib.Path
+        Folder of files with ``reconstruction_rss`` or ``reconstruction_esc``, or one such file.
+
+    Returns
+    -------
+    EvaluationReport
+        NMSE, PSNR and SSIM equal to ``fastmri.evaluate``'s, and interval coverage.
+
+    Raises
+    ------
+    InputFileError
+        If a file or a dataset is missing; the message names it.
+    """
+    pairs = _pair(Path(reconstructions), Path(targets))
+    return EvaluationReport(tuple(score_volume(*pair) for pair in pairs))
+
+
+def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
+    """Score one file.
+
+    Parameters
+    ----------
+    reconstruction : pathlib.Path
+        File with a dataset ``reconstruction`` and, for coverage, its interval.
+    target : pathlib.Path
+        File with a reference image.
+    """
+    reference, acquisition = _read_target(target)
+    names = ("reconstruction", "reconstruction_lower", "reconstruction_upper")
+    with _open(reconstruction) as file:
+        if names[0] not in file:
+            raise InputFileError(
+                f"{reconstruction} has no dataset 'reconstruction': expected a file written by "
+                "mri-alps reconstruct or by another fastMRI-style reconstruction"
+            )
+        images = [file[name][()] for name in names if name in file]
+        if "slices" in file and len(file["slices"]) == len(images[0]):
+            reference = _choose(reference, file["slices"][()], target)
+    if len(reference) != len(images[0]):
+        raise InputFileError(
+            f"{reconstruction} has {len(images[0])} slices and {target} has {len(reference)}: "
+            "reconstruct all slices or give the matching target"
+        )
+    try:
+        reference, *images = crop_like_fastmri(reference, *images)
+        metrics = image_metrics(reference, images[0])
+    except MriAlpsError as error:
+        raise InputFileError(f"{reconstruction} cannot be scored: {error}") from error
+    coverage = None
+    if len(images) == len(names):
+        coverage = interval_coverage(reference, images[1], images[2], head_mask(reference))
+    return VolumeScore(reconstruction.name, acquisition, len(reference), metrics, coverage)
+
+
+def _pair(reconstructions: Path, targets: Path) -> list[tuple[Path, Path]]:
+    for path in (reconstructions, targets):
+        if not path.exists():
+            raise InputFileError(f"{path} does not exist: give a file or a folder")
+    if targets.is_file():
+        found = [targets]
+    else:
+        found = sorted(p for p in targets.iterdir() if p.is_file() and not p.name.startswith("."))
+    if not found:
+        raise InputFileError(f"the folder {targets} holds no files: give the folder of targets")
+    if reconstructions.is_file():
+        if len(found) > 1:
+            raise InputFileError(
+                f"{reconstructions} is one file and {targets} holds {len(found)}: give two "
+                "files or two folders"
+            )
+        return [(reconstructions, found[0])]
+    missing = [path.name for path in found if not (reconstructions / path.name).is_file()]
+    if missing:
+        raise InputFileError(
+            f"{reconstructions} lacks {len(missing)} of {len(found)} files of {targets}, the "
+            f"first is {missing[0]}: reconstruct them or give the folder of their targets alone"
+        )
+    return [(reconstructions / path.name, path) for path in found]
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputFileError(f"{path} cannot be read as HDF5 ({error}): expected HDF5") from error
+
+
+def _read_target(path: Path) -> tuple[np.ndarray, str]:
+    with _open(path) as file:
+        for name in TARGET_DATASETS:
+            if name in file:
+                return file[name][()], str(file.attrs.get("acquisition", ""))
+    raise InputFileError(
+        f"{path} has no reference image ({' or '.join(TARGET_DATASETS)}): only scans with one "
+        "can be scored"
+    )
+
+
+def _choose(reference: np.ndarray, slices: np.ndarray, path: Path) -> np.ndarray:
+    if len(slices) and slices.max() >= len(reference):
+        raise InputFileError(
+            f"{path} has {len(reference)} slices and the reconstruction holds slice "
+            f"{slices.max()}: it belongs to another scan"
+        )
+    return reference[slices]
+
+
+def _mean_and_std(values: list[float]) -> dict[str, float]:
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"mean": float(np.mean(values)), "std": std}

@@ -1,0 +1,68 @@
+"""Image metrics, computed by fastMRI's own functions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mri_alps.errors import ShapeError
+
+
+def image_metrics(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
+    """Return NMSE, PSNR and SSIM of a volume as ``fastmri.evaluate`` defines them.
+
+    Parameters
+    ----------
+    target, prediction : numpy.ndarray
+        Real, (slices, H, W), in the same units. PSNR and SSIM refer to the target's maximum.
+
+    Returns
+    -------
+    dict
+        Keys NMSE (a ratio), PSNR (dB), SSIM (at most 1).
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+    """
+    if target.shape != prediction.shape or target.ndim != 3:
+        raise ShapeError(
+            f"metrics compare volumes of one shape (slices, H, W), found target {target.shape} "
+            f"and reconstruction {prediction.shape}"
+        )
+    from fastmri import evaluate  # takes seconds to import
+
+    return {
+        "NMSE": float(evaluate.nmse(target, prediction)),
+        "PSNR": float(evaluate.psnr(target, prediction)),
+        "SSIM": float(np.squeeze(evaluate.ssim(target, prediction))),
+    }
+
+
+def crop_like_fastmri(
+    target: np.ndarray, *images: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Crop a target and images to the square of the target's last axis, as fastMRI does.
+
+    Parameters
+    ----------
+    target : numpy.ndarray
+        (slices, H, W).
+    *images : numpy.ndarray
+        At least as large as the square.
+
+    Raises
+    ------
+    ShapeError
+        If an image is smaller than the square.
+    """
+    from fastmri.data import transforms
+
+    side = target.shape[-1]
+    for image in (target, *images):
+        if min(image.shape[-2:]) < side:
+            raise ShapeError(
+                f"an image of {image.shape[-2]}x{image.shape[-1]} is smaller than the "
+                f"{side}x{side} square of the target's last axis on which fastMRI scores"
+            )
+    return tuple(transforms.center_crop(image, (side, side)) for image in (target, *images))

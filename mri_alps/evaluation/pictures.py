@@ -1,0 +1,139 @@
+"""A picture of a reconstruction: mean, uncertainty, and what there is to compare with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mri_alps.reconstruction.output import replacing
+
+MAX_ROWS = 6
+_PANEL_INCHES = 2.6
+_WINDOW_PERCENTILE = 99.5
+
+
+def write_panel(
+    reconstruction: Path,
+    picture: Path,
+    reference: dict[int, np.ndarray] | None = None,
+    pixel_aspect: float = 1.0,
+    title: str = "",
+) -> Path:
+    """Write a PNG: one row per slice, at most six, evenly chosen.
+
+    Columns are the posterior mean, its standard deviation and the zero-filled image; with a
+    reference also the reference and the error, which shares the window of the standard
+    deviation. Everything is in percent of one intensity that the caption states.
+
+    Parameters
+    ----------
+    reconstruction : pathlib.Path
+        File of `reconstruct`.
+    picture : pathlib.Path
+        PNG to write.
+    reference : dict, optional
+        Slice index to reference image (H, W), in the units of the reconstruction.
+    pixel_aspect : float
+        Height of a pixel over its width.
+    title : str
+        Heading.
+
+    Returns
+    -------
+    pathlib.Path
+        `picture`.
+    """
+    with h5py.File(reconstruction, "r") as file:
+        indices = file["slices"][()]
+        rows = evenly_chosen(len(indices), MAX_ROWS)
+        names = ("reconstruction", "zero_filled", "reconstruction_std")
+        mean, zero_filled, std = (np.stack([file[name][row] for row in rows]) for name in names)
+    shown = [int(indices[row]) for row in rows]
+    references = None
+    if reference and all(index in reference for index in shown):
+        references = np.stack([reference[index] for index in shown])
+    columns, unit = _columns(mean, std, zero_filled, references)
+    figure = _draw(columns, shown, pixel_aspect)
+    figure.suptitle(title, fontsize=11)
+    figure.supxlabel(
+        f"100 % = {unit:.3g} in the units of the scan's root-sum-of-squares image", fontsize=8
+    )
+    with replacing(picture) as temporary:
+        figure.savefig(temporary, dpi=110)
+    return picture
+
+
+def evenly_chosen(count: int, limit: int) -> list[int]:
+    """Return at most `limit` indices spread evenly over `count`.
+
+    Parameters
+    ----------
+    count, limit : int
+        Positive.
+    """
+    if count <= limit:
+        return list(range(count))
+    return [int(position) for position in np.linspace(0, count - 1, limit).round()]
+
+
+def _columns(
+    mean: np.ndarray, std: np.ndarray, zero_filled: np.ndarray, reference: np.ndarray | None
+) -> tuple[list[dict[str, Any]], float]:
+    """Return the columns (title, images in percent, top of the window, colours) and the unit."""
+    unit = float(np.percentile(mean if reference is None else reference, _WINDOW_PERCENTILE)) or 1.0
+    images: list[tuple[str, np.ndarray, str]] = [
+        ("posterior mean", mean, "gray"),
+        ("zero-filled", zero_filled, "gray"),
+    ]
+    uncertain = [("posterior standard deviation", std, "magma")]
+    if reference is not None:
+        images.append(("reference", reference, "gray"))
+        uncertain.insert(0, ("error |mean - reference|", np.abs(mean - reference), "magma"))
+    # One window for error and standard deviation, so that the eye can compare them.
+    top = max(float(np.percentile(image, _WINDOW_PERCENTILE)) for _, image, _ in uncertain)
+    top = 100 * (top or unit) / unit
+    columns = [
+        {"title": name, "images": 100 * image / unit, "top": window, "colours": colours}
+        for group, window in ((images, 100.0), (uncertain, top))
+        for name, image, colours in group
+    ]
+    return columns, unit
+
+
+def _draw(columns: list[dict[str, Any]], slices: list[int], pixel_aspect: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height, width = columns[0]["images"].shape[-2:]
+    tall = _PANEL_INCHES * min(2.0, max(0.5, height * pixel_aspect / width))
+    figure = Figure(
+        figsize=(_PANEL_INCHES * len(columns) + 0.4, tall * len(slices) + 1.5),
+        layout="constrained",
+    )
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(slices), len(columns), squeeze=False)
+    for column, content in enumerate(columns):
+        for row, index in enumerate(slices):
+            axis = axes[row, column]
+            shown = axis.imshow(
+                content["images"][row],
+                cmap=content["colours"],
+                vmin=0,
+                vmax=content["top"],
+                aspect=pixel_aspect,
+                interpolation="nearest",
+            )
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if column == 0:
+                axis.set_ylabel(f"slice {index}", fontsize=9)
+        axes[0, column].set_title(content["title"], fontsize=9)
+        bar = figure.colorbar(
+            shown, ax=axes[:, column], location="bottom", fraction=0.04, pad=0.02, aspect=25
+        )
+        bar.ax.tick_params(labelsize=7)
+        bar.set_label("%", fontsize=7)
+    return figure

@@ -1,0 +1,131 @@
+"""Everything that decides what a reconstruction comes out as, in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import torch
+
+from mri_alps.errors import ConfigurationError
+
+DEFAULT_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ReconstructionConfiguration:
+    """The settings of a reconstruction.
+
+    Parameters
+    ----------
+    prior : str or None
+        Name of a built-in prior, path of a checkpoint, or None for the default prior.
+    method : str
+        Sampler, as `sample_posterior` names them.
+    n_samples : int
+        Posterior samples per slice, at least 2: a standard deviation needs two.
+    n_evaluations : int
+        Evaluations of the score network per sample.
+    mask : str or None
+        Retrospective undersampling: a kind of mask or a file; None keeps what was measured.
+    acceleration : float
+        Of the retrospective mask.
+    center_fraction : float or None
+        Fully sampled fraction at the centre of a retrospective mask; None for 0.32 divided by
+        the acceleration, which gives fastMRI's 0.08 at 4x and 0.04 at 8x.
+    seed : int or None
+        Of the sampler and of the mask. None: the sampler uses 0, and the mask is seeded by the
+        file's name, as fastMRI's evaluation does.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:i".
+    slices : tuple of int or None
+        Slices to reconstruct; None for all.
+    save_samples, save_maps : bool
+        Whether the file holds the samples, and the sensitivity maps.
+
+    Raises
+    ------
+    ConfigurationError
+        If a setting makes no sense; the message says which and what would.
+    """
+
+    prior: str | None = None
+    method: str = "alps"
+    n_samples: int = 8
+    n_evaluations: int = 100
+    mask: str | None = None
+    acceleration: float = 4.0
+    center_fraction: float | None = None
+    seed: int | None = None
+    device: str = "auto"
+    slices: tuple[int, ...] | None = None
+    save_samples: bool = False
+    save_maps: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n_samples < 2:
+            raise ConfigurationError(
+                f"a standard deviation needs at least 2 samples, found {self.n_samples}: "
+                "raise --n-samples (n_samples)"
+            )
+        if self.n_evaluations < 1:
+            raise ConfigurationError(
+                f"n_evaluations must be at least 1, found {self.n_evaluations}: "
+                "raise --n-evaluations (n_evaluations)"
+            )
+        if not self.acceleration >= 1:
+            raise ConfigurationError(
+                f"an acceleration is at least 1, found {self.acceleration}: "
+                "raise --acceleration (acceleration)"
+            )
+        if self.center_fraction is not None and not 0 < self.center_fraction <= 1:
+            raise ConfigurationError(
+                f"the centre fraction lies between 0 and 1, found {self.center_fraction}: "
+                "change --center-fraction (center_fraction)"
+            )
+
+    @property
+    def effective_center_fraction(self) -> float:
+        """Centre fraction of a retrospective mask after the default is filled in."""
+        if self.center_fraction is not None:
+            return self.center_fraction
+        return min(1.0, 0.32 / self.acceleration)
+
+    @property
+    def sampler_seed(self) -> int:
+        """Seed of the sampler's noise streams."""
+        return DEFAULT_SEED if self.seed is None else self.seed
+
+    def torch_device(self) -> torch.device:
+        """Return the device that the `device` setting stands for on this machine.
+
+        Raises
+        ------
+        ConfigurationError
+            If the device is unknown or this machine does not have it.
+        """
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError:
+            device = None
+        if device is None or device.type not in ("cpu", "cuda"):
+            raise ConfigurationError(
+                f"unknown device {self.device!r}: use auto, cpu, cuda or cuda:0"
+            )
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            raise ConfigurationError(
+                f"device {self.device!r} was asked for and this machine has "
+                f"{torch.cuda.device_count()} CUDA devices: use --device cpu or auto"
+            )
+        return device
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a dictionary that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """Return the settings as JSON."""
+        return json.dumps(self.to_dict(), sort_keys=True)

@@ -1,0 +1,191 @@
+"""Writing a reconstruction slice by slice, so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mri_alps.errors import ConfigurationError
+from mri_alps.reconstruction.result import SliceReconstruction
+
+FORMAT = "mri_alps reconstruction 1"
+_IMAGE_UNITS = "root sum of squares of the scan's coils"
+_COMPLEX_UNITS = "coil-combined image; sensitivity_maps times it are the raw coil images"
+
+
+def output_path(source: Path, directory: Path) -> Path:
+    """Return where the reconstruction of `source` goes: the same name, always HDF5.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The raw file.
+    directory : pathlib.Path
+        The output folder.
+    """
+    name = source.name if source.suffix.lower() in (".h5", ".hdf5") else source.stem + ".h5"
+    return directory / name
+
+
+def prepare_directory(directory: Path) -> None:
+    """Create the output folder and make sure that it can be written.
+
+    Parameters
+    ----------
+    directory : pathlib.Path
+        The output folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is a file, or cannot be created, read or written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f".mri_alps_probe_{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+        os.listdir(directory)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the output folder {directory} cannot be used ({error.strerror or error}): give "
+            "--output a folder that you may read and write"
+        ) from error
+
+
+def check_target(source: Path, target: Path) -> None:
+    """Refuse to overwrite anything but an older reconstruction.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The raw file.
+    target : pathlib.Path
+        Where the reconstruction would go.
+
+    Raises
+    ------
+    ConfigurationError
+        If `target` is the raw file itself or a file that this package did not write.
+    """
+    if not target.exists():
+        return
+    if source.exists() and target.samefile(source):
+        raise ConfigurationError(
+            f"the reconstruction of {source} would overwrite the scan itself: give --output "
+            "another folder"
+        )
+    try:
+        with h5py.File(target, "r") as file:
+            ours = file.attrs.get("format") == FORMAT
+    except OSError:
+        ours = False
+    if not ours:
+        raise ConfigurationError(
+            f"{target} exists and is not a reconstruction of mri_alps: move it away or give "
+            "--output another folder"
+        )
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a temporary name beside `target` that becomes `target` if all goes well.
+
+    Whatever happens inside, including an interrupt, nothing half-written stays behind.
+
+    Parameters
+    ----------
+    target : pathlib.Path
+        The final name; replaced in one step if it exists.
+    """
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class ReconstructionWriter:
+    """Writes one reconstruction file; memory does not depend on the number of slices.
+
+    Use as a context manager; the file appears under its name on leaving without an exception.
+
+    Parameters
+    ----------
+    target : pathlib.Path
+        The file to write.
+    slices : tuple of int
+        Slices of the scan that will be written, in this order.
+    """
+
+    def __init__(self, target: Path, slices: tuple[int, ...]):
+        self._slices = slices
+        self._written = 0
+        self._replacing = replacing(target)
+
+    def __enter__(self) -> ReconstructionWriter:
+        """Open the temporary file."""
+        self._file = h5py.File(self._replacing.__enter__(), "w")
+        self._file.create_dataset("slices", data=np.array(self._slices, dtype=np.int64))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Close, and put the file in place unless something went wrong."""
+        complete = self._written == len(self._slices)
+        self._file.close()
+        if kind is None and not complete:
+            missing = RuntimeError(f"{self._written} of {len(self._slices)} slices were written")
+            self._replacing.__exit__(RuntimeError, missing, None)
+            raise missing
+        return self._replacing.__exit__(kind, error, traceback)
+
+    def write_slice(self, result: SliceReconstruction) -> None:
+        """Write the next slice.
+
+        Parameters
+        ----------
+        result : SliceReconstruction
+            The slice; shapes must not change from slice to slice.
+        """
+        for name, array in result.arrays().items():
+            self._dataset(name, array)[self._written] = array
+        for name, value in result.facts.items():
+            self._dataset(f"facts/{name}", np.asarray(value))[self._written] = value
+        self._written += 1
+
+    def write_attributes(self, attributes: dict[str, Any]) -> None:
+        """Write the provenance; dictionaries become JSON.
+
+        Parameters
+        ----------
+        attributes : dict
+            Strings, numbers and dictionaries.
+        """
+        self._file.attrs["format"] = FORMAT
+        for key, value in attributes.items():
+            self._file.attrs[key] = (
+                json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+            )
+
+    def _dataset(self, name: str, array: np.ndarray) -> h5py.Dataset:
+        if name not in self._file:
+            shape = (len(self._slices), *array.shape)
+            chunks = (1, *array.shape) if array.ndim else None
+            dataset = self._file.create_dataset(name, shape, array.dtype, chunks=chunks)
+            if array.ndim:
+                dataset.attrs["units"] = _IMAGE_UNITS if array.ndim == 2 and not np.iscomplexobj(array) else _COMPLEX_UNITS
+        return self._file[name]

@@ -1,0 +1,169 @@
+"""The reconstruction of one scan, in memory and on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mri_alps.errors import InputFileError
+
+IMAGE_DATASETS = (
+    "reconstruction",
+    "reconstruction_std",
+    "reconstruction_lower",
+    "reconstruction_upper",
+    "zero_filled",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceReconstruction:
+    """The reconstruction of one slice.
+
+    All images in the units of the scan's own root-sum-of-squares image are float32 and cropped
+    as the header says; complex arrays are complex64 and uncropped.
+
+    Parameters
+    ----------
+    index : int
+        Slice of the scan.
+    reconstruction : numpy.ndarray
+        Magnitude of the posterior mean, (H, W).
+    reconstruction_std : numpy.ndarray
+        Posterior standard deviation of the magnitude, (H, W).
+    reconstruction_lower, reconstruction_upper : numpy.ndarray
+        90 % predictive interval of the magnitude, (H, W).
+    zero_filled : numpy.ndarray
+        Root sum of squares of the zero-filled coil images, (H, W).
+    posterior_mean : numpy.ndarray
+        Coil-combined image in raw units, (readout, phase_encode): `sensitivity_maps` times it
+        are the coil images whose k-space the scanner measured.
+    samples : numpy.ndarray or None
+        Posterior samples in the units of `posterior_mean`, (n_samples, readout, phase_encode).
+    sensitivity_maps : numpy.ndarray or None
+        (coils, readout, phase_encode), of the raw coils.
+    facts : dict
+        Numbers about the slice: scale, noise_std, n_evaluations, seconds, ...
+    """
+
+    index: int
+    reconstruction: np.ndarray
+    reconstruction_std: np.ndarray
+    reconstruction_lower: np.ndarray
+    reconstruction_upper: np.ndarray
+    zero_filled: np.ndarray
+    posterior_mean: np.ndarray
+    samples: np.ndarray | None
+    sensitivity_maps: np.ndarray | None
+    facts: dict[str, Any]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that there are, by name."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstruction:
+    """The reconstruction of a scan: the arrays of `SliceReconstruction` with a slice axis.
+
+    Parameters
+    ----------
+    slices : numpy.ndarray
+        Int, (n_slices,): which slices of the scan these are.
+    reconstruction, reconstruction_std, reconstruction_lower, reconstruction_upper, zero_filled :
+        float32, (n_slices, H, W), in the units of the scan's root-sum-of-squares image.
+    posterior_mean : numpy.ndarray
+        complex64, (n_slices, readout, phase_encode), uncropped, raw units.
+    samples : numpy.ndarray or None
+        complex64, (n_slices, n_samples, readout, phase_encode).
+    sensitivity_maps : numpy.ndarray or None
+        complex64, (n_slices, coils, readout, phase_encode).
+    attributes : dict
+        Configuration, seed, versions, evaluations, provenance.
+    facts : dict
+        Per-slice numbers, each an array (n_slices,).
+    path : pathlib.Path or None
+        The file it was read from.
+    """
+
+    slices: np.ndarray
+    reconstruction: np.ndarray
+    reconstruction_std: np.ndarray
+    reconstruction_lower: np.ndarray
+    reconstruction_upper: np.ndarray
+    zero_filled: np.ndarray
+    posterior_mean: np.ndarray
+    samples: np.ndarray | None
+    sensitivity_maps: np.ndarray | None
+    attributes: dict[str, Any]
+    facts: dict[str, np.ndarray]
+    path: Path | None = None
+
+
+def stack_slices(slices: list[SliceReconstruction], attributes: dict[str, Any]) -> Reconstruction:
+    """Put slices together to the reconstruction of a scan.
+
+    Parameters
+    ----------
+    slices : list of SliceReconstruction
+        At least one.
+    attributes : dict
+        Provenance, as it would stand in a file.
+    """
+    arrays = {name: np.stack([s.arrays()[name] for s in slices]) for name in slices[0].arrays()}
+    arrays.setdefault("samples", None)  # type: ignore[arg-type]
+    arrays.setdefault("sensitivity_maps", None)  # type: ignore[arg-type]
+    facts = {key: np.array([s.facts[key] for s in slices]) for key in slices[0].facts}
+    indices = np.array([s.index for s in slices])
+    return Reconstruction(slices=indices, attributes=attributes, facts=facts, **arrays)
+
+
+def load_reconstruction(path: str | Path) -> Reconstruction:
+    """Read a file that `reconstruct` wrote.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        An HDF5 file of this package.
+
+    Raises
+    ------
+    InputFileError
+        If the file cannot be read or was not written by this package.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            missing = [name for name in (*IMAGE_DATASETS, "posterior_mean") if name not in file]
+            if missing:
+                raise InputFileError(
+                    f"{path} has no dataset {', '.join(missing)}: it is not a reconstruction "
+                    "of mri_alps; make one with mri-alps reconstruct"
+                )
+            names = (*IMAGE_DATASETS, "posterior_mean", "samples", "sensitivity_maps")
+            arrays = {name: file[name][()] if name in file else None for name in names}
+            return Reconstruction(
+                slices=file["slices"][()],
+                attributes=_attributes(file),
+                facts={name: data[()] for name, data in file["facts"].items()},
+                path=Path(path),
+                **arrays,
+            )
+    except OSError as error:
+        raise InputFileError(
+            f"{path} cannot be read as HDF5 ({error}): expected a file written by "
+            "mri-alps reconstruct"
+        ) from error
+
+
+def _attributes(file: h5py.File) -> dict[str, Any]:
+    plain = {key: value.item() if hasattr(value, "item") else value for key, value in file.attrs.items()}
+    for key in ("configuration", "versions", "provenance"):
+        if key in plain:
+            plain[key] = json.loads(plain[key])
+    return plain

@@ -1,0 +1,156 @@
+"""One slice: from its k-space to the statistics of its posterior samples."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from mri_alps.calibration import Acquisition, prepare_slice
+from mri_alps.operators import SenseOperator
+from mri_alps.random import stream_seed
+from mri_alps.rawdata import RawKSpace
+from mri_alps.reconstruction.configuration import ReconstructionConfiguration
+from mri_alps.reconstruction.images import center_crop_or_pad, root_sum_of_squares
+from mri_alps.reconstruction.progress import Progress
+from mri_alps.reconstruction.result import SliceReconstruction
+from mri_alps.reconstruction.statistics import sample_statistics
+from mri_alps.sampling import sample_posterior
+
+
+def reconstruct_slice(
+    raw: RawKSpace,
+    index: int,
+    prior: Any,
+    configuration: ReconstructionConfiguration,
+    mask: np.ndarray | None,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> SliceReconstruction:
+    """Draw posterior samples of one slice and reduce them.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    prior : ScoreModel
+        The prior, on `device`.
+    configuration : ReconstructionConfiguration
+        The settings.
+    mask : numpy.ndarray or None
+        Retrospective mask, applied on top of the scan's own.
+    device : torch.device
+        Where the samples are drawn.
+    progress : Progress, optional
+        Told of every step.
+
+    Returns
+    -------
+    SliceReconstruction
+        In the scan's own units.
+    """
+    started = time.perf_counter()
+    acquisition = prepare_slice(raw, index, mask=mask, device=device)
+    result = _sample(acquisition, index, prior, configuration, device, progress)
+    samples = result.samples.cpu().numpy()
+    statistics = sample_statistics(samples)
+    weight = acquisition.rss_weight.cpu().numpy() * acquisition.scale
+    rss_units = {
+        "reconstruction": np.abs(statistics.mean) * weight,
+        "reconstruction_std": statistics.magnitude_std * weight,
+        "reconstruction_lower": statistics.lower * weight,
+        "reconstruction_upper": statistics.upper * weight,
+        "zero_filled": zero_filled(raw, index, acquisition.mask.cpu().numpy()),
+    }
+    complex_units = {
+        "posterior_mean": statistics.mean * acquisition.scale,
+        "samples": samples * acquisition.scale if configuration.save_samples else None,
+        "sensitivity_maps": raw_maps(acquisition) if configuration.save_maps else None,
+    }
+    return SliceReconstruction(
+        index=index,
+        facts={
+            "scale": float(acquisition.scale),
+            "noise_std": float(acquisition.noise_std),
+            "n_evaluations": int(result.n_evaluations),
+            "setup_evaluations": int(getattr(result, "setup_evaluations", 0)),
+            "seconds": time.perf_counter() - started,
+        },
+        **{
+            name: center_crop_or_pad(image, raw.crop).astype(np.float32)
+            for name, image in rss_units.items()
+        },
+        **{
+            name: None if image is None else image.astype(np.complex64)
+            for name, image in complex_units.items()
+        },
+    )
+
+
+def zero_filled(raw: RawKSpace, index: int, mask: np.ndarray) -> np.ndarray:
+    """Return the root sum of squares of the coil images with zeros where nothing was measured.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    mask : numpy.ndarray
+        Bool, broadcasts to (readout, phase_encode).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, (readout, phase_encode), uncropped.
+    """
+    return root_sum_of_squares(raw.read_slice(index) * mask)
+
+
+def raw_maps(acquisition: Acquisition) -> np.ndarray:
+    """Return sensitivity maps of the coils as the scanner delivered them.
+
+    The sampler works with whitened coils, W times the raw ones, so these are W^-1 S: times the
+    posterior mean they predict the scan's own k-space.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        The prepared slice.
+
+    Returns
+    -------
+    numpy.ndarray
+        complex64, (coils, readout, phase_encode).
+    """
+    return acquisition.raw_sensitivity_maps.cpu().numpy()
+
+
+def _sample(
+    acquisition: Acquisition,
+    index: int,
+    prior: Any,
+    configuration: ReconstructionConfiguration,
+    device: torch.device,
+    progress: Progress | None,
+) -> Any:
+    if progress:
+        progress.start_slice(index, configuration.n_evaluations)
+    generator = torch.Generator(device=device)
+    generator.manual_seed(stream_seed(configuration.sampler_seed, index))
+    return sample_posterior(
+        prior,
+        SenseOperator(acquisition.sensitivity_maps, acquisition.mask),
+        acquisition.kspace,
+        acquisition.noise_std,
+        n_samples=configuration.n_samples,
+        n_evaluations=configuration.n_evaluations,
+        method=configuration.method,
+        prior_spectrum=getattr(prior, "prior_spectrum", None),
+        generator=generator,
+        callback=(lambda *_: progress.step()) if progress else None,
+    )
