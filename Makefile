@@ -16,7 +16,10 @@ help:
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "mri_alps needs Python 3.10 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@# Some systems ship Python without ensurepip: then the machine's own pip fills the venv.
+	$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
+	  rm -rf $(VENV); \
+	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 
 # The stamps record what was installed for which pyproject.toml.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python

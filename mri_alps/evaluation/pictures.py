@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mri_alps.reconstruction.output import replacing
+from mri_alps.files import replacing
 
 MAX_ROWS = 6
 _PANEL_INCHES = 2.6

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +12,7 @@ import h5py
 import numpy as np
 
 from mri_alps.errors import ConfigurationError
+from mri_alps.files import replacing
 from mri_alps.reconstruction.result import SliceReconstruction
 
 FORMAT = "mri_alps reconstruction 1"
@@ -93,25 +92,6 @@ def check_target(source: Path, target: Path) -> None:
             f"{target} exists and is not a reconstruction of mri_alps: move it away or give "
             "--output another folder"
         )
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Give a temporary name beside `target` that becomes `target` if all goes well.
-
-    Whatever happens inside, including an interrupt, nothing half-written stays behind.
-
-    Parameters
-    ----------
-    target : pathlib.Path
-        The final name; replaced in one step if it exists.
-    """
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class ReconstructionWriter:
