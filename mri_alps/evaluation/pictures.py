@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mri_alps.files import replacing
+from mri_alps.rawdata.files import atomic_path
 
 MAX_ROWS = 6
 _PANEL_INCHES = 2.6
@@ -61,8 +61,8 @@ def write_panel(
     figure.supxlabel(
         f"100 % = {unit:.3g} in the units of the scan's root-sum-of-squares image", fontsize=8
     )
-    with replacing(picture) as temporary:
-        figure.savefig(temporary, dpi=110)
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
     return picture
 
 

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from mri_alps.errors import ConfigurationError
-from mri_alps.files import replacing
+from mri_alps.rawdata.files import atomic_path
 from mri_alps.reconstruction.result import SliceReconstruction
 
 FORMAT = "mri_alps reconstruction 1"
@@ -110,11 +110,11 @@ class ReconstructionWriter:
     def __init__(self, target: Path, slices: tuple[int, ...]):
         self._slices = slices
         self._written = 0
-        self._replacing = replacing(target)
+        self._placing = atomic_path(target)
 
     def __enter__(self) -> ReconstructionWriter:
         """Open the temporary file."""
-        self._file = h5py.File(self._replacing.__enter__(), "w")
+        self._file = h5py.File(self._placing.__enter__(), "w")
         self._file.create_dataset("slices", data=np.array(self._slices, dtype=np.int64))
         return self
 
@@ -129,9 +129,9 @@ class ReconstructionWriter:
         self._file.close()
         if kind is None and not complete:
             missing = RuntimeError(f"{self._written} of {len(self._slices)} slices were written")
-            self._replacing.__exit__(RuntimeError, missing, None)
+            self._placing.__exit__(RuntimeError, missing, None)
             raise missing
-        return self._replacing.__exit__(kind, error, traceback)
+        return self._placing.__exit__(kind, error, traceback)
 
     def write_slice(self, result: SliceReconstruction) -> None:
         """Write the next slice.
