@@ -350,12 +350,15 @@ class ComposedOperator(LinearOperator):
 class ScaledOperator(LinearOperator):
     """factor times operator; a complex factor needs complex images."""
 
+    operator: LinearOperator
+    factor: Scalar
+
     def __init__(self, operator: LinearOperator, factor: Scalar):
         if isinstance(operator, ScaledOperator):
             operator, factor = operator.operator, factor * operator.factor
         self.operator = operator
         complex_factor = complex(factor)
-        self.factor: Scalar = complex_factor if complex_factor.imag else complex_factor.real
+        self.factor = complex_factor if complex_factor.imag else complex_factor.real
         self.domain_shape, self.range_shape = operator.domain_shape, operator.range_shape
         self.dtype, self.device = operator.dtype, operator.device
 
