@@ -1,0 +1,1 @@
+"""Priors: what is known about images, as denoisers and scores at every noise level."""

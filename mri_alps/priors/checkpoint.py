@@ -1,0 +1,192 @@
+"""Weights on disk: one safetensors file with its configuration inside, written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from mri_alps.errors import InputFileError
+from mri_alps.priors.network import NetworkPrior
+from mri_alps.priors.unet import UNetConfig
+
+FORMAT = "mri_alps.prior/1"
+_KEY = "mri_alps"
+SPECTRUM_PREFIX = "spectrum."
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and JSON-able metadata to a safetensors file, all or nothing.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced in one step: a killed process leaves the old file or the new one.
+    tensors : dict of str to torch.Tensor
+        Any devices.
+    metadata : dict
+        JSON-able.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Copies: safetensors refuses tensors that share memory.
+    ready = {
+        name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
+    }
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(ready, temporary, metadata={_KEY: json.dumps(metadata)})
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        A safetensors file.
+
+    Returns
+    -------
+    tensors : dict of str to torch.Tensor
+        On the CPU.
+    metadata : dict
+        As given to `save_tensors`.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, damaged, or was not written by this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputFileError(f"no weights file at {path}: check the name, or train a prior first")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = json.loads(text) if text is not None else None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputFileError(
+            f"{path} is not a readable safetensors file ({error}): copy or download it again"
+        ) from error
+    if not isinstance(metadata, dict):
+        raise InputFileError(
+            f"{path} carries no mri_alps configuration: only files written by `mri-alps train` "
+            "can be loaded by name; wrap another network with mri_alps.priors.adapters"
+        )
+    return tensors, metadata
+
+
+def save_prior(
+    path: Path,
+    model: NetworkPrior,
+    weights: dict[str, torch.Tensor] | None = None,
+    spectrum: dict[str, torch.Tensor] | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Write a network prior's weights with everything that `load_prior_file` needs.
+
+    Parameters
+    ----------
+    path : Path
+        Target, replaced atomically.
+    model : NetworkPrior
+        Gives configuration, and the weights unless `weights` does.
+    weights : dict of str to torch.Tensor, optional
+        For example averaged weights, named like `model.state_dict()`.
+    spectrum : dict of str to torch.Tensor, optional
+        Arrays `sigmas`, `frequencies`, `error_power`, `image_power` (see
+        `mri_alps.training.spectrum.radial_spectrum`).
+    provenance : dict, optional
+        Training facts, JSON-able.
+    """
+    tensors = dict(weights if weights is not None else model.state_dict())
+    for name, value in (spectrum or {}).items():
+        tensors[SPECTRUM_PREFIX + name] = value
+    metadata = {"format": FORMAT, "prior": describe(model), "provenance": provenance or {}}
+    save_tensors(path, tensors, metadata)
+
+
+def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPrior:
+    """Read a prior written by `save_prior`, ready for evaluation.
+
+    Parameters
+    ----------
+    path : Path
+        A safetensors file.
+    device : torch.device or str
+        Where the network shall run.
+
+    Returns
+    -------
+    NetworkPrior
+        In evaluation mode, without gradients, `prior_spectrum` attached if the file has one.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, damaged, of another format, or its weights do not fit.
+    """
+    tensors, metadata = load_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise InputFileError(
+            f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}: "
+            "load the weights file (`prior.safetensors`) of a training run"
+        )
+    spectrum = {
+        name.removeprefix(SPECTRUM_PREFIX): tensors.pop(name)
+        for name in list(tensors)
+        if name.startswith(SPECTRUM_PREFIX)
+    }
+    model = build_prior(metadata.get("prior"), path)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputFileError(
+            f"the weights in {path} do not fit the configuration in the same file: {error}"
+        ) from error
+    model.provenance = dict(metadata.get("provenance", {}))
+    model.to(device).eval().requires_grad_(False)
+    if spectrum:
+        model.prior_spectrum = _attach_spectrum(spectrum)
+    return model
+
+
+def describe(model: NetworkPrior) -> dict[str, Any]:
+    """Return what `build_prior` needs, JSON-able."""
+    return {
+        "unet": model.config.to_dict(),
+        "sigma_data": model.sigma_data,
+        "sigma_min": model.sigma_min,
+        "sigma_max": model.sigma_max,
+    }
+
+
+def build_prior(description: Any, path: Path) -> NetworkPrior:
+    """Make an untrained network from what `describe` returned; `path` is named in errors."""
+    try:
+        values = dict(description)
+        return NetworkPrior(UNetConfig(**values.pop("unet")), **values)
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputFileError(f"the configuration inside {path} makes no sense: {error}") from error
+
+
+def _attach_spectrum(arrays: dict[str, torch.Tensor]) -> object:
+    from mri_alps.priors.spectrum import PriorSpectrum
+
+    return PriorSpectrum(**arrays)

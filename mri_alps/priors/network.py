@@ -1,0 +1,151 @@
+"""A network as a score model: EDM preconditioning, padding to any size, complex in and out.
+
+The preconditioning is that of Karras et al., "Elucidating the Design Space of Diffusion-Based
+Generative Models", NeurIPS 2022, table 1 (EDM), with every variance per real component.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.priors.complex_layers import channels_to_complex, complex_to_channels
+from mri_alps.priors.unet import UNet, UNetConfig
+
+
+class NetworkPrior(nn.Module):
+    """Denoiser D(x, sigma) = c_skip x + c_out F(c_in x, log sigma) with a U-Net F.
+
+    Satisfies the `ScoreModel` protocol. Images are complex, scaled to about 1 at the 99th
+    percentile of their magnitude; sigma is the noise's standard deviation per real component.
+    With an equivariant U-Net D(exp(i t) x, sigma) = exp(i t) D(x, sigma) to rounding.
+
+    Parameters
+    ----------
+    config : UNetConfig
+        Layout of the U-Net.
+    sigma_data : float
+        Root mean square of the training images per real component.
+    sigma_min, sigma_max : float
+        Range of noise levels that the network is trained for.
+
+    Attributes
+    ----------
+    prior_spectrum : object or None
+        Radial error and image spectra for samplers, where the weights come with them.
+    provenance : dict
+        What the weights were trained on, as the checkpoint tells.
+    autocast_dtype : torch.dtype or None
+        Run the U-Net under autocast with this type (bfloat16 on a GPU that has it); None, the
+        default, is float32 throughout.
+    """
+
+    def __init__(self, config: UNetConfig, sigma_data: float, sigma_min: float, sigma_max: float):
+        super().__init__()
+        if not 0 < sigma_min < sigma_max or not sigma_data > 0:
+            raise ConfigurationError(
+                "a network prior needs 0 < sigma_min < sigma_max and sigma_data > 0, found "
+                f"sigma_min={sigma_min}, sigma_max={sigma_max}, sigma_data={sigma_data}"
+            )
+        self.unet = UNet(config)
+        self.config = config
+        self.sigma_data = float(sigma_data)
+        self.sigma_min = float(sigma_min)
+        self.sigma_max = float(sigma_max)
+        self.prior_spectrum: object | None = None
+        self.provenance: dict = {}
+        self.autocast_dtype: torch.dtype | None = None
+
+    def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """Denoise a batch, with gradients: x complex (n, H, W), sigma (n,)."""
+        data = self.sigma_data
+        total = torch.hypot(sigma, torch.full_like(sigma, data))
+        skip, out, scale = (data / total) ** 2, sigma * data / total, 1 / total
+        residual = self._apply_unet(x * scale[:, None, None], sigma.log())
+        return skip[:, None, None] * x + out[:, None, None] * residual
+
+    @torch.no_grad()
+    def denoise(self, x: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
+        """Posterior mean E[x0 | x0 + sigma n = x].
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Complex (n, H, W), any H and W.
+        sigma : float or torch.Tensor
+            Noise level per real component, a scalar or (n,).
+
+        Returns
+        -------
+        torch.Tensor
+            Complex64 (n, H, W).
+
+        Raises
+        ------
+        DtypeError
+            If `x` is real.
+        ShapeError
+            If `x` has not three axes or `sigma` fits neither form.
+        """
+        if not x.is_complex():
+            raise DtypeError(
+                f"the prior denoises complex images, found {x.dtype}: convert with "
+                "x.to(torch.complex64)"
+            )
+        if x.ndim != 3:
+            raise ShapeError(f"the prior expects images (n, H, W), found shape {tuple(x.shape)}")
+        levels = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
+        if levels.ndim > 1 or (levels.ndim == 1 and len(levels) not in (1, len(x))):
+            raise ShapeError(
+                f"sigma must be a scalar or have one entry per image ({len(x)}), found shape "
+                f"{tuple(levels.shape)}"
+            )
+        return self(x.to(torch.complex64), levels.expand(len(x)))
+
+    def score(self, x: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
+        """Score of the smoothed prior, (D(x, sigma) - x) / sigma^2.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Complex (n, H, W).
+        sigma : float or torch.Tensor
+            Noise level per real component, a scalar or (n,).
+        """
+        levels = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
+        levels = levels.reshape(-1, 1, 1) if levels.ndim else levels
+        return (self.denoise(x, sigma) - x) / levels**2
+
+    def _apply_unet(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        channels = complex_to_channels(reflect_pad(x, self.config.stride)[:, None])
+        if self.autocast_dtype is None:
+            y = self.unet(channels, level)
+        else:
+            with torch.autocast(x.device.type, dtype=self.autocast_dtype):
+                y = self.unet(channels, level).float()
+        return channels_to_complex(y)[:, 0, :height, :width]
+
+
+def reflect_pad(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Continue images by reflection at the far edges until both sizes are multiples.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        (..., H, W), any size, also smaller than the padding.
+    multiple : int
+        What the last two sizes must be multiples of.
+    """
+    for axis in (-2, -1):
+        size = x.shape[axis]
+        padded = math.ceil(size / multiple) * multiple
+        if padded != size:
+            # A triangular wave over the indices: 0 1 2 3 2 1 0 1 ...
+            period = max(2 * size - 2, 1)
+            index = torch.arange(padded, device=x.device) % period
+            x = x.index_select(axis, torch.minimum(index, (period - index) % period))
+    return x

@@ -1,0 +1,204 @@
+"""The U-Net: complex and phase-equivariant, or plain two-channel as the ablation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mri_alps.errors import ConfigurationError
+from mri_alps.priors.complex_layers import ComplexConv2d, MagnitudeGate, RealGate
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Layout of a `UNet`.
+
+    Attributes
+    ----------
+    channels : tuple of int
+        Complex channels per level, finest first; each level halves the resolution.
+    encoder_blocks, decoder_blocks : tuple of int
+        Residual blocks per level, finest first. The coarsest level's decoder blocks follow its
+        encoder blocks directly.
+    group_size : int
+        Channels that share a norm; divides every entry of `channels`.
+    embedding_size : int
+        Size of the noise level's embedding.
+    equivariant : bool
+        Complex layers (True) or plain real ones of the same layout and arithmetic (False).
+    """
+
+    channels: tuple[int, ...] = (16, 24, 48, 80)
+    encoder_blocks: tuple[int, ...] = (1, 2, 2, 2)
+    decoder_blocks: tuple[int, ...] = (1, 2, 2, 2)
+    group_size: int = 8
+    embedding_size: int = 64
+    equivariant: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "encoder_blocks", "decoder_blocks"):
+            object.__setattr__(self, name, tuple(int(value) for value in getattr(self, name)))
+        if not len(self.channels) == len(self.encoder_blocks) == len(self.decoder_blocks) > 0:
+            raise ConfigurationError(
+                "a U-Net needs as many encoder_blocks and decoder_blocks as channels, found "
+                f"{self.channels}, {self.encoder_blocks} and {self.decoder_blocks}"
+            )
+        if any(count % self.group_size or count <= 0 for count in self.channels):
+            raise ConfigurationError(
+                f"every level's channels {self.channels} must be a positive multiple of "
+                f"group_size {self.group_size}"
+            )
+
+    @property
+    def stride(self) -> int:
+        """Image sizes must be multiples of this (the score model pads)."""
+        return 2 ** len(self.channels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the layout as JSON-able values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+class UNet(nn.Module):
+    """Residual U-Net with additive skips, pixel-unshuffle by 2 at the entrance.
+
+    Parameters
+    ----------
+    config : UNetConfig
+        Layout.
+    """
+
+    def __init__(self, config: UNetConfig):
+        super().__init__()
+        self.config = config
+        channels = config.channels
+        self.embedding = LevelEmbedding(config.embedding_size)
+        self.entrance = _convolution(config, 4, channels[0], 3)
+        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level, count in enumerate(channels):
+            self.encoder.append(_blocks(config, count, config.encoder_blocks[level]))
+            self.decoder.append(_blocks(config, count, config.decoder_blocks[level]))
+            if level + 1 < len(channels):
+                self.down.append(_convolution(config, 4 * count, channels[level + 1], 1))
+                self.up.append(_convolution(config, channels[level + 1], 4 * count, 1))
+        self.exit_gate = _gate(config, channels[0])
+        self.exit = _convolution(config, channels[0], 4, 3, gain=0.0)
+
+    def forward(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        """Apply the network.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Real (n, 2, H, W): real and imaginary part; H and W multiples of `config.stride`.
+        level : torch.Tensor
+            (n,), natural logarithm of sigma.
+
+        Returns
+        -------
+        torch.Tensor
+            Real (n, 2, H, W).
+        """
+        embedding = self.embedding(level)
+        x = self.entrance(_unshuffle(x))
+        skips = []
+        for index, blocks in enumerate(self.encoder):
+            for block in blocks:
+                x = block(x, embedding)
+            if index < len(self.down):
+                skips.append(x)
+                x = self.down[index](_unshuffle(x))
+        for index in reversed(range(len(self.decoder))):
+            if index < len(self.up):
+                x = _shuffle(self.up[index](x)) + skips[index]
+            for block in self.decoder[index]:
+                x = block(x, embedding)
+        return _shuffle(self.exit(self.exit_gate(x, embedding)))
+
+
+class LevelEmbedding(nn.Module):
+    """Smooth features of the logarithm of the noise level.
+
+    Parameters
+    ----------
+    size : int
+        Number of features.
+    """
+
+    # Gaussian bumps over log(sigma): local, smooth, and flat beyond both ends.
+    _FIRST, _LAST, _COUNT = math.log(0.003), math.log(50.0), 24
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.register_buffer(
+            "centers", torch.linspace(self._FIRST, self._LAST, self._COUNT), persistent=False
+        )
+        self.layers = nn.Sequential(
+            nn.Linear(self._COUNT, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU()
+        )
+
+    def forward(self, level: torch.Tensor) -> torch.Tensor:
+        """Embed `level` (n,), the logarithm of sigma, as (n, size)."""
+        spacing = (self._LAST - self._FIRST) / (self._COUNT - 1)
+        distance = (level[:, None].float() - self.centers) / (1.5 * spacing)
+        return self.layers(torch.exp(-0.5 * distance.square()) * 2)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(gate(conv(gate(x)))), the last convolution small at the start.
+
+    Parameters
+    ----------
+    config : UNetConfig
+        Layout.
+    channels : int
+        Complex channels.
+    """
+
+    def __init__(self, config: UNetConfig, channels: int):
+        super().__init__()
+        self.gate1 = _gate(config, channels)
+        self.conv1 = _convolution(config, channels, channels, 3)
+        self.gate2 = _gate(config, channels)
+        self.conv2 = _convolution(config, channels, channels, 3, gain=0.2)
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """Apply the block: x (n, 2 channels, H, W), embedding (n, size)."""
+        y = self.conv1(self.gate1(x, embedding))
+        return x + self.conv2(self.gate2(y, embedding))
+
+
+def _blocks(config: UNetConfig, channels: int, count: int) -> nn.ModuleList:
+    return nn.ModuleList([ResidualBlock(config, channels) for _ in range(count)])
+
+
+def _gate(config: UNetConfig, channels: int) -> nn.Module:
+    kind = MagnitudeGate if config.equivariant else RealGate
+    return kind(channels, config.group_size, config.embedding_size)
+
+
+def _convolution(
+    config: UNetConfig, inputs: int, outputs: int, kernel_size: int, gain: float = 1.0
+) -> nn.Module:
+    if config.equivariant:
+        return ComplexConv2d(inputs, outputs, kernel_size, gain)
+    layer = nn.Conv2d(2 * inputs, 2 * outputs, kernel_size, padding=kernel_size // 2)
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(2 * inputs * kernel_size**2))
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def _unshuffle(x: torch.Tensor) -> torch.Tensor:
+    # (n, 2 C, H, W) to (n, 2 * 4 C, H/2, W/2): channel c becomes 4 c .. 4 c + 3, so real and
+    # imaginary halves stay halves.
+    return functional.pixel_unshuffle(x, 2)
+
+
+def _shuffle(x: torch.Tensor) -> torch.Tensor:
+    return functional.pixel_shuffle(x, 2)

@@ -1,0 +1,1 @@
+"""Training of network priors by denoising score matching."""

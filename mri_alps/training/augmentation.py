@@ -1,0 +1,213 @@
+"""Random crops, orientations, zooms, phase and receive bias, image by image.
+
+Everything is drawn from an explicit generator. Smooth fields are sums of few separable
+functions, evaluated only where a crop needs them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+
+POOL = 8  # pixels per cell of the low-resolution companion of an image
+_ORDER = 6  # cosines per axis in a smooth random field
+
+
+def low_resolution(image: torch.Tensor) -> torch.Tensor:
+    """Magnitude at about 1/8 of the resolution: what the calibration region would show.
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        (H, W) real or complex.
+
+    Returns
+    -------
+    torch.Tensor
+        Float32 (about H/8, about W/8).
+    """
+    shape = [max(size // POOL, 1) for size in image.shape]
+    magnitude = image.abs().float()
+    return functional.adaptive_avg_pool2d(magnitude[None, None], shape)[0, 0]
+
+
+def uniform(generator: torch.Generator, low: float, high: float) -> float:
+    """Draw one number between `low` and `high`."""
+    return low + (high - low) * torch.rand((), generator=generator).item()
+
+
+def smooth_field(generator: torch.Generator, smoothness: float) -> torch.Tensor:
+    """Draw coefficients of a smooth random field with a standard deviation near 1.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        Source of randomness.
+    smoothness : float
+        Exponent of the coefficients' decay with frequency.
+
+    Returns
+    -------
+    torch.Tensor
+        (6, 6) cosine coefficients for `evaluate_field`; no constant part.
+    """
+    index = torch.arange(_ORDER, dtype=torch.float32)
+    envelope = (index[:, None] ** 2 + index**2).clamp(min=1) ** (-smoothness / 2)
+    envelope[0, 0] = 0.0
+    envelope /= envelope.square().sum().sqrt() / 1.4
+    return envelope * torch.randn(_ORDER, _ORDER, generator=generator)
+
+
+def evaluate_field(coefficients: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Evaluate a field at coordinates from -1 to 1 over the image.
+
+    Parameters
+    ----------
+    coefficients : torch.Tensor
+        (6, 6) from `smooth_field`.
+    y, x : torch.Tensor
+        (h,) and (w,) coordinates.
+
+    Returns
+    -------
+    torch.Tensor
+        (h, w).
+    """
+    index = torch.arange(_ORDER, dtype=torch.float32) * (math.pi / 2)
+    return torch.cos((y[:, None] + 1) * index) @ coefficients @ torch.cos((x + 1) * index[:, None])
+
+
+def draw_phase(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw a phase map: smooth random field plus polynomial of second order.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    field : torch.Tensor
+        (6, 6) for `evaluate_field`, radians.
+    polynomial : torch.Tensor
+        (5,) coefficients of y, x, y^2, x y, x^2, radians at the edge of the image.
+    """
+    strength = math.exp(uniform(generator, math.log(0.1), math.log(2.5)))
+    field = strength * smooth_field(generator, uniform(generator, 1.0, 2.5))
+    slope = math.exp(uniform(generator, math.log(0.1), math.log(6.0)))
+    polynomial = torch.randn(5, generator=generator) * torch.tensor([slope, slope, 1, 1, 1])
+    return field, polynomial
+
+
+def evaluate_polynomial(c: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Evaluate `draw_phase`'s polynomial at coordinates (h,) and (w,); returns (h, w)."""
+    y = y[:, None]
+    return c[0] * y + c[1] * x + c[2] * y**2 + c[3] * y * x + c[4] * x**2
+
+
+def random_affine(generator: torch.Generator) -> torch.Tensor:
+    """Draw a 2x2 matrix: a flip, a multiple of 90 degrees, and half the time a small warp.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    torch.Tensor
+        Maps offsets (x, y) in the crop to offsets in the image, both in pixels. Entries are
+        -1, 0, 1 where no warp was drawn.
+    """
+    quarter = int(torch.randint(4, (), generator=generator))
+    cosine, sine = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarter]
+    matrix = torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float32)
+    if torch.rand((), generator=generator) < 0.5:
+        matrix = matrix @ torch.tensor([[-1.0, 0.0], [0.0, 1.0]])
+    if torch.rand((), generator=generator) < 0.5:
+        angle = uniform(generator, -0.26, 0.26)
+        zoom = math.exp(uniform(generator, math.log(0.75), math.log(1.3)))
+        aspect = math.exp(uniform(generator, -0.08, 0.08))
+        rotation = torch.tensor(
+            [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+        )
+        matrix = rotation @ torch.diag(torch.tensor([zoom * aspect, zoom / aspect])) @ matrix
+    return matrix
+
+
+def extract(
+    image: torch.Tensor, matrix: torch.Tensor, center: torch.Tensor, size: int
+) -> torch.Tensor:
+    """Sample a square crop by bicubic interpolation, zeros outside the image.
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        (channels, H, W) real.
+    matrix : torch.Tensor
+        (2, 2) from `random_affine`.
+    center : torch.Tensor
+        (2,) the crop's centre in the image, (x, y) in pixels.
+    size : int
+        Edge of the crop.
+
+    Returns
+    -------
+    torch.Tensor
+        (channels, size, size).
+    """
+    height, width = image.shape[-2:]
+    offset = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    grid_y, grid_x = torch.meshgrid(offset, offset, indexing="ij")
+    grid = torch.stack([grid_x, grid_y], -1) @ matrix.T + center
+    exact = bool((matrix == matrix.round()).all()) and bool(
+        (grid[0, 0] == grid[0, 0].round()).all()
+    )
+    grid = (2 * grid + 1) / torch.tensor([width, height]) - 1
+    mode = "nearest" if exact else "bicubic"
+    return functional.grid_sample(image[None], grid[None], mode=mode, align_corners=False)[0]
+
+
+def draw_center(
+    low: torch.Tensor, shape: tuple[int, int], size: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Draw a crop's centre: inside the image where it fits, mostly where there is signal.
+
+    Parameters
+    ----------
+    low : torch.Tensor
+        From `low_resolution`.
+    shape : tuple of int
+        (H, W) of the image.
+    size : int
+        Edge of the crop.
+    generator : torch.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    torch.Tensor
+        (2,) as (x, y), on the grid on which unwarped crops need no interpolation.
+    """
+    center = []
+    if torch.rand((), generator=generator) < 0.85:
+        bright = (low > 0.15 * low.max()).flatten().nonzero()[:, 0]
+        cell = (
+            int(bright[torch.randint(len(bright), (), generator=generator)]) if len(bright) else 0
+        )
+        start = (
+            (cell % low.shape[1] + 0.5) / low.shape[1],
+            (cell // low.shape[1] + 0.5) / low.shape[0],
+        )
+    else:
+        start = tuple(torch.rand(2, generator=generator).tolist())
+    for fraction, length in zip(start, (shape[1], shape[0]), strict=True):
+        reach = max((length - size) / 2, 0)
+        shift = uniform(generator, -POOL, POOL)
+        offset = min(max(fraction * length + shift - length / 2, -reach), reach)
+        if reach == 0:
+            offset = uniform(generator, -0.06, 0.06) * length
+        center.append(length // 2 + round(offset) - 0.5 * (size % 2 == 0))
+    return torch.tensor(center)

@@ -1,0 +1,181 @@
+"""Training batches as a pure function of (seed, step, rank): any step can be made again."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from mri_alps.random import stream_seed
+from mri_alps.training import augmentation
+from mri_alps.training.config import CropPlan, TrainingConfig
+from mri_alps.training.images import ImageRecord, ImageSet
+
+_PLAN_STREAM, _BATCH_STREAM, _NOISE_STREAM = 1, 2, 3
+_PERCENTILE = 0.99
+
+
+class Batch(NamedTuple):
+    """One step's clean images and noise levels.
+
+    Attributes
+    ----------
+    images : torch.Tensor
+        Complex64 (n, size, size), about 1 at the 99th percentile of a whole slice.
+    sigma : torch.Tensor
+        Float32 (n,), per real component.
+    step : int
+        From 0.
+    """
+
+    images: torch.Tensor
+    sigma: torch.Tensor
+    step: int
+
+
+def noise_seed(seed: int, step: int, rank: int) -> int:
+    """Return the seed of the noise that is added at a step on a process."""
+    return stream_seed(seed, _NOISE_STREAM, step, rank)
+
+
+class TrainingBatches(Dataset):
+    """Map from step to `Batch`.
+
+    Which images, crops, phases and levels a step sees depends on (seed, step, rank) only, not
+    on worker processes or on where a run was interrupted. All processes of a step use the same
+    crop plan, so that they take equally long.
+
+    Parameters
+    ----------
+    images : ImageSet
+        Training slices.
+    config : TrainingConfig
+        Recipe.
+    rank : int
+        Number of this process.
+    """
+
+    def __init__(self, images: ImageSet, config: TrainingConfig, rank: int = 0):
+        self.records = images.records
+        self.config = config
+        self.rank = rank
+        self._low: dict[int, torch.Tensor] = {}
+
+    def __len__(self) -> int:
+        return self.config.steps
+
+    def plan(self, step: int) -> CropPlan:
+        """Return the crop plan of a step."""
+        generator = _generator(stream_seed(self.config.seed, _PLAN_STREAM, step))
+        shares = torch.tensor([plan.share for plan in self.config.plans])
+        return self.config.plans[int(torch.multinomial(shares, 1, generator=generator))]
+
+    def __getitem__(self, step: int) -> Batch:
+        """Make the batch of a step."""
+        plan = self.plan(step)
+        generator = _generator(stream_seed(self.config.seed, _BATCH_STREAM, step, self.rank))
+        chosen = torch.randint(len(self.records), (plan.batch_size,), generator=generator)
+        crops = [self._crop(int(index), plan.size, generator) for index in chosen]
+        return Batch(torch.stack(crops), draw_levels(plan, generator), step)
+
+    def _crop(self, index: int, size: int, generator: torch.Generator) -> torch.Tensor:
+        record = self.records[index]
+        if index not in self._low:
+            self._low[index] = augmentation.low_resolution(to_tensor(record.image))
+        return random_crop(record, self._low[index], size, self.config.scale_jitter, generator)
+
+
+def draw_levels(plan: CropPlan, generator: torch.Generator) -> torch.Tensor:
+    """Draw a batch's noise levels log-uniformly, one in each of equal strata.
+
+    Parameters
+    ----------
+    plan : CropPlan
+        Gives range and count.
+    generator : torch.Generator
+        Source of randomness.
+    """
+    position = torch.arange(plan.batch_size) + torch.rand(plan.batch_size, generator=generator)
+    low, high = math.log(plan.sigma_min), math.log(plan.sigma_max)
+    return torch.exp(low + (high - low) * position / plan.batch_size)
+
+
+def to_tensor(image: np.ndarray) -> torch.Tensor:
+    """Convert a record's pixels to float32 or complex64."""
+    tensor = torch.from_numpy(np.ascontiguousarray(image))
+    return tensor if tensor.is_complex() else tensor.float()
+
+
+def random_crop(
+    record: ImageRecord, low: torch.Tensor, size: int, jitter: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Cut an augmented crop out of a slice.
+
+    Parameters
+    ----------
+    record : ImageRecord
+        The slice.
+    low : torch.Tensor
+        Its `augmentation.low_resolution`.
+    size : int
+        Edge of the crop.
+    jitter : float
+        Largest relative deviation of the scale.
+    generator : torch.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    torch.Tensor
+        Complex64 (size, size).
+    """
+    image = to_tensor(record.image)
+    if record.image.dtype == np.uint8:
+        # Undo the rounding, except where the scanner wrote exact zeros.
+        image = image + (torch.rand(image.shape, generator=generator) - 0.5) * (image > 0)
+    height, width = image.shape
+    matrix = augmentation.random_affine(generator)
+    center = augmentation.draw_center(low, (height, width), size, generator)
+    planes = torch.view_as_real(image).permute(2, 0, 1) if image.is_complex() else image[None]
+    crop = augmentation.extract(planes, matrix, center, size)
+    x = torch.complex(crop[0], crop[1] if len(crop) == 2 else torch.zeros_like(crop[0]))
+    bias = math.exp(augmentation.uniform(generator, -2.5, -0.7)) * augmentation.smooth_field(
+        generator, 2.0
+    )
+    y_low, x_low = (torch.linspace(-1, 1, n) for n in low.shape)
+    level = torch.quantile(
+        (low * augmentation.evaluate_field(bias, y_low, x_low).exp()).flatten(), _PERCENTILE
+    )
+    scale = max(level.item(), 1e-6 * float(low.max()) + 1e-30)
+    scale *= math.exp(augmentation.uniform(generator, -math.log1p(jitter), math.log1p(jitter)))
+    # The fields live in the crop's frame; the warp only moves them a little against the image.
+    offset = (torch.arange(size) - (size - 1) / 2) * 2
+    y_axis, x_axis = offset / height, offset / width
+    shift = (center + 0.5) * 2 / torch.tensor([width, height]) - 1
+    inside = torch.linalg.solve(matrix, shift)
+    y_axis, x_axis = y_axis + inside[1], x_axis + inside[0]
+    x = x * augmentation.evaluate_field(bias, y_axis, x_axis).exp() / scale
+    return x * torch.polar(torch.ones(()), _phase(record, x, y_axis, x_axis, generator))
+
+
+def _phase(
+    record: ImageRecord,
+    x: torch.Tensor,
+    y_axis: torch.Tensor,
+    x_axis: torch.Tensor,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    field, polynomial = augmentation.draw_phase(generator)
+    contrast = torch.randn((), generator=generator) * (torch.rand((), generator=generator) < 0.3)
+    phase = augmentation.evaluate_polynomial(polynomial, y_axis, x_axis)
+    if record.image.dtype.kind == "c":
+        return 0.3 * phase  # a measured phase is only tilted
+    # Tissues differ in phase, too: susceptibility and chemical shift follow the contrast.
+    return phase + augmentation.evaluate_field(field, y_axis, x_axis) + 0.4 * contrast * x.abs()
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,233 @@
+"""The training loop, on Lightning Fabric: one process or many, by flags alone."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from mri_alps.errors import ConfigurationError
+from mri_alps.priors.checkpoint import save_prior
+from mri_alps.priors.network import NetworkPrior
+from mri_alps.training.batches import TrainingBatches, noise_seed
+from mri_alps.training.config import TrainingConfig
+from mri_alps.training.images import ImageSet
+from mri_alps.training.loss import denoising_loss
+from mri_alps.training.schedule import AveragedWeights, learning_rate
+from mri_alps.training.state import (
+    CHECKPOINT,
+    PRIOR,
+    Progress,
+    load_state,
+    save_state,
+)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a callback sees after every step.
+
+    Attributes
+    ----------
+    progress : Progress
+        Counters, this step included.
+    sigma, losses : torch.Tensor
+        (n,) noise levels and weighted errors of this process's crops.
+    learning_rate : float
+        Of this step.
+    """
+
+    progress: Progress
+    sigma: torch.Tensor
+    losses: torch.Tensor
+    learning_rate: float
+
+
+class Trainer:
+    """A run: model, averaged weights, optimizer, data and their state on disk.
+
+    Parameters
+    ----------
+    fabric : lightning.fabric.Fabric
+        Launched.
+    config : TrainingConfig
+        Recipe.
+    training : ImageSet
+        Images to train on.
+    output : Path
+        The run's folder.
+    data : dict
+        Description of the training set, JSON-able, with its hash under `fingerprint`.
+    compile_model : bool
+        Run the network through `torch.compile`.
+    """
+
+    def __init__(
+        self,
+        fabric: Any,
+        config: TrainingConfig,
+        training: ImageSet,
+        output: Path,
+        data: dict[str, Any],
+        compile_model: bool = False,
+    ):
+        self.fabric, self.config, self.output, self.data = fabric, config, Path(output), data
+        self.batches = TrainingBatches(training, config, fabric.global_rank)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)  # parameter initialisation takes no generator
+            self.model = NetworkPrior(
+                config.unet, config.sigma_data, config.sigma_min, config.sigma_max
+            )
+        self.model.to(fabric.device)
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=config.weight_decay,
+        )
+        self.average = AveragedWeights(self.model, config.ema_exponent)
+        self.progress = Progress()
+        if (self.output / CHECKPOINT).exists():
+            self.progress, found = load_state(
+                self.output / CHECKPOINT, self.model, self.average, optimizer
+            )
+            if found["fingerprint"] != data["fingerprint"]:
+                raise ConfigurationError(
+                    f"the run in {output} was trained on other images (hash "
+                    f"{found['fingerprint'][:12]}, now {data['fingerprint'][:12]}): resume with "
+                    "the same data and split, or choose another output folder"
+                )
+        network = torch.compile(self.model) if compile_model else self.model
+        self.network, self.optimizer = fabric.setup(network, optimizer)
+
+    def run(
+        self,
+        steps: int,
+        workers: int = 0,
+        on_step: Callable[[StepReport], None] = lambda report: None,
+        checkpoint_seconds: float = 300.0,
+    ) -> bool:
+        """Train until `steps` steps are taken in all, or a signal asks to stop.
+
+        Parameters
+        ----------
+        steps : int
+            Number of the last step.
+        workers : int
+            Processes that make batches; 0 makes them in this process.
+        on_step : callable
+            Called with a `StepReport` after every step.
+        checkpoint_seconds : float
+            At most this much work is lost when the process is killed.
+
+        Returns
+        -------
+        bool
+            True if all steps were taken, False if a signal ended the run early; its state is
+            saved in both cases.
+        """
+        indices = range(self.progress.step, steps)
+        loader = DataLoader(
+            self.batches,
+            batch_size=None,
+            sampler=indices,
+            num_workers=workers,
+            generator=torch.Generator().manual_seed(0),
+            persistent_workers=False,
+        )
+        saved = started = time.monotonic()
+        with _stop_requests() as stop:
+            for batch in loader:
+                report = self._step(batch)
+                now = time.monotonic()
+                self.progress.seconds += now - started
+                started = now
+                on_step(report)
+                if self._agree(now - saved > checkpoint_seconds):
+                    self.save()
+                    saved = time.monotonic()
+                if self._agree(stop.requested):
+                    break
+        self.save()
+        return self.progress.step >= steps
+
+    def save(self) -> None:
+        """Write the run's checkpoint and the averaged weights as a prior."""
+        if self.fabric.is_global_zero:
+            save_state(
+                self.output / CHECKPOINT,
+                self.model,
+                self.average,
+                self.optimizer.optimizer
+                if hasattr(self.optimizer, "optimizer")
+                else self.optimizer,
+                self.progress,
+                self.config,
+                self.data,
+            )
+            save_prior(
+                self.output / PRIOR, self.model, self.average.weights, provenance=self.provenance()
+            )
+        self.fabric.barrier()
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the facts that travel with the weights."""
+        return {**vars(self.progress), "config": self.config.to_dict(), "data": self.data}
+
+    def _step(self, batch) -> StepReport:
+        step, config = int(batch.step), self.config
+        images, sigma = self.fabric.to_device((batch.images, batch.sigma))
+        generator = torch.Generator(device=images.device)
+        generator.manual_seed(noise_seed(config.seed, step, self.fabric.global_rank))
+        rate = learning_rate(step, config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        losses = denoising_loss(self.network, images, sigma, config.sigma_data, generator)
+        self.fabric.backward(losses.mean())
+        self.fabric.clip_gradients(
+            self.network, self.optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False
+        )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.progress.step = step + 1
+        self.progress.images_seen += len(images) * self.fabric.world_size
+        self.average.update(self.model, step + 1)
+        return StepReport(self.progress, sigma, losses.detach(), rate)
+
+    def _agree(self, wish: bool) -> bool:
+        """Let process 0 decide for all, so that none saves or stops alone."""
+        if self.fabric.world_size == 1:
+            return wish
+        return bool(self.fabric.broadcast(wish, src=0))
+
+
+class _Stop:
+    requested = False
+
+
+@contextmanager
+def _stop_requests() -> Iterator[_Stop]:
+    """Turn SIGTERM and SIGINT into a request to stop after the current step."""
+    stop = _Stop()
+
+    def request(number, frame) -> None:
+        stop.requested = True
+
+    previous = {}
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous[number] = signal.signal(number, request)
+    except ValueError:  # not the main thread: the caller's signals stay as they are
+        pass
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,162 @@
+"""Readers of training data: every supported file becomes `ImageRecord`s."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mri_alps.errors import InputFileError
+from mri_alps.training.images import ImageRecord, ImageSet, check_image
+
+_IMAGE_KEYS = ("images", "image", "img", "arr_0")
+_PATIENT_KEYS = ("patient", "group", "volume")
+# Names without a patient: this many neighbouring slices could still be the same patient.
+_GUARD = 5
+_BLOCKS = 10
+
+
+def load_images(paths: Sequence[Path]) -> ImageSet:
+    """Read training images from files and folders.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files, or folders that are searched recursively, of: `.npz` (an array `images`, `image`
+        or `img` of (n, H, W) or (H, W), magnitudes or complex, optionally `patient`, `meta` or
+        `name` with n rows), `.npy`, `.nii`, `.nii.gz`.
+
+    Returns
+    -------
+    ImageSet
+        In the order of the sorted file names; blank slices are left out.
+
+    Raises
+    ------
+    InputFileError
+        If nothing usable is found or a file is damaged.
+    """
+    records: list[ImageRecord] = []
+    for path in find_files(paths):
+        records.extend(r for r in _read(path) if np.any(r.image))
+    if not records:
+        raise InputFileError(
+            f"no images found in {', '.join(map(str, paths))}: expected .npz, .npy or NIfTI files"
+        )
+    return ImageSet(tuple(records))
+
+
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """List the supported files in and under `paths`, sorted, each once."""
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            raise InputFileError(f"no file or folder at {path}: check the path")
+        candidates: Iterable[Path] = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for candidate in candidates:
+            if candidate.is_file() and _kind(candidate) is not None:
+                found[candidate.resolve()] = None
+    return list(found)
+
+
+def _kind(path: Path) -> str | None:
+    name = path.name.lower()
+    for suffix in (".npz", ".npy", ".nii", ".nii.gz"):
+        if name.endswith(suffix):
+            return suffix
+    return None
+
+
+def _read(path: Path) -> list[ImageRecord]:
+    kind = _kind(path)
+    if kind == ".npz":
+        return _read_npz(path)
+    if kind == ".npy":
+        return _records(_load_numpy(path), [path.stem], path)
+    return _read_nifti(path)
+
+
+def _load_numpy(path: Path):
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputFileError(f"{path} is not a readable numpy file: {error}") from error
+
+
+def _read_npz(path: Path) -> list[ImageRecord]:
+    with _load_numpy(path) as archive:
+        key = next((key for key in _IMAGE_KEYS if key in archive.files), None)
+        if key is None:
+            raise InputFileError(
+                f"{path} has the arrays {archive.files}, expected one of {list(_IMAGE_KEYS)}"
+            )
+        images = archive[key]
+        patient = next((key for key in _PATIENT_KEYS if key in archive.files), None)
+        if patient is not None:
+            labels = [f"{path.stem}/{value}" for value in archive[patient].reshape(len(images))]
+            return _records(images, labels, path)
+        if "meta" in archive.files:
+            labels = [f"{path.stem}/{row[0]}" for row in archive["meta"]]
+            return _records(images, labels, path)
+        if "name" in archive.files:
+            return _by_name(images, [str(name) for name in archive["name"]], path)
+    return _records(images, [path.stem], path)
+
+
+def _records(images: np.ndarray, labels: Sequence[str], path: Path) -> list[ImageRecord]:
+    images = images[None] if images.ndim == 2 else images
+    if images.ndim != 3:
+        raise InputFileError(f"{path} has images of shape {images.shape}, expected (n, H, W)")
+    labels = list(labels) * len(images) if len(labels) == 1 else labels
+    if len(labels) != len(images):
+        raise InputFileError(f"{path} has {len(images)} images but {len(labels)} patient labels")
+    if images.dtype != np.uint8:
+        images = images.astype(np.complex64 if images.dtype.kind == "c" else np.float32)
+    for index, image in enumerate(images):
+        check_image(image, f"{path} slice {index}")
+    return [ImageRecord(image, label) for image, label in zip(images, labels, strict=True)]
+
+
+def _by_name(images: np.ndarray, names: Sequence[str], path: Path) -> list[ImageRecord]:
+    """Group slices without patient labels: ten runs of consecutive names in each folder."""
+    folders: dict[str, list[int]] = {}
+    for index in sorted(range(len(names)), key=lambda i: _natural(names[i])):
+        folders.setdefault(names[index].rpartition("/")[0], []).append(index)
+    labels = [""] * len(names)
+    near: list[tuple[str, ...]] = [()] * len(names)
+    for folder, members in folders.items():
+        blocks = [
+            f"{path.stem}/{folder}/block{i * _BLOCKS // len(members)}" for i in range(len(members))
+        ]
+        for position, index in enumerate(members):
+            labels[index] = blocks[position]
+            window = blocks[max(position - _GUARD, 0) : position + _GUARD + 1]
+            near[index] = tuple(sorted(set(window) - {blocks[position]}))
+    records = _records(images, labels, path)
+    return [
+        ImageRecord(record.image, record.group, neighbours)
+        for record, neighbours in zip(records, near, strict=True)
+    ]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _read_nifti(path: Path) -> list[ImageRecord]:
+    try:
+        import nibabel
+    except ImportError as error:
+        raise InputFileError(f"{path} needs nibabel: pip install 'mri-alps[train]'") from error
+    try:
+        volume = np.asanyarray(nibabel.load(path).dataobj)
+    except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+        raise InputFileError(f"{path} is not a readable NIfTI file: {error}") from error
+    while volume.ndim > 3 and volume.shape[-1] == 1:
+        volume = volume[..., 0]
+    if volume.ndim not in (2, 3):
+        raise InputFileError(f"{path} has shape {volume.shape}, expected a 2-D or 3-D image")
+    volume = volume[..., None] if volume.ndim == 2 else volume
+    return _records(np.moveaxis(volume, -1, 0), [path.name.split(".")[0]], path)
