@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +73,24 @@ def run_reconstruct(
         True if every input went well.
     """
     _check_names(inputs, output)
-    if not dry_run:
-        prepare_directory(output)
     prior, device = load_prior_for(configuration)
+    if dry_run:
+        return _each(inputs, lambda raw: print_plan(raw, prior, configuration, device))
+    existed = output.exists()
+    prepare_directory(output)
+    try:
+        return _each(inputs, lambda raw: reconstruct_one(raw, output, configuration, prior))
+    finally:
+        if not existed:
+            with contextlib.suppress(OSError):
+                output.rmdir()  # succeeds only if nothing was written
+
+
+def _each(inputs: Sequence[Path], work: Callable[[RawKSpace], object]) -> bool:
     failures = 0
     for source in inputs:
         try:
-            raw = read_raw(source)
-            if dry_run:
-                print_plan(raw, prior, configuration, device)
-            else:
-                reconstruct_one(raw, output, configuration, prior)
+            work(read_raw(source))
         except MriAlpsError as error:
             if len(inputs) == 1:
                 raise

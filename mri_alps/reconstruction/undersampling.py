@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from mri_alps.errors import ConfigurationError
-from mri_alps.operators.masks import MASK_KINDS, load_mask, make_mask
+from mri_alps.operators.masks import MASK_KINDS, make_mask
 from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
+from mri_alps.reconstruction.mask_file import load_mask_file
 
 
 def mask_seed(raw: RawKSpace, configuration: ReconstructionConfiguration) -> int | Sequence[int]:
@@ -65,7 +66,7 @@ def undersampling_mask(
             f"{configuration.mask!r} is neither a kind of mask ({', '.join(MASK_KINDS)}) nor a "
             "file: change --mask"
         )
-    return load_mask(configuration.mask, raw.shape)
+    return load_mask_file(configuration.mask, raw.shape)
 
 
 def acceleration_of(mask: np.ndarray) -> float:

@@ -1,0 +1,203 @@
+"""Every kind of bad input: one sentence, a non-zero exit, nothing left behind."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from mri_alps.rawdata.fastmri_writer import write_fastmri
+
+FAST = ("--prior", "gaussian", "--n-samples", "2", "--n-evaluations", "5")
+
+
+def change(path, **datasets):
+    with h5py.File(path, "a") as file:
+        for name, array in datasets.items():
+            if name in file:
+                del file[name]
+            if array is not None:
+                file[name] = array
+
+
+def edit_header(path, old, new):
+    with h5py.File(path, "a") as file:
+        header = file["ismrmrd_header"][()]
+        assert old in header
+        change_to = header.replace(old, new, 1)
+        del file["ismrmrd_header"]
+        file["ismrmrd_header"] = change_to
+
+
+def truncate(scan):
+    content = scan.path.read_bytes()
+    scan.path.write_bytes(content[: len(content) // 2])
+
+
+def with_value(value):
+    def spoil(scan):
+        kspace = scan.kspace.astype(np.complex64)
+        kspace[1, 0, 3, 3] = value
+        change(scan.path, kspace=kspace)
+
+    return spoil
+
+
+def absurd_matrix(scan):
+    edit_header(scan.path, b"<x>48</x>", b"<x>1000000</x>")
+
+
+def entity_bomb(scan):
+    bomb = (
+        b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "x"><!ENTITY c "&b;&b;&b;&b;&b;&b;">]>'
+        b'<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">&c;</ismrmrdHeader>'
+    )
+    with h5py.File(scan.path, "a") as file:
+        del file["ismrmrd_header"]
+        file["ismrmrd_header"] = bomb
+
+
+def no_centre(scan):
+    mask = np.zeros(40, bool)
+    mask[::5] = True
+    mask[17:23] = False
+    write_fastmri(scan.path, scan.kspace, mask=mask, recon_matrix=(40, 40))
+
+
+BAD_FILES = {
+    "truncated": (truncate, "truncated or damaged"),
+    "empty": (lambda scan: scan.path.write_bytes(b""), "scan.h5"),
+    "no k-space": (lambda scan: change(scan.path, kspace=None), "kspace"),
+    "no header": (lambda scan: change(scan.path, ismrmrd_header=None), "ismrmrd_header"),
+    "real k-space": (lambda scan: change(scan.path, kspace=np.abs(scan.kspace)), "complex"),
+    "nan": (with_value(np.nan), "NaN or Inf"),
+    "inf": (with_value(np.inf), "NaN or Inf"),
+    "mask length": (lambda scan: change(scan.path, mask=np.ones(39, bool)), "mask"),
+    "absurd matrix": (absurd_matrix, "1000000"),
+    "entities": (entity_bomb, "scan.h5"),
+    "no calibration": (no_centre, "calibration"),
+    "missing": (lambda scan: scan.path.unlink(), "does not exist"),
+}
+
+
+def check_failure(finished, *words):
+    assert finished.code != 0
+    lines = finished.err.strip().splitlines()
+    assert len(lines) == 1, finished.err
+    assert lines[0].startswith("mri-alps: error: ")
+    assert "Traceback" not in finished.err
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_bad_files(scan, tmp_path, run, kind):
+    spoil, word = BAD_FILES[kind]
+    spoil(scan)
+    output = tmp_path / "output"
+    check_failure(run("reconstruct", scan.path, "-o", output, *FAST), "scan.h5", word)
+    assert not output.exists()
+
+
+def test_a_directory_as_input(tmp_path, run):
+    finished = run("reconstruct", tmp_path, "-o", tmp_path / "output", *FAST)
+    check_failure(finished, str(tmp_path), "directory")
+    assert not (tmp_path / "output").exists()
+
+
+def test_an_output_folder_that_is_a_file(scan, tmp_path, run):
+    (tmp_path / "output").write_text("mine")
+    check_failure(run("reconstruct", scan.path, "-o", tmp_path / "output", *FAST), "output")
+    assert (tmp_path / "output").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_output_folder_without_permission(scan, tmp_path, run):
+    (tmp_path / "output").mkdir(mode=0o500)
+    finished = run("reconstruct", scan.path, "-o", tmp_path / "output", *FAST)
+    check_failure(finished, "output", "ermission")
+
+
+def test_a_full_disk_leaves_nothing(scan, tmp_path, run, monkeypatch):
+    def full(self, result):
+        raise OSError(28, "No space left on device")
+
+    from mri_alps.reconstruction.output import ReconstructionWriter
+
+    monkeypatch.setattr(ReconstructionWriter, "write_slice", full)
+    check_failure(run("reconstruct", scan.path, "-o", tmp_path / "o", *FAST), "No space left")
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--mask", "spiral"), ("'spiral'", "equispaced")),
+        (("--mask", "equispaced", "--acceleration", "0.5"), ("acceleration", "0.5")),
+        (("--mask", "equispaced", "--center-fraction", "2"), ("centre fraction", "2")),
+        (("--n-samples", "1"), ("at least 2 samples",)),
+        (("--n-evaluations", "0"), ("n_evaluations", "0")),
+        (("--slices", "7"), ("slices 0 to 1", "7")),
+        (("--slices", "one"), ("--slices", "'one'")),
+        (("--device", "tpu"), ("'tpu'", "cpu")),
+        (("--prior", "no-such-prior"), ("no-such-prior",)),
+        (("--method", "no-such-method"), ("no-such-method",)),
+    ],
+)
+def test_bad_options(scan, tmp_path, run, options, words):
+    output = tmp_path / "output"
+    finished = run("reconstruct", scan.path, "-o", output, *FAST, *options)
+    check_failure(finished, *words)
+    assert not output.exists()
+
+
+def mask_file(path, mask):
+    np.save(path, mask)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("mask", "word"),
+    [
+        (np.ones(39), "39"),
+        (np.ones((40, 48)), "40"),
+        (np.zeros(40), "no point"),
+        (np.full(40, 0.5), "0 and 1"),
+        (np.array(["a"] * 40), "0 and 1"),
+    ],
+)
+def test_bad_mask_files(scan, tmp_path, run, mask, word):
+    path = mask_file(tmp_path / "mask.npy", mask)
+    finished = run("reconstruct", scan.path, "-o", tmp_path / "output", *FAST, "--mask", path)
+    check_failure(finished, "mask.npy", word)
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_pickled_mask_is_not_executed(scan, tmp_path, run):
+    path = tmp_path / "mask.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    finished = run("reconstruct", scan.path, "-o", tmp_path / "output", *FAST, "--mask", path)
+    check_failure(finished, "mask.npy")
+
+
+def test_two_inputs_of_one_name(scan, tmp_path, run):
+    other = tmp_path / "other" / "scan.h5"
+    other.parent.mkdir()
+    other.write_bytes(scan.path.read_bytes())
+    check_failure(run("reconstruct", scan.path, other, "-o", tmp_path / "output", *FAST), "scan.h5")
+
+
+def test_the_scan_is_not_overwritten(scan, run):
+    before = scan.path.read_bytes()
+    check_failure(run("reconstruct", scan.path, "-o", scan.path.parent, *FAST), "overwrite")
+    assert scan.path.read_bytes() == before
+
+
+def test_one_bad_input_does_not_stop_the_others(scan, tmp_path, run):
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes(b"no")
+    finished = run("reconstruct", bad, scan.path, "-o", tmp_path / "output", *FAST)
+    assert finished.code != 0
+    assert "bad.h5" in finished.err and "1 of 2 inputs failed" in finished.err
+    written = {path.name for path in (tmp_path / "output").iterdir()}
+    assert written == {"scan.h5", "scan.png"}
