@@ -1,0 +1,38 @@
+"""From raw k-space to a whitened, scaled slice with sensitivity maps.
+
+Noise covariance and whitening, coil compression, sensitivity maps, the image scale, and
+`prepare_slice`, which puts them together.
+"""
+
+from mri_alps.calibration.compression import compression_matrix
+from mri_alps.calibration.noise import apply_to_coils, noise_covariance, whitening_matrix
+from mri_alps.calibration.noise_estimate import (
+    NoiseEstimate,
+    estimate_noise,
+    estimate_noise_covariance,
+)
+from mri_alps.calibration.prepare import Acquisition, prepare_slice
+from mri_alps.calibration.region import CalibrationRegion, find_calibration_region
+from mri_alps.calibration.scale import calibration_scale, image_scale
+from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
+from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
+
+__all__ = [
+    "Acquisition",
+    "CalibrationRegion",
+    "NoiseEstimate",
+    "VolumeCalibration",
+    "apply_to_coils",
+    "calibrate_volume",
+    "calibration_scale",
+    "combined_mask",
+    "compression_matrix",
+    "estimate_noise",
+    "estimate_noise_covariance",
+    "estimate_sensitivity_maps",
+    "find_calibration_region",
+    "image_scale",
+    "noise_covariance",
+    "prepare_slice",
+    "whitening_matrix",
+]

@@ -1,0 +1,245 @@
+"""Noise covariance from the imaging data, for scans without a noise measurement.
+
+Only where nothing but noise was received can noise be told from signal without a model: at
+readout positions beside the object, or, where the object fills the readout, at the periphery
+of k-space. Both look at measured samples alone, as they came from the receiver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mri_alps.calibration.noise import noise_covariance
+from mri_alps.errors import DtypeError, InputFileError, ShapeError
+
+EDGE_MARGIN = 0.03
+"""Fraction of the readout left out at either edge where the readout is not oversampled: the
+receiver's filter rolls off there and would make the noise look smaller than it is."""
+QUIET_LINES = 0.75
+"""Fraction of the measured lines, farthest from the centre, that quiet positions are read in."""
+PERIPHERY_LINES = 0.25
+"""Fraction of the measured lines, farthest from the centre, that count as periphery."""
+PERIPHERY_POINTS = 0.1
+"""The same for scattered sampling, as a fraction of the measured points."""
+LEVEL_LIMIT = 1.5
+"""Positions of the periphery up to this multiple of the quietest one's energy are used."""
+DECAY_LIMIT = 1.25
+"""Energy of the inner half of the samples over that of the outer half above which there is
+clearly still signal in them (1 for white noise), beside the scatter of the two."""
+
+
+@dataclass(frozen=True)
+class NoiseEstimate:
+    """A noise covariance estimated from imaging data.
+
+    Parameters
+    ----------
+    covariance : numpy.ndarray
+        complex128 (coils, coils), per real component, in the squared units of the k-space.
+    method : str
+        "quiet readout positions" or "k-space periphery".
+    n_samples : int
+        Complex samples per coil behind it; the relative error of a variance is about
+        1 / sqrt(n_samples).
+    decay : float
+        Energy of the samples nearer the centre of k-space over that of those farther out: 1
+        for noise, larger where signal is left in the samples.
+    """
+
+    covariance: np.ndarray
+    method: str
+    n_samples: int
+    decay: float
+
+    @property
+    def is_contaminated(self) -> bool:
+        """True if the samples still hold so much signal that the covariance is too large."""
+        return self.decay > DECAY_LIMIT + 4 / np.sqrt(self.n_samples)
+
+
+def estimate_noise_covariance(
+    kspace: np.ndarray, mask: np.ndarray, readout_crop: int | None = None
+) -> np.ndarray:
+    """Estimate the noise covariance of one slice; see `estimate_noise`.
+
+    Returns
+    -------
+    numpy.ndarray
+        complex128 (coils, coils), per real component: E[n n^H] / 2.
+    """
+    return estimate_noise(kspace, mask, readout_crop).covariance
+
+
+def estimate_noise(
+    kspace: np.ndarray, mask: np.ndarray, readout_crop: int | None = None
+) -> NoiseEstimate:
+    """Estimate the noise covariance of one slice from its own k-space.
+
+    Parameters
+    ----------
+    kspace : numpy.ndarray
+        Complex, shape (coils, readout, phase_encode), as measured: before whitening,
+        filtering or compression.
+    mask : numpy.ndarray
+        bool, broadcastable to (readout, phase_encode), True where measured.
+    readout_crop : int, optional
+        Readout size of the final image: positions outside it are ignored, since the receiver
+        filter rolls off there. All positions but the outermost 3 % if left out.
+
+    Returns
+    -------
+    NoiseEstimate
+        The covariance and how it was found.
+
+    Raises
+    ------
+    DtypeError
+        If the k-space is real.
+    ShapeError
+        If the shapes do not fit.
+    InputFileError
+        If too few samples are measured.
+    """
+    if not np.iscomplexobj(kspace):
+        raise DtypeError(f"k-space must be complex, found {kspace.dtype}")
+    if kspace.ndim != 3:
+        raise ShapeError(
+            f"k-space must have the shape (coils, readout, phase_encode), found {kspace.shape}"
+        )
+    try:
+        measured = np.broadcast_to(np.asarray(mask, bool), kspace.shape[1:])
+    except ValueError:
+        raise ShapeError(
+            f"a mask of shape {np.shape(mask)} does not fit k-space of shape {kspace.shape}"
+        ) from None
+    n_coils = kspace.shape[0]
+    if measured.sum() < 4 * n_coils:
+        raise InputFileError(
+            f"{int(measured.sum())} measured k-space samples are too few to estimate the noise "
+            f"of {n_coils} coils: give the noise covariance or its standard deviation"
+        )
+    rows = measured.any(axis=1)
+    columns = measured.any(axis=0)
+    if _are_lines(measured, rows, columns):
+        hybrid = _readout_transform(kspace[:, :, columns], rows)
+        lines = np.flatnonzero(columns) - kspace.shape[2] // 2
+        positions = _usable_positions(kspace.shape[1], readout_crop)
+        return _from_lines(hybrid[:, positions], np.abs(lines))
+    return _from_points(kspace, measured)
+
+
+def _are_lines(measured: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> bool:
+    """Whether whole lines were measured, all over the same (most of the) readout."""
+    if not np.array_equal(measured, rows[:, None] & columns[None, :]):
+        return False
+    first, last = np.flatnonzero(rows)[[0, -1]]
+    return bool(rows[first : last + 1].all() and rows.mean() >= 0.5 and columns.sum() >= 8)
+
+
+def _readout_transform(kspace: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Orthonormal inverse Fourier transform along the readout, noise variance unchanged."""
+    shifted = np.fft.ifftshift(kspace, axes=1)
+    hybrid = np.fft.fftshift(np.fft.ifft(shifted, axis=1, norm="ortho"), axes=1)
+    return hybrid / np.sqrt(rows.mean())
+
+
+def _usable_positions(n_readout: int, readout_crop: int | None) -> slice:
+    if readout_crop is not None and readout_crop < n_readout:
+        start = n_readout // 2 - readout_crop // 2
+        return slice(start, start + readout_crop)
+    margin = int(np.ceil(EDGE_MARGIN * n_readout))
+    return slice(margin, n_readout - margin)
+
+
+def _from_lines(hybrid: np.ndarray, distance: np.ndarray) -> NoiseEstimate:
+    """Estimate from hybrid data (coils, readout position, line), lines `distance` from DC."""
+    order = np.argsort(distance, kind="stable")
+    hybrid = hybrid[:, :, order]
+    n_coils, n_positions, n_lines = hybrid.shape
+    outer = hybrid[:, :, n_lines - int(np.ceil(QUIET_LINES * n_lines)) :]
+    quiet = _quiet_positions(outer)
+    if quiet.sum() * outer.shape[2] >= max(400, 20 * n_coils):
+        samples = outer[:, quiet]
+        return _estimate(samples, "quiet readout positions")
+    n_periphery = min(n_lines, max(8, int(PERIPHERY_LINES * n_lines)))
+    return _from_periphery(hybrid[:, :, n_lines - n_periphery :])
+
+
+def _quiet_positions(hybrid: np.ndarray) -> np.ndarray:
+    """Contiguous positions at both readout edges whose energy does not depend on the line.
+
+    Signal decays away from the centre of k-space, noise does not: comparing a position's
+    nearer lines with its farther lines needs no threshold on the energy itself, so choosing
+    positions this way does not favour quiet noise.
+    """
+    n_coils, n_positions, n_lines = hybrid.shape
+    energy = np.abs(hybrid) ** 2
+    per_coil = np.median(energy, axis=(1, 2), keepdims=True)
+    energy = (energy / np.maximum(per_coil, np.finfo(np.float32).tiny)).mean(axis=0)
+    near = _smooth(energy[:, : n_lines // 2].mean(axis=1))
+    far = _smooth(energy[:, n_lines // 2 :].mean(axis=1))
+    # Coils share noise: count them as half as many. Four standard deviations of the ratio.
+    n_independent = max(1, n_coils // 2) * 3 * (n_lines // 2)
+    limit = 1 + min(0.5, 4 * np.sqrt(2 / n_independent))
+    noisy = near > limit * np.maximum(far, np.finfo(np.float32).tiny)
+    # White noise has the same level everywhere: a position of another level is not noise.
+    edge_level = np.minimum(np.median(far[:5]), np.median(far[-5:]))
+    noisy |= far > limit**2 * edge_level
+    loud = np.flatnonzero(noisy)
+    if loud.size == 0:
+        return np.ones(n_positions, bool)
+    # Two positions next to the object are left out for its point spread.
+    return (np.arange(n_positions) < loud[0] - 2) | (np.arange(n_positions) > loud[-1] + 2)
+
+
+def _smooth(values: np.ndarray, width: int = 3) -> np.ndarray:
+    padded = np.pad(values, width // 2, mode="edge")
+    return np.convolve(padded, np.full(width, 1 / width), mode="valid")
+
+
+def _from_periphery(hybrid: np.ndarray) -> NoiseEstimate:
+    """Estimate from the quietest positions of the outermost lines.
+
+    Positions are ranked by one half of the lines and read in the other half, and the other way
+    round: what is chosen and what is measured are independent, so the choice does not bias.
+    """
+    n_coils, n_positions, n_lines = hybrid.shape
+    n_least = min(n_positions, max(4, int(np.ceil(20 * n_coils / n_lines))))
+    parts = []
+    for choose, measure in ((0, 1), (1, 0)):
+        energy = np.abs(hybrid[:, :, choose::2]) ** 2
+        per_coil = np.median(energy, axis=(1, 2), keepdims=True)
+        level = (energy / np.maximum(per_coil, np.finfo(np.float32).tiny)).mean(axis=(0, 2))
+        level = _smooth(level)
+        limit = max(LEVEL_LIMIT * level.min(), np.sort(level)[n_least - 1])
+        part = _estimate(hybrid[:, level <= limit, measure::2], "k-space periphery")
+        parts.append(part)
+    weights = np.array([part.n_samples for part in parts], float)
+    return NoiseEstimate(
+        np.average([part.covariance for part in parts], axis=0, weights=weights),
+        "k-space periphery",
+        int(weights.sum()),
+        float(np.average([part.decay for part in parts], weights=weights)),
+    )
+
+
+def _from_points(kspace: np.ndarray, measured: np.ndarray) -> NoiseEstimate:
+    """Estimate from the measured points farthest from the centre of k-space."""
+    n_readout, n_phase = measured.shape
+    x, y = np.nonzero(measured)
+    radius = np.hypot((x - n_readout // 2) / n_readout, (y - n_phase // 2) / n_phase)
+    n_outer = max(int(PERIPHERY_POINTS * len(radius)), 40 * kspace.shape[0], 400)
+    outer = np.argsort(radius, kind="stable")[-min(n_outer, len(radius)) :]
+    return _estimate(kspace[:, x[outer], y[outer]][:, None], "k-space periphery")
+
+
+def _estimate(samples: np.ndarray, method: str) -> NoiseEstimate:
+    """Covariance of samples (coils, position, line), lines ordered outwards."""
+    half = samples.shape[2] // 2
+    near = (np.abs(samples[:, :, :half]) ** 2).mean(axis=(1, 2))
+    far = (np.abs(samples[:, :, -half:]) ** 2).mean(axis=(1, 2))
+    decay = float(np.mean(near / np.maximum(far, np.finfo(np.float32).tiny)))
+    n_samples = samples[0].size
+    return NoiseEstimate(noise_covariance(samples), method, n_samples, decay)

@@ -1,0 +1,269 @@
+"""From raw k-space to what a sampler needs: one slice, whitened and scaled."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from mri_alps.calibration.compression import compression_matrix
+from mri_alps.calibration.noise import apply_to_coils
+from mri_alps.calibration.region import CalibrationRegion, find_calibration_region, require
+from mri_alps.calibration.scale import calibration_scale
+from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
+from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
+from mri_alps.errors import InputFileError, MriAlpsWarning, ShapeError
+from mri_alps.rawdata import RawKSpace
+
+PLAUSIBLE_NOISE = (1e-5, 0.5)
+"""Range of `noise_std` (relative to the image scale) beyond which something is wrong."""
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """One slice, whitened and scaled: kspace = mask F S x + n.
+
+    x has about unit size (its image scale is 1), F is the centred orthonormal Fourier
+    transform, n has the standard deviation `noise_std` per real component, independent between
+    coils and samples.
+
+    Parameters
+    ----------
+    kspace : torch.Tensor
+        complex64 (coils, H, W): whitened, compressed if asked for, divided by `scale`; zero
+        outside the mask.
+    mask : torch.Tensor
+        bool (H, W), or (W,) where whole lines were measured.
+    sensitivity_maps : torch.Tensor
+        complex64 (coils, H, W) of the whitened (and compressed) coils, sum over coils of
+        |S|^2 = 1 inside the support and 0 outside.
+    noise_std : float
+        1 / scale.
+    scale : float
+        Raw units of the whitened, coil-combined image: image = scale * x.
+    rss_weight : torch.Tensor
+        float32 (H, W): sqrt(sum_c |(W^-1 S)_c|^2) over the uncompressed coils; |x| times
+        rss_weight times scale is in the units of the scan's own root-sum-of-squares image.
+    whitening : numpy.ndarray
+        complex128 (coils, coils) W of the uncompressed coils.
+    compression : numpy.ndarray or None
+        complex128 (virtual coils, coils) with orthonormal rows; None without compression.
+    maps_uncompressed : torch.Tensor
+        complex64 (coils, H, W), the maps of the whitened coils before compression, in the
+        normalisation in which they go with x.
+    info : dict
+        json-able: noise source, calibration region, notes.
+    """
+
+    kspace: torch.Tensor
+    mask: torch.Tensor
+    sensitivity_maps: torch.Tensor
+    noise_std: float
+    scale: float
+    rss_weight: torch.Tensor
+    whitening: np.ndarray
+    compression: np.ndarray | None
+    maps_uncompressed: torch.Tensor = field(repr=False)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(readout, phase_encode) of the image."""
+        return (self.kspace.shape[-2], self.kspace.shape[-1])
+
+    def raw_sensitivity_maps(self) -> torch.Tensor:
+        """Maps of the scan's own coils, complex64 (coils, H, W): W^-1 S.
+
+        Times scale * x they predict the coil images, and so the k-space, of the file.
+        """
+        inverse = torch.as_tensor(np.linalg.inv(self.whitening))
+        maps = self.maps_uncompressed
+        return torch.tensordot(inverse.to(maps.device, maps.dtype), maps, dims=1)
+
+
+def prepare_slice(
+    raw: RawKSpace,
+    index: int,
+    mask: np.ndarray | None = None,
+    *,
+    calibration: VolumeCalibration | None = None,
+    sensitivity_maps: np.ndarray | torch.Tensor | None = None,
+    n_virtual_coils: int | None = None,
+    compression_tolerance: float | None = None,
+    noise_std: float | None = None,
+    device: torch.device | str = "cpu",
+) -> Acquisition:
+    """Whiten, calibrate and scale one slice.
+
+    The order matters: the mask is applied first, so nothing outside it is used; noise is
+    looked at before anything colours it; maps are those of the whitened coils.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    mask : numpy.ndarray, optional
+        Retrospective bool mask, broadcastable to (readout, phase_encode); samples count as
+        measured where both it and the scan's own mask say so.
+    calibration : VolumeCalibration, optional
+        From `calibrate_volume`, so that the noise of a volume is looked at only once.
+    sensitivity_maps : array, optional
+        Complex (coils, readout, phase_encode), maps of the scan's own coils (not whitened) in
+        any normalisation, zero outside the object; estimated if left out.
+    n_virtual_coils : int, optional
+        Compress to this many coils.
+    compression_tolerance : float, optional
+        Or compress until this fraction of the calibration energy is lost.
+    noise_std : float, optional
+        As in `calibrate_volume`; only without `calibration`.
+    device : torch.device or str
+        Where the result lies.
+
+    Returns
+    -------
+    Acquisition
+        The slice.
+
+    Raises
+    ------
+    InputFileError
+        If there is no calibration region and no maps are given, or the slice is empty.
+    ShapeError
+        If mask or maps do not fit.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If the noise is implausible.
+    """
+    measured = combined_mask(raw, index, mask)
+    kspace = raw.read_slice(index) * measured
+    if calibration is None:
+        calibration = calibrate_volume(raw, mask, noise_std=noise_std)
+    region = find_calibration_region(raw, index, kspace, measured)
+    kspace = apply_to_coils(calibration.whitening, kspace)
+    region = CalibrationRegion(
+        apply_to_coils(calibration.whitening, region.kspace), region.source
+    )
+    maps = _whitened_maps(raw, index, region, sensitivity_maps, calibration, device)
+    scale = _scale(raw, index, region, maps, kspace, measured)
+    full_maps, compression = maps, None
+    if raw.n_coils > 1 and (n_virtual_coils is not None or compression_tolerance is not None):
+        source = region.kspace if min(region.size) > 0 else kspace
+        compression = compression_matrix(source, n_virtual_coils, compression_tolerance)
+        kspace = apply_to_coils(compression, kspace)
+        maps, full_maps, scale = _compress_maps(compression, maps, scale)
+    info = {
+        "noise_source": calibration.noise_source,
+        "noise_std_per_coil": np.sqrt(np.diag(calibration.noise_covariance).real).tolist(),
+        "calibration_region": list(region.size),
+        "calibration_source": region.source,
+        "sensitivity_maps": "user" if sensitivity_maps is not None else "ESPIRiT",
+        "n_virtual_coils": kspace.shape[0],
+        "n_averages": raw.n_averages,
+        "notes": list(calibration.notes),
+    }
+    _judge_noise(raw, index, 1 / scale, info)
+    inverse = torch.as_tensor(np.linalg.inv(calibration.whitening)).to(maps.device, maps.dtype)
+    raw_maps = torch.tensordot(inverse, full_maps, dims=1)
+    return Acquisition(
+        kspace=torch.as_tensor(kspace / np.float32(scale), device=device),
+        mask=torch.as_tensor(_smallest_mask(measured), device=device),
+        sensitivity_maps=maps,
+        noise_std=1 / scale,
+        scale=scale,
+        rss_weight=raw_maps.abs().square().sum(0).sqrt(),
+        whitening=calibration.whitening,
+        compression=compression,
+        maps_uncompressed=full_maps,
+        info=info,
+    )
+
+
+def _whitened_maps(
+    raw: RawKSpace,
+    index: int,
+    region: CalibrationRegion,
+    given: np.ndarray | torch.Tensor | None,
+    calibration: VolumeCalibration,
+    device: torch.device | str,
+) -> torch.Tensor:
+    if given is None:
+        if raw.n_coils > 1:
+            require(raw, index, region)
+            noise_std = 1.0
+            return estimate_sensitivity_maps(
+                region.kspace, raw.shape, noise_std=noise_std, device=device
+            )
+        return torch.ones((1, *raw.shape), dtype=torch.complex64, device=device)
+    array = given.cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
+    expected = (raw.n_coils, *raw.shape)
+    if array.shape != expected or not np.isfinite(array).all():
+        raise ShapeError(
+            f"sensitivity maps of shape {array.shape} do not fit {raw.path}, which needs finite "
+            f"maps of shape {expected} (coils, readout, phase encode)"
+        )
+    maps = apply_to_coils(calibration.whitening, array.astype(np.complex64))
+    return _normalise(torch.as_tensor(maps, device=device))[0]
+
+
+def _normalise(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Divide maps by their norm over coils; zero stays zero. Returns maps and norm."""
+    norm = maps.abs().square().sum(0).sqrt()
+    return torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0), norm
+
+
+def _compress_maps(
+    compression: np.ndarray, maps: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Maps of the virtual coils, and the uncompressed ones in the new image's normalisation.
+
+    Where compression loses a part of a pixel's sensitivity, the virtual maps are normalised
+    again, which makes the image smaller by that part; the uncompressed maps grow by it.
+    """
+    matrix = torch.as_tensor(compression).to(maps.device, maps.dtype)
+    virtual, norm = _normalise(torch.tensordot(matrix, maps, dims=1))
+    return virtual, torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0), scale
+
+
+def _scale(
+    raw: RawKSpace,
+    index: int,
+    region: CalibrationRegion,
+    maps: torch.Tensor,
+    kspace: np.ndarray,
+    measured: np.ndarray,
+) -> float:
+    ratio = (raw.shape[0] / raw.crop[0], raw.shape[1] / raw.crop[1])
+    try:
+        if min(region.size) >= 4:
+            return calibration_scale(region.kspace, maps, ratio)
+        # Without a fully sampled centre, what there is of it stands for the rest.
+        fraction = measured.mean() if measured.any() else 1.0
+        return calibration_scale(kspace / np.float32(fraction), maps, ratio)
+    except InputFileError as error:
+        raise InputFileError(f"{raw.path}: slice {index}: {error}") from None
+
+
+def _judge_noise(raw: RawKSpace, index: int, noise_std: float, info: dict[str, Any]) -> None:
+    low, high = PLAUSIBLE_NOISE
+    if low <= noise_std <= high:
+        return
+    note = (
+        f"{raw.path}: slice {index} has noise of {noise_std:.2g} times the image scale (source: "
+        f"{info['noise_source']}), where {low:g} to {high:g} is plausible: check the noise scan, "
+        "or give noise_std"
+    )
+    info["notes"].append(note)
+    warnings.warn(note, MriAlpsWarning, stacklevel=3)
+
+
+def _smallest_mask(measured: np.ndarray) -> np.ndarray:
+    """A mask of whole lines as (phase_encode,), any other as (readout, phase_encode)."""
+    lines = measured[0]
+    return lines.copy() if (measured == lines).all() else measured

@@ -1,0 +1,99 @@
+"""The calibration region: the fully sampled centre of k-space, or separate calibration lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mri_alps.errors import InputFileError
+from mri_alps.rawdata import RawKSpace
+from mri_alps.rawdata.sampling_pattern import center_block
+
+MINIMUM_LINES = 8
+"""Smallest extent of a region from which sensitivity maps are estimated."""
+
+
+@dataclass(frozen=True)
+class CalibrationRegion:
+    """A fully sampled block of k-space around DC.
+
+    Parameters
+    ----------
+    kspace : numpy.ndarray
+        complex64, shape (coils, *size), DC at size // 2, in the units of the file.
+    source : str
+        "center of the scan" or "separate calibration lines".
+    """
+
+    kspace: np.ndarray
+    source: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(readout, phase_encode) extent."""
+        return (self.kspace.shape[1], self.kspace.shape[2])
+
+
+def center_crop(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut the centred block of the last two axes: index N // 2 goes to size // 2."""
+    parts = [
+        slice(length // 2 - n // 2, length // 2 - n // 2 + n)
+        for length, n in zip(array.shape[-2:], size, strict=True)
+    ]
+    return array[..., parts[0], parts[1]]
+
+
+def find_calibration_region(
+    raw: RawKSpace, index: int, kspace: np.ndarray, mask: np.ndarray
+) -> CalibrationRegion:
+    """Find the calibration region of one slice; the larger one where there are two.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan, asked for separate calibration lines.
+    index : int
+        Slice.
+    kspace : numpy.ndarray
+        Complex, shape (coils, readout, phase_encode), zero outside `mask`.
+    mask : numpy.ndarray
+        bool (readout, phase_encode): what counts as measured, retrospective mask included.
+
+    Returns
+    -------
+    CalibrationRegion
+        Possibly empty (size (0, 0)); `require` refuses what is too small for maps.
+    """
+    size = center_block(mask)
+    region = CalibrationRegion(center_crop(kspace, size), "center of the scan")
+    separate = raw.read_calibration(index)
+    if separate is None:
+        return region
+    lines, line_mask = separate
+    size = center_block(line_mask)
+    if min(size) <= min(region.size):
+        return region
+    return CalibrationRegion(center_crop(lines, size), "separate calibration lines")
+
+
+def require(raw: RawKSpace, index: int, region: CalibrationRegion) -> None:
+    """Refuse a calibration region that is too small to estimate sensitivity maps from.
+
+    Raises
+    ------
+    InputFileError
+        If it is smaller than 8 lines or samples in either direction, or holds only zeros.
+    """
+    if min(region.size) < MINIMUM_LINES:
+        raise InputFileError(
+            f"{raw.path}: slice {index} has a fully sampled centre of {region.size[0]}x"
+            f"{region.size[1]} k-space samples (readout x phase encode) where sensitivity maps "
+            f"of {raw.n_coils} coils need at least {MINIMUM_LINES}x{MINIMUM_LINES}: scan with "
+            "calibration lines, raise the mask's centre fraction, or hand in sensitivity maps"
+        )
+    if not np.any(region.kspace):
+        raise InputFileError(
+            f"{raw.path}: the calibration region of slice {index} holds only zeros where it "
+            "should hold signal: leave this slice out or export the scan again"
+        )

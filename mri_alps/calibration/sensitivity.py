@@ -1,0 +1,131 @@
+"""Sensitivity maps of the coils, behind one function."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from mri_alps.calibration.espirit import dominant_eigenvectors, lag_matrices, signal_projector
+from mri_alps.calibration.region import center_crop
+from mri_alps.calibration.scale import low_resolution_images
+from mri_alps.errors import DtypeError, ShapeError
+
+MAXIMUM_REGION = 32
+"""More calibration lines than this cost time and add nothing: maps are smooth."""
+
+
+def estimate_sensitivity_maps(
+    calibration_kspace: np.ndarray,
+    shape: tuple[int, int],
+    *,
+    noise_std: float = 0.0,
+    threshold: float = 0.005,
+    crop: float = 0.8,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Estimate sensitivity maps from a fully sampled centre of k-space (ESPIRiT).
+
+    Parameters
+    ----------
+    calibration_kspace : numpy.ndarray
+        Complex, shape (coils, readout, phase_encode): a block with DC at its N // 2, at least
+        4x4; only its central 32x32 is used.
+    shape : tuple of int
+        (readout, phase_encode) of the maps; odd or even, square or not.
+    noise_std : float
+        Standard deviation of the calibration data's noise per real component (1 after
+        whitening); singular values that noise alone explains are not fitted.
+    threshold : float
+        Singular values below this fraction of the largest count as noise in any case.
+    crop : float
+        Pixels whose eigenvalue exceeds this lie in the support (1 where the coils explain the
+        data exactly).
+    device : torch.device or str
+        Where to compute.
+
+    Returns
+    -------
+    torch.Tensor
+        complex64, shape (coils, *shape), sum over coils of |S|^2 = 1 inside the support and 0
+        outside. The support is a hard one, generously drawn: eigenvalue above `crop`, or clear
+        low-resolution signal, holes filled and the border moved out by 1 % of the image. The
+        phase is that of the coil combination with the most signal, which is smooth. A single
+        coil has the map 1 everywhere.
+
+    Raises
+    ------
+    DtypeError
+        If the data are real.
+    ShapeError
+        If the block is not 3-D, smaller than 4x4 or larger than `shape`, or holds only zeros.
+    """
+    data = np.asarray(calibration_kspace)
+    _check(data, shape)
+    if data.shape[0] == 1:
+        return torch.ones((1, *shape), dtype=torch.complex64, device=device)
+    size = (min(data.shape[1], MAXIMUM_REGION), min(data.shape[2], MAXIMUM_REGION))
+    data = center_crop(data, size)
+    kernel_shape = (_kernel_length(size[0]), _kernel_length(size[1]))
+    projector = signal_projector(data, kernel_shape, threshold, noise_std)
+    lags = lag_matrices(projector, len(data), kernel_shape)
+    maps, eigenvalues = dominant_eigenvectors(lags, shape, torch.device(device))
+    maps = _fix_phase(maps, data)
+    support = find_support(data, eigenvalues.cpu().numpy(), crop)
+    return maps * torch.as_tensor(support, device=maps.device)
+
+
+def find_support(calibration_kspace: np.ndarray, eigenvalues: np.ndarray, crop: float):
+    """Mark where maps are kept: a cut object costs more than some background.
+
+    Parameters
+    ----------
+    calibration_kspace : numpy.ndarray
+        Complex, shape (coils, readout, phase_encode).
+    eigenvalues : numpy.ndarray
+        ESPIRiT's, shape (H, W).
+    crop : float
+        Smallest eigenvalue inside.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (H, W).
+    """
+    shape = eigenvalues.shape
+    magnitude = low_resolution_images(calibration_kspace, shape).abs().square().sum(0).sqrt()
+    bright = magnitude.numpy() > 0.2 * np.percentile(magnitude.numpy(), 99)
+    support = (eigenvalues > crop) | bright
+    radius = max(1, round(0.01 * max(shape)))
+    support = ndimage.binary_dilation(support, iterations=radius)
+    return ndimage.binary_fill_holes(support)
+
+
+def _kernel_length(n: int) -> int:
+    """Patch length for n calibration samples: 6 from 18 on, 4 for few, so positions remain."""
+    return min(6, max(min(4, n // 2), n // 3))
+
+
+def _fix_phase(maps: torch.Tensor, calibration: np.ndarray) -> torch.Tensor:
+    flat = calibration.reshape(len(calibration), -1).astype(np.complex128)
+    _, vectors = np.linalg.eigh(flat @ flat.conj().T)
+    strongest = torch.as_tensor(vectors[:, -1], dtype=maps.dtype, device=maps.device)
+    reference = torch.einsum("c,chw->hw", strongest.conj(), maps)
+    return maps * torch.exp(-1j * reference.angle())
+
+
+def _check(data: np.ndarray, shape: tuple[int, int]) -> None:
+    if not np.iscomplexobj(data):
+        raise DtypeError(f"calibration k-space must be complex, found {data.dtype}")
+    if data.ndim != 3 or min(data.shape[1:]) < 4:
+        raise ShapeError(
+            "calibration k-space must have the shape (coils, readout, phase_encode) with at "
+            f"least 4x4 samples, found {data.shape}"
+        )
+    if data.shape[1] > shape[0] or data.shape[2] > shape[1]:
+        raise ShapeError(
+            f"a calibration block of shape {data.shape} is larger than the maps {shape} to be "
+            "made of it: hand in the shape of the whole k-space"
+        )
+    if not np.isfinite(data).all() or not data.any():
+        raise ShapeError("calibration k-space holds only zeros, NaN or Inf: no maps can be made")

@@ -1,0 +1,196 @@
+"""What is calibrated once per scan: the noise of the receivers."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from mri_alps.calibration.noise import whitening_matrix
+from mri_alps.calibration.noise_estimate import NoiseEstimate, estimate_noise
+from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
+from mri_alps.rawdata import RawKSpace
+
+SLICES_FOR_NOISE = 8
+"""Slices, spread over the volume, from which noise is estimated where it was not measured."""
+NOISE_FREE = 1e-5
+"""Noise level, relative to the root mean square of the k-space, that stands for no noise."""
+
+
+@dataclass(frozen=True)
+class VolumeCalibration:
+    """Noise of a scan, the same for all its slices.
+
+    Parameters
+    ----------
+    noise_covariance : numpy.ndarray
+        complex128 (coils, coils), per real component, in the squared units of the k-space.
+    whitening : numpy.ndarray
+        complex128 (coils, coils), W with W cov W^H = I.
+    noise_source : str
+        "noise scan", "quiet readout positions", "k-space periphery" or "user".
+    notes : tuple of str
+        What the user should know.
+    """
+
+    noise_covariance: np.ndarray
+    whitening: np.ndarray
+    noise_source: str
+    notes: tuple[str, ...] = ()
+
+
+def combined_mask(raw: RawKSpace, index: int, mask: np.ndarray | None) -> np.ndarray:
+    """What counts as measured: the scan's own mask and, if given, a retrospective one.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    mask : numpy.ndarray or None
+        bool, broadcastable to (readout, phase_encode).
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (readout, phase_encode).
+
+    Raises
+    ------
+    ShapeError
+        If the mask does not fit.
+    InputFileError
+        If nothing is left.
+    """
+    measured = raw.slice_mask(index)
+    if mask is not None:
+        try:
+            wanted = np.broadcast_to(np.asarray(mask, bool), raw.shape)
+        except ValueError:
+            raise ShapeError(
+                f"a mask of shape {np.shape(mask)} does not fit {raw.path} with slices of "
+                f"{raw.shape[0]}x{raw.shape[1]} (readout x phase encode): give one value per "
+                "phase encode, or one per sample"
+            ) from None
+        measured &= wanted
+    if not measured.any():
+        raise InputFileError(
+            f"{raw.path}: no sample of slice {index} is both measured and in the mask: choose "
+            "another mask"
+        )
+    return measured
+
+
+def calibrate_volume(
+    raw: RawKSpace,
+    mask: np.ndarray | None = None,
+    *,
+    noise_std: float | None = None,
+    noise_covariance: np.ndarray | None = None,
+) -> VolumeCalibration:
+    """Find the noise covariance of a scan and the matrix that whitens it.
+
+    In this order: what the caller gives, the file's noise scan, an estimate from the data
+    (`estimate_noise`, at most 8 slices, measured samples inside `mask` only).
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    mask : numpy.ndarray, optional
+        Retrospective bool mask, broadcastable to (readout, phase_encode).
+    noise_std : float, optional
+        Standard deviation per real component of the noise of a k-space sample, in the units of
+        the file, the same and independent for all coils.
+    noise_covariance : numpy.ndarray, optional
+        complex (coils, coils), per real component, in the squared units of the file.
+
+    Returns
+    -------
+    VolumeCalibration
+        Hand it to `prepare_slice` for every slice.
+
+    Raises
+    ------
+    ConfigurationError
+        If both noise arguments are given, or `noise_std` is not positive.
+    ShapeError
+        If the covariance does not fit the number of coils.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If the noise was estimated and the estimate is doubtful.
+    """
+    notes: list[str] = []
+    if noise_std is not None and noise_covariance is not None:
+        raise ConfigurationError("give noise_std or noise_covariance, not both")
+    if noise_std is not None:
+        if not (np.isfinite(noise_std) and noise_std > 0):
+            raise ConfigurationError(f"noise_std must be positive, found {noise_std}")
+        covariance, source = noise_std**2 * np.eye(raw.n_coils, dtype=np.complex128), "user"
+    elif noise_covariance is not None:
+        covariance, source = np.asarray(noise_covariance), "user"
+    elif raw.noise_covariance is not None:
+        covariance, source = raw.noise_covariance, "noise scan"
+    else:
+        estimate = _estimate_over_slices(raw, mask)
+        covariance, source = estimate.covariance, estimate.method
+        if estimate.is_contaminated:
+            notes.append(
+                f"{raw.path}: the noise was estimated from the {source}, where there is still "
+                f"signal (energy ratio {estimate.decay:.2f} instead of 1), so it is probably too "
+                "large and the uncertainty too; give noise_std or a file with a noise scan"
+            )
+        covariance = _raise_to_floor(raw, covariance, notes)
+    if covariance.shape != (raw.n_coils, raw.n_coils):
+        raise ShapeError(
+            f"a noise covariance of shape {covariance.shape} does not fit the {raw.n_coils} coils "
+            f"of {raw.path}"
+        )
+    for note in notes:
+        warnings.warn(note, MriAlpsWarning, stacklevel=2)
+    covariance = covariance.astype(np.complex128)
+    return VolumeCalibration(covariance, whitening_matrix(covariance), source, tuple(notes))
+
+
+def _estimate_over_slices(raw: RawKSpace, mask: np.ndarray | None) -> NoiseEstimate:
+    """Pool the estimates of slices spread over the volume, the least contaminated method first."""
+    chosen = np.unique(np.linspace(0, raw.n_slices - 1, SLICES_FOR_NOISE).round().astype(int))
+    readout_crop = raw.crop[0] if raw.axes[0] == "readout" else None
+    estimates = []
+    for index in chosen:
+        measured = combined_mask(raw, int(index), mask)
+        kspace = raw.read_slice(int(index)) * measured
+        if kspace.any():
+            estimates.append(estimate_noise(kspace, measured, readout_crop))
+    if not estimates:
+        raise InputFileError(f"{raw.path}: the k-space holds only zeros: export the scan again")
+    quiet = [e for e in estimates if e.method == "quiet readout positions"]
+    pool = [e for e in quiet if not e.is_contaminated] or quiet or estimates
+    # Slices without signal, or with more of it at the periphery, would pull the mean.
+    traces = np.array([np.trace(e.covariance).real for e in pool])
+    pool = [e for e, trace in zip(pool, traces, strict=True) if trace <= 1.5 * np.median(traces)]
+    weights = np.array([e.n_samples for e in pool], float)
+    return NoiseEstimate(
+        np.average([e.covariance for e in pool], axis=0, weights=weights),
+        pool[0].method,
+        int(weights.sum()),
+        float(np.average([e.decay for e in pool], weights=weights)),
+    )
+
+
+def _raise_to_floor(raw: RawKSpace, covariance: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Keep noise-free (simulated) data usable: give them a little noise, and say so."""
+    kspace = raw.read_slice(raw.n_slices // 2)
+    energy = float((np.abs(kspace) ** 2).mean()) or 1.0
+    floor = NOISE_FREE**2 * energy
+    if np.trace(covariance).real / raw.n_coils >= floor:
+        return covariance
+    notes.append(
+        f"{raw.path}: no noise was found in the data (simulated?): a standard deviation of "
+        f"{np.sqrt(floor):.3g} per real component is assumed; give noise_std if it is known"
+    )
+    return covariance + floor * np.eye(raw.n_coils)
