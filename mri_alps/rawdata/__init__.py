@@ -3,6 +3,30 @@
 `read_raw` opens any of them by content and returns one dataclass, `RawKSpace`.
 """
 
-from mri_alps.rawdata.raw import Geometry, RawKSpace, raw_from_arrays
+from mri_alps.rawdata.arrays import raw_from_arrays
+from mri_alps.rawdata.bart import kspace_to_cfl, read_cfl, write_cfl
+from mri_alps.rawdata.describe import describe
+from mri_alps.rawdata.fastmri_writer import write_fastmri
+from mri_alps.rawdata.files import atomic_path
+from mri_alps.rawdata.geometry import Geometry
+from mri_alps.rawdata.ismrmrd_reader import Selection
+from mri_alps.rawdata.ismrmrd_writer import write_ismrmrd
+from mri_alps.rawdata.open import read_raw
+from mri_alps.rawdata.raw import RawKSpace
+from mri_alps.rawdata.sampling_pattern import center_block
 
-__all__ = ["Geometry", "RawKSpace", "raw_from_arrays"]
+__all__ = [
+    "Geometry",
+    "RawKSpace",
+    "Selection",
+    "atomic_path",
+    "center_block",
+    "describe",
+    "kspace_to_cfl",
+    "raw_from_arrays",
+    "read_cfl",
+    "read_raw",
+    "write_cfl",
+    "write_fastmri",
+    "write_ismrmrd",
+]

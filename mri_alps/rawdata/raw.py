@@ -13,64 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mri_alps.errors import InputFileError, ShapeError
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where the slices lie and how large they are.
-
-    For a 3-D scan that was decoupled into slices (see `RawKSpace.axes`), the directions are
-    those of the delivered slices: the first image axis is the phase encode, the second the
-    partition, and the slices lie along the readout. The matrices and fields of view are the
-    header's own (x = readout, y = phase encode, z = partition or slice) in either case.
-
-    Parameters
-    ----------
-    encoded_matrix, recon_matrix : tuple of int
-        (x, y, z).
-    encoded_field_of_view, recon_field_of_view : tuple of float
-        (x, y, z) in mm.
-    slice_positions : np.ndarray
-        (n_slices, 3), centre of each slice in mm.
-    readout_direction, phase_direction, slice_direction : np.ndarray
-        (n_slices, 3), unit vectors of the first image axis, the second image axis and the
-        slice normal.
-    is_nominal : bool
-        True where the file holds no positions and directions: slices are then stacked along z.
-    """
-
-    encoded_matrix: tuple[int, int, int]
-    recon_matrix: tuple[int, int, int]
-    encoded_field_of_view: tuple[float, float, float]
-    recon_field_of_view: tuple[float, float, float]
-    slice_positions: np.ndarray
-    readout_direction: np.ndarray
-    phase_direction: np.ndarray
-    slice_direction: np.ndarray
-    is_nominal: bool = False
-
-    @classmethod
-    def nominal(
-        cls,
-        encoded_matrix: tuple[int, int, int],
-        recon_matrix: tuple[int, int, int],
-        encoded_field_of_view: tuple[float, float, float],
-        recon_field_of_view: tuple[float, float, float],
-        n_slices: int,
-    ) -> Geometry:
-        """Stack `n_slices` along z, one slice thickness (z of the recon field of view) apart."""
-        positions = np.zeros((n_slices, 3))
-        positions[:, 2] = (np.arange(n_slices) - (n_slices - 1) / 2) * recon_field_of_view[2]
-        axes = np.eye(3)
-        return cls(
-            encoded_matrix,
-            recon_matrix,
-            encoded_field_of_view,
-            recon_field_of_view,
-            positions,
-            *(np.tile(axes[k], (n_slices, 1)) for k in range(3)),
-            is_nominal=True,
-        )
+from mri_alps.rawdata.geometry import Geometry
 
 
 class SliceSource(Protocol):
@@ -201,7 +144,7 @@ class RawKSpace:
             only; its calibration region is then the centre of `mask`.
         """
         index = self._check_index(index)
-        found = self.source.read_calibration(index)
+        found: tuple[np.ndarray, np.ndarray] | None = self.source.read_calibration(index)
         if found is None:
             return None
         kspace = self._as_complex(found[0], "calibration lines", index)
@@ -263,102 +206,3 @@ class RawKSpace:
                 "Inf: export the scan again, or mask these samples out"
             )
         return array
-
-
-@dataclass(frozen=True)
-class ArraySource:
-    """Slices that are in memory already: simulations, tests, a scanner's buffer."""
-
-    kspace: np.ndarray
-    calibration: tuple[np.ndarray, np.ndarray] | None = None
-    reference: np.ndarray | None = None
-    ground_truth: np.ndarray | None = None
-
-    def read_kspace(self, index: int) -> np.ndarray:
-        """Return slice `index` of `kspace`."""
-        return self.kspace[index]
-
-    def read_calibration(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return slice `index` of `calibration` (kspace, mask), each with a slice axis."""
-        if self.calibration is None:
-            return None
-        return self.calibration[0][index], self.calibration[1][index]
-
-    def read_reference(self, index: int) -> np.ndarray | None:
-        """Return slice `index` of `reference`."""
-        return None if self.reference is None else self.reference[index]
-
-    def read_ground_truth(self, index: int) -> np.ndarray | None:
-        """Return slice `index` of `ground_truth`."""
-        return None if self.ground_truth is None else self.ground_truth[index]
-
-
-def raw_from_arrays(
-    kspace: np.ndarray,
-    mask: np.ndarray | None = None,
-    *,
-    noise_covariance: np.ndarray | None = None,
-    crop: tuple[int, int] | None = None,
-    calibration: tuple[np.ndarray, np.ndarray] | None = None,
-    reference: np.ndarray | None = None,
-    ground_truth: np.ndarray | None = None,
-    name: str = "array",
-    field_of_view: tuple[float, float, float] = (220.0, 220.0, 5.0),
-) -> RawKSpace:
-    """Make a `RawKSpace` of arrays in memory.
-
-    Parameters
-    ----------
-    kspace : np.ndarray
-        complex (slice, coil, readout, phase_encode).
-    mask : np.ndarray, optional
-        bool, broadcastable to (n_slices or 1, readout or 1, phase_encode); all measured if
-        left out (sampling is never inferred from zeros).
-    noise_covariance : np.ndarray, optional
-        complex (coils, coils), per real component.
-    crop : tuple of int, optional
-        (readout, phase_encode) of the final image; the whole matrix if left out.
-    calibration : tuple of np.ndarray, optional
-        Separate calibration lines: k-space like `kspace` and bool (slice, readout,
-        phase_encode).
-    reference, ground_truth : np.ndarray, optional
-        With a slice axis first.
-    name : str
-        Stands for the path.
-    field_of_view : tuple of float
-        (x, y, z) in mm.
-
-    Raises
-    ------
-    ShapeError
-        If `kspace` is not 4-D or the mask does not fit.
-    """
-    if kspace.ndim != 4 or not np.iscomplexobj(kspace):
-        raise ShapeError(
-            f"kspace must be complex (slice, coil, readout, phase_encode), found {kspace.dtype} "
-            f"{kspace.shape}"
-        )
-    n_slices, n_coils, n_readout, n_phase = kspace.shape
-    if mask is None:
-        mask = np.ones((1, 1, n_phase), bool)
-    mask = np.asarray(mask, bool)
-    mask = mask.reshape((1,) * (3 - mask.ndim) + mask.shape)
-    for found, allowed in zip(mask.shape, ((1, n_slices), (1, n_readout), (n_phase,)), strict=True):
-        if found not in allowed:
-            raise ShapeError(f"a mask of shape {mask.shape} does not fit k-space {kspace.shape}")
-    matrix = (n_readout, n_phase, 1)
-    crop = (n_readout, n_phase) if crop is None else crop
-    return RawKSpace(
-        path=Path(name),
-        format="array",
-        n_slices=n_slices,
-        n_coils=n_coils,
-        shape=(n_readout, n_phase),
-        mask=mask,
-        noise_covariance=noise_covariance,
-        geometry=Geometry.nominal(matrix, (*crop, 1), field_of_view, field_of_view, n_slices),
-        crop=(min(crop[0], n_readout), min(crop[1], n_phase)),
-        source=ArraySource(kspace, calibration, reference, ground_truth),
-        has_calibration=calibration is not None,
-        provenance={"warnings": [], "processing": []},
-    )

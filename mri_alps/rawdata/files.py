@@ -1,0 +1,118 @@
+"""Opening and writing files so that every failure is one clear sentence.
+
+Also the limits on what a header may claim, checked before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+
+from mri_alps.errors import InputFileError
+
+MAX_MATRIX = 16384
+"""No axis of a scan is longer; a larger claim is a damaged or hostile header."""
+
+MAX_SLICE_BYTES = 8 * 2**30
+"""The k-space of one slice, all coils, complex64."""
+
+
+def check_readable(path: Path) -> None:
+    """Raise unless `path` is a file that can be read.
+
+    Raises
+    ------
+    InputFileError
+        If it is missing, a directory, or not readable.
+    """
+    if path.is_dir():
+        raise InputFileError(f"{path} is a directory: name the raw-data files inside it one by one")
+    if not path.exists():
+        raise InputFileError(f"{path} does not exist: check the spelling of the path")
+    try:
+        with path.open("rb") as stream:
+            stream.read(1)
+    except OSError as error:
+        raise InputFileError(
+            f"{path} cannot be read ({error.strerror or error}): check its permissions"
+        ) from error
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading; damage found now or while reading is an InputFileError.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, unreadable, truncated or damaged.
+    """
+    check_readable(path)
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputFileError(
+            f"{path} is truncated or damaged ({reason}): copy or export it again"
+        ) from error
+
+
+def check_matrix(path: Path, what: str, *sizes: int) -> None:
+    """Raise if a claimed matrix has an impossible size.
+
+    Raises
+    ------
+    InputFileError
+        If an entry of `sizes` is not within 1 to `MAX_MATRIX`.
+    """
+    if not all(1 <= size <= MAX_MATRIX for size in sizes):
+        raise InputFileError(
+            f"{path}: the {what} is {' x '.join(str(size) for size in sizes)}, each must be 1 to "
+            f"{MAX_MATRIX}: the header is damaged, export the scan again"
+        )
+
+
+def check_slice_bytes(path: Path, n_coils: int, *shape: int) -> None:
+    """Raise if one slice of complex64 k-space would not fit any memory.
+
+    Raises
+    ------
+    InputFileError
+        If it exceeds `MAX_SLICE_BYTES`.
+    """
+    n_bytes = 8 * n_coils
+    for size in shape:
+        n_bytes *= size
+    if n_bytes > MAX_SLICE_BYTES:
+        raise InputFileError(
+            f"{path}: one slice of {n_coils} coils x {' x '.join(map(str, shape))} would need "
+            f"{n_bytes / 2**30:.0f} GiB, at most {MAX_SLICE_BYTES // 2**30} are read: the header "
+            "is damaged, export the scan again"
+        )
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary name beside `path`, renamed to it only if the block succeeds.
+
+    A failure leaves neither a half-written file nor the temporary one; an older file of the
+    same name survives it.
+    """
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from colleagues
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,271 @@
+"""The XML header that fastMRI and ISMRMRD files share, read as untrusted text."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mri_alps.errors import InputFileError
+from mri_alps.rawdata.files import check_matrix
+
+NAMESPACE = "http://www.ismrm.org/ISMRMRD"
+MAX_HEADER_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Range of one encoding counter and the value at the centre of k-space."""
+
+    minimum: int
+    maximum: int
+    center: int
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One `encoding` element: matrices (x, y, z), fields of view in mm, counters' limits."""
+
+    encoded_matrix: tuple[int, int, int]
+    recon_matrix: tuple[int, int, int]
+    encoded_field_of_view: tuple[float, float, float]
+    recon_field_of_view: tuple[float, float, float]
+    limits: dict[str, Limit]
+    trajectory: str
+    acceleration: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the package uses of an ISMRMRD header; `facts` is json-able."""
+
+    encodings: tuple[Encoding, ...]
+    relative_receiver_noise_bandwidth: float | None
+    facts: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def parse_header(text: bytes | str, path: Path) -> Header:
+    """Parse an ISMRMRD XML header.
+
+    Parameters
+    ----------
+    text : bytes or str
+        The XML document.
+    path : Path
+        Named in errors.
+
+    Raises
+    ------
+    InputFileError
+        If it is not XML, declares a document type or entities, lacks the encoded matrix, or
+        claims a matrix that cannot be.
+    """
+    root = _parse_safely(text, path)
+    found = root.findall("{*}encoding")
+    if not found:
+        raise InputFileError(
+            f"{path}: the XML header has no `encoding` element, which holds the matrix sizes: "
+            "export the scan again with its complete header"
+        )
+    warnings: list[str] = []
+    encodings = tuple(_parse_encoding(element, path, warnings) for element in found)
+    bandwidth = _number(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth", path)
+    return Header(encodings, bandwidth, _facts(root), tuple(warnings))
+
+
+def _parse_safely(text: bytes | str, path: Path) -> ElementTree.Element:
+    if len(text) > MAX_HEADER_BYTES:
+        raise InputFileError(
+            f"{path}: the XML header is {len(text) / 2**20:.0f} MiB long, at most "
+            f"{MAX_HEADER_BYTES // 2**20} are read: export the scan again"
+        )
+    if isinstance(text, bytes):
+        text = _decode(text, path)
+    # Entities can only be declared in a document type; without one there is none to expand.
+    if re.search(r"<!\s*(DOCTYPE|ENTITY)", text, re.IGNORECASE):
+        raise InputFileError(
+            f"{path}: the XML header declares a document type or entities, which no ISMRMRD "
+            "header needs and which can be an attack: remove the declaration from the header"
+        )
+    try:
+        return ElementTree.fromstring(text.strip("\0 \t\r\n"))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise InputFileError(
+            f"{path}: the XML header is not well-formed ({error}): export the scan again"
+        ) from error
+
+
+def _decode(text: bytes, path: Path) -> str:
+    encoding = "utf-16" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return text.decode(encoding)
+    except UnicodeDecodeError:
+        return text.decode("latin-1")  # institution names written by older converters
+
+
+def _parse_encoding(element: ElementTree.Element, path: Path, warnings: list[str]) -> Encoding:
+    encoded = _matrix(element, "encodedSpace", path)
+    if encoded is None:
+        raise InputFileError(
+            f"{path}: the XML header lacks encodedSpace/matrixSize: export the scan again with "
+            "its complete header"
+        )
+    recon = _matrix(element, "reconSpace", path)
+    if recon is None:
+        warnings.append("the header has no recon matrix; the encoded matrix is used for it")
+        recon = encoded
+    view = _field_of_view(element, "encodedSpace", path)
+    if view is None:
+        warnings.append("the header has no field of view; pixels of 1 mm are assumed")
+        view = (float(encoded[0]), float(encoded[1]), float(encoded[2]))
+    recon_view = _field_of_view(element, "reconSpace", path)
+    if recon_view is None:
+        scaled = [v * r / e for v, r, e in zip(view, recon, encoded, strict=True)]
+        recon_view = (scaled[0], scaled[1], scaled[2])
+    acceleration = [
+        _number(element, f"parallelImaging/accelerationFactor/kspace_encoding_step_{axis}", path)
+        for axis in (1, 2)
+    ]
+    return Encoding(
+        encoded,
+        recon,
+        view,
+        recon_view,
+        _limits(element, path),
+        (_text(element, "trajectory") or "").lower(),
+        None if acceleration[0] is None else (acceleration[0], acceleration[1] or 1.0),
+    )
+
+
+def _matrix(element: ElementTree.Element, space: str, path: Path) -> tuple[int, int, int] | None:
+    x, y, z = (_number(element, f"{space}/matrixSize/{axis}", path) for axis in "xyz")
+    if x is None or y is None:
+        return None
+    sizes = (int(x), int(y), int(z or 1))
+    check_matrix(path, f"{space} matrix of the header", *sizes)
+    return sizes
+
+
+def _field_of_view(
+    element: ElementTree.Element, space: str, path: Path
+) -> tuple[float, float, float] | None:
+    x, y, z = (_number(element, f"{space}/fieldOfView_mm/{axis}", path) for axis in "xyz")
+    if not x or not y or x < 0 or y < 0:
+        return None
+    return (x, y, z if z and z > 0 else 1.0)
+
+
+def _limits(element: ElementTree.Element, path: Path) -> dict[str, Limit]:
+    limits = {}
+    container = element.find("{*}encodingLimits")
+    for child in [] if container is None else container:
+        values = [_number(child, part, path) for part in ("minimum", "maximum", "center")]
+        minimum, maximum, center = (None if v is None else int(v) for v in values)
+        if maximum is not None and center is not None:
+            limits[child.tag.rpartition("}")[2]] = Limit(minimum or 0, maximum, center)
+    return limits
+
+
+def _facts(root: ElementTree.Element) -> dict[str, Any]:
+    wanted = {
+        "protocol": "measurementInformation/protocolName",
+        "patient_position": "measurementInformation/patientPosition",
+        "vendor": "acquisitionSystemInformation/systemVendor",
+        "model": "acquisitionSystemInformation/systemModel",
+        "field_strength_tesla": "acquisitionSystemInformation/systemFieldStrength_T",
+        "sequence": "sequenceParameters/sequence_type",
+        "echo_time_ms": "sequenceParameters/TE",
+        "repetition_time_ms": "sequenceParameters/TR",
+        "calibration_mode": "encoding/parallelImaging/calibrationMode",
+    }
+    found = {name: _text(root, place) for name, place in wanted.items()}
+    return {name: text for name, text in found.items() if text}
+
+
+def _text(element: ElementTree.Element, place: str) -> str | None:
+    found = element.find("/".join("{*}" + part for part in place.split("/")))
+    return None if found is None or not found.text else found.text.strip()
+
+
+def _number(element: ElementTree.Element, place: str, path: Path) -> float | None:
+    text = _text(element, place)
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputFileError(
+            f"{path}: the XML header says {place} = {text[:40]!r}, which is no number: correct "
+            "the header or export the scan again"
+        )
+    return number
+
+
+def make_header(
+    encoded_matrix: tuple[int, int, int],
+    recon_matrix: tuple[int, int, int],
+    encoded_field_of_view: tuple[float, float, float],
+    recon_field_of_view: tuple[float, float, float],
+    *,
+    limits: dict[str, Limit] | None = None,
+    n_coils: int | None = None,
+    trajectory: str = "cartesian",
+    relative_receiver_noise_bandwidth: float | None = None,
+    protocol: str | None = None,
+) -> bytes:
+    """Write an ISMRMRD XML header.
+
+    Parameters
+    ----------
+    encoded_matrix, recon_matrix : tuple of int
+        (x, y, z).
+    encoded_field_of_view, recon_field_of_view : tuple of float
+        (x, y, z) in mm.
+    limits : dict of Limit, optional
+        By counter, for example "kspace_encoding_step_1"; left out entirely if None.
+    n_coils, trajectory, relative_receiver_noise_bandwidth, protocol
+        As in the ISMRMRD schema; left out where None.
+
+    Returns
+    -------
+    bytes
+        UTF-8, elements in the order of the ISMRMRD schema.
+    """
+    root = ElementTree.Element("ismrmrdHeader", {"xmlns": NAMESPACE})
+    if protocol:
+        _add(_add(root, "measurementInformation"), "protocolName", protocol)
+    system = _add(root, "acquisitionSystemInformation")
+    if relative_receiver_noise_bandwidth is not None:
+        _add(system, "relativeReceiverNoiseBandwidth", f"{relative_receiver_noise_bandwidth:f}")
+    if n_coils is not None:
+        _add(system, "receiverChannels", n_coils)
+    _add(_add(root, "experimentalConditions"), "H1resonanceFrequency_Hz", 123000000)
+    encoding = _add(root, "encoding")
+    for name, matrix, view in (
+        ("encodedSpace", encoded_matrix, encoded_field_of_view),
+        ("reconSpace", recon_matrix, recon_field_of_view),
+    ):
+        space = _add(encoding, name)
+        for part, values in (("matrixSize", matrix), ("fieldOfView_mm", view)):
+            element = _add(space, part)
+            for axis, value in zip("xyz", values, strict=True):
+                _add(element, axis, value)
+    element = _add(encoding, "encodingLimits")
+    for name, limit in (limits or {}).items():
+        counter = _add(element, name)
+        for part in ("minimum", "maximum", "center"):
+            _add(counter, part, getattr(limit, part))
+    _add(encoding, "trajectory", trajectory)
+    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+
+
+def _add(parent: ElementTree.Element, name: str, text: object = None) -> ElementTree.Element:
+    element = ElementTree.SubElement(parent, name)
+    element.text = None if text is None else str(text)
+    return element

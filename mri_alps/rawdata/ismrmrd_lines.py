@@ -1,0 +1,398 @@
+"""Acquisition headers of an ISMRMRD file, and where on the grid each line belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import h5py
+import ismrmrd
+import numpy as np
+
+from mri_alps.errors import InputFileError
+from mri_alps.rawdata.files import check_matrix
+from mri_alps.rawdata.header import Encoding
+
+NOT_IMAGING = {
+    "navigation": ismrmrd.ACQ_IS_NAVIGATION_DATA,
+    "phase correction": ismrmrd.ACQ_IS_PHASECORR_DATA,
+    "high-priority feedback": ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
+    "dummy": ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+    "real-time feedback": ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
+    "surface coil correction": ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
+    "phase stabilization reference": 30,  # ismrmrd before 1.14 has no names for these two
+    "phase stabilization": 31,
+}
+COUNTERS = ("repetition", "contrast", "phase", "set")
+_CHUNK_LINES = 64
+_CHUNK_HEADERS = 8192
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Acquisition headers as columns, one entry a line; see the ISMRMRD format for each."""
+
+    index: np.ndarray
+    flags: np.ndarray
+    number_of_samples: np.ndarray
+    active_channels: np.ndarray
+    discard_pre: np.ndarray
+    discard_post: np.ndarray
+    center_sample: np.ndarray
+    encoding_space_ref: np.ndarray
+    sample_time_us: np.ndarray
+    position: np.ndarray
+    read_dir: np.ndarray
+    phase_dir: np.ndarray
+    slice_dir: np.ndarray
+    kspace_encode_step_1: np.ndarray
+    kspace_encode_step_2: np.ndarray
+    average: np.ndarray
+    slice: np.ndarray
+    contrast: np.ndarray
+    phase: np.ndarray
+    repetition: np.ndarray
+    set: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, which: np.ndarray) -> Heads:
+        """Return the lines that a bool mask or an index array selects."""
+        return Heads(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+    def has(self, flag: int) -> np.ndarray:
+        """Return whether ISMRMRD flag number `flag` (counted from 1) is set, per line."""
+        return (self.flags >> np.uint64(flag - 1)) & np.uint64(1) == 1
+
+    @property
+    def is_excluded(self) -> np.ndarray:
+        """Lines that carry no image: navigators, phase correction, feedback, dummies."""
+        return np.any([self.has(flag) for flag in NOT_IMAGING.values()], axis=0)
+
+    @property
+    def is_noise(self) -> np.ndarray:
+        """Noise measurements."""
+        return self.has(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+
+    @property
+    def is_calibration(self) -> np.ndarray:
+        """Parallel-imaging calibration lines, those that are imaging lines too included."""
+        return self.has(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) | self.has(
+            ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
+        )
+
+    @property
+    def is_calibration_only(self) -> np.ndarray:
+        """Calibration lines that are no part of the image set."""
+        return self.has(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) & ~self.has(
+            ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
+        )
+
+
+def read_heads(dataset: h5py.Dataset, path: Path) -> Heads:
+    """Read all acquisition headers of an ISMRMRD `data` dataset, not their samples.
+
+    Raises
+    ------
+    InputFileError
+        If the dataset is not laid out as ISMRMRD lays it out, or is empty.
+    """
+    names = dataset.dtype.names or ()
+    if "head" not in names or "data" not in names or dataset.dtype["head"].names is None:
+        raise InputFileError(
+            f"{path}: `{dataset.name}` has the type {str(dataset.dtype)[:60]}, expected ISMRMRD "
+            "acquisitions with `head` and `data`: convert the scan with an ISMRMRD converter"
+        )
+    if dataset.size == 0 or dataset.shape[0] != dataset.size:
+        raise InputFileError(
+            f"{path}: `{dataset.name}` has the shape {dataset.shape}, expected a list of "
+            "acquisitions that is not empty: export the scan again"
+        )
+    columns: dict[str, list[np.ndarray]] = {f.name: [] for f in fields(Heads)}
+    for start in range(0, dataset.size, _CHUNK_HEADERS):
+        head = dataset.fields("head")[start : start + _CHUNK_HEADERS].reshape(-1)
+        columns["index"].append(np.arange(start, start + len(head)))
+        for name in list(columns)[1:]:
+            columns[name].append(_column(head, name, path))
+    return Heads(**{name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def _column(head: np.ndarray, name: str, path: Path) -> np.ndarray:
+    holder = head if name in (head.dtype.names or ()) else head["idx"]
+    if name not in (holder.dtype.names or ()):
+        raise InputFileError(
+            f"{path}: the acquisition headers lack `{name}`: convert the scan with a current "
+            "ISMRMRD converter"
+        )
+    column = np.array(holder[name])
+    # uint16 counters would wrap around in the arithmetic that follows
+    return column.astype(np.int64) if column.dtype.kind in "ui" and name != "flags" else column
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cartesian grid of a scan: x readout, y phase encode, z partition.
+
+    Grid row = kspace_encode_step_1 + encoded.y // 2 - center of the encoding limits, the same
+    for the partition; the sample `center_sample` lies on `center_column`.
+    """
+
+    n_readout: int
+    n_phase: int
+    n_partitions: int
+    row_offset: int
+    partition_offset: int
+    center_column: int
+
+    @classmethod
+    def from_encoding(cls, encoding: Encoding, is_3d: bool) -> Grid:
+        """Take sizes and offsets from the header; limits that are missing give no offset."""
+        x, y, z = encoding.encoded_matrix
+
+        def offset(counter: str, size: int) -> int:
+            limit = encoding.limits.get(counter)
+            return 0 if limit is None else size // 2 - limit.center
+
+        return cls(
+            n_readout=x,
+            n_phase=y,
+            n_partitions=z if is_3d else 1,
+            row_offset=offset("kspace_encoding_step_1", y),
+            partition_offset=offset("kspace_encoding_step_2", z) if is_3d else 0,
+            center_column=x // 2,
+        )
+
+
+@dataclass(frozen=True)
+class LineTable:
+    """Where each line goes. Columns refer to lines in the order of increasing k.
+
+    `reverse` lines are flipped first; then the samples [first, first + count) go to the columns
+    [column, column + count) of (group, row, partition).
+    """
+
+    index: np.ndarray
+    group: np.ndarray
+    row: np.ndarray
+    partition: np.ndarray
+    reverse: np.ndarray
+    first: np.ndarray
+    count: np.ndarray
+    column: np.ndarray
+    n_samples: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def place_lines(
+    heads: Heads, group: np.ndarray, grid: Grid, path: Path, centers: np.ndarray
+) -> tuple[LineTable, int]:
+    """Place lines on the grid.
+
+    Parameters
+    ----------
+    heads : Heads
+        The lines.
+    group : np.ndarray
+        Slice (or slab) of each line, in the order of delivery.
+    grid : Grid
+        The grid.
+    path : Path
+        Named in errors.
+    centers : np.ndarray
+        Index of the k-space centre of each line in the order of increasing k; see
+        `effective_centers`.
+
+    Returns
+    -------
+    table : LineTable
+        The places.
+    n_dropped : int
+        Samples beyond the edge of the grid, left out.
+
+    Raises
+    ------
+    InputFileError
+        If a line lies outside the grid or has more samples than it.
+    """
+    first, count = kept_samples(heads)
+    if count.min() < 1 or count.max() > grid.n_readout:
+        raise InputFileError(
+            f"{path}: a line has {count.max() if count.min() > 0 else count.min()} samples after "
+            f"discarding, the encoded matrix has {grid.n_readout} along the readout: correct the "
+            "encoded matrix or the discard_pre and discard_post of the acquisitions"
+        )
+    column = grid.center_column - centers + first
+    before = np.maximum(-column, 0)
+    after = np.maximum(column + count - grid.n_readout, 0)
+    kept = count - before - after
+    if kept.min() < 1:
+        raise InputFileError(
+            f"{path}: a line with center_sample {int(centers[np.argmin(kept)])} lies wholly "
+            f"outside a readout of {grid.n_readout}: correct center_sample or the encoded matrix"
+        )
+    row = _grid_index(heads.kspace_encode_step_1, grid.row_offset, grid.n_phase, 1, path)
+    partition = np.zeros_like(row)
+    if grid.n_partitions > 1:
+        step = heads.kspace_encode_step_2
+        partition = _grid_index(step, grid.partition_offset, grid.n_partitions, 2, path)
+    table = LineTable(
+        index=heads.index,
+        group=np.asarray(group),
+        row=row,
+        partition=partition,
+        reverse=heads.has(ismrmrd.ACQ_IS_REVERSE),
+        first=first + before,
+        count=kept,
+        column=column + before,
+        n_samples=heads.number_of_samples,
+    )
+    return table, int((before + after).sum())
+
+
+def _grid_index(step: np.ndarray, offset: int, size: int, axis: int, path: Path) -> np.ndarray:
+    place = step + offset
+    outside = (place < 0) | (place >= size)
+    if outside.any():
+        worst = int(step[outside][0])
+        raise InputFileError(
+            f"{path}: kspace_encode_step_{axis} {worst} falls on row {worst + offset} of a grid of "
+            f"{size}: correct the encoded matrix or the centre of the encoding limits"
+        )
+    return place
+
+
+def kept_samples(heads: Heads) -> tuple[np.ndarray, np.ndarray]:
+    """Return first kept sample and number of kept samples, in the order of increasing k.
+
+    discard_pre and discard_post count in the order of acquisition, so they change sides in a
+    reversed line.
+    """
+    reverse = heads.has(ismrmrd.ACQ_IS_REVERSE)
+    first = np.where(reverse, heads.discard_post, heads.discard_pre)
+    return first, heads.number_of_samples - heads.discard_pre - heads.discard_post
+
+
+def settle_center(heads: Heads, grid: Grid) -> tuple[Heads, Grid, list[str]]:
+    """Deal with unset and off-by-one `center_sample` of full readouts.
+
+    A zero in a full readout is an unset field. If all lines are full and off by the same one
+    sample, the grid's centre is moved instead of losing a column: a linear phase over the image.
+    """
+    notes = []
+    _, count = kept_samples(heads)
+    full = count == grid.n_readout
+    unset = full & (heads.center_sample == 0)
+    if unset.any() and grid.n_readout > 1:
+        middle = heads.discard_pre + grid.n_readout // 2
+        heads = replace(heads, center_sample=np.where(unset, middle, heads.center_sample))
+        notes.append("center_sample is not set; the middle of the readout is taken")
+    if not full.all() or heads.has(ismrmrd.ACQ_IS_REVERSE).any():
+        return heads, grid, notes
+    center = heads.center_sample - heads.discard_pre
+    if np.ptp(center) == 0 and abs(center[0] - grid.center_column) == 1:
+        grid = replace(grid, center_column=int(center[0]))
+        notes.append(
+            f"center_sample {center[0]} of full readouts is one off the middle; kept as it is, "
+            "which is a linear phase over the image"
+        )
+    return heads, grid, notes
+
+
+def effective_centers(
+    heads: Heads, grid: Grid, dataset: h5py.Dataset, path: Path
+) -> tuple[np.ndarray, list[str]]:
+    """Return the centre of each line in the order of increasing k.
+
+    Of a reversed line, writers count `center_sample` either in the line as stored or in the
+    flipped line. The reading that fits the grid is taken; where both fit and differ (asymmetric
+    echoes), the one under which the echo lies at the centre, with the flipped line as default.
+    """
+    flipped = heads.center_sample
+    reverse = heads.has(ismrmrd.ACQ_IS_REVERSE)
+    stored = np.where(reverse, heads.number_of_samples - 1 - flipped, flipped)
+    if (stored == flipped).all():
+        return flipped, []
+    first, count = kept_samples(heads)
+
+    def fits(centers: np.ndarray) -> bool:
+        column = grid.center_column - centers + first
+        return bool(((column >= 0) & (column + count <= grid.n_readout)).all())
+
+    if fits(flipped) != fits(stored):
+        chosen = "flipped" if fits(flipped) else "stored"
+    else:
+        chosen = _place_of_echo(heads, reverse, grid, dataset, path)
+    note = f"center_sample of reversed lines is counted in the {chosen} line"
+    return (flipped if chosen == "flipped" else stored), [note]
+
+
+def _place_of_echo(
+    heads: Heads, reverse: np.ndarray, grid: Grid, dataset: h5py.Dataset, path: Path
+) -> str:
+    lines = np.flatnonzero(reverse)
+    distance = abs(heads.kspace_encode_step_1[lines] + grid.row_offset - grid.n_phase // 2)
+    energy = np.zeros(2)
+    for line in np.sort(lines[np.argsort(distance, kind="stable")[:8]]):
+        n_samples, center = int(heads.number_of_samples[line]), int(heads.center_sample[line])
+        samples = _samples(dataset, int(heads.index[line]), 1, path)[0]
+        profile = (abs(_as_complex(samples, n_samples, path)) ** 2).sum(axis=0)[::-1]
+        for k, middle in enumerate((center, n_samples - 1 - center)):
+            energy[k] += profile[max(middle - 2, 0) : middle + 3].sum()
+    return "stored" if energy[1] > 4 * energy[0] else "flipped"
+
+
+def read_lines(
+    dataset: h5py.Dataset, table: LineTable, which: np.ndarray, path: Path
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (line of the table, complex64 (coil, count) in the order of increasing k).
+
+    In file order, at most `_CHUNK_LINES` lines in memory.
+    """
+    which = which[np.argsort(table.index[which], kind="stable")]
+    index = table.index[which]
+    breaks = np.flatnonzero(np.diff(index) != 1) + 1
+    for run in np.split(np.arange(len(which)), breaks):
+        for start in range(0, len(run), _CHUNK_LINES):
+            part = run[start : start + _CHUNK_LINES]
+            samples = _samples(dataset, int(index[part[0]]), len(part), path)
+            for line, values in zip(which[part], samples, strict=True):
+                kspace = _as_complex(values, int(table.n_samples[line]), path)
+                if table.reverse[line]:
+                    kspace = kspace[:, ::-1]
+                first = table.first[line]
+                yield int(line), kspace[:, first : first + table.count[line]]
+
+
+def _samples(dataset: h5py.Dataset, start: int, count: int, path: Path) -> np.ndarray:
+    return dataset.fields("data")[start : start + count].reshape(-1)
+
+
+def _as_complex(values: np.ndarray, n_samples: int, path: Path) -> np.ndarray:
+    if n_samples == 0 or values.size == 0 or values.size % (2 * n_samples):
+        raise InputFileError(
+            f"{path}: an acquisition holds {values.size} numbers where its header announces "
+            f"{n_samples} complex samples a coil: export the scan again"
+        )
+    return np.ascontiguousarray(values, np.float32).view(np.complex64).reshape(-1, n_samples)
+
+
+def check_counters(heads: Heads, path: Path) -> int:
+    """Check what all imaging lines must share and return the number of coils.
+
+    Raises
+    ------
+    InputFileError
+        If coils differ between lines, or a count is impossible.
+    """
+    channels = np.unique(heads.active_channels)
+    if len(channels) != 1:
+        raise InputFileError(
+            f"{path}: imaging lines have {' and '.join(map(str, channels))} coils, all must have "
+            "the same: split the scan into one file per coil selection"
+        )
+    check_matrix(path, "number of coils", int(channels[0]))
+    return int(channels[0])

@@ -1,0 +1,79 @@
+"""One call that opens any supported file by its content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+
+from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.rawdata.bart import bart_base, read_bart
+from mri_alps.rawdata.fastmri_reader import read_fastmri
+from mri_alps.rawdata.files import check_readable, open_hdf5
+from mri_alps.rawdata.ismrmrd_reader import Selection, find_groups, read_ismrmrd
+from mri_alps.rawdata.raw import RawKSpace
+
+
+def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpace:
+    """Open a raw k-space file of any supported format; its samples stay in the file.
+
+    Parameters
+    ----------
+    path : Path or str
+        fastMRI HDF5, ISMRMRD HDF5, or a BART pair (x, x.cfl or x.hdr). The content decides,
+        not the extension.
+    selection : Selection, optional
+        Which measurement, encoding, repetition, contrast, phase and set of an ISMRMRD file; the
+        first of each if left out.
+
+    Returns
+    -------
+    RawKSpace
+        Slices are read one at a time by `read_slice`.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, unreadable, damaged or of no supported format.
+    ConfigurationError
+        If a selection is given for a format that has none.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    if kind == "ismrmrd":
+        return read_ismrmrd(path, selection or Selection())
+    if selection is not None:
+        raise ConfigurationError(
+            f"{path} is a {kind} file: repetition, contrast, phase and set can only be selected "
+            "in ISMRMRD files"
+        )
+    return read_fastmri(path) if kind == "fastmri" else read_bart(path)
+
+
+def _kind(path: Path) -> str:
+    if path.is_file():
+        check_readable(path)
+        if h5py.is_hdf5(path):
+            return _hdf5_kind(path)
+    if not path.is_dir() and bart_base(path) is not None:
+        return "bart"
+    check_readable(path)
+    raise InputFileError(
+        f"{path} is neither HDF5 (fastMRI, ISMRMRD) nor one of a BART .hdr/.cfl pair: convert it "
+        "to one of these formats, or copy it again if it should be"
+    )
+
+
+def _hdf5_kind(path: Path) -> str:
+    with open_hdf5(path) as file:
+        names = list(file)
+        if "kspace" in file and isinstance(file["kspace"], h5py.Dataset):
+            return "fastmri"
+        if find_groups(file):
+            return "ismrmrd"
+        if "ismrmrd_header" in file:
+            return "fastmri"  # its reader says that `kspace` is missing
+    raise InputFileError(
+        f"{path} is HDF5 but has neither `kspace` (fastMRI) nor a group with `data` and `xml` "
+        f"(ISMRMRD); it holds {', '.join(names[:10]) or 'nothing'}: export the raw k-space"
+    )
