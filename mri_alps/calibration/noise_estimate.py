@@ -157,7 +157,7 @@ def _from_lines(hybrid: np.ndarray, distance: np.ndarray) -> NoiseEstimate:
     """Estimate from hybrid data (coils, readout position, line), lines `distance` from DC."""
     order = np.argsort(distance, kind="stable")
     hybrid = hybrid[:, :, order]
-    n_coils, n_positions, n_lines = hybrid.shape
+    n_coils, _, n_lines = hybrid.shape
     outer = hybrid[:, :, n_lines - int(np.ceil(QUIET_LINES * n_lines)) :]
     quiet = _quiet_positions(outer)
     if quiet.sum() * outer.shape[2] >= max(400, 20 * n_coils):

@@ -147,9 +147,7 @@ def prepare_slice(
         calibration = calibrate_volume(raw, mask, noise_std=noise_std)
     region = find_calibration_region(raw, index, kspace, measured)
     kspace = apply_to_coils(calibration.whitening, kspace)
-    region = CalibrationRegion(
-        apply_to_coils(calibration.whitening, region.kspace), region.source
-    )
+    region = CalibrationRegion(apply_to_coils(calibration.whitening, region.kspace), region.source)
     maps = _whitened_maps(raw, index, region, sensitivity_maps, calibration, device)
     scale = _scale(raw, index, region, maps, kspace, measured)
     full_maps, compression = maps, None
@@ -157,7 +155,7 @@ def prepare_slice(
         source = region.kspace if min(region.size) > 0 else kspace
         compression = compression_matrix(source, n_virtual_coils, compression_tolerance)
         kspace = apply_to_coils(compression, kspace)
-        maps, full_maps, scale = _compress_maps(compression, maps, scale)
+        maps, full_maps = _compress_maps(compression, maps)
     info = {
         "noise_source": calibration.noise_source,
         "noise_std_per_coil": np.sqrt(np.diag(calibration.noise_covariance).real).tolist(),
@@ -196,10 +194,7 @@ def _whitened_maps(
     if given is None:
         if raw.n_coils > 1:
             require(raw, index, region)
-            noise_std = 1.0
-            return estimate_sensitivity_maps(
-                region.kspace, raw.shape, noise_std=noise_std, device=device
-            )
+            return estimate_sensitivity_maps(region.kspace, raw.shape, noise_std=1.0, device=device)
         return torch.ones((1, *raw.shape), dtype=torch.complex64, device=device)
     array = given.cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
     expected = (raw.n_coils, *raw.shape)
@@ -219,8 +214,8 @@ def _normalise(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _compress_maps(
-    compression: np.ndarray, maps: torch.Tensor, scale: float
-) -> tuple[torch.Tensor, torch.Tensor, float]:
+    compression: np.ndarray, maps: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Maps of the virtual coils, and the uncompressed ones in the new image's normalisation.
 
     Where compression loses a part of a pixel's sensitivity, the virtual maps are normalised
@@ -228,7 +223,7 @@ def _compress_maps(
     """
     matrix = torch.as_tensor(compression).to(maps.device, maps.dtype)
     virtual, norm = _normalise(torch.tensordot(matrix, maps, dims=1))
-    return virtual, torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0), scale
+    return virtual, torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0)
 
 
 def _scale(
