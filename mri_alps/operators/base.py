@@ -355,7 +355,8 @@ class ScaledOperator(LinearOperator):
 
     def __init__(self, operator: LinearOperator, factor: Scalar):
         if isinstance(operator, ScaledOperator):
-            operator, factor = operator.operator, factor * operator.factor
+            factor = factor * operator.factor
+            operator = operator.operator
         self.operator = operator
         complex_factor = complex(factor)
         self.factor = complex_factor if complex_factor.imag else complex_factor.real

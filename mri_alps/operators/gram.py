@@ -10,10 +10,12 @@ where m does not depend on an axis, the transform along it cancels against its a
 
 from __future__ import annotations
 
-import itertools
+import math
 from typing import Protocol
 
 import torch
+
+from mri_alps.operators.lengths import largest_prime_factor, round_length
 
 # Bytes of coil images held at a time: they stay in a core's cache on the CPU, and are bounded
 # but large enough to fill the device on a GPU.
@@ -84,7 +86,7 @@ class LineGram:
         self.first_row, self.stop_row = _support(packed)
         self.maps = packed[:, self.first_row : self.stop_row].contiguous()  # (B, rows, coils, W)
         weights = _signed_mask(mask.reshape(-1, mask.shape[-1]), (-1,), maps.dtype)
-        if _largest_prime_factor(mask.shape[-1]) > _AWKWARD_PRIME:
+        if largest_prime_factor(mask.shape[-1]) > _AWKWARD_PRIME:
             weights = _embed(weights)
         self.weights = weights.expand(len(self.maps), -1, -1)[:, None, None]  # (B, 1, 1, L, 2)
 
@@ -190,7 +192,7 @@ def _plane_coils(
 
 def _signed_mask(mask: torch.Tensor, axes: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """Return factors for (re, im) that mask, conjugate and normalise: (m, -m) / length."""
-    length = mask[(0, *[slice(None)] * len(axes))].numel()
+    length = math.prod(mask.shape[axis] for axis in axes)
     shifted = torch.fft.ifftshift(mask, dim=axes).to(dtype.to_real()) / length
     return torch.stack([shifted, -shifted], dim=-1)
 
@@ -202,7 +204,7 @@ def _embed(weights: torch.Tensor) -> torch.Tensor:
     -(W - 1) .. W - 1, and that is the corner of a circulant of any length L >= 2 W - 1.
     """
     width = weights.shape[-2]
-    length = next(n for n in itertools.count(-(-(2 * width - 1) // 16) * 16, 16) if _is_smooth(n))
+    length = round_length(2 * width - 1)
     kernel = torch.fft.ifft(weights[..., 0].double())
     embedded = kernel.new_zeros((*kernel.shape[:-1], length))
     embedded[..., :width] = kernel
@@ -210,20 +212,6 @@ def _embed(weights: torch.Tensor) -> torch.Tensor:
     # The kernel is Hermitian, so its spectrum is real.
     spectrum = torch.fft.fft(embedded).real.to(weights.dtype) * (width / length)
     return torch.stack([spectrum, -spectrum], dim=-1)
-
-
-def _largest_prime_factor(n: int) -> int:
-    factor = 2
-    while factor * factor <= n:
-        if n % factor:
-            factor += 1
-        else:
-            n //= factor
-    return n
-
-
-def _is_smooth(n: int) -> bool:
-    return _largest_prime_factor(n) <= 7
 
 
 def _keep_freed_memory() -> None:

@@ -1,0 +1,246 @@
+"""Sampling masks for retrospective undersampling.
+
+Masks are boolean numpy arrays (1, W) for lines along the last (phase-encode) axis, or (H, W)
+for points; True means measured and DC is at (H // 2, W // 2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mri_alps.errors import ConfigurationError, ShapeError
+
+Seed = int | tuple[int, ...]
+MASK_KINDS = ("random", "equispaced", "poisson", "gaussian", "gaussian-points")
+
+
+def make_mask(
+    kind: str,
+    shape: Sequence[int],
+    acceleration: float = 4,
+    center_fraction: float = 0.08,
+    seed: Seed = 0,
+    *,
+    allowed: np.ndarray | None = None,
+    density_std: float = 0.2,
+) -> np.ndarray:
+    """Make a sampling mask.
+
+    Parameters
+    ----------
+    kind : {"random", "equispaced", "poisson", "gaussian", "gaussian-points"}
+        "random" and "equispaced" lines are fastMRI's own, bit by bit (the fastmri package draws
+        them). "poisson" is sigpy's variable-density Poisson disc over both axes, its corners
+        left out. "gaussian" lines and "gaussian-points" are drawn without replacement with a
+        probability that falls off like a Gaussian from the centre.
+    shape : sequence of int
+        Image shape (H, W).
+    acceleration : float
+        Entries of the whole matrix per measured entry, the centre included. Exact (to rounding)
+        for the Gaussian kinds, within 5 % for "poisson", in expectation for fastMRI's.
+    center_fraction : float
+        Part of each undersampled axis that is fully measured around the centre.
+    seed : int or tuple of int
+        The same seed gives the same mask. fastMRI seeds its evaluation masks with
+        `tuple(map(ord, file_name))`.
+    allowed : numpy.ndarray, optional
+        Boolean, broadcastable to `shape`: where the scan has data at all. The mask is drawn for
+        the whole matrix and then cut to it, as fastMRI does with the padding at the edges, so
+        the acceleration is that of the whole matrix.
+    density_std : float
+        Standard deviation of the Gaussian kinds, as a fraction of the axis' length.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, (1, W) for lines or (H, W) for points (or where `allowed` varies along H).
+
+    Raises
+    ------
+    ConfigurationError
+        If the kind is unknown, or acceleration, centre and seed cannot be had together.
+    ShapeError
+        If `allowed` does not broadcast to `shape`.
+    """
+    height, width = _check_shape(shape)
+    _check_options(kind, acceleration, center_fraction, seed, density_std)
+    if acceleration == 1:
+        mask = np.ones((1, width), dtype=bool)
+    elif kind in ("random", "equispaced"):
+        mask = _fastmri_lines(kind, width, acceleration, center_fraction, seed)
+    elif kind == "poisson":
+        mask = _poisson_points((height, width), acceleration, center_fraction, seed)
+    else:
+        size = (1, width) if kind == "gaussian" else (height, width)
+        mask = _gaussian(size, acceleration, center_fraction, seed, density_std)
+    if allowed is not None:
+        mask = mask & as_boolean_mask(allowed, (height, width), "allowed")
+        if not mask.any():
+            raise ConfigurationError(
+                "make_mask: found no measured entry inside the allowed region, expected at least "
+                "one; lower the acceleration or raise the centre fraction"
+            )
+    return mask
+
+
+def achieved_acceleration(mask: np.ndarray) -> float:
+    """Return the number of entries per measured entry.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        Boolean, not all False.
+    """
+    return float(np.size(mask) / np.count_nonzero(mask))
+
+
+def as_boolean_mask(mask: np.ndarray, shape: tuple[int, int], name: str) -> np.ndarray:
+    """Return `mask` as bool, (1, W) or (H, W).
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        Boolean, or any dtype with only 0 and 1: (W,), (1, W), (H, 1) or (H, W), and any axes of
+        length one before.
+    shape : tuple of int
+        Image shape (H, W).
+    name : str
+        What to call it in messages.
+
+    Raises
+    ------
+    ShapeError
+        If it does not broadcast to `shape`.
+    ConfigurationError
+        If it has other values than 0 and 1, or none that is True.
+    """
+    array = np.asarray(mask)
+    while array.ndim > 2 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2 or any(n not in (1, m) for n, m in zip(array.shape, shape, strict=True)):
+        raise ShapeError(
+            f"{name}: found a mask of shape {np.shape(mask)}, expected one for the k-space matrix "
+            f"{shape}: ({shape[1]},) for lines along the last axis, or {shape}"
+        )
+    if array.dtype != bool:
+        if array.dtype.kind not in "iufc" or not np.isin(array, (0, 1)).all():
+            raise ConfigurationError(
+                f"{name}: found a mask of {array.dtype} with values other than 0 and 1, expected "
+                "True or 1 where measured; threshold it first"
+            )
+        array = array == 1
+    if not array.any():
+        raise ConfigurationError(
+            f"{name}: found a mask without a single measured entry, expected at least one True"
+        )
+    rows = 1 if array.shape[0] == 1 else shape[0]
+    return np.broadcast_to(array, (rows, shape[1])).copy()
+
+
+def _check_shape(shape: Sequence[int]) -> tuple[int, int]:
+    if len(shape) != 2 or any(int(n) != n or n < 1 for n in shape):
+        raise ShapeError(f"make_mask: found shape {tuple(shape)}, expected (H, W)")
+    return int(shape[0]), int(shape[1])
+
+
+def _check_options(
+    kind: str, acceleration: float, center_fraction: float, seed: Seed, density_std: float
+) -> None:
+    parts = seed if isinstance(seed, tuple) else (seed,)
+    seed_fits = bool(parts) and all(
+        isinstance(part, (int, np.integer)) and 0 <= part < 2**32 for part in parts
+    )
+    for fits, found, expected in (
+        (kind in MASK_KINDS, f"kind={kind!r}", f"one of {', '.join(MASK_KINDS)}"),
+        (
+            math.isfinite(acceleration) and acceleration >= 1,
+            f"acceleration={acceleration}",
+            "at least 1",
+        ),
+        (0 <= center_fraction <= 1, f"center_fraction={center_fraction}", "0 to 1"),
+        (density_std > 0, f"density_std={density_std}", "a positive number"),
+        (seed_fits, f"seed={seed!r}", "an integer from 0 to 2^32 - 1, or a tuple of them"),
+    ):
+        if not fits:
+            raise ConfigurationError(f"make_mask: found {found}, expected {expected}")
+
+
+def _check_center(n_center: int, n_total: float, acceleration: float) -> None:
+    if n_center >= n_total:
+        raise ConfigurationError(
+            f"make_mask: found {n_center} fully measured entries at the centre where acceleration "
+            f"{acceleration} leaves {n_total:.1f} in all, expected fewer; lower the centre "
+            "fraction or the acceleration"
+        )
+
+
+def _fastmri_lines(
+    kind: str, width: int, acceleration: float, center_fraction: float, seed: Seed
+) -> np.ndarray:
+    from fastmri.data import subsample  # slow to import, so only when asked for
+
+    _check_center(round(width * center_fraction), width / acceleration, acceleration)
+    makers: dict[str, Callable] = {
+        "random": subsample.RandomMaskFunc,
+        "equispaced": subsample.EquispacedMaskFractionFunc,
+    }
+    maker = makers[kind](center_fractions=[center_fraction], accelerations=[acceleration])
+    mask, _ = maker((1, width, 1), seed=seed)
+    return mask.numpy().reshape(1, width).astype(bool)
+
+
+def _poisson_points(
+    shape: tuple[int, int], acceleration: float, center_fraction: float, seed: Seed
+) -> np.ndarray:
+    import sigpy.mri  # slow to import, so only when asked for
+
+    calibration = tuple(round(n * center_fraction) for n in shape)
+    n_center = math.prod(calibration)
+    _check_center(n_center, math.prod(shape) / acceleration, acceleration)
+    tolerance = 0.05 * acceleration
+    number = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    message = (
+        f"make_mask: found no Poisson-disc mask of acceleration {acceleration} for the matrix "
+        f"{shape} with a {calibration} centre, expected one within 5 %; change the acceleration "
+        "or the centre fraction"
+    )
+    try:
+        mask = sigpy.mri.poisson(
+            shape, acceleration, calib=calibration, dtype=bool, seed=number, tol=tolerance
+        )
+    except (ValueError, ZeroDivisionError) as error:
+        raise ConfigurationError(message) from error
+    if abs(achieved_acceleration(mask) - acceleration) > tolerance:
+        raise ConfigurationError(message)
+    return mask
+
+
+def _gaussian(
+    size: tuple[int, int], acceleration: float, center_fraction: float, seed: Seed, std: float
+) -> np.ndarray:
+    mask = np.ones(size, dtype=bool)
+    exponent = np.zeros(size)
+    for axis, length in enumerate(size):
+        if length == 1:
+            continue
+        position = np.arange(length) - length // 2
+        n_center = round(length * center_fraction)
+        lowest = -(n_center // 2)
+        inside = (position >= lowest) & (position < lowest + n_center)
+        shape = [length if a == axis else 1 for a in (0, 1)]
+        mask &= inside.reshape(shape)
+        exponent = exponent + (position.reshape(shape) / (std * length)) ** 2 / 2
+    n_total = round(mask.size / acceleration)
+    _check_center(int(mask.sum()), n_total, acceleration)
+    # The n smallest of Exp(1) / weight are a weighted draw of n without replacement (Efraimidis
+    # and Spirakis 2006); in logarithms, since weights may underflow.
+    exponential = np.random.default_rng(seed).exponential(size=size)
+    keys = np.where(mask, np.inf, np.log(exponential) + exponent)
+    n_drawn = n_total - int(mask.sum())
+    mask.flat[np.argsort(keys, axis=None, kind="stable")[:n_drawn]] = True
+    return mask
