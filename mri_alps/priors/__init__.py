@@ -1,1 +1,20 @@
 """Priors: what is known about images, as denoisers and scores at every noise level."""
+
+from mri_alps.priors.adapters import TwoChannelPrior, from_deepinv, from_diffusers
+from mri_alps.priors.checkpoint import load_prior_file, save_prior
+from mri_alps.priors.network import NetworkPrior
+from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
+from mri_alps.priors.unet import UNetConfig
+
+__all__ = [
+    "DEFAULT_PRIOR",
+    "NetworkPrior",
+    "TwoChannelPrior",
+    "UNetConfig",
+    "available_priors",
+    "from_deepinv",
+    "from_diffusers",
+    "load_prior",
+    "load_prior_file",
+    "save_prior",
+]

@@ -82,8 +82,12 @@ class UNet(nn.Module):
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, count in enumerate(channels):
-            self.encoder.append(_blocks(config, count, config.encoder_blocks[level]))
-            self.decoder.append(_blocks(config, count, config.decoder_blocks[level]))
+            self.encoder.append(
+                _Blocks([ResidualBlock(config, count) for _ in range(config.encoder_blocks[level])])
+            )
+            self.decoder.append(
+                _Blocks([ResidualBlock(config, count) for _ in range(config.decoder_blocks[level])])
+            )
             if level + 1 < len(channels):
                 self.down.append(_convolution(config, 4 * count, channels[level + 1], 1))
                 self.up.append(_convolution(config, channels[level + 1], 4 * count, 1))
@@ -109,16 +113,14 @@ class UNet(nn.Module):
         x = self.entrance(_unshuffle(x))
         skips = []
         for index, blocks in enumerate(self.encoder):
-            for block in blocks:
-                x = block(x, embedding)
+            x = blocks(x, embedding)
             if index < len(self.down):
                 skips.append(x)
                 x = self.down[index](_unshuffle(x))
         for index in reversed(range(len(self.decoder))):
             if index < len(self.up):
                 x = _shuffle(self.up[index](x)) + skips[index]
-            for block in self.decoder[index]:
-                x = block(x, embedding)
+            x = self.decoder[index](x, embedding)
         return _shuffle(self.exit(self.exit_gate(x, embedding)))
 
 
@@ -133,6 +135,8 @@ class LevelEmbedding(nn.Module):
 
     # Gaussian bumps over log(sigma): local, smooth, and flat beyond both ends.
     _FIRST, _LAST, _COUNT = math.log(0.003), math.log(50.0), 24
+
+    centers: torch.Tensor
 
     def __init__(self, size: int):
         super().__init__()
@@ -174,8 +178,13 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(self.gate2(y, embedding))
 
 
-def _blocks(config: UNetConfig, channels: int, count: int) -> nn.ModuleList:
-    return nn.ModuleList([ResidualBlock(config, channels) for _ in range(count)])
+class _Blocks(nn.ModuleList):
+    """Residual blocks, one after another."""
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        for block in self:
+            x = block(x, embedding)
+        return x
 
 
 def _gate(config: UNetConfig, channels: int) -> nn.Module:

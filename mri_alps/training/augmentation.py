@@ -16,7 +16,7 @@ _ORDER = 6  # cosines per axis in a smooth random field
 
 
 def low_resolution(image: torch.Tensor) -> torch.Tensor:
-    """Magnitude at about 1/8 of the resolution: what the calibration region would show.
+    """Average over cells of 8 x 8 pixels: enough for the scale and for finding the object.
 
     Parameters
     ----------
@@ -26,11 +26,12 @@ def low_resolution(image: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     torch.Tensor
-        Float32 (about H/8, about W/8).
+        Complex64 (about H/8, about W/8).
     """
-    shape = [max(size // POOL, 1) for size in image.shape]
-    magnitude = image.abs().float()
-    return functional.adaptive_avg_pool2d(magnitude[None, None], shape)[0, 0]
+    shape = (max(image.shape[0] // POOL, 1), max(image.shape[1] // POOL, 1))
+    planes = torch.view_as_real(image.to(torch.complex64)).permute(2, 0, 1)
+    pooled = functional.adaptive_avg_pool2d(planes, shape)
+    return torch.complex(pooled[0], pooled[1])
 
 
 def uniform(generator: torch.Generator, low: float, high: float) -> float:
@@ -193,7 +194,8 @@ def draw_center(
     """
     center = []
     if torch.rand((), generator=generator) < 0.85:
-        bright = (low > 0.15 * low.max()).flatten().nonzero()[:, 0]
+        magnitude = low.abs()
+        bright = (magnitude > 0.15 * magnitude.max()).flatten().nonzero()[:, 0]
         cell = (
             int(bright[torch.randint(len(bright), (), generator=generator)]) if len(bright) else 0
         )

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from mri_alps.calibration.scale import image_scale
 from mri_alps.random import stream_seed
 from mri_alps.training import augmentation
 from mri_alps.training.config import CropPlan, TrainingConfig
 from mri_alps.training.images import ImageRecord, ImageSet
 
 _PLAN_STREAM, _BATCH_STREAM, _NOISE_STREAM = 1, 2, 3
-_PERCENTILE = 0.99
 
 
 class Batch(NamedTuple):
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     Attributes
     ----------
     images : torch.Tensor
-        Complex64 (n, size, size), about 1 at the 99th percentile of a whole slice.
+        Complex64 (n, size, size), each divided by the `image_scale` of its slice and jittered.
     sigma : torch.Tensor
         Float32 (n,), per real component.
     step : int
@@ -142,39 +142,64 @@ def random_crop(
     planes = torch.view_as_real(image).permute(2, 0, 1) if image.is_complex() else image[None]
     crop = augmentation.extract(planes, matrix, center, size)
     x = torch.complex(crop[0], crop[1] if len(crop) == 2 else torch.zeros_like(crop[0]))
-    bias = math.exp(augmentation.uniform(generator, -2.5, -0.7)) * augmentation.smooth_field(
-        generator, 2.0
-    )
-    y_low, x_low = (torch.linspace(-1, 1, n) for n in low.shape)
-    level = torch.quantile(
-        (low * augmentation.evaluate_field(bias, y_low, x_low).exp()).flatten(), _PERCENTILE
-    )
-    scale = max(level.item(), 1e-6 * float(low.max()) + 1e-30)
-    scale *= math.exp(augmentation.uniform(generator, -math.log1p(jitter), math.log1p(jitter)))
     # The fields live in the crop's frame; the warp only moves them a little against the image.
     offset = (torch.arange(size) - (size - 1) / 2) * 2
-    y_axis, x_axis = offset / height, offset / width
     shift = (center + 0.5) * 2 / torch.tensor([width, height]) - 1
     inside = torch.linalg.solve(matrix, shift)
-    y_axis, x_axis = y_axis + inside[1], x_axis + inside[0]
-    x = x * augmentation.evaluate_field(bias, y_axis, x_axis).exp() / scale
-    return x * torch.polar(torch.ones(()), _phase(record, x, y_axis, x_axis, generator))
+    fields = _Fields(record.image.dtype.kind == "c", generator)
+    scale = image_scale(fields.apply(low, *(_cell_centers(n) for n in low.shape)))
+    scale *= math.exp(augmentation.uniform(generator, -math.log1p(jitter), math.log1p(jitter)))
+    return fields.apply(x, offset / height + inside[1], offset / width + inside[0]) / scale
 
 
-def _phase(
-    record: ImageRecord,
-    x: torch.Tensor,
-    y_axis: torch.Tensor,
-    x_axis: torch.Tensor,
-    generator: torch.Generator,
-) -> torch.Tensor:
-    field, polynomial = augmentation.draw_phase(generator)
-    contrast = torch.randn((), generator=generator) * (torch.rand((), generator=generator) < 0.3)
-    phase = augmentation.evaluate_polynomial(polynomial, y_axis, x_axis)
-    if record.image.dtype.kind == "c":
-        return 0.3 * phase  # a measured phase is only tilted
-    # Tissues differ in phase, too: susceptibility and chemical shift follow the contrast.
-    return phase + augmentation.evaluate_field(field, y_axis, x_axis) + 0.4 * contrast * x.abs()
+def whole_image(record: ImageRecord, generator: torch.Generator) -> torch.Tensor:
+    """Return a slice as training sees it, uncropped, neither warped nor jittered.
+
+    Parameters
+    ----------
+    record : ImageRecord
+        The slice.
+    generator : torch.Generator
+        Decides phase and receive bias.
+
+    Returns
+    -------
+    torch.Tensor
+        Complex64 (H, W), divided by its `image_scale`.
+    """
+    image = to_tensor(record.image).to(torch.complex64)
+    fields = _Fields(record.image.dtype.kind == "c", generator)
+    image = fields.apply(image, *(_cell_centers(size) for size in image.shape))
+    return image / image_scale(image)
+
+
+class _Fields:
+    """A receive bias and a phase, drawn once, for the crop and for its low-resolution slice."""
+
+    def __init__(self, has_phase: bool, generator: torch.Generator):
+        strength = math.exp(augmentation.uniform(generator, -2.5, -0.7))
+        self.bias = strength * augmentation.smooth_field(generator, 2.0)
+        self.field, self.polynomial = augmentation.draw_phase(generator)
+        # Tissues differ in phase, too: susceptibility and chemical shift follow the contrast.
+        self.contrast = 0.4 * torch.randn((), generator=generator).item()
+        self.contrast *= augmentation.uniform(generator, 0, 1) < 0.3
+        if has_phase:  # a measured phase is only tilted
+            self.field, self.polynomial = self.field * 0, self.polynomial * 0.3
+            self.contrast = 0.0
+
+    def apply(self, image: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        biased = image * augmentation.evaluate_field(self.bias, y, x).exp()
+        phase = augmentation.evaluate_field(self.field, y, x)
+        phase = phase + augmentation.evaluate_polynomial(self.polynomial, y, x)
+        if self.contrast:
+            magnitude = biased.abs()
+            typical = magnitude.square().mean().sqrt().clamp(min=1e-20)
+            phase = phase + self.contrast * (magnitude / typical / 2).clamp(max=2.5)
+        return biased * torch.polar(torch.ones(()), phase)
+
+
+def _cell_centers(count: int) -> torch.Tensor:
+    return (torch.arange(count) + 0.5) * 2 / count - 1
 
 
 def _generator(seed: int) -> torch.Generator:

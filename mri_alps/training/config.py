@@ -151,7 +151,7 @@ class TrainingConfig:
             ) from error
 
     @classmethod
-    def from_file(cls, path: Path) -> TrainingConfig:
+    def entries(cls, path: Path) -> dict[str, Any]:
         """Read a JSON file with some or all of the attributes.
 
         Parameters
@@ -172,4 +172,5 @@ class TrainingConfig:
             raise ConfigurationError(
                 f"{path} must hold a JSON object, found {type(values).__name__}"
             )
-        return cls.from_dict(values)
+        cls.from_dict(values)
+        return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader
 from mri_alps.errors import ConfigurationError
 from mri_alps.priors.checkpoint import save_prior
 from mri_alps.priors.network import NetworkPrior
-from mri_alps.training.batches import TrainingBatches, noise_seed
+from mri_alps.training.batches import Batch, TrainingBatches, noise_seed
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.images import ImageSet
 from mri_alps.training.loss import denoising_loss
@@ -111,8 +112,9 @@ class Trainer:
         self,
         steps: int,
         workers: int = 0,
-        on_step: Callable[[StepReport], None] = lambda report: None,
+        on_step: Callable[[StepReport], None] | None = None,
         checkpoint_seconds: float = 300.0,
+        session_seconds: float = math.inf,
     ) -> bool:
         """Train until `steps` steps are taken in all, or a signal asks to stop.
 
@@ -126,12 +128,14 @@ class Trainer:
             Called with a `StepReport` after every step.
         checkpoint_seconds : float
             At most this much work is lost when the process is killed.
+        session_seconds : float
+            Stop after this time, as if by a signal.
 
         Returns
         -------
         bool
-            True if all steps were taken, False if a signal ended the run early; its state is
-            saved in both cases.
+            True if all steps were taken, False if a signal or the time ended the run early; its
+            state is saved in both cases.
         """
         indices = range(self.progress.step, steps)
         loader = DataLoader(
@@ -142,18 +146,20 @@ class Trainer:
             generator=torch.Generator().manual_seed(0),
             persistent_workers=False,
         )
-        saved = started = time.monotonic()
+        saved = started = begun = time.monotonic()
         with _stop_requests() as stop:
             for batch in loader:
                 report = self._step(batch)
                 now = time.monotonic()
                 self.progress.seconds += now - started
                 started = now
-                on_step(report)
+                if on_step is not None:
+                    on_step(report)
+                    started = time.monotonic()
                 if self._agree(now - saved > checkpoint_seconds):
                     self.save()
                     saved = time.monotonic()
-                if self._agree(stop.requested):
+                if self._agree(stop.requested or now - begun > session_seconds):
                     break
         self.save()
         return self.progress.step >= steps
@@ -165,9 +171,7 @@ class Trainer:
                 self.output / CHECKPOINT,
                 self.model,
                 self.average,
-                self.optimizer.optimizer
-                if hasattr(self.optimizer, "optimizer")
-                else self.optimizer,
+                self.optimizer,
                 self.progress,
                 self.config,
                 self.data,
@@ -177,11 +181,18 @@ class Trainer:
             )
         self.fabric.barrier()
 
+    def averaged_model(self) -> NetworkPrior:
+        """Return a copy of the network with the averaged weights, ready for evaluation."""
+        config = self.config
+        model = NetworkPrior(config.unet, config.sigma_data, config.sigma_min, config.sigma_max)
+        model.load_state_dict(self.average.weights)
+        return model.to(self.fabric.device).eval().requires_grad_(False)
+
     def provenance(self) -> dict[str, Any]:
         """Return the facts that travel with the weights."""
         return {**vars(self.progress), "config": self.config.to_dict(), "data": self.data}
 
-    def _step(self, batch) -> StepReport:
+    def _step(self, batch: Batch) -> StepReport:
         step, config = int(batch.step), self.config
         images, sigma = self.fabric.to_device((batch.images, batch.sigma))
         generator = torch.Generator(device=images.device)
@@ -217,7 +228,7 @@ def _stop_requests() -> Iterator[_Stop]:
     """Turn SIGTERM and SIGINT into a request to stop after the current step."""
     stop = _Stop()
 
-    def request(number, frame) -> None:
+    def request(number: int, frame: object) -> None:
         stop.requested = True
 
     previous = {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from mri_alps.random import standard_normal
 
 
 def denoising_loss(
-    denoiser,
+    denoiser: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     images: torch.Tensor,
     sigma: torch.Tensor,
     sigma_data: float,

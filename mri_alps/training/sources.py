@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mri_alps.errors import InputFileError
 from mri_alps.training.images import ImageRecord, ImageSet, check_image
+from mri_alps.training.raw_images import read_raw_images
 
+_SUFFIXES = (".npz", ".npy", ".nii", ".nii.gz", ".h5", ".hdf5", ".cfl")
+_RAW_SUFFIXES = (".h5", ".hdf5", ".cfl")
 _IMAGE_KEYS = ("images", "image", "img", "arr_0")
 _PATIENT_KEYS = ("patient", "group", "volume")
 # Names without a patient: this many neighbouring slices could still be the same patient.
@@ -18,7 +22,7 @@ _GUARD = 5
 _BLOCKS = 10
 
 
-def load_images(paths: Sequence[Path]) -> ImageSet:
+def load_images(paths: Sequence[Path], cache: Path | None = None) -> ImageSet:
     """Read training images from files and folders.
 
     Parameters
@@ -26,7 +30,10 @@ def load_images(paths: Sequence[Path]) -> ImageSet:
     paths : sequence of Path
         Files, or folders that are searched recursively, of: `.npz` (an array `images`, `image`
         or `img` of (n, H, W) or (H, W), magnitudes or complex, optionally `patient`, `meta` or
-        `name` with n rows), `.npy`, `.nii`, `.nii.gz`.
+        `name` with n rows), `.npy`, `.nii`, `.nii.gz`, `.h5` and `.hdf5` (fully sampled fastMRI
+        and ISMRMRD scans), `.cfl` (BART).
+    cache : Path, optional
+        Folder in which combined raw scans are kept.
 
     Returns
     -------
@@ -40,10 +47,11 @@ def load_images(paths: Sequence[Path]) -> ImageSet:
     """
     records: list[ImageRecord] = []
     for path in find_files(paths):
-        records.extend(r for r in _read(path) if np.any(r.image))
+        records.extend(r for r in _read(path, cache) if np.any(r.image))
     if not records:
         raise InputFileError(
-            f"no images found in {', '.join(map(str, paths))}: expected .npz, .npy or NIfTI files"
+            f"no images found in {', '.join(map(str, paths))}: expected .npz, .npy, NIfTI, "
+            "HDF5 (fastMRI, ISMRMRD) or BART files"
         )
     return ImageSet(tuple(records))
 
@@ -63,14 +71,16 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 def _kind(path: Path) -> str | None:
     name = path.name.lower()
-    for suffix in (".npz", ".npy", ".nii", ".nii.gz"):
+    for suffix in _SUFFIXES:
         if name.endswith(suffix):
             return suffix
     return None
 
 
-def _read(path: Path) -> list[ImageRecord]:
+def _read(path: Path, cache: Path | None) -> list[ImageRecord]:
     kind = _kind(path)
+    if kind in _RAW_SUFFIXES:
+        return read_raw_images(path, cache)
     if kind == ".npz":
         return _read_npz(path)
     if kind == ".npy":
@@ -78,7 +88,7 @@ def _read(path: Path) -> list[ImageRecord]:
     return _read_nifti(path)
 
 
-def _load_numpy(path: Path):
+def _load_numpy(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -151,7 +161,7 @@ def _read_nifti(path: Path) -> list[ImageRecord]:
     except ImportError as error:
         raise InputFileError(f"{path} needs nibabel: pip install 'mri-alps[train]'") from error
     try:
-        volume = np.asanyarray(nibabel.load(path).dataobj)
+        volume = np.asanyarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
     except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
         raise InputFileError(f"{path} is not a readable NIfTI file: {error}") from error
     while volume.ndim > 3 and volume.shape[-1] == 1:

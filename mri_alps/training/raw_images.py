@@ -1,0 +1,111 @@
+"""Fully sampled raw scans as complex training images, combined once and cached."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mri_alps.calibration import VolumeCalibration, calibrate_volume, prepare_slice
+from mri_alps.errors import InputFileError
+from mri_alps.fourier import ifftc
+from mri_alps.priors.checkpoint import load_tensors, save_tensors
+from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.training.images import ImageRecord
+
+_VERSION = "1"  # part of a cache entry's name: change it when combined images change
+
+
+def read_raw_images(path: Path, cache: Path | None = None) -> list[ImageRecord]:
+    """Combine the coils of a fully sampled scan into complex images.
+
+    Parameters
+    ----------
+    path : Path
+        fastMRI, ISMRMRD or BART file.
+    cache : Path, optional
+        Folder in which combined images are kept; read from there the next time.
+
+    Returns
+    -------
+    list of ImageRecord
+        Cropped to the scan's recon matrix, with their noise level; grouped by the file's
+        `patient_id`, or by file name.
+
+    Raises
+    ------
+    InputFileError
+        If the scan is damaged or undersampled.
+    """
+    raw = read_raw(path)
+    entry = None if cache is None else Path(cache) / f"{_fingerprint(path)}.safetensors"
+    if entry is not None and entry.is_file():
+        tensors, _ = load_tensors(entry)
+    else:
+        _check_fully_sampled(raw)
+        tensors = _combine(raw)
+        if entry is not None:
+            save_tensors(entry, tensors, {"source": path.name})
+    group = str(raw.attributes.get("patient_id") or path.stem)
+    images, noise = tensors["images"].numpy(), tensors["noise_std"].tolist()
+    return [ImageRecord(x, group, noise_std=std) for x, std in zip(images, noise, strict=True)]
+
+
+def combine_coils(
+    raw: RawKSpace, index: int, calibration: VolumeCalibration | None = None
+) -> tuple[np.ndarray, float]:
+    """Combine one slice with ESPIRiT maps.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        Fully sampled.
+    index : int
+        Slice.
+    calibration : VolumeCalibration, optional
+        Noise of the scan, if known already.
+
+    Returns
+    -------
+    image : np.ndarray
+        Complex64, cropped to `raw.crop`, scaled to about 1.
+    noise_std : float
+        Per real component, in the image's units.
+    """
+    slice_ = prepare_slice(raw, index, calibration=calibration)
+    image = (slice_.sensitivity_maps.conj() * ifftc(slice_.kspace)).sum(0)
+    start = [size // 2 - crop // 2 for size, crop in zip(raw.shape, raw.crop, strict=True)]
+    image = image[start[0] : start[0] + raw.crop[0], start[1] : start[1] + raw.crop[1]]
+    return image.cpu().numpy(), float(slice_.noise_std)
+
+
+def _combine(raw: RawKSpace) -> dict[str, torch.Tensor]:
+    calibration = calibrate_volume(raw)
+    images, noise = [], []
+    for index in range(raw.n_slices):
+        if not raw.read_slice(index).any():
+            continue  # an empty slice teaches nothing
+        image, noise_std = combine_coils(raw, index, calibration)
+        images.append(torch.from_numpy(image))
+        noise.append(noise_std)
+    if not images:
+        raise InputFileError(f"{raw.path} holds only empty slices: leave it out")
+    return {"images": torch.stack(images), "noise_std": torch.tensor(noise, dtype=torch.float64)}
+
+
+def _check_fully_sampled(raw: RawKSpace) -> None:
+    first, stop = raw.acquired_range
+    measured = raw.mask[..., first:stop]
+    if not measured.all():
+        raise InputFileError(
+            f"{raw.path} is undersampled ({measured.mean():.0%} of its k-space was measured): "
+            "training needs fully sampled scans, leave this file out"
+        )
+
+
+def _fingerprint(path: Path) -> str:
+    status = path.stat()
+    text = f"{_VERSION}|{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,167 @@
+"""From data and options to a trained prior: what the command line calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mri_alps.errors import MriAlpsWarning
+from mri_alps.training.config import TrainingConfig
+from mri_alps.training.images import ImageSet, split
+from mri_alps.training.logs import RunLog
+from mri_alps.training.loop import StepReport, Trainer
+from mri_alps.training.monitor import Monitor
+from mri_alps.training.sources import load_images
+from mri_alps.training.state import CHECKPOINT, read_config
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What does not belong to the recipe: where and how long to run.
+
+    Attributes
+    ----------
+    config_file : Path or None
+        JSON file with part of the recipe.
+    changes : dict
+        Entries of the recipe that override the file's and the run's own.
+    two_channel : bool
+        Train the ablation.
+    validate_minutes, checkpoint_minutes : float
+        Intervals.
+    stop_after_minutes : float or None
+        Length of this session.
+    cache : Path or None
+        Folder for combined raw scans; `cache` in the run's folder if None.
+    workers : int
+        Processes that make batches.
+    fabric : dict
+        Arguments of `lightning.fabric.Fabric`.
+    compile_model : bool
+        Use `torch.compile`.
+    show_progress : bool
+        Draw a progress bar.
+    """
+
+    config_file: Path | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+    two_channel: bool = False
+    validate_minutes: float = 30.0
+    checkpoint_minutes: float = 5.0
+    stop_after_minutes: float | None = None
+    cache: Path | None = None
+    workers: int = 0
+    fabric: dict[str, Any] = field(default_factory=dict)
+    compile_model: bool = False
+    show_progress: bool = False
+
+
+def choose_recipe(output: Path, options: SessionOptions) -> TrainingConfig:
+    """Combine defaults, the run's own recipe, the file and the changes, the last one wins.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of the run; the recipe inside its checkpoint is taken up if there is one.
+    options : SessionOptions
+        The rest.
+    """
+    checkpoint = Path(output) / CHECKPOINT
+    recipe = read_config(checkpoint) if checkpoint.exists() else TrainingConfig()
+    values = recipe.to_dict()
+    if options.config_file is not None:
+        values |= TrainingConfig.entries(options.config_file)
+    values |= options.changes
+    recipe = TrainingConfig.from_dict(values)
+    if options.two_channel:
+        recipe = dataclasses.replace(
+            recipe, unet=dataclasses.replace(recipe.unet, equivariant=False)
+        )
+    return recipe
+
+
+def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> bool:
+    """Train until the recipe's steps are done or this session's time is up.
+
+    Parameters
+    ----------
+    data : sequence of Path
+        See `load_images`.
+    output : Path
+        Folder of the run.
+    options : SessionOptions
+        Where and how long.
+
+    Returns
+    -------
+    bool
+        True if the run is finished.
+    """
+    from lightning.fabric import Fabric
+
+    output = Path(output)
+    recipe = choose_recipe(output, options)
+    with warnings.catch_warnings():
+        # Lightning suggests more workers; batches are cheap here.
+        warnings.filterwarnings("ignore", module="lightning")
+        fabric = Fabric(**options.fabric, precision=recipe.precision)  # type: ignore[arg-type]
+        fabric.launch()
+    if fabric.is_global_zero:
+        output.mkdir(parents=True, exist_ok=True)
+        load_images(data, options.cache or output / "cache")  # fills the cache once
+    fabric.barrier()
+    images = load_images(data, options.cache or output / "cache")
+    training, held_out = split(
+        images, recipe.validation_fraction, recipe.validation_groups, recipe.seed
+    )
+    trainer = Trainer(
+        fabric, recipe, training, output, _describe(training, held_out), options.compile_model
+    )
+    monitor = None
+    if fabric.is_global_zero:
+        monitor = _make_monitor(trainer, held_out, options)
+    last: list[StepReport] = []
+
+    def on_step(report: StepReport) -> None:
+        if monitor is not None:
+            last[:] = [report]
+            monitor.step(report)
+
+    finished = trainer.run(
+        recipe.steps,
+        workers=options.workers,
+        on_step=on_step,
+        checkpoint_seconds=options.checkpoint_minutes * 60,
+        session_seconds=(options.stop_after_minutes or math.inf) * 60,
+    )
+    if monitor is not None:
+        monitor.finish(last[0] if last else None)
+    return finished
+
+
+def _make_monitor(trainer: Trainer, held_out: ImageSet, options: SessionOptions) -> Monitor:
+    first, last = trainer.progress.step, trainer.config.steps
+    if first >= last:
+        warnings.warn(
+            f"the run in {trainer.output} has taken all of its {last} steps: give more --steps to "
+            "go on",
+            MriAlpsWarning,
+            stacklevel=3,
+        )
+    log = RunLog(trainer.output, first, last, 50, options.show_progress)
+    size = max(plan.size for plan in trainer.config.plans)
+    return Monitor(trainer, held_out, log, options.validate_minutes, sample_shape=(4, size, size))
+
+
+def _describe(training: ImageSet, held_out: ImageSet) -> dict[str, Any]:
+    return {
+        "fingerprint": training.fingerprint(),
+        "n_images": len(training),
+        "n_held_out": len(held_out),
+        "held_out_groups": held_out.groups,
+    }
