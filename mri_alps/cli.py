@@ -11,6 +11,7 @@ import typer
 
 from mri_alps.commands.terminal import say, warnings_said_once
 from mri_alps.errors import MriAlpsError
+from mri_alps.training.cli import train
 
 app = typer.Typer(
     name="mri-alps",
@@ -121,7 +122,7 @@ def reconstruct(
         Optional[str],  # noqa: UP045
         typer.Option(
             help="Leave measured points out, as a test: random, equispaced, poisson, gaussian, "
-            "or a file (.npy, .txt, or HDF5 with a dataset 'mask'). Left out: use all that "
+            "or a file (.npy, .npz, HDF5 with a dataset 'mask', BART cfl). Left out: use all that "
             "was measured.",
             rich_help_panel=_SCAN,
         ),
@@ -207,6 +208,9 @@ def evaluate(
     from mri_alps.commands.evaluate import run_evaluate
 
     run_evaluate(reconstructions, targets, json)
+
+
+app.command()(train)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

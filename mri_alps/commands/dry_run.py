@@ -10,10 +10,10 @@ import torch
 from rich.table import Table
 
 from mri_alps.commands.terminal import out
-from mri_alps.operators import SenseOperator
+from mri_alps.operators import SenseOperator, achieved_acceleration
 from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction import ReconstructionConfiguration
-from mri_alps.reconstruction.undersampling import acceleration_of, undersampling_mask
+from mri_alps.reconstruction.undersampling import undersampling_mask
 from mri_alps.reconstruction.volume import chosen_slices
 
 # Applications of the normal operator per evaluation: what the sampler's solves take on scans.
@@ -47,7 +47,7 @@ def print_plan(
     table.add_row("slices", f"{n_slices} of {raw.n_slices}")
     table.add_row("k-space of a slice", f"{raw.n_coils} coils, {raw.shape[0]} x {raw.shape[1]}")
     table.add_row("final image", f"{raw.crop[0]} x {raw.crop[1]}")
-    table.add_row("acceleration", f"{acceleration_of(sampled):.2f}")
+    table.add_row("acceleration", f"{achieved_acceleration(sampled):.2f}")
     table.add_row(
         "samples x evaluations", f"{configuration.n_samples} x {configuration.n_evaluations}"
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mri_alps.calibration import Acquisition, prepare_slice
+from mri_alps.calibration import Acquisition, VolumeCalibration, prepare_slice
 from mri_alps.operators import SenseOperator
 from mri_alps.random import stream_seed
 from mri_alps.rawdata import RawKSpace
@@ -26,6 +26,7 @@ def reconstruct_slice(
     prior: Any,
     configuration: ReconstructionConfiguration,
     mask: np.ndarray | None,
+    calibration: VolumeCalibration,
     device: torch.device,
     progress: Progress | None = None,
 ) -> SliceReconstruction:
@@ -43,6 +44,8 @@ def reconstruct_slice(
         The settings.
     mask : numpy.ndarray or None
         Retrospective mask, applied on top of the scan's own.
+    calibration : VolumeCalibration
+        The noise of the scan.
     device : torch.device
         Where the samples are drawn.
     progress : Progress, optional
@@ -54,7 +57,7 @@ def reconstruct_slice(
         In the scan's own units.
     """
     started = time.perf_counter()
-    acquisition = prepare_slice(raw, index, mask=mask, device=device)
+    acquisition = prepare_slice(raw, index, mask, calibration=calibration, device=device)
     result = _sample(acquisition, index, prior, configuration, device, progress)
     samples = result.samples.cpu().numpy()
     statistics = sample_statistics(samples)
@@ -69,7 +72,7 @@ def reconstruct_slice(
     complex_units = {
         "posterior_mean": statistics.mean * acquisition.scale,
         "samples": samples * acquisition.scale if configuration.save_samples else None,
-        "sensitivity_maps": raw_maps(acquisition) if configuration.save_maps else None,
+        "sensitivity_maps": acquisition.raw_sensitivity_maps().cpu().numpy() if configuration.save_maps else None,
     }
     return SliceReconstruction(
         index=index,
@@ -109,25 +112,6 @@ def zero_filled(raw: RawKSpace, index: int, mask: np.ndarray) -> np.ndarray:
         float32, (readout, phase_encode), uncropped.
     """
     return root_sum_of_squares(raw.read_slice(index) * mask)
-
-
-def raw_maps(acquisition: Acquisition) -> np.ndarray:
-    """Return sensitivity maps of the coils as the scanner delivered them.
-
-    The sampler works with whitened coils, W times the raw ones, so these are W^-1 S: times the
-    posterior mean they predict the scan's own k-space.
-
-    Parameters
-    ----------
-    acquisition : Acquisition
-        The prepared slice.
-
-    Returns
-    -------
-    numpy.ndarray
-        complex64, (coils, readout, phase_encode).
-    """
-    return acquisition.raw_sensitivity_maps.cpu().numpy()
 
 
 def _sample(

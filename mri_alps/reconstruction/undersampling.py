@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mri_alps.errors import ConfigurationError
-from mri_alps.operators.masks import MASK_KINDS, make_mask
+from mri_alps.operators import MASK_KINDS, load_mask, make_mask
 from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
-from mri_alps.reconstruction.mask_file import load_mask_file
 
 
-def mask_seed(raw: RawKSpace, configuration: ReconstructionConfiguration) -> int | Sequence[int]:
+def mask_seed(raw: RawKSpace, configuration: ReconstructionConfiguration) -> int | tuple[int, ...]:
     """Return the seed of the mask: the given one, or fastMRI's, made of the bare file name.
 
     Parameters
@@ -44,7 +42,7 @@ def undersampling_mask(
     Returns
     -------
     numpy.ndarray or None
-        Bool, (phase_encode,) or (readout, phase_encode); None where nothing is to be left out.
+        Bool, (1, phase_encode) for lines or (readout, phase_encode) for points; None where nothing is to be left out.
 
     Raises
     ------
@@ -66,16 +64,4 @@ def undersampling_mask(
             f"{configuration.mask!r} is neither a kind of mask ({', '.join(MASK_KINDS)}) nor a "
             "file: change --mask"
         )
-    return load_mask_file(configuration.mask, raw.shape)
-
-
-def acceleration_of(mask: np.ndarray) -> float:
-    """Return points per measured point of a mask.
-
-    Parameters
-    ----------
-    mask : numpy.ndarray
-        Bool, any shape.
-    """
-    measured = np.count_nonzero(mask)
-    return float("inf") if measured == 0 else mask.size / measured
+    return load_mask(configuration.mask, raw.shape)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mri_alps.errors import ConfigurationError
-from mri_alps.priors import load_prior
+from mri_alps.calibration import calibrate_volume
+from mri_alps.errors import ConfigurationError, MriAlpsWarning
+from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
 from mri_alps.reconstruction.output import (
@@ -130,10 +132,13 @@ def reconstruct_slices(
     """
     indices = chosen_slices(raw, configuration)
     mask = undersampling_mask(raw, configuration)
+    calibration = calibrate_volume(raw, mask)
     if progress:
         progress.start_scan(Path(raw.path).name, len(indices))
     for index in indices:
-        result = reconstruct_slice(raw, index, prior, configuration, mask, device, progress)
+        result = reconstruct_slice(
+            raw, index, prior, configuration, mask, calibration, device, progress
+        )
         if progress:
             progress.finish_slice()
         yield result
@@ -170,7 +175,18 @@ def load_prior_for(configuration: ReconstructionConfiguration) -> tuple[Any, Any
         Names the prior and the device.
     """
     device = configuration.torch_device()
-    return load_prior(configuration.prior or default_prior(), device=device), device
+    name = configuration.prior
+    if name is None:
+        name = DEFAULT_PRIOR
+        if name not in available_priors():
+            warnings.warn(
+                f"the default prior {name} is not part of this installation: the Gaussian prior "
+                "is used, which knows of no anatomy",
+                MriAlpsWarning,
+                stacklevel=2,
+            )
+            name = "gaussian"
+    return load_prior(name, device=device), device
 
 
 def chosen_slices(

@@ -10,12 +10,11 @@ import pytest
 from matplotlib.image import imread
 
 import mri_alps
-from simulated_scan import CROP, NOISE_STD, SHAPE, centred_fft
+from simulated_scan import CROP, NOISE_STD, SHAPE, centred_fft, centred_ifft
 from mri_alps.errors import ConfigurationError
 from mri_alps.rawdata.fastmri_writer import write_fastmri
 from mri_alps.reconstruction import ReconstructionConfiguration, load_reconstruction
 from mri_alps.reconstruction.images import center_crop_or_pad
-from mri_alps.reconstruction.mask_file import load_mask_file
 from mri_alps.reconstruction.undersampling import mask_seed, undersampling_mask
 
 FAST = ("--prior", "gaussian", "--n-samples", "4", "--n-evaluations", "20")
@@ -161,21 +160,16 @@ def test_mask_is_seeded_by_file_name_as_in_fastmri(scan):
     assert mask_seed(raw, ReconstructionConfiguration(seed=5)) == 5
 
 
-@pytest.mark.parametrize("kind", ["npy", "txt", "h5"])
-@pytest.mark.parametrize("shape", [(40,), (48, 40)])
-def test_mask_files(tmp_path, kind, shape):
-    mask = np.random.default_rng(0).random(shape) < 0.5
-    path = tmp_path / f"mask.{kind}"
-    if kind == "npy":
-        np.save(path, mask)
-    elif kind == "txt":
-        np.savetxt(path, np.atleast_2d(mask).astype(int), fmt="%d")
-    else:
-        with h5py.File(path, "w") as file:
-            file["mask"] = mask.astype(np.float32)
-    found = load_mask_file(path, SHAPE)
-    assert found.dtype == bool
-    np.testing.assert_array_equal(np.broadcast_to(found, SHAPE), np.broadcast_to(mask, SHAPE))
+def test_a_mask_from_a_file_is_used(scan, tmp_path, run):
+    mask = np.zeros(40, bool)
+    mask[::2] = True
+    mask[14:26] = True
+    np.save(tmp_path / "mask.npy", mask)
+    options = ("-o", tmp_path / "out", *FAST, "--mask", tmp_path / "mask.npy")
+    assert run("reconstruct", scan.path, *options).code == 0
+    found = load_reconstruction(tmp_path / "out" / "scan.h5").zero_filled
+    expected = np.linalg.norm(centred_ifft(scan.kspace * mask), axis=1)[:, 4:44]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(
