@@ -90,8 +90,9 @@ def raw_from_arrays(
         mask = np.ones((1, 1, n_phase), bool)
     mask = np.asarray(mask, bool)
     mask = mask.reshape((1,) * (3 - mask.ndim) + mask.shape)
-    for found, allowed in zip(mask.shape, ((1, n_slices), (1, n_readout), (n_phase,)), strict=True):
-        if found not in allowed:
+    allowed: tuple[tuple[int, ...], ...] = ((1, n_slices), (1, n_readout), (n_phase,))
+    for size, sizes in zip(mask.shape, allowed, strict=True):
+        if size not in sizes:
             raise ShapeError(f"a mask of shape {mask.shape} does not fit k-space {kspace.shape}")
     matrix = (n_readout, n_phase, 1)
     crop = (n_readout, n_phase) if crop is None else crop

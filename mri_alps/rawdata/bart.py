@@ -251,7 +251,8 @@ def _slices(base: Path, axes: tuple[int, int], warnings: list[str]) -> RawKSpace
     shape = (dims[axes[0]], dims[axes[1]])
     check_slice_bytes(base, dims[3] * dims[5], *shape)
     source = BartSource(base, axes)
-    counts = [source.count(index) for index in range(dims[4])]
+    small = np.min_scalar_type(dims[5])  # counts of all slices are held at once
+    counts = [source.count(index).astype(small) for index in range(dims[4])]
     names = ("phase_encode", "partition") if axes == (1, 2) else ("readout", "phase_encode")
     return _assemble(base, source, np.stack(counts), dims[4], dims[3], shape, names, warnings)
 

@@ -115,7 +115,11 @@ def _assemble(
         )
     recon = encoding.recon_matrix
     crop = (min(recon[0], n_readout), min(recon[1], n_phase))
-    processing = [f"cropped to {crop[0]} x {crop[1]} (recon matrix of the header)"]
+    processing = []
+    if crop != (n_readout, n_phase):
+        processing.append(
+            f"the final image is cropped to {crop[0]} x {crop[1]} (recon matrix of the header)"
+        )
     if (first, stop) != (0, n_phase):
         processing.insert(
             0, f"phase encodes outside [{first}, {stop}) are padding and left out of the mask"
@@ -187,7 +191,7 @@ def _check_kspace(kspace: h5py.Dataset, path: Path) -> tuple[int, int, int, int]
             "phase encode) or, single-coil, (slices, readout, phase encode): reshape it"
         )
     check_matrix(path, "shape of `kspace`", *kspace.shape)
-    if kspace.id.get_storage_size() == 0:
+    if kspace.id.get_storage_size() == 0 and not kspace.is_virtual:
         raise InputFileError(
             f"{path}: `kspace` claims the shape {kspace.shape} and holds no data: export it again"
         )
@@ -266,7 +270,8 @@ def _is_complex(dtype: np.dtype) -> bool:
 def _to_complex(array: np.ndarray) -> np.ndarray:
     if array.dtype.names is not None:
         return (array["real"] + 1j * array["imag"]).astype(np.complex64)
-    return array.astype(np.complex64, copy=False)
+    with np.errstate(over="ignore"):  # an overflow is Inf, which read_slice reports
+        return array.astype(np.complex64, copy=False)
 
 
 def _plain(value: Any) -> Any:

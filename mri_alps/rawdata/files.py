@@ -34,6 +34,8 @@ def check_readable(path: Path) -> None:
         raise InputFileError(f"{path} is a directory: name the raw-data files inside it one by one")
     if not path.exists():
         raise InputFileError(f"{path} does not exist: check the spelling of the path")
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise InputFileError(f"{path} is no regular file: name a raw-data file on a disk")
     try:
         with path.open("rb") as stream:
             stream.read(1)

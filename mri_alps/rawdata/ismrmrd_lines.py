@@ -64,7 +64,7 @@ class Heads:
 
     def has(self, flag: int) -> np.ndarray:
         """Return whether ISMRMRD flag number `flag` (counted from 1) is set, per line."""
-        return (self.flags >> np.uint64(flag - 1)) & np.uint64(1) == 1
+        return (self.flags.astype(np.uint64) >> np.uint64(flag - 1)) & np.uint64(1) == 1
 
     @property
     def is_excluded(self) -> np.ndarray:
@@ -236,8 +236,8 @@ def place_lines(
         )
     row = _grid_index(heads.kspace_encode_step_1, grid.row_offset, grid.n_phase, 1, path)
     partition = np.zeros_like(row)
-    if grid.n_partitions > 1:
-        step = heads.kspace_encode_step_2
+    step = heads.kspace_encode_step_2
+    if grid.n_partitions > 1 or np.ptp(step) > 0:
         partition = _grid_index(step, grid.partition_offset, grid.n_partitions, 2, path)
     table = LineTable(
         index=heads.index,

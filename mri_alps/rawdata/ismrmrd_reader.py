@@ -181,7 +181,8 @@ class _Scan:
         if len(imaging) == 0:
             raise InputFileError(
                 f"{self.path}: none of the {len(heads)} acquisitions is an imaging line of "
-                f"encoding space {selection.encoding}: check the flags, or name the file with the image scan"
+                f"encoding space {selection.encoding}: check the flags, or name the file "
+                "with the image scan"
             )
         others = int((usable & (heads.encoding_space_ref != selection.encoding)).sum())
         if others:
@@ -249,7 +250,10 @@ class _Scan:
         recon = encoding.recon_matrix
         wanted = (recon[1], recon[2]) if is_3d else (recon[0], recon[1])
         crop = (min(wanted[0], shape[0]), min(wanted[1], shape[1]))
-        self.processing.append(f"cropped to {crop[0]} x {crop[1]} (recon matrix of the header)")
+        if crop != shape:
+            self.processing.append(
+                f"the final image is cropped to {crop[0]} x {crop[1]} (recon matrix of the header)"
+            )
         self._check_pixels()
         return RawKSpace(
             path=path,

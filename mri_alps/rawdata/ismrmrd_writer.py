@@ -62,10 +62,13 @@ def make_acquisition(samples: np.ndarray, *flags: int, **header: object) -> ismr
     acquisition = ismrmrd.Acquisition.from_array(np.ascontiguousarray(samples, np.complex64))
     acquisition.available_channels = samples.shape[0]
     acquisition.center_sample = samples.shape[1] // 2
-    acquisition.read_dir, acquisition.phase_dir, acquisition.slice_dir = np.eye(3).tolist()
-    for name, value in header.items():
+    directions = dict(zip(("read_dir", "phase_dir", "slice_dir"), np.eye(3), strict=True))
+    for name, value in {**directions, **header}.items():
         holder = acquisition.idx if hasattr(acquisition.idx, name) else acquisition
-        setattr(holder, name, value)
+        if np.ndim(value):  # type: ignore[arg-type]
+            getattr(holder, name)[:] = [float(part) for part in value]  # type: ignore[attr-defined]
+        else:
+            setattr(holder, name, value)
     for flag in flags:
         acquisition.setFlag(flag)
     return acquisition
