@@ -20,12 +20,14 @@ receiver's filter rolls off there and would make the noise look smaller than it 
 QUIET_LINES = 0.75
 """Fraction of the measured lines, farthest from the centre, that quiet positions are read in."""
 PERIPHERY_LINES = 0.25
-"""Fraction of the measured lines, farthest from the centre, that count as periphery."""
+"""Fraction of the measured lines, farthest from the centre, that may count as periphery."""
+PERIPHERY_SAMPLES = 2500
+"""Complex samples per coil that are enough."""
 PERIPHERY_POINTS = 0.1
 """The same for scattered sampling, as a fraction of the measured points."""
 LEVEL_LIMIT = 1.5
 """Positions of the periphery up to this multiple of the quietest one's energy are used."""
-DECAY_LIMIT = 1.25
+SIGNAL_LIMIT = 1.25
 """Energy of the inner half of the samples over that of the outer half above which there is
 clearly still signal in them (1 for white noise), beside the scatter of the two."""
 
@@ -43,20 +45,21 @@ class NoiseEstimate:
     n_samples : int
         Complex samples per coil behind it; the relative error of a variance is about
         1 / sqrt(n_samples).
-    decay : float
-        Energy of the samples nearer the centre of k-space over that of those farther out: 1
-        for noise, larger where signal is left in the samples.
+    signal_ratio : float
+        1 for noise, larger where signal is left in the samples: their energy nearer the centre
+        of k-space over that farther out, or (at the periphery) that of a typical readout
+        position over that of the ones used.
     """
 
     covariance: np.ndarray
     method: str
     n_samples: int
-    decay: float
+    signal_ratio: float
 
     @property
     def is_contaminated(self) -> bool:
         """True if the samples still hold so much signal that the covariance is too large."""
-        return self.decay > DECAY_LIMIT + 4 / np.sqrt(self.n_samples)
+        return self.signal_ratio > SIGNAL_LIMIT + 4 / np.sqrt(self.n_samples)
 
 
 def estimate_noise_covariance(
@@ -163,7 +166,9 @@ def _from_lines(hybrid: np.ndarray, distance: np.ndarray) -> NoiseEstimate:
     if quiet.sum() * outer.shape[2] >= max(400, 20 * n_coils):
         samples = outer[:, quiet]
         return _estimate(samples, "quiet readout positions")
-    n_periphery = min(n_lines, max(8, int(PERIPHERY_LINES * n_lines)))
+    # As far out as possible: no more lines than are needed for a covariance good to 2 %.
+    wanted = int(np.ceil(max(PERIPHERY_SAMPLES, 50 * n_coils) / hybrid.shape[1]))
+    n_periphery = min(n_lines, max(8, min(wanted, int(PERIPHERY_LINES * n_lines))))
     return _from_periphery(hybrid[:, :, n_lines - n_periphery :])
 
 
@@ -206,22 +211,24 @@ def _from_periphery(hybrid: np.ndarray) -> NoiseEstimate:
     round: what is chosen and what is measured are independent, so the choice does not bias.
     """
     n_coils, n_positions, n_lines = hybrid.shape
-    n_least = min(n_positions, max(4, int(np.ceil(20 * n_coils / n_lines))))
-    parts = []
+    n_least = min(n_positions, max(4, int(np.ceil(8 * n_coils / n_lines))))
+    tiny = np.finfo(np.float32).tiny
+    parts, excess = [], []
     for choose, measure in ((0, 1), (1, 0)):
         energy = np.abs(hybrid[:, :, choose::2]) ** 2
         per_coil = np.median(energy, axis=(1, 2), keepdims=True)
-        level = (energy / np.maximum(per_coil, np.finfo(np.float32).tiny)).mean(axis=(0, 2))
-        level = _smooth(level)
+        level = _smooth((energy / np.maximum(per_coil, tiny)).mean(axis=(0, 2)))
         limit = max(LEVEL_LIMIT * level.min(), np.sort(level)[n_least - 1])
-        part = _estimate(hybrid[:, level <= limit, measure::2], "k-space periphery")
-        parts.append(part)
+        keep = level <= limit
+        parts.append(_estimate(hybrid[:, keep, measure::2], "k-space periphery"))
+        # Noise has one level at all positions: where most are louder, signal reaches this far.
+        excess.append(float(np.median(level) / max(level[keep].mean(), tiny)))
     weights = np.array([part.n_samples for part in parts], float)
     return NoiseEstimate(
         np.average([part.covariance for part in parts], axis=0, weights=weights),
         "k-space periphery",
         int(weights.sum()),
-        float(np.average([part.decay for part in parts], weights=weights)),
+        max(*excess, float(np.average([part.signal_ratio for part in parts], weights=weights))),
     )
 
 
@@ -240,6 +247,6 @@ def _estimate(samples: np.ndarray, method: str) -> NoiseEstimate:
     half = samples.shape[2] // 2
     near = (np.abs(samples[:, :, :half]) ** 2).mean(axis=(1, 2))
     far = (np.abs(samples[:, :, -half:]) ** 2).mean(axis=(1, 2))
-    decay = float(np.mean(near / np.maximum(far, np.finfo(np.float32).tiny)))
+    ratio = float(np.mean(near / np.maximum(far, np.finfo(np.float32).tiny)))
     n_samples = samples[0].size
-    return NoiseEstimate(noise_covariance(samples), method, n_samples, decay)
+    return NoiseEstimate(noise_covariance(samples), method, n_samples, ratio)

@@ -50,8 +50,9 @@ def estimate_sensitivity_maps(
         complex64, shape (coils, *shape), sum over coils of |S|^2 = 1 inside the support and 0
         outside. The support is a hard one, generously drawn: eigenvalue above `crop`, or clear
         low-resolution signal, holes filled and the border moved out by 1 % of the image. The
-        phase is that of the coil combination with the most signal, which is smooth. A single
-        coil has the map 1 everywhere.
+        phase is chosen so that the combined low-resolution image is real and positive: the
+        slow phase of the object is in the maps, not in the image. A single coil has the map 1
+        everywhere.
 
     Raises
     ------
@@ -70,18 +71,20 @@ def estimate_sensitivity_maps(
     projector = signal_projector(data, kernel_shape, threshold, noise_std)
     lags = lag_matrices(projector, len(data), kernel_shape)
     maps, eigenvalues = dominant_eigenvectors(lags, shape, torch.device(device))
-    maps = _fix_phase(maps, data)
-    support = find_support(data, eigenvalues.cpu().numpy(), crop)
+    images = low_resolution_images(data, shape).to(maps.device)
+    maps = _fix_phase(maps, images)
+    magnitude = images.abs().square().sum(0).sqrt()
+    support = find_support(magnitude.cpu().numpy(), eigenvalues.cpu().numpy(), crop)
     return maps * torch.as_tensor(support, device=maps.device)
 
 
-def find_support(calibration_kspace: np.ndarray, eigenvalues: np.ndarray, crop: float):
+def find_support(magnitude: np.ndarray, eigenvalues: np.ndarray, crop: float) -> np.ndarray:
     """Mark where maps are kept: a cut object costs more than some background.
 
     Parameters
     ----------
-    calibration_kspace : numpy.ndarray
-        Complex, shape (coils, readout, phase_encode).
+    magnitude : numpy.ndarray
+        Low-resolution image, shape (H, W).
     eigenvalues : numpy.ndarray
         ESPIRiT's, shape (H, W).
     crop : float
@@ -92,11 +95,9 @@ def find_support(calibration_kspace: np.ndarray, eigenvalues: np.ndarray, crop: 
     numpy.ndarray
         bool (H, W).
     """
-    shape = eigenvalues.shape
-    magnitude = low_resolution_images(calibration_kspace, shape).abs().square().sum(0).sqrt()
-    bright = magnitude.numpy() > 0.2 * np.percentile(magnitude.numpy(), 99)
+    bright = magnitude > 0.2 * np.percentile(magnitude, 99)
     support = (eigenvalues > crop) | bright
-    radius = max(1, round(0.01 * max(shape)))
+    radius = max(1, round(0.01 * max(support.shape)))
     support = ndimage.binary_dilation(support, iterations=radius)
     return ndimage.binary_fill_holes(support)
 
@@ -106,12 +107,15 @@ def _kernel_length(n: int) -> int:
     return min(6, max(min(4, n // 2), n // 3))
 
 
-def _fix_phase(maps: torch.Tensor, calibration: np.ndarray) -> torch.Tensor:
-    flat = calibration.reshape(len(calibration), -1).astype(np.complex128)
-    _, vectors = np.linalg.eigh(flat @ flat.conj().T)
-    strongest = torch.as_tensor(vectors[:, -1], dtype=maps.dtype, device=maps.device)
-    reference = torch.einsum("c,chw->hw", strongest.conj(), maps)
-    return maps * torch.exp(-1j * reference.angle())
+def _fix_phase(maps: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Give maps the phase with which the low-resolution image becomes real and positive.
+
+    An eigenvector's phase is arbitrary at every pixel. A coil, or any fixed combination of
+    coils, as reference has a null somewhere in the head, around which the image's phase would
+    wind; the image itself is nowhere zero where it matters.
+    """
+    combined = (maps.conj() * images).sum(0)
+    return maps * torch.exp(1j * combined.angle())
 
 
 def _check(data: np.ndarray, shape: tuple[int, int]) -> None:

@@ -141,8 +141,8 @@ def calibrate_volume(
         if estimate.is_contaminated:
             notes.append(
                 f"{raw.path}: the noise was estimated from the {source}, where there is still "
-                f"signal (energy ratio {estimate.decay:.2f} instead of 1), so it is probably too "
-                "large and the uncertainty too; give noise_std or a file with a noise scan"
+                f"signal (energy ratio {estimate.signal_ratio:.2f}, not 1), so it is probably "
+                "too large and the uncertainty too; give noise_std or a file with a noise scan"
             )
         covariance = _raise_to_floor(raw, covariance, notes)
     if covariance.shape != (raw.n_coils, raw.n_coils):
@@ -178,7 +178,7 @@ def _estimate_over_slices(raw: RawKSpace, mask: np.ndarray | None) -> NoiseEstim
         np.average([e.covariance for e in pool], axis=0, weights=weights),
         pool[0].method,
         int(weights.sum()),
-        float(np.average([e.decay for e in pool], weights=weights)),
+        float(np.average([e.signal_ratio for e in pool], weights=weights)),
     )
 
 
