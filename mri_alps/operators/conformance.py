@@ -150,11 +150,12 @@ def check_normal(
     images.append(standard_normal(operator.domain_shape[::-1], generator, dtype).permute(reverse))
     for x in images:
         kept = x.clone()
-        found, expected = operator.normal(x), operator.adjoint(operator.forward(x))
+        found = operator.normal(x)
+        assert torch.equal(x, kept), f"{operator}: normal changed its argument"
+        expected = operator.adjoint(operator.forward(x))
         _check_like(operator, "normal", found, x)
         message = f"normal is adjoint after forward, shape {tuple(x.shape)} stride {x.stride()}"
         _compare(operator, message, found, expected, _bound(dtype, tolerance))
-        assert torch.equal(x, kept), f"{operator}: normal changed its argument"
 
 
 def check_dense(

@@ -95,7 +95,7 @@ class LineGram:
         images = x if self.batched else x[:, None]  # (N, B, H, W)
         out = torch.zeros_like(images, memory_format=torch.contiguous_format)
         rows = slice(self.first_row, self.stop_row)
-        if x.device.type == "cpu":
+        if _works_in_cache(x):
             for i, (maps, weights) in enumerate(zip(self.maps, self.weights, strict=True)):
                 _line_chunks(images[:, i, rows], maps, weights, out[:, i, rows], _CPU_CHUNK_BYTES)
         else:
@@ -139,14 +139,17 @@ class PlaneGram:
         """Return A^H A x."""
         images = x if self.batched else x[:, None]  # (N, B, H, W)
         out = torch.zeros_like(images, memory_format=torch.contiguous_format)
-        on_cpu = x.device.type == "cpu"
         for i, (maps, weights) in enumerate(zip(self.maps, self.weights, strict=True)):
-            if on_cpu:
+            if _works_in_cache(x):
                 for image, target in zip(images[:, i], out[:, i], strict=True):
                     _plane_coils(image[None], maps, weights, target[None], _CPU_CHUNK_BYTES)
             else:
                 _plane_coils(images[:, i], maps, weights, out[:, i], _DEVICE_CHUNK_BYTES)
         return out.conj_physical_().reshape(x.shape)
+
+
+def _works_in_cache(x: torch.Tensor) -> bool:
+    return x.device.type == "cpu"
 
 
 def _line_chunks(
