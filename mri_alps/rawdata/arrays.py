@@ -89,11 +89,11 @@ def raw_from_arrays(
     if mask is None:
         mask = np.ones((1, 1, n_phase), bool)
     mask = np.asarray(mask, bool)
-    mask = mask.reshape((1,) * (3 - mask.ndim) + mask.shape)
-    allowed: tuple[tuple[int, ...], ...] = ((1, n_slices), (1, n_readout), (n_phase,))
-    for size, sizes in zip(mask.shape, allowed, strict=True):
-        if size not in sizes:
-            raise ShapeError(f"a mask of shape {mask.shape} does not fit k-space {kspace.shape}")
+    while mask.ndim < 3:
+        mask = mask[np.newaxis]
+    fitting = [(s, r, n_phase) for s in (1, n_slices) for r in (1, n_readout)]
+    if mask.shape not in fitting:
+        raise ShapeError(f"a mask of shape {mask.shape} does not fit k-space {kspace.shape}")
     matrix = (n_readout, n_phase, 1)
     crop = (n_readout, n_phase) if crop is None else crop
     return RawKSpace(

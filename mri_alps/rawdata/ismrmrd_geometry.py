@@ -6,7 +6,7 @@ import numpy as np
 
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.header import Encoding
-from mri_alps.rawdata.ismrmrd_lines import Heads
+from mri_alps.rawdata.ismrmrd_heads import Heads
 
 _MIN_SPREAD_MM = 1e-3
 

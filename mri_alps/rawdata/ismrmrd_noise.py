@@ -20,7 +20,8 @@ import h5py
 import numpy as np
 
 from mri_alps.errors import InputFileError
-from mri_alps.rawdata.ismrmrd_lines import Heads, LineTable, kept_samples, read_lines
+from mri_alps.rawdata.ismrmrd_heads import Heads, kept_samples
+from mri_alps.rawdata.ismrmrd_lines import LineTable, read_lines
 
 
 def measured_noise(

@@ -7,10 +7,12 @@ from pathlib import Path
 import h5py
 
 from mri_alps.errors import ConfigurationError, InputFileError
-from mri_alps.rawdata.bart import bart_base, read_bart
+from mri_alps.rawdata.bart import read_bart
+from mri_alps.rawdata.cfl import bart_base
 from mri_alps.rawdata.fastmri_reader import read_fastmri
 from mri_alps.rawdata.files import check_readable, open_hdf5
-from mri_alps.rawdata.ismrmrd_reader import Selection, find_groups, read_ismrmrd
+from mri_alps.rawdata.ismrmrd_reader import find_groups, read_ismrmrd
+from mri_alps.rawdata.ismrmrd_scan import Selection
 from mri_alps.rawdata.raw import RawKSpace
 
 
