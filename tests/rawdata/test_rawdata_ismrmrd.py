@@ -363,6 +363,33 @@ def test_volume_is_decoupled_along_the_readout(tmp_path, monkeypatch, shape, blo
     np.testing.assert_allclose(positions[5] - positions[4], (1, 0, 0), atol=1e-6)
 
 
+def test_two_slabs(tmp_path):
+    kspace = random_complex(0, 2, 1, 8, 6, 4)  # slab, coil, x, y, z
+    acquisitions = [
+        make_acquisition(
+            kspace[slab, :, :, row, partition],
+            kspace_encode_step_1=row,
+            kspace_encode_step_2=partition,
+            slice=slab,
+            position=(0, 0, -50.0 * slab),
+        )
+        for slab in range(2)
+        for row in range(6)
+        for partition in range(4)
+        if row != slab
+    ]
+    write_acquisitions(tmp_path / "v.h5", header((8, 6, 4)), acquisitions)
+    raw = read_raw(tmp_path / "v.h5")
+    assert raw.n_slices == 16 and raw.mask.shape == (16, 6, 4)
+    images = ifft_centered(kspace, axes=(2,))
+    for index in (3, 11):  # slab 1 lies lower and comes first
+        slab = 1 - index // 8
+        expected = images[slab, :, index % 8].copy()
+        expected[:, slab] = 0
+        np.testing.assert_allclose(raw.read_slice(index), expected, atol=2e-6)
+        assert not raw.slice_mask(index)[slab].any() and raw.slice_mask(index).sum() == 20
+
+
 def test_slices_are_read_in_bounded_memory(tmp_path):
     import tracemalloc
 
