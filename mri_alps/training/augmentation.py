@@ -11,12 +11,13 @@ import math
 import torch
 from torch.nn import functional
 
-POOL = 8  # pixels per cell of the low-resolution companion of an image
+POOL = 8  # pixels per cell of the low-resolution companion of a large image
+_CELLS = 32  # cells that it has at least; twice the resolution that the scale looks at
 _ORDER = 6  # cosines per axis in a smooth random field
 
 
 def low_resolution(image: torch.Tensor) -> torch.Tensor:
-    """Average over cells of 8 x 8 pixels: enough for the scale and for finding the object.
+    """Average over cells of about 8 x 8 pixels: enough for the scale and for finding the object.
 
     Parameters
     ----------
@@ -26,11 +27,11 @@ def low_resolution(image: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     torch.Tensor
-        Complex64 (about H/8, about W/8).
+        Complex64, H/8 and W/8, or 32 where that is less, but no more than H and W.
     """
-    shape = (max(image.shape[0] // POOL, 1), max(image.shape[1] // POOL, 1))
+    height, width = (max(size // POOL, min(size, _CELLS)) for size in image.shape)
     planes = torch.view_as_real(image.to(torch.complex64)).permute(2, 0, 1)
-    pooled = functional.adaptive_avg_pool2d(planes, shape)
+    pooled = functional.adaptive_avg_pool2d(planes, (height, width))
     return torch.complex(pooled[0], pooled[1])
 
 

@@ -105,7 +105,7 @@ def _read_npz(path: Path) -> list[ImageRecord]:
         images = archive[key]
         patient = next((key for key in _PATIENT_KEYS if key in archive.files), None)
         if patient is not None:
-            labels = [f"{path.stem}/{value}" for value in archive[patient].reshape(len(images))]
+            labels = [f"{path.stem}/{value}" for value in np.atleast_1d(archive[patient])]
             return _records(images, labels, path)
         if "meta" in archive.files:
             labels = [f"{path.stem}/{row[0]}" for row in archive["meta"]]
