@@ -62,8 +62,12 @@ def _read(path: Path, limit: int) -> np.ndarray:
         raise InputFileError(f"{path}: found {found}, expected a mask file; check the path")
     if h5py.is_hdf5(path):
         return _read_hdf5(path, limit)
-    if zipfile.is_zipfile(path):
+    with open(path, "rb") as file:
+        magic = file.read(6)
+    if magic.startswith(b"PK"):
         return _read_npz(path, limit)
+    if magic != np.lib.format.MAGIC_PREFIX:
+        raise ValueError("unknown content")
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     _check_size(path, array.size, limit)
     return np.array(array)

@@ -1,0 +1,121 @@
+"""Imports only look down: no module imports a layer above it, or a neighbour in its own."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "mri_alps"
+
+# Everything may use layer 0. Parts of one layer do not know each other.
+LAYERS = {
+    "errors": 0,
+    "fourier": 0,
+    "random": 0,
+    "solvers": 0,
+    "rawdata": 1,
+    "operators": 1,
+    "priors": 2,
+    "calibration": 2,
+    "sampling": 3,
+    "training": 3,
+    "reconstruction": 4,
+    "evaluation": 5,
+    "cluster": 5,
+    "scanner": 6,
+    "interop": 6,
+    "commands": 7,
+    "cli": 8,
+}
+ROOT = "mri_alps"
+
+
+def part_of(module):
+    """Return the part of the package that a dotted module name belongs to, or None."""
+    names = module.split(".")
+    return names[1] if names[0] == ROOT and len(names) > 1 else None
+
+
+def imported_modules(source, module, is_package):
+    """Yield every module that a source text imports, at any depth, as absolute names."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".") if is_package else module.split(".")[:-1]
+                above = parents[: len(parents) - node.level + 1]
+                base = ".".join([*above, *([node.module] if node.module else [])])
+            if base == ROOT:  # `from mri_alps import sampling`
+                yield from (f"{ROOT}.{alias.name}" for alias in node.names)
+            else:
+                yield base
+
+
+def violations(source, module, is_package=False):
+    """Return what a module imports against the rule."""
+    own = part_of(module)
+    found = []
+    for imported in imported_modules(source, module, is_package):
+        other = part_of(imported)
+        if other is None or other == own:
+            continue
+        if other not in LAYERS:
+            found.append(f"{module} imports {imported}, which is in no layer")
+        elif LAYERS[other] > 0 and LAYERS[other] >= LAYERS[own]:
+            found.append(f"{module} imports {imported}: layer {LAYERS[own]} -> {LAYERS[other]}")
+    return found
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        names = list(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        is_package = names[-1] == "__init__"
+        yield path, ".".join(names[:-1] if is_package else names), is_package
+
+
+# The top module only lists the public names, and loads them on demand.
+FILES = [entry for entry in modules() if part_of(entry[1]) is not None]
+
+
+@pytest.mark.parametrize(("path", "module", "is_package"), FILES, ids=[m for _, m, _ in FILES])
+def test_imports_only_look_down(path, module, is_package):
+    if part_of(module) == "__main__":
+        return
+    assert part_of(module) in LAYERS, f"{module} is in no layer: add it to LAYERS"
+    assert violations(path.read_text(encoding="utf-8"), module, is_package) == []
+
+
+def test_the_package_was_found():
+    assert {"errors", "operators"} <= {part_of(module) for _, module, _ in FILES}
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "is_package"),
+    [
+        ("from mri_alps.sampling import x", "mri_alps.operators.sense", False),
+        ("import mri_alps.rawdata.bart", "mri_alps.operators.sense", False),
+        ("def f():\n    from mri_alps import cli", "mri_alps.rawdata.fastmri", False),
+        ("from ..training import loop", "mri_alps.sampling.alps", False),
+        ("from .. import training", "mri_alps.sampling.alps", False),
+        ("from mri_alps.unheard_of import x", "mri_alps.sampling.alps", False),
+        ("from mri_alps.operators import x", "mri_alps.fourier", False),
+    ],
+)
+def test_a_look_up_or_aside_is_caught(source, module, is_package):
+    assert len(violations(source, module, is_package)) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "is_package"),
+    [
+        ("from mri_alps.errors import x", "mri_alps.fourier", False),
+        ("from mri_alps.operators.base import x", "mri_alps.operators.sense", False),
+        ("from .base import x", "mri_alps.operators", True),
+        ("from . import base", "mri_alps.operators.sense", False),
+        ("import torch\nfrom mri_alps.operators import x", "mri_alps.sampling.alps", False),
+    ],
+)
+def test_a_look_down_is_allowed(source, module, is_package):
+    assert violations(source, module, is_package) == []
