@@ -21,8 +21,8 @@ QUIET_LINES = 0.75
 """Fraction of the measured lines, farthest from the centre, that quiet positions are read in."""
 PERIPHERY_LINES = 0.25
 """Fraction of the measured lines, farthest from the centre, that may count as periphery."""
-PERIPHERY_SAMPLES = 2500
-"""Complex samples per coil that are enough."""
+ENOUGH_SAMPLES = 2500
+"""Complex samples per coil that are enough: a variance good to 2 %."""
 PERIPHERY_POINTS = 0.1
 """The same for scattered sampling, as a fraction of the measured points."""
 LEVEL_LIMIT = 1.5
@@ -160,16 +160,21 @@ def _from_lines(hybrid: np.ndarray, distance: np.ndarray) -> NoiseEstimate:
     """Estimate from hybrid data (coils, readout position, line), lines `distance` from DC."""
     order = np.argsort(distance, kind="stable")
     hybrid = hybrid[:, :, order]
-    n_coils, _, n_lines = hybrid.shape
-    outer = hybrid[:, :, n_lines - int(np.ceil(QUIET_LINES * n_lines)) :]
-    quiet = _quiet_positions(outer)
-    if quiet.sum() * outer.shape[2] >= max(400, 20 * n_coils):
-        samples = outer[:, quiet]
-        return _estimate(samples, "quiet readout positions")
-    # As far out as possible: no more lines than are needed for a covariance good to 2 %.
-    wanted = int(np.ceil(max(PERIPHERY_SAMPLES, 50 * n_coils) / hybrid.shape[1]))
-    n_periphery = min(n_lines, max(8, min(wanted, int(PERIPHERY_LINES * n_lines))))
-    return _from_periphery(hybrid[:, :, n_lines - n_periphery :])
+    n_coils, n_positions, n_lines = hybrid.shape
+    wanted = max(ENOUGH_SAMPLES, 50 * n_coils)
+    quiet = _quiet_positions(_outermost(hybrid, int(np.ceil(QUIET_LINES * n_lines))))
+    if quiet.any() and not quiet.all():
+        most = int(np.ceil(QUIET_LINES * n_lines))
+        samples = _outermost(hybrid[:, quiet], min(most, wanted // int(quiet.sum()) + 1))
+        if samples[0].size >= max(400, 20 * n_coils):
+            return _estimate(samples, "quiet readout positions")
+    most = int(PERIPHERY_LINES * n_lines)
+    return _from_periphery(_outermost(hybrid, max(8, min(most, wanted // n_positions + 1))))
+
+
+def _outermost(hybrid: np.ndarray, n_lines: int) -> np.ndarray:
+    """Cut the last lines; as far out, and so as few, as will do: signal decays outwards."""
+    return hybrid[:, :, -min(max(2, n_lines), hybrid.shape[2]) :]
 
 
 def _quiet_positions(hybrid: np.ndarray) -> np.ndarray:
@@ -195,8 +200,10 @@ def _quiet_positions(hybrid: np.ndarray) -> np.ndarray:
     loud = np.flatnonzero(noisy)
     if loud.size == 0:
         return np.ones(n_positions, bool)
-    # Two positions next to the object are left out for its point spread.
-    return (np.arange(n_positions) < loud[0] - 2) | (np.arange(n_positions) > loud[-1] + 2)
+    # A few positions next to the object are left out for its point spread.
+    guard = max(2, round(0.02 * n_positions))
+    position = np.arange(n_positions)
+    return (position < loud[0] - guard) | (position > loud[-1] + guard)
 
 
 def _smooth(values: np.ndarray, width: int = 3) -> np.ndarray:
@@ -215,13 +222,11 @@ def _from_periphery(hybrid: np.ndarray) -> NoiseEstimate:
     tiny = np.finfo(np.float32).tiny
     parts, excess = [], []
     for choose, measure in ((0, 1), (1, 0)):
-        energy = np.abs(hybrid[:, :, choose::2]) ** 2
-        per_coil = np.median(energy, axis=(1, 2), keepdims=True)
-        level = _smooth((energy / np.maximum(per_coil, tiny)).mean(axis=(0, 2)))
-        limit = max(LEVEL_LIMIT * level.min(), np.sort(level)[n_least - 1])
-        keep = level <= limit
+        level = _level(hybrid[:, :, choose::2])
+        keep = level <= max(LEVEL_LIMIT * level.min(), np.sort(level)[n_least - 1])
         parts.append(_estimate(hybrid[:, keep, measure::2], "k-space periphery"))
         # Noise has one level at all positions: where most are louder, signal reaches this far.
+        level = _level(hybrid[:, :, measure::2])
         excess.append(float(np.median(level) / max(level[keep].mean(), tiny)))
     weights = np.array([part.n_samples for part in parts], float)
     return NoiseEstimate(
@@ -230,6 +235,13 @@ def _from_periphery(hybrid: np.ndarray) -> NoiseEstimate:
         int(weights.sum()),
         max(*excess, float(np.average([part.signal_ratio for part in parts], weights=weights))),
     )
+
+
+def _level(hybrid: np.ndarray) -> np.ndarray:
+    """Energy at every readout position, the coils weighted alike, smoothed."""
+    energy = np.abs(hybrid) ** 2
+    per_coil = np.median(energy, axis=(1, 2), keepdims=True)
+    return _smooth((energy / np.maximum(per_coil, np.finfo(np.float32).tiny)).mean(axis=(0, 2)))
 
 
 def _from_points(kspace: np.ndarray, measured: np.ndarray) -> NoiseEstimate:
