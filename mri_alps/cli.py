@@ -49,9 +49,9 @@ def _common(
 
 @app.command()
 def demo(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the results.")
-    ] = Path("demo_output"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
+        "demo_output"
+    ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
 ) -> None:
     """Reconstruct the small acquisition that ships with the package.
@@ -127,9 +127,7 @@ def reconstruct(
             rich_help_panel=_SCAN,
         ),
     ] = None,
-    acceleration: Annotated[
-        float, typer.Option(help="Of --mask.", rich_help_panel=_SCAN)
-    ] = 4.0,
+    acceleration: Annotated[float, typer.Option(help="Of --mask.", rich_help_panel=_SCAN)] = 4.0,
     center_fraction: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(

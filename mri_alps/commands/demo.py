@@ -12,13 +12,12 @@ from rich.table import Table
 from mri_alps.commands.reconstruct import reconstruct_one
 from mri_alps.commands.terminal import out
 from mri_alps.evaluation import head_mask, image_metrics, interval_coverage
-from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.rawdata import read_raw
 from mri_alps.reconstruction import (
     Reconstruction,
     ReconstructionConfiguration,
     load_reconstruction,
 )
-from mri_alps.reconstruction.images import center_crop_or_pad
 from mri_alps.reconstruction.output import prepare_directory
 from mri_alps.reconstruction.volume import load_prior_for
 
@@ -48,26 +47,9 @@ def run_demo(output: Path, device: str = "auto") -> None:
         target, picture = reconstruct_one(raw, output, configuration, prior)
         seconds = time.perf_counter() - started
         result = load_reconstruction(target)
-        out().print(demo_table(result, true_images(raw, result), seconds))
-
-
-def true_images(raw: RawKSpace, result: Reconstruction) -> np.ndarray:
-    """Return the truth in the units of `result.reconstruction`.
-
-    Parameters
-    ----------
-    raw : RawKSpace
-        A simulated scan with a ground truth.
-    result : Reconstruction
-        For the slices.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32, (slices, H, W): the noise-free root-sum-of-squares image.
-    """
-    truth = [np.abs(raw.read_ground_truth(int(index))) for index in result.slices]
-    return np.stack([center_crop_or_pad(image, raw.crop) for image in truth])
+        # The file's own root-sum-of-squares image was made without noise: it is the truth.
+        truth = np.stack([raw.read_reference(int(index)) for index in result.slices])
+        out().print(demo_table(result, truth, seconds))
 
 
 def demo_table(result: Reconstruction, truth: np.ndarray, seconds: float) -> Table:
@@ -98,7 +80,9 @@ def demo_table(result: Reconstruction, truth: np.ndarray, seconds: float) -> Tab
     table.add_row("seconds", f"{seconds:.1f}", "")
     evaluations = result.attributes["n_evaluations"]
     table.add_row(
-        "network evaluations", f"{evaluations} per sample, {len(result.slices)} slices x "
-        f"{result.attributes['n_samples']} samples", ""
+        "network evaluations",
+        f"{evaluations} per sample, {len(result.slices)} slices x "
+        f"{result.attributes['n_samples']} samples",
+        "",
     )
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 from rich.table import Table
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from mri_alps.calibration import prepare_slice
 from mri_alps.commands.terminal import out
-from mri_alps.errors import MriAlpsError
+from mri_alps.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.rawdata import RawKSpace, describe, read_raw
 
 Facts = list[tuple[str, str]]
@@ -47,7 +48,9 @@ def calibration_facts(raw: RawKSpace) -> Facts:
     """
     index = raw.n_slices // 2
     try:
-        acquisition = prepare_slice(raw, index)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MriAlpsWarning)  # they come back as notes
+            acquisition = prepare_slice(raw, index)
     except MriAlpsError as error:
         return [("problem", str(error))]
     info = acquisition.info

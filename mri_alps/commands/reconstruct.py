@@ -122,14 +122,14 @@ def reconstruct_one(
     tuple of pathlib.Path
         The HDF5 and the PNG.
     """
-    if configuration.mask is None and raw.mask.all():
-        say(
-            f"{raw.path} is fully sampled and no --mask was given: all of it is used, so what "
-            "is left to infer is the noise"
-        )
     with ProgressBar() as progress:
         target = reconstruct_to_file(raw, output, configuration, progress, prior)
     picture = draw(raw, target, configuration)
+    if configuration.mask is None and raw.mask.all():
+        say(
+            f"{raw.path} is fully sampled and no --mask was given: all of it was "
+            "used, so the noise is all there was to infer"
+        )
     out().print(f"{target}\n{picture}", soft_wrap=True)
     return target, picture
 

@@ -40,9 +40,7 @@ def image_metrics(target: np.ndarray, prediction: np.ndarray) -> dict[str, float
         }
 
 
-def crop_like_fastmri(
-    target: np.ndarray, *images: np.ndarray
-) -> tuple[np.ndarray, ...]:
+def crop_like_fastmri(target: np.ndarray, *images: np.ndarray) -> tuple[np.ndarray, ...]:
     """Crop a target and images to the square of the target's last axis, as fastMRI does.
 
     Parameters

@@ -167,5 +167,9 @@ class ReconstructionWriter:
             chunks = (1, *array.shape) if array.ndim else None
             dataset = self._file.create_dataset(name, shape, array.dtype, chunks=chunks)
             if array.ndim:
-                dataset.attrs["units"] = _IMAGE_UNITS if array.ndim == 2 and not np.iscomplexobj(array) else _COMPLEX_UNITS
+                dataset.attrs["units"] = (
+                    _IMAGE_UNITS
+                    if array.ndim == 2 and not np.iscomplexobj(array)
+                    else _COMPLEX_UNITS
+                )
         return self._file[name]

@@ -162,7 +162,9 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
 
 
 def _attributes(file: h5py.File) -> dict[str, Any]:
-    plain = {key: value.item() if hasattr(value, "item") else value for key, value in file.attrs.items()}
+    plain = {
+        key: value.item() if hasattr(value, "item") else value for key, value in file.attrs.items()
+    }
     for key in ("configuration", "versions", "provenance"):
         if key in plain:
             plain[key] = json.loads(plain[key])

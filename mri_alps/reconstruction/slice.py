@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mri_alps.calibration import Acquisition, VolumeCalibration, prepare_slice
+from mri_alps.errors import MriAlpsError
 from mri_alps.operators import SenseOperator
 from mri_alps.random import stream_seed
 from mri_alps.rawdata import RawKSpace
@@ -60,6 +61,11 @@ def reconstruct_slice(
     acquisition = prepare_slice(raw, index, mask, calibration=calibration, device=device)
     result = _sample(acquisition, index, prior, configuration, device, progress)
     samples = result.samples.cpu().numpy()
+    if not np.isfinite(samples).all():
+        raise MriAlpsError(
+            f"{raw.path}: the samples of slice {index} are not finite: the sampler "
+            f"{configuration.method!r} diverged, try more evaluations or another prior"
+        )
     statistics = sample_statistics(samples)
     weight = acquisition.rss_weight.cpu().numpy() * acquisition.scale
     rss_units = {
@@ -72,7 +78,9 @@ def reconstruct_slice(
     complex_units = {
         "posterior_mean": statistics.mean * acquisition.scale,
         "samples": samples * acquisition.scale if configuration.save_samples else None,
-        "sensitivity_maps": acquisition.raw_sensitivity_maps().cpu().numpy() if configuration.save_maps else None,
+        "sensitivity_maps": acquisition.raw_sensitivity_maps().cpu().numpy()
+        if configuration.save_maps
+        else None,
     }
     return SliceReconstruction(
         index=index,

@@ -75,6 +75,4 @@ def sample_statistics(samples: np.ndarray) -> SampleStatistics:
     mean = magnitude.mean(0)
     std = magnitude.std(0, ddof=1) if len(samples) > 1 else np.full_like(mean, np.nan)
     lower, upper = predictive_interval(mean, std, len(samples))
-    return SampleStatistics(
-        samples.mean(0, dtype=np.complex128), mean, std, lower, upper
-    )
+    return SampleStatistics(samples.mean(0, dtype=np.complex128), mean, std, lower, upper)

@@ -189,9 +189,7 @@ def load_prior_for(configuration: ReconstructionConfiguration) -> tuple[Any, Any
     return load_prior(name, device=device), device
 
 
-def chosen_slices(
-    raw: RawKSpace, configuration: ReconstructionConfiguration
-) -> tuple[int, ...]:
+def chosen_slices(raw: RawKSpace, configuration: ReconstructionConfiguration) -> tuple[int, ...]:
     """Return the slices to reconstruct.
 
     Parameters

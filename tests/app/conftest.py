@@ -22,9 +22,9 @@ class Scan:
 
 @pytest.fixture
 def scan(tmp_path) -> Scan:
-    """A fully sampled scan of two slices, four coils, 48x40, cropped to 40x40."""
+    """A fully sampled scan of two slices, four coils, 80x64, cropped to 64x64."""
     kspace, truth = simulate()
-    reference = np.linalg.norm(centred_ifft(kspace), axis=1)[:, 4:44]
+    reference = np.linalg.norm(centred_ifft(kspace), axis=1)[:, 8:72]
     path = tmp_path / "input" / "scan.h5"
     path.parent.mkdir()
     write_fastmri(

@@ -44,7 +44,7 @@ def with_value(value):
 
 
 def absurd_matrix(scan):
-    edit_header(scan.path, b"<x>48</x>", b"<x>1000000</x>")
+    edit_header(scan.path, b"<x>80</x>", b"<x>1000000</x>")
 
 
 def entity_bomb(scan):
@@ -58,10 +58,10 @@ def entity_bomb(scan):
 
 
 def no_centre(scan):
-    mask = np.zeros(40, bool)
+    mask = np.zeros(64, bool)
     mask[::5] = True
-    mask[17:23] = False
-    write_fastmri(scan.path, scan.kspace, mask=mask, recon_matrix=(40, 40))
+    mask[29:36] = False
+    write_fastmri(scan.path, scan.kspace, mask=mask, recon_matrix=(64, 64))
 
 
 BAD_FILES = {
@@ -72,7 +72,7 @@ BAD_FILES = {
     "real k-space": (lambda scan: change(scan.path, kspace=np.abs(scan.kspace)), "complex"),
     "nan": (with_value(np.nan), "NaN or Inf"),
     "inf": (with_value(np.inf), "NaN or Inf"),
-    "mask length": (lambda scan: change(scan.path, mask=np.ones(39, bool)), "mask"),
+    "mask length": (lambda scan: change(scan.path, mask=np.ones(63, bool)), "mask"),
     "absurd matrix": (absurd_matrix, "1000000"),
     "entities": (entity_bomb, "scan.h5"),
     "no calibration": (no_centre, "calibration"),
@@ -82,12 +82,11 @@ BAD_FILES = {
 
 def check_failure(finished, *words):
     assert finished.code != 0
-    lines = finished.err.strip().splitlines()
-    assert len(lines) == 1, finished.err
-    assert lines[0].startswith("mri-alps: error: ")
-    assert "Traceback" not in finished.err
+    *others, last = finished.err.strip().splitlines()
+    assert all(line.startswith("mri-alps: warning: ") for line in others), finished.err
+    assert last.startswith("mri-alps: error: ")
     for word in words:
-        assert word in lines[0]
+        assert word in last
 
 
 @pytest.mark.parametrize("kind", BAD_FILES)
@@ -159,11 +158,11 @@ def mask_file(path, mask):
 @pytest.mark.parametrize(
     ("mask", "word"),
     [
-        (np.ones(39), "39"),
-        (np.ones((40, 48)), "40"),
-        (np.zeros(40), "no point"),
-        (np.full(40, 0.5), "0 and 1"),
-        (np.array(["a"] * 40), "0 and 1"),
+        (np.ones(63), "63"),
+        (np.ones((64, 80)), "(64, 80)"),
+        (np.zeros(64), "without a single"),
+        (np.full(64, 0.5), "0 and 1"),
+        (np.array(["a"] * 64), "0 and 1"),
     ],
 )
 def test_bad_mask_files(scan, tmp_path, run, mask, word):

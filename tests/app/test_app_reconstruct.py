@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from simulated_scan import CROP, NOISE_STD, SHAPE, centred_fft, centred_ifft
 
 import mri_alps
-from simulated_scan import CROP, NOISE_STD, SHAPE, centred_fft, centred_ifft
 from mri_alps.errors import ConfigurationError
 from mri_alps.rawdata.fastmri_writer import write_fastmri
 from mri_alps.reconstruction import ReconstructionConfiguration, load_reconstruction
@@ -44,7 +44,7 @@ def test_one_file_and_one_picture_per_input(scan, tmp_path, run):
 def test_units_are_those_of_the_scans_own_image(scan, tmp_path, run):
     run("reconstruct", scan.path, "-o", tmp_path, *FAST)
     found = load_reconstruction(tmp_path / "scan.h5")
-    truth = np.abs(scan.truth[:, 4:44])
+    truth = np.abs(scan.truth[:, 8:72])
     inside = truth > 0.5
     ratio = found.reconstruction[inside] / truth[inside]
     # Fully sampled: what is left is coil noise, a tenth of the signal at the very most.
@@ -116,7 +116,7 @@ def test_a_fully_sampled_scan_is_said_to_be_one(scan, tmp_path, run):
 def test_dry_run_writes_nothing(scan, tmp_path, run):
     finished = run("reconstruct", scan.path, "-o", tmp_path / "out", *FAST, "--dry-run")
     assert finished.code == 0
-    for word in ("48 x 40", "40 x 40", "memory", "time", "4 x 20"):
+    for word in ("80 x 64", "64 x 64", "memory", "time", "4 x 20"):
         assert word in finished.out
     assert not (tmp_path / "out").exists()
 
@@ -139,12 +139,13 @@ def test_unknown_settings_are_named(scan):
 
 def test_single_coil(scan, tmp_path, run):
     path = tmp_path / "single.h5"
-    kspace = centred_fft(scan.truth) + 0.01
+    noise = np.random.default_rng(1).standard_normal((2, *scan.truth.shape))
+    kspace = centred_fft(scan.truth) + 0.02 * (noise[0] + 1j * noise[1])
     write_fastmri(path, kspace, recon_matrix=CROP)
     finished = run("reconstruct", path, "-o", tmp_path / "out", *FAST)
     assert finished.code == 0, finished.err
     found = load_reconstruction(tmp_path / "out" / "single.h5").reconstruction
-    truth = np.abs(scan.truth[:, 4:44])
+    truth = np.abs(scan.truth[:, 8:72])
     assert np.linalg.norm(found - truth) < 0.2 * np.linalg.norm(truth)
 
 
@@ -161,14 +162,14 @@ def test_mask_is_seeded_by_file_name_as_in_fastmri(scan):
 
 
 def test_a_mask_from_a_file_is_used(scan, tmp_path, run):
-    mask = np.zeros(40, bool)
+    mask = np.zeros(64, bool)
     mask[::2] = True
-    mask[14:26] = True
+    mask[24:40] = True
     np.save(tmp_path / "mask.npy", mask)
     options = ("-o", tmp_path / "out", *FAST, "--mask", tmp_path / "mask.npy")
     assert run("reconstruct", scan.path, *options).code == 0
     found = load_reconstruction(tmp_path / "out" / "scan.h5").zero_filled
-    expected = np.linalg.norm(centred_ifft(scan.kspace * mask), axis=1)[:, 4:44]
+    expected = np.linalg.norm(centred_ifft(scan.kspace * mask), axis=1)[:, 8:72]
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
