@@ -10,7 +10,7 @@ and does not load torch.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -36,22 +36,6 @@ _HOME_OF = {
 }
 
 __all__ = [*_HOME_OF, "__version__"]
-
-if TYPE_CHECKING:
-    from mri_alps.calibration import Acquisition, prepare_slice
-    from mri_alps.errors import MriAlpsError, MriAlpsWarning
-    from mri_alps.evaluation import evaluate_folder
-    from mri_alps.operators import LinearOperator, SenseOperator, make_mask
-    from mri_alps.priors import GaussianPrior, load_prior
-    from mri_alps.rawdata import RawKSpace, read_raw
-    from mri_alps.reconstruction import (
-        Reconstruction,
-        ReconstructionConfiguration,
-        load_reconstruction,
-        reconstruct,
-        reconstruct_to_file,
-    )
-    from mri_alps.sampling import sample_posterior
 
 
 def __getattr__(name: str) -> Any:

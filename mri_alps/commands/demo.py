@@ -44,11 +44,11 @@ def run_demo(output: Path, device: str = "auto") -> None:
         prepare_directory(output)
         prior, _ = load_prior_for(configuration)
         started = time.perf_counter()
-        target, picture = reconstruct_one(raw, output, configuration, prior)
+        target, _ = reconstruct_one(raw, output, configuration, prior)
         seconds = time.perf_counter() - started
         result = load_reconstruction(target)
         # The file's own root-sum-of-squares image was made without noise: it is the truth.
-        truth = np.stack([raw.read_reference(int(index)) for index in result.slices])
+        truth = np.stack([np.asarray(raw.read_reference(int(index))) for index in result.slices])
         out().print(demo_table(result, truth, seconds))
 
 

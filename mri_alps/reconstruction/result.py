@@ -116,9 +116,9 @@ def stack_slices(slices: list[SliceReconstruction], attributes: dict[str, Any]) 
     attributes : dict
         Provenance, as it would stand in a file.
     """
-    arrays = {name: np.stack([s.arrays()[name] for s in slices]) for name in slices[0].arrays()}
-    arrays.setdefault("samples", None)  # type: ignore[arg-type]
-    arrays.setdefault("sensitivity_maps", None)  # type: ignore[arg-type]
+    arrays: dict[str, Any] = {"samples": None, "sensitivity_maps": None}
+    for name in slices[0].arrays():
+        arrays[name] = np.stack([s.arrays()[name] for s in slices])
     facts = {key: np.array([s.facts[key] for s in slices]) for key in slices[0].facts}
     indices = np.array([s.index for s in slices])
     return Reconstruction(slices=indices, attributes=attributes, facts=facts, **arrays)
@@ -146,7 +146,9 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
                     "of mri_alps; make one with mri-alps reconstruct"
                 )
             names = (*IMAGE_DATASETS, "posterior_mean", "samples", "sensitivity_maps")
-            arrays = {name: file[name][()] if name in file else None for name in names}
+            arrays: dict[str, Any] = {
+                name: file[name][()] if name in file else None for name in names
+            }
             return Reconstruction(
                 slices=file["slices"][()],
                 attributes=_attributes(file),

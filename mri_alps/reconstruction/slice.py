@@ -75,15 +75,13 @@ def reconstruct_slice(
         "reconstruction_upper": statistics.upper * weight,
         "zero_filled": zero_filled(raw, index, acquisition.mask.cpu().numpy()),
     }
-    complex_units = {
-        "posterior_mean": statistics.mean * acquisition.scale,
-        "samples": samples * acquisition.scale if configuration.save_samples else None,
-        "sensitivity_maps": acquisition.raw_sensitivity_maps().cpu().numpy()
-        if configuration.save_maps
-        else None,
-    }
+    maps = acquisition.raw_sensitivity_maps().cpu().numpy() if configuration.save_maps else None
+    scaled_samples = samples * acquisition.scale if configuration.save_samples else None
     return SliceReconstruction(
         index=index,
+        posterior_mean=(statistics.mean * acquisition.scale).astype(np.complex64),
+        samples=None if scaled_samples is None else scaled_samples.astype(np.complex64),
+        sensitivity_maps=None if maps is None else maps.astype(np.complex64),
         facts={
             "scale": float(acquisition.scale),
             "noise_std": float(acquisition.noise_std),
@@ -94,10 +92,6 @@ def reconstruct_slice(
         **{
             name: center_crop_or_pad(image, raw.crop).astype(np.float32)
             for name, image in rss_units.items()
-        },
-        **{
-            name: None if image is None else image.astype(np.complex64)
-            for name, image in complex_units.items()
         },
     )
 

@@ -42,7 +42,8 @@ def undersampling_mask(
     Returns
     -------
     numpy.ndarray or None
-        Bool, (1, phase_encode) for lines or (readout, phase_encode) for points; None where nothing is to be left out.
+        Bool, (1, phase_encode) for lines or (readout, phase_encode) for points; None where
+        nothing is to be left out.
 
     Raises
     ------
