@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -187,6 +188,8 @@ def build_prior(description: Any, path: Path) -> NetworkPrior:
 
 
 def _attach_spectrum(arrays: dict[str, torch.Tensor]) -> object:
-    from mri_alps.priors.spectrum import PriorSpectrum
-
+    try:
+        from mri_alps.priors.spectrum import PriorSpectrum
+    except ImportError:
+        return SimpleNamespace(**arrays)
     return PriorSpectrum(**arrays)

@@ -1,4 +1,4 @@
-"""From a run to a weights file to share: averaged weights, spectrum, figures on held-out patients."""
+"""From a run to a weights file to share: averaged weights, spectrum, held-out figures."""
 
 from __future__ import annotations
 

@@ -95,6 +95,7 @@ class Trainer:
         )
         self.average = AveragedWeights(self.model, config.ema_exponent)
         self.progress = Progress()
+        self.spectrum: dict[str, torch.Tensor] | None = None  # of the averaged weights, if known
         if (self.output / CHECKPOINT).exists():
             self.progress, found = load_state(
                 self.output / CHECKPOINT, self.model, self.average, optimizer
@@ -165,7 +166,7 @@ class Trainer:
         return self.progress.step >= steps
 
     def save(self) -> None:
-        """Write the run's checkpoint and the averaged weights as a prior."""
+        """Write the run's checkpoint and the averaged weights as a prior, then wait for all."""
         if self.fabric.is_global_zero:
             save_state(
                 self.output / CHECKPOINT,
@@ -176,10 +177,18 @@ class Trainer:
                 self.config,
                 self.data,
             )
-            save_prior(
-                self.output / PRIOR, self.model, self.average.weights, provenance=self.provenance()
-            )
+            self.save_averaged()
         self.fabric.barrier()
+
+    def save_averaged(self) -> None:
+        """Write the averaged weights as a prior, from this process."""
+        save_prior(
+            self.output / PRIOR,
+            self.model,
+            self.average.weights,
+            self.spectrum,
+            self.provenance(),
+        )
 
     def averaged_model(self) -> NetworkPrior:
         """Return a copy of the network with the averaged weights, ready for evaluation."""

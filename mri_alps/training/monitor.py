@@ -12,9 +12,11 @@ from mri_alps.training.images import ImageSet
 from mri_alps.training.logs import RunLog
 from mri_alps.training.loop import StepReport, Trainer
 from mri_alps.training.pictures import denoising_picture, draw_samples, save_grid
+from mri_alps.training.spectrum import level_grid, radial_spectrum
 from mri_alps.training.validation import DEFAULT_SIGMAS, evaluate_denoiser, validation_images
 
 Denoiser = Callable[[torch.Tensor, float], torch.Tensor]
+_SPECTRUM_LEVELS, _SPECTRUM_IMAGES = 16, 8
 _PICTURE_SIGMAS = (0.05, 0.2, 0.5, 2.0)
 
 
@@ -68,6 +70,7 @@ class Monitor:
         """Validate once more and close the log."""
         if report is not None and report.progress.step != self._validated:
             self.validate(report)
+            self.trainer.save_averaged()  # with the spectrum of the final weights
         self.log.close()
 
     def validate(self, report: StepReport) -> None:
@@ -77,6 +80,9 @@ class Monitor:
         levels = [s for s in DEFAULT_SIGMAS if model.sigma_min <= s <= model.sigma_max]
         scores = evaluate_denoiser(model.denoise, self.images, levels, model.sigma_data)
         self.log.validation(report, scores)
+        sigmas = level_grid(model.sigma_min, model.sigma_max, _SPECTRUM_LEVELS)
+        images = self.images[:: max(len(self.images) // _SPECTRUM_IMAGES, 1)]
+        self.trainer.spectrum = radial_spectrum(model.denoise, images, sigmas)
         folder = Path(self.trainer.output) / "pictures"
         name = f"{report.progress.step:07d}.png"
         rows = self.images[:: max(len(self.images) // 4, 1)][:4]

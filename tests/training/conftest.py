@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_training import TINY_RECIPE
 
 from mri_alps.training.config import TrainingConfig
 
@@ -25,27 +26,6 @@ def data(tmp_path: Path) -> Path:
     path = tmp_path / "discs.npz"
     np.savez(path, images=disc_images(12, (48, 40), 0), patient=np.repeat(list("abcd"), 3))
     return path
-
-
-TINY_RECIPE = {
-    "unet": {
-        "channels": [8, 8],
-        "encoder_blocks": [1, 1],
-        "decoder_blocks": [1, 1],
-        "embedding_size": 16,
-    },
-    "plans": [
-        {"size": 16, "batch_size": 4, "sigma_min": 0.02, "sigma_max": 0.5, "share": 1.0},
-        {"size": 32, "batch_size": 2, "sigma_min": 0.1, "sigma_max": 3.0, "share": 2.0},
-    ],
-    "sigma_data": 0.4,
-    "sigma_min": 0.02,
-    "sigma_max": 3.0,
-    "steps": 10,
-    "warmup_steps": 2,
-    "decay_steps": 4,
-    "learning_rate": 0.003,
-}
 
 
 @pytest.fixture
