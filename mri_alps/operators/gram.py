@@ -92,8 +92,13 @@ class LineGram:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return A^H A x."""
-        images = x if self.batched else x[:, None]  # (N, B, H, W)
-        out = torch.zeros_like(images, memory_format=torch.contiguous_format)
+        out = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        self.write(x, out)
+        return out
+
+    def write(self, x: torch.Tensor, out: torch.Tensor) -> None:
+        """Write A^H A x into `out`, which holds zeros and may be strided."""
+        images, out = (x, out) if self.batched else (x[:, None], out[:, None])  # (N, B, H, W)
         rows = slice(self.first_row, self.stop_row)
         if _works_in_cache(x):
             for i, (maps, weights) in enumerate(zip(self.maps, self.weights, strict=True)):
@@ -102,7 +107,6 @@ class LineGram:
             _line_chunks(
                 images[:, :, rows], self.maps, self.weights, out[:, :, rows], _DEVICE_CHUNK_BYTES
             )
-        return out.reshape(x.shape)
 
 
 class TransposedGram:
@@ -113,7 +117,9 @@ class TransposedGram:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return A^H A x."""
-        return self.gram(x.transpose(-1, -2)).transpose(-1, -2).contiguous()
+        out = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        self.gram.write(x.transpose(-1, -2), out.transpose(-1, -2))
+        return out
 
 
 class PlaneGram:
@@ -161,6 +167,11 @@ def _line_chunks(
     if x.numel() == 0 or n_rows == 0:
         return
     row_bytes = x.shape[:-2].numel() * n_coils * width * x.element_size()
+    if row_bytes > budget and len(x) > 1:
+        n_images = max(1, len(x) * budget // row_bytes)
+        for images, targets in zip(x.split(n_images), out.split(n_images), strict=True):
+            _line_chunks(images, maps, weights, targets, budget)
+        return
     step = min(n_rows, max(1, budget // row_bytes))
     buffer = x.new_empty((*x.shape[:-2], step, n_coils, width))
     for start in range(0, n_rows, step):
@@ -208,12 +219,12 @@ def _embed(weights: torch.Tensor) -> torch.Tensor:
     """
     width = weights.shape[-2]
     length = round_length(2 * width - 1)
-    kernel = torch.fft.ifft(weights[..., 0].double())
+    kernel = torch.fft.ifft(weights[..., 0].cpu().double())
     embedded = kernel.new_zeros((*kernel.shape[:-1], length))
     embedded[..., :width] = kernel
     embedded[..., length - width + 1 :] = kernel[..., 1:]
     # The kernel is Hermitian, so its spectrum is real.
-    spectrum = torch.fft.fft(embedded).real.to(weights.dtype) * (width / length)
+    spectrum = torch.fft.fft(embedded).real.to(weights) * (width / length)
     return torch.stack([spectrum, -spectrum], dim=-1)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.operators.base import LinearOperator
+from mri_alps.operators.kinds import as_tensor
 
 
 class InpaintingOperator(LinearOperator):
@@ -31,7 +32,7 @@ class InpaintingOperator(LinearOperator):
     """
 
     def __init__(self, mask: torch.Tensor, domain_shape: Sequence[int] | None = None):
-        mask = torch.as_tensor(mask).detach()
+        mask = as_tensor(mask)
         if mask.dtype != torch.bool:
             raise DtypeError(
                 f"InpaintingOperator: found a mask of {mask.dtype}, expected a boolean one, True "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from mri_alps.errors import DtypeError
@@ -69,3 +70,11 @@ def describe(dtype: torch.dtype | None) -> str:
     if dtype is None:
         return "float32, float64, complex64 or complex128"
     return str(dtype) if dtype.is_complex else f"{dtype} or {COMPLEX_OF[dtype]}"
+
+
+def as_tensor(array: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """Return a tensor without gradient; anything else than a tensor is copied.
+
+    torch cannot take numpy arrays that are reversed, and warns of read-only ones.
+    """
+    return array.detach() if isinstance(array, torch.Tensor) else torch.as_tensor(np.array(array))

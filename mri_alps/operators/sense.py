@@ -13,7 +13,7 @@ from mri_alps.errors import DtypeError, ShapeError
 from mri_alps.fourier import fftc, ifftc
 from mri_alps.operators.base import LinearOperator
 from mri_alps.operators.gram import make_gram
-from mri_alps.operators.kinds import with_precision
+from mri_alps.operators.kinds import as_tensor, with_precision
 
 
 class SenseOperator(LinearOperator):
@@ -118,7 +118,7 @@ def as_mask(mask: torch.Tensor, domain_shape: tuple[int, ...]) -> torch.Tensor:
     ShapeError, DtypeError
         If it does not, or has other values.
     """
-    mask = torch.as_tensor(mask).detach()
+    mask = as_tensor(mask)
     if mask.dtype != torch.bool:
         if mask.is_complex() or not bool(((mask == 0) | (mask == 1)).all()):
             raise DtypeError(

@@ -84,7 +84,18 @@ def test_every_way_to_write_a_mask_means_the_same():
     maps, lines = make_maps(2, (5, 6)), make_mask(6)
     x = make_images(5, 6)
     expected = SenseOperator(maps, lines.expand(5, 6)).forward(x)
-    for mask in (lines, lines[None], lines[None, None], lines.float(), lines.int(), lines.numpy()):
+    array = lines.numpy()
+    reversed_view, read_only = array[::-1].copy()[::-1], np.broadcast_to(array, (5, 6))
+    for mask in (
+        lines,
+        lines[None],
+        lines[None, None],
+        lines.float(),
+        lines.int(),
+        array,
+        reversed_view,
+        read_only,
+    ):
         assert torch.equal(SenseOperator(maps, mask).forward(x), expected)
 
 
