@@ -46,8 +46,8 @@ def make_candidates(maps, mask, images):
     import sigpy.mri
     import torch
 
-    from mri_alps.operators import SenseOperator
     from mri_alps.fourier import fftc, ifftc
+    from mri_alps.operators import SenseOperator
 
     operator = SenseOperator(maps, mask)
     reference = sigpy.mri.linop.Sense(
