@@ -10,9 +10,10 @@ import numpy as np
 
 from mri_alps.rawdata.files import atomic_path
 
-MAX_ROWS = 6
+MAX_ROWS = 8
 _PANEL_INCHES = 2.6
 _WINDOW_PERCENTILE = 99.5
+_OBJECT_THRESHOLD = 0.1
 
 
 def write_panel(
@@ -22,7 +23,7 @@ def write_panel(
     pixel_aspect: float = 1.0,
     title: str = "",
 ) -> Path:
-    """Write a PNG: one row per slice, at most six, evenly chosen.
+    """Write a PNG: one row per slice, at most eight, evenly chosen.
 
     Columns are the posterior mean, its standard deviation and the zero-filled image; with a
     reference also the reference and the error, which shares the window of the standard
@@ -59,7 +60,9 @@ def write_panel(
     figure = _draw(columns, shown, pixel_aspect)
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(
-        f"100 % = {unit:.3g} in the units of the scan's root-sum-of-squares image", fontsize=8
+        f"100 % = {unit:.3g} in the units of the scan's root-sum-of-squares image; rows are "
+        "the readout, columns the phase encode, as stored",
+        fontsize=8,
     )
     with atomic_path(picture) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
@@ -92,8 +95,11 @@ def _columns(
     if reference is not None:
         images.append(("reference", reference, "gray"))
         uncertain.insert(0, ("error |mean - reference|", np.abs(mean - reference), "magma"))
-    # One window for error and standard deviation, so that the eye can compare them.
-    top = max(float(np.percentile(image, _WINDOW_PERCENTILE)) for _, image, _ in uncertain)
+    # One window for error and standard deviation, so that the eye can compare them; the air,
+    # where a reference is its own noise floor, has no say in it.
+    inside = mean > _OBJECT_THRESHOLD * unit
+    values = [image[inside] if inside.any() else image for _, image, _ in uncertain]
+    top = max(float(np.percentile(value, _WINDOW_PERCENTILE)) for value in values)
     top = 100 * (top or unit) / unit
     columns = [
         {"title": name, "images": 100 * image / unit, "top": window, "colours": colours}
@@ -110,7 +116,7 @@ def _draw(columns: list[dict[str, Any]], slices: list[int], pixel_aspect: float)
     height, width = columns[0]["images"].shape[-2:]
     tall = _PANEL_INCHES * min(2.0, max(0.5, height * pixel_aspect / width))
     figure = Figure(
-        figsize=(_PANEL_INCHES * len(columns) + 0.4, tall * len(slices) + 1.5),
+        figsize=(_PANEL_INCHES * len(columns) + 0.4, tall * len(slices) + 1.2),
         layout="constrained",
     )
     FigureCanvasAgg(figure)

@@ -156,7 +156,11 @@ class ReconstructionWriter:
             Strings, numbers and dictionaries.
         """
         self._file.attrs["format"] = FORMAT
+        # HDF5 limits an attribute to 64 kB, which a long header may exceed.
+        self._file["provenance"] = json.dumps(attributes.get("provenance", {}), sort_keys=True)
         for key, value in attributes.items():
+            if key == "provenance":
+                continue
             self._file.attrs[key] = (
                 json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
             )

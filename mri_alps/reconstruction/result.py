@@ -167,7 +167,7 @@ def _attributes(file: h5py.File) -> dict[str, Any]:
     plain = {
         key: value.item() if hasattr(value, "item") else value for key, value in file.attrs.items()
     }
-    for key in ("configuration", "versions", "provenance"):
+    for key in ("configuration", "versions"):
         if key in plain:
             plain[key] = json.loads(plain[key])
-    return plain
+    return plain | {"provenance": json.loads(file["provenance"].asstr()[()])}
