@@ -87,7 +87,11 @@ def lag_matrices(projector: np.ndarray, n_coils: int, kernel_shape: tuple[int, i
 
 
 def dominant_eigenvectors(
-    lags: np.ndarray, shape: tuple[int, int], device: torch.device
+    lags: np.ndarray,
+    shape: tuple[int, int],
+    device: torch.device,
+    start: torch.Tensor | None = None,
+    n_iterations: int = 20,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Largest eigenvalue and its eigenvector at every pixel.
 
@@ -99,6 +103,11 @@ def dominant_eigenvectors(
         Image size (readout, phase_encode), odd or even.
     device : torch.device
         Where to compute.
+    start : torch.Tensor, optional
+        complex64, shape (coils, readout, phase_encode): a guess at the eigenvectors.
+    n_iterations : int
+        Power iterations; the second eigenvalue is well below the first wherever one object is
+        seen by its own coils.
 
     Returns
     -------
@@ -116,13 +125,13 @@ def dominant_eigenvectors(
     maps = torch.empty((n_coils, height, width), dtype=torch.complex64, device=device)
     eigenvalues = torch.empty((height, width), dtype=torch.float32, device=device)
     chunk = max(1, CHUNK_BYTES // (8 * width * n_coils**2))
-    for start in range(0, height, chunk):
-        part = slice(start, start + chunk)
-        local = torch.einsum("xp,pqcd->xqcd", rows[part], kernel)
-        local = torch.einsum("yq,xqcd->xycd", columns, local)
-        values, vectors = _power_iteration(local)
-        eigenvalues[part] = values
-        maps[:, part] = vectors.permute(2, 0, 1)
+    for first in range(0, height, chunk):
+        part = slice(first, first + chunk)
+        local = torch.einsum("xp,pqcd->cdxq", rows[part], kernel) @ columns.T
+        guess = _longest_column(local)
+        if start is not None:
+            guess = _unit(guess) * 0.1 + _unit(start[:, part])
+        eigenvalues[part], maps[:, part] = _power_iteration(local, guess, n_iterations)
     return maps, eigenvalues
 
 
@@ -134,22 +143,29 @@ def _fourier_matrix(size: int, n_lags: int, device: torch.device) -> torch.Tenso
 
 
 def _power_iteration(
-    matrices: torch.Tensor, n_squarings: int = 7
+    matrices: torch.Tensor, start: torch.Tensor, n_iterations: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Largest eigenpair of Hermitian positive semi-definite matrices (..., n, n).
+    """Largest eigenpair of Hermitian positive semi-definite matrices (n, n, ...)."""
+    vectors = _unit(start)
+    for _ in range(n_iterations):
+        vectors = _unit(_product(matrices, vectors))
+    return (vectors.conj() * _product(matrices, vectors)).sum(0).real, vectors
 
-    The matrices are squared n times, which is 2^n power iterations at n matrix products; the
-    longest column of the result is the eigenvector. The second eigenvalue is well below the
-    first wherever one object and its own coils are seen.
-    """
-    power = matrices
-    for _ in range(n_squarings):
-        size = power.diagonal(dim1=-2, dim2=-1).real.sum(-1).clamp_min(1e-30)
-        power = power / size[..., None, None]
-        power = power @ power
-    longest = power.abs().square().sum(-2).argmax(-1)
-    index = longest[..., None, None].expand(*power.shape[:-1], 1)
-    vectors = torch.gather(power, -1, index)[..., 0]
-    vectors = vectors / vectors.abs().square().sum(-1, keepdim=True).sqrt().clamp_min(1e-30)
-    values = (vectors.conj() * (matrices @ vectors[..., None])[..., 0]).sum(-1).real
-    return values, vectors
+
+def _product(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """Matrices (n, n, ...) times vectors (n, ...): pixels last, which batched matmul is not."""
+    product = matrices[:, 0] * vectors[0]
+    for d in range(1, len(vectors)):
+        product.addcmul_(matrices[:, d], vectors[d][None])
+    return product
+
+
+def _unit(vectors: torch.Tensor) -> torch.Tensor:
+    norm = torch.linalg.vector_norm(vectors, dim=0, keepdim=True)
+    return vectors / norm.clamp_min(1e-30)
+
+
+def _longest_column(matrices: torch.Tensor) -> torch.Tensor:
+    longest = matrices.abs().square().sum(0).argmax(0)
+    index = longest[None, None].expand(len(matrices), 1, *longest.shape)
+    return torch.gather(matrices, 1, index)[:, 0]

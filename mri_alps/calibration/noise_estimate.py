@@ -123,8 +123,8 @@ def estimate_noise(
             f"{int(measured.sum())} measured k-space samples are too few to estimate the noise "
             f"of {n_coils} coils: give the noise covariance or its standard deviation"
         )
-    rows = measured.any(axis=1)
-    columns = measured.any(axis=0)
+    rows = np.asarray(measured.any(axis=1))
+    columns = np.asarray(measured.any(axis=0))
     if _are_lines(measured, rows, columns):
         hybrid = _readout_transform(kspace[:, :, columns], rows)
         lines = np.flatnonzero(columns) - kspace.shape[2] // 2

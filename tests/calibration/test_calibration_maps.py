@@ -97,7 +97,7 @@ def test_lag_matrices_are_those_of_the_definition():
     factor = rng.normal(size=(12, 4)) + 1j * rng.normal(size=(12, 4))
     projector = factor @ factor.conj().T
     lags = lag_matrices(projector, 2, (2, 3))
-    _, values = dominant_eigenvectors(lags, (5, 7), torch.device("cpu"))
+    _, values = dominant_eigenvectors(lags, (5, 7), torch.device("cpu"), n_iterations=1000)
     kernels = factor.reshape(2, 2, 3, 4)
     y, x = np.arange(5) - 2, np.arange(7) - 3
     wave_y = np.exp(2j * np.pi * np.outer(y, np.arange(2)) / 5)
