@@ -6,7 +6,16 @@ from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.priors.unet import UNetConfig
 
+from mri_alps.priors.gaussian import GaussianPrior
+from mri_alps.priors.mixture import GaussianMixturePrior
+from mri_alps.priors.protocol import ScoreModel
+from mri_alps.priors.spectrum import PriorSpectrum
+
 __all__ = [
+    "GaussianMixturePrior",
+    "GaussianPrior",
+    "PriorSpectrum",
+    "ScoreModel",
     "DEFAULT_PRIOR",
     "NetworkPrior",
     "TwoChannelPrior",

@@ -1,0 +1,173 @@
+"""Second-order knowledge of a prior, per noise level and spatial frequency.
+
+Samplers precondition with it. Nothing here decides what is sampled, only how fast: a wrong
+spectrum costs evaluations, not correctness.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mri_alps.errors import ShapeError
+
+
+def frequency_radius(shape: Sequence[int]) -> torch.Tensor:
+    """Return |k| in cycles per pixel on the centred grid of `shape`, float64.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the image, any number of axes.
+    """
+    total = torch.zeros(tuple(shape), dtype=torch.float64)
+    for axis, n in enumerate(shape):
+        k = (torch.arange(n, dtype=torch.float64) - n // 2) / n
+        view = [1] * len(shape)
+        view[axis] = n
+        total = total + k.reshape(view) ** 2
+    return total.sqrt()
+
+
+@dataclass(frozen=True)
+class PriorSpectrum:
+    """Fourier power of the prior and of its score, per real component.
+
+    Powers are those of the centred orthonormal transform: white noise of standard deviation s
+    has the power s^2 at every frequency. They are given per radial frequency, which serves
+    images of any size, or on the full grid of one image shape.
+
+    Attributes
+    ----------
+    sigmas : torch.Tensor
+        (L,) increasing noise levels; the first stands for the prior itself.
+    image_power : torch.Tensor
+        E |FFT(x - E x)|^2 / 2 of the prior, (K,) or (*shape).
+    score_power : torch.Tensor
+        E |FFT(score)|^2 / 2 at each level over the smoothed prior: its Fisher information,
+        (L, K) or (L, *shape).
+    error_power : torch.Tensor
+        E |FFT(x0 - D(x0 + sigma n))|^2 / 2: the mean posterior variance of the prior given its
+        noisy version, (L, K) or (L, *shape).
+    frequencies : torch.Tensor or None
+        (K,) increasing |k| in cycles per pixel; None for powers on a full grid.
+    excess : torch.Tensor or None
+        (L,) how far the smoothed prior is from a Gaussian of its own spectrum, as relative
+        Fisher information in units of squared standard deviations; None if not measured.
+    curvature : torch.Tensor or None
+        (L,) largest eigenvalue found of the Hessian of -log p relative to the Fisher
+        information; None if not measured.
+    """
+
+    sigmas: torch.Tensor
+    image_power: torch.Tensor
+    score_power: torch.Tensor
+    error_power: torch.Tensor
+    frequencies: torch.Tensor | None = None
+    excess: torch.Tensor | None = None
+    curvature: torch.Tensor | None = None
+
+    def image(self, shape: Sequence[int]) -> torch.Tensor:
+        """Power of the prior on the centred grid of `shape`, float64.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Image shape.
+
+        Raises
+        ------
+        ShapeError
+            If the spectrum is held on the grid of another shape.
+        """
+        return self._spread(self.image_power, shape).clamp_min(_tiny(self.image_power))
+
+    def fisher(self, sigma: float, shape: Sequence[int]) -> torch.Tensor:
+        """Fisher information of the prior smoothed to `sigma`, per frequency.
+
+        Above half the noise the denoiser's error is the better estimate and is used in
+        Gaussian-equivalent form, C = v P / (v + P); below it, the power of the score.
+
+        Parameters
+        ----------
+        sigma : float
+            Noise level per real component.
+        shape : sequence of int
+            Image shape.
+
+        Returns
+        -------
+        torch.Tensor
+            Float64, `shape`, positive.
+        """
+        levels = self.sigmas.double()
+        position = torch.searchsorted(levels.log(), torch.tensor(math.log(sigma)).double())
+        upper = int(position.clamp(1, len(levels) - 1)) if len(levels) > 1 else 0
+        lower = max(upper - 1, 0)
+        equivalent = [self._equivalent_power(i) for i in (lower, upper)]
+        weight = 0.0
+        if upper != lower:
+            span = math.log(levels[upper] / levels[lower])
+            weight = min(max(math.log(sigma / levels[lower]) / span, 0.0), 1.0)
+        power = (1 - weight) * equivalent[0].log() + weight * equivalent[1].log()
+        grid = self._spread(power.exp(), shape)
+        return 1 / (grid + max(sigma**2 - float(levels[0]) ** 2, 0.0))
+
+    def _equivalent_power(self, level: int) -> torch.Tensor:
+        """Power of the Gaussian with the same Fisher information at this level."""
+        sigma, base = float(self.sigmas[level]), float(self.sigmas[0])
+        variance = sigma**2 - base**2
+        from_score = 1 / self.score_power[level].double().clamp_min(1e-300) - variance
+        if variance <= 0:
+            return from_score.clamp_min(_tiny(from_score))
+        error = self.error_power[level].double()
+        shrinkage = (error / variance).clamp(0, 0.99)
+        from_error = error / (1 - shrinkage)
+        # The prior at the lowest level is smoothed, so no power of it lies below that noise.
+        floor = base**2 if base > 0 else 1e-6 * variance
+        return torch.where(shrinkage < 0.5, from_error, from_score).clamp_min(floor)
+
+    def _spread(self, values: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+        """Bring (K,) radial values, or values on the grid, to the centred grid of `shape`."""
+        values = values.double()
+        if self.frequencies is None:
+            if tuple(values.shape) != tuple(shape):
+                raise ShapeError(
+                    f"the prior's spectrum is held for images of shape {tuple(values.shape)}, "
+                    f"found {tuple(shape)}: estimate it for this shape with "
+                    "estimate_prior_spectrum"
+                )
+            return values
+        return _interpolate(frequency_radius(shape), self.frequencies.double(), values)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the contents for a safetensors file, names without prefix."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: value for name, value in fields.items() if value is not None}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> PriorSpectrum:
+        """Rebuild a spectrum from `tensors()`.
+
+        Parameters
+        ----------
+        tensors : mapping of str to torch.Tensor
+            As `tensors` returned them.
+        """
+        return cls(**{name: tensors.get(name) for name in cls.__dataclass_fields__})  # type: ignore[arg-type]
+
+
+def _interpolate(at: torch.Tensor, nodes: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Piecewise linear in log(values), constant beyond the ends."""
+    logs = values.clamp_min(_tiny(values)).log()
+    upper = torch.searchsorted(nodes, at.contiguous()).clamp(1, len(nodes) - 1)
+    lower = upper - 1
+    weight = ((at - nodes[lower]) / (nodes[upper] - nodes[lower])).clamp(0, 1)
+    return ((1 - weight) * logs[lower] + weight * logs[upper]).exp()
+
+
+def _tiny(values: torch.Tensor) -> float:
+    return max(float(values.abs().max()) * 1e-12, 1e-300)

@@ -1,0 +1,49 @@
+"""Samplers of p(image | data): schedules, Langevin kernels, methods, diagnostics."""
+
+from mri_alps.sampling.alps import AlpsConfiguration
+from mri_alps.sampling.diagnostics import effective_sample_size, split_r_hat
+from mri_alps.sampling.kernels import (
+    LangevinState,
+    euler_maruyama_step,
+    init_langevin,
+    leimkuhler_matthews_step,
+)
+from mri_alps.sampling.noise import ChainNoise
+from mri_alps.sampling.posterior import (
+    SamplingTask,
+    require_spectrum,
+    sample_alps,
+    sample_posterior,
+)
+from mri_alps.sampling.preconditioner import Preconditioner
+from mri_alps.sampling.problem import Problem, make_problem
+from mri_alps.sampling.result import PosteriorSamples, StepInfo
+from mri_alps.sampling.schedules import AdmissibleSchedule, admissible_schedule, karras_ladder
+from mri_alps.sampling.score import CountedScore, LocalScore
+from mri_alps.sampling.spectrum_estimate import estimate_prior_spectrum
+
+__all__ = [
+    "AdmissibleSchedule",
+    "AlpsConfiguration",
+    "ChainNoise",
+    "CountedScore",
+    "LangevinState",
+    "LocalScore",
+    "PosteriorSamples",
+    "Preconditioner",
+    "Problem",
+    "SamplingTask",
+    "StepInfo",
+    "admissible_schedule",
+    "effective_sample_size",
+    "estimate_prior_spectrum",
+    "euler_maruyama_step",
+    "init_langevin",
+    "karras_ladder",
+    "leimkuhler_matthews_step",
+    "make_problem",
+    "require_spectrum",
+    "sample_alps",
+    "sample_posterior",
+    "split_r_hat",
+]

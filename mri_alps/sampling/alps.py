@@ -1,0 +1,323 @@
+"""The default sampler: annealed, preconditioned Langevin dynamics, one evaluation per step.
+
+The chain passes through the targets
+
+    p_sigma(x) N(y_sigma; A x, noise_std^2),    y_sigma = y + c sqrt(sigma^2 - sigma_min^2) A e,
+
+with sigma falling from a level at which the smoothed prior is Gaussian, where the chain starts
+from an exact draw given the data, to sigma_min, where the target is the posterior. Each chain
+has one e for its whole path, so the y_sigma are nested like those of XGP Algorithm 1: with
+c = 1, an image x + sqrt(v) e of the smoothed prior explains y_sigma exactly as x explains y,
+and the score model sees noise of its own level in every direction, the measured ones too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mri_alps.errors import DivergenceError
+from mri_alps.fourier import fftc
+from mri_alps.sampling.diagnostics import Trace
+from mri_alps.sampling.kernels import LangevinState, init_langevin, leimkuhler_matthews_step
+from mri_alps.sampling.noise import ChainNoise
+from mri_alps.sampling.preconditioner import Preconditioner
+from mri_alps.sampling.problem import Problem
+from mri_alps.sampling.result import Callback, StepInfo
+from mri_alps.sampling.schedules import karras_ladder
+
+
+@dataclass(frozen=True)
+class AlpsConfiguration:
+    """Constants of the sampler: set once on exact posteriors, not meant to be tuned per scan.
+
+    Attributes
+    ----------
+    final_share : float
+        Share of the evaluations spent at sigma_min.
+    largest_step, stable_curvature : float
+        Step size per level: min(largest_step, stable_curvature / curvature), the curvature
+        relative to the preconditioner as the prior's spectrum has it.
+    data_noise : float
+        c above: 1 puts the path's noise into the data as well, 0 keeps the data clean.
+    start_excess : float
+        The path starts at the lowest level above which the prior's distance from a Gaussian
+        (squared standard deviations) stays below this.
+    rho : float
+        Spacing of the levels (Karras).
+    tolerance : float
+        Relative residual of each solve.
+    score_energy_limit : float
+        A chain whose score has more than so many times the energy of the prior's own has left
+        the region where the score can be trusted.
+    """
+
+    final_share: float = 0.2
+    largest_step: float = 1.0
+    stable_curvature: float = 1.5
+    data_noise: float = 1.0
+    start_excess: float = 1.0
+    rho: float = 7.0
+    tolerance: float = 1e-3
+    score_energy_limit: float = 25.0
+
+
+@dataclass
+class AlpsRun:
+    """Outcome of one pass over a batch of chains.
+
+    Attributes
+    ----------
+    x : torch.Tensor
+        (n, *domain_shape).
+    diverged_at : torch.Tensor
+        (n,) step at which a chain was found to have diverged; -1 for healthy ones.
+    energy : torch.Tensor
+        (n,) score energy at that step.
+    levels : list of dict
+        Diagnostics of each level.
+    trace : Trace
+        Functionals over the final phase.
+    preconditioner : Preconditioner
+        With its counters.
+    """
+
+    x: torch.Tensor
+    diverged_at: torch.Tensor
+    energy: torch.Tensor
+    levels: list[dict[str, Any]]
+    trace: Trace
+    preconditioner: Preconditioner
+
+
+def start_level(spectrum: Any, sigma_min: float, sigma_max: float, limit: float) -> float:
+    """Noise level at which the path starts: above it the smoothed prior is nearly Gaussian.
+
+    Parameters
+    ----------
+    spectrum : PriorSpectrum
+        With `excess`, or without, in which case the path starts at `sigma_max`.
+    sigma_min, sigma_max : float
+        The prior's range.
+    limit : float
+        Largest excess that counts as Gaussian.
+    """
+    if spectrum.excess is None:
+        return sigma_max
+    sigmas = spectrum.sigmas.double()
+    above = (spectrum.excess.double() > limit).nonzero()
+    if not len(above):
+        return sigma_min
+    index = int(above[-1]) + 1
+    return min(float(sigmas[min(index, len(sigmas) - 1)]), sigma_max)
+
+
+def smoothing_ladder(
+    score: Any, spectrum: Any, n_evaluations: int, configuration: AlpsConfiguration
+) -> list[float]:
+    """Noise level of every step: the annealed phase, then the final one at sigma_min.
+
+    Parameters
+    ----------
+    score : object
+        With sigma_min and sigma_max.
+    spectrum : PriorSpectrum
+        Decides where the path starts.
+    n_evaluations : int
+        Number of steps.
+    configuration : AlpsConfiguration
+        Shares and spacing.
+    """
+    top = start_level(spectrum, score.sigma_min, score.sigma_max, configuration.start_excess)
+    n_final = max(1, round(configuration.final_share * n_evaluations))
+    n_annealed = n_evaluations - n_final if top > score.sigma_min else 0
+    ladder = karras_ladder(top, score.sigma_min, n_annealed, configuration.rho)
+    return ladder + [score.sigma_min] * (n_evaluations - n_annealed)
+
+
+def run_alps(
+    problem: Problem,
+    score: Any,
+    spectrum: Any,
+    noise: ChainNoise,
+    n_evaluations: int,
+    configuration: AlpsConfiguration,
+    callback: Callback | None = None,
+    prior_center: torch.Tensor | None = None,
+) -> AlpsRun:
+    """Take a batch of chains from the data-conditioned start to the posterior.
+
+    Parameters
+    ----------
+    problem : Problem
+        Data and likelihood.
+    score : object
+        With score(x, sigma), sigma_min, sigma_max.
+    spectrum : PriorSpectrum
+        Fisher information per level.
+    noise : ChainNoise
+        The chains' randomness.
+    n_evaluations : int
+        Steps, one evaluation each.
+    configuration : AlpsConfiguration
+        Constants.
+    callback : callable, optional
+        See `StepInfo`.
+    prior_center : torch.Tensor, optional
+        Mean of the prior at the start, (n, *domain_shape); zero if left out.
+    """
+    sigmas = smoothing_ladder(score, spectrum, n_evaluations, configuration)
+    chain = _Chain(problem, score, spectrum, noise, configuration)
+    state = chain.start(sigmas[0], prior_center)
+    diverged = torch.full((noise.n,), -1, dtype=torch.long, device=problem.device)
+    energies = torch.zeros(noise.n, dtype=torch.float64, device=problem.device)
+    levels: list[dict[str, Any]] = []
+    trace = Trace(problem.domain_shape, problem.dtype, problem.device)
+    level = -1
+    for step, sigma in enumerate(sigmas):
+        if step == 0 or sigma != sigmas[step - 1]:
+            level += 1
+            levels.append(chain.set_level(sigma))
+        state, energy = chain.step(state)
+        bad = ~(energy < configuration.score_energy_limit) & (diverged < 0)
+        diverged = torch.where(bad, torch.full_like(diverged, step), diverged)
+        energies = torch.where(bad, energy, energies)
+        # A chain that is lost is parked at zero, so that it cannot overflow meanwhile.
+        state = state._replace(x=_where(diverged < 0, state.x))
+        last_of_level = step + 1 == len(sigmas) or sigmas[step + 1] != sigma
+        if last_of_level:
+            levels[-1]["data_misfit"] = float(problem.misfit(state.x).median())
+            levels[-1]["score_energy"] = float(energy.median())
+        final = sigma == sigmas[-1]
+        if final:
+            trace.record(state.x)
+        if callback is not None:
+            phase = "final" if final else "anneal"
+            info = StepInfo(step + 1, len(sigmas), level, sigma, phase, state.x)
+            if callback(info) == "stop":
+                break
+    return AlpsRun(state.x, diverged, energies, levels, trace, chain.preconditioner)
+
+
+def raise_if_diverged(run: AlpsRun, attempts: int) -> None:
+    """Raise `DivergenceError` naming level, step and magnitude if a chain is lost.
+
+    Parameters
+    ----------
+    run : AlpsRun
+        The last attempt.
+    attempts : int
+        How many were made.
+    """
+    lost = run.diverged_at >= 0
+    if not bool(lost.any()):
+        return
+    first = int(lost.nonzero()[0])
+    step, energy = int(run.diverged_at[first]), float(run.energy[first])
+    level = min(step, len(run.levels) - 1)
+    raise DivergenceError(
+        f"{int(lost.sum())} of {len(lost)} chains diverged, {attempts} attempts each: at level "
+        f"{level} (sigma {run.levels[level]['sigma']:.3g}), step {step}, the score had {energy:.3g} "
+        "times the energy that it has on the prior; the prior does not fit this data or its "
+        "scale, or noise_std is wrong",
+        level=level,
+        step=step,
+        magnitude=energy,
+    )
+
+
+class _Chain:
+    """One step of the path, with what is fixed per level."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        score: Any,
+        spectrum: Any,
+        noise: ChainNoise,
+        configuration: AlpsConfiguration,
+    ):
+        self.problem, self.score, self.spectrum = problem, score, spectrum
+        self.noise, self.configuration = noise, configuration
+        self.preconditioner = Preconditioner(problem, configuration.tolerance)
+        self.sigma = score.sigma_min
+        self._step_size = configuration.largest_step
+        self._path_projection: torch.Tensor | None = None
+        if configuration.data_noise:
+            self._path_projection = problem.operator.normal(noise.image())
+
+    def start(self, sigma: float, center: torch.Tensor | None) -> LangevinState:
+        """Draw from the posterior under the Gaussian prior of the start level's spectrum."""
+        self.set_level(sigma)
+        state = init_langevin(torch.zeros_like(self.noise.image()), self.noise)
+        x = state.x if center is None else center
+        rhs = self.problem.data_gradient(x, self.problem.noise_std, self._back_projection())
+        rhs = rhs + self.preconditioner.noise_right_hand_side(*state[1:])
+        return init_langevin(x + self.preconditioner.solve(rhs), self.noise)
+
+    def set_level(self, sigma: float) -> dict[str, Any]:
+        """Fix smoothing, preconditioner and step size; return the level's facts."""
+        problem = self.problem
+        self.sigma = sigma
+        real = problem.noise_std.dtype
+        fisher = self.spectrum.fisher(sigma, problem.image_shape).to(problem.device, real)
+        self._fisher = fisher
+        self.preconditioner.set_level(fisher, problem.noise_std)
+        self._step_size = self._stable_step(sigma)
+        return {
+            "sigma": sigma,
+            "noise_std": problem.noise_std.flatten().tolist(),
+            "step_size": self._step_size,
+        }
+
+    def step(self, state: LangevinState) -> tuple[LangevinState, torch.Tensor]:
+        """Return the next state and the energy of the score at this one, (n,)."""
+        problem = self.problem
+        score = self.score.score(state.x, self.sigma)
+        drift = problem.data_gradient(state.x, problem.noise_std, self._back_projection()) + score
+        energy = self._score_energy(score)
+        finite = torch.isfinite(energy)
+        state = leimkuhler_matthews_step(
+            state._replace(x=_where(finite, state.x)),
+            _where(finite, drift),
+            self.preconditioner,
+            self._step_size,
+            self.noise,
+        )
+        return state, energy
+
+    def _back_projection(self) -> torch.Tensor | None:
+        variance = max(self.sigma**2 - self.score.sigma_min**2, 0.0)
+        if self._path_projection is None or variance == 0:
+            return None
+        amplitude = self.configuration.data_noise * math.sqrt(variance)
+        return self.problem.back_projection + amplitude * self._path_projection
+
+    def _stable_step(self, sigma: float) -> float:
+        curvature = 1.0
+        if self.spectrum.curvature is not None:
+            levels, values = self.spectrum.sigmas.double(), self.spectrum.curvature.double()
+            index = int((levels.log() - math.log(sigma)).abs().argmin())
+            curvature = max(float(values[index]), 1e-3)
+        return min(self.configuration.largest_step, self.configuration.stable_curvature / curvature)
+
+    def _score_energy(self, score: torch.Tensor) -> torch.Tensor:
+        """Largest over the slices of sum_k |FFT(score)_k|^2 / F_k per real value, (n,)."""
+        problem = self.problem
+        as_complex = score if score.is_complex() else score.to(_complex_of(score.dtype))
+        power = fftc(as_complex, problem.dims).abs().square() / self._fisher
+        parts = 2 if score.is_complex() else 1
+        energy = power.double().mean(problem.dims) / parts
+        return energy.reshape(len(score), -1).amax(1)
+
+
+def _where(keep: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Zero the chains that are not kept, non-finite values included."""
+    return torch.where(keep.reshape(-1, *[1] * (x.ndim - 1)), x, torch.zeros_like(x))
+
+
+def _complex_of(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex128 if dtype == torch.float64 else torch.complex64

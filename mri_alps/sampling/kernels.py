@@ -1,0 +1,98 @@
+"""Langevin kernels: pure functions from state to state.
+
+Both move towards the posterior with drift = gradient of its log density; they differ in how
+noise enters, and so in the bias that a finite step leaves.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from mri_alps.sampling.noise import ChainNoise
+from mri_alps.sampling.preconditioner import Preconditioner
+
+
+class LangevinState(NamedTuple):
+    """State of a batch of chains between two Leimkuhler-Matthews steps.
+
+    Attributes
+    ----------
+    x : torch.Tensor
+        (n, *domain_shape).
+    data_noise, image_noise : torch.Tensor
+        Unit noise of the last step, used again by the next.
+    """
+
+    x: torch.Tensor
+    data_noise: torch.Tensor
+    image_noise: torch.Tensor
+
+
+def init_langevin(x: torch.Tensor, noise: ChainNoise) -> LangevinState:
+    """Start chains at `x`.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        (n, *domain_shape).
+    noise : ChainNoise
+        The chains' randomness.
+    """
+    return LangevinState(x, noise.data(), noise.image())
+
+
+def leimkuhler_matthews_step(
+    state: LangevinState,
+    drift: torch.Tensor,
+    preconditioner: Preconditioner,
+    step_size: float,
+    noise: ChainNoise,
+) -> LangevinState:
+    """One preconditioned step, x + a M drift + sqrt(2 a) M^(1/2) (xi_k + xi_(k+1)) / 2.
+
+    M is the preconditioner's inverse. On a Gaussian target the stationary law of x is exact at
+    any stable step (Leimkuhler and Matthews, Appl Math Res Express 2013:34). Drift and noise
+    share one solve.
+
+    Parameters
+    ----------
+    state : LangevinState
+        Where the chains are.
+    drift : torch.Tensor
+        Gradient of the log posterior at `state.x`.
+    preconditioner : Preconditioner
+        Set to the level's Fisher information and noise.
+    step_size : float
+        a; stable below 2 / (largest curvature relative to the preconditioner).
+    noise : ChainNoise
+        The chains' randomness.
+    """
+    data_noise, image_noise = noise.data(), noise.image()
+    fluctuation = preconditioner.noise_right_hand_side(
+        state.data_noise + data_noise, state.image_noise + image_noise
+    )
+    rhs = step_size * drift + math.sqrt(step_size / 2) * fluctuation
+    return LangevinState(state.x + preconditioner.solve(rhs), data_noise, image_noise)
+
+
+def euler_maruyama_step(
+    x: torch.Tensor, drift: torch.Tensor, step_size: float | torch.Tensor, noise: torch.Tensor
+) -> torch.Tensor:
+    """One step of dx = drift dt + sqrt(2) dB: x + h drift + sqrt(2 h) noise.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        (n, *domain_shape).
+    drift : torch.Tensor
+        Gradient of the log density at x.
+    step_size : float or torch.Tensor
+        h; stable below 2 / (largest curvature).
+    noise : torch.Tensor
+        Unit noise shaped as x.
+    """
+    root = (2 * torch.as_tensor(step_size)).sqrt().to(x.device)
+    return x + step_size * drift + root.to(x.real.dtype) * noise

@@ -1,0 +1,54 @@
+"""Noise of a batch of chains: each sample of each slice has a stream of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from mri_alps.random import NoiseStreams
+from mri_alps.sampling.problem import Problem
+
+
+class ChainNoise:
+    """Draws noise for chains (n, *domain_shape) from streams addressed by slice and sample.
+
+    Parameters
+    ----------
+    problem : Problem
+        For shapes, types and device.
+    seed : int
+        The run's seed.
+    samples : sequence of int
+        Index of each sample in the run.
+    attempt : int
+        Counts restarts: a restarted chain gets fresh noise.
+    first_slice : int
+        Index in the volume of the first slice.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        seed: int,
+        samples: Sequence[int],
+        attempt: int = 0,
+        first_slice: int = 0,
+    ):
+        self._problem = problem
+        self.n = len(samples)
+        slices = range(first_slice, first_slice + (problem.n_slices or 1))
+        addresses = [(k, i, attempt) for i in samples for k in slices]
+        self._streams = NoiseStreams(seed, addresses, problem.device)
+
+    def image(self) -> torch.Tensor:
+        """Unit noise in the image domain, (n, *domain_shape)."""
+        problem = self._problem
+        noise = self._streams.normal(problem.image_shape, problem.dtype)
+        return noise.reshape(self.n, *problem.domain_shape)
+
+    def data(self) -> torch.Tensor:
+        """Unit noise in the data domain, (n, *data.shape)."""
+        problem = self._problem
+        noise = self._streams.normal(problem.data_shape, problem.data.dtype)
+        return noise.reshape(self.n, *problem.data.shape)

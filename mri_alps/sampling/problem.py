@@ -1,0 +1,173 @@
+"""One inverse problem, as every sampler sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data y = A x + n with its likelihood, for images (n, *domain_shape).
+
+    Attributes
+    ----------
+    operator : object
+        With `forward`, `adjoint`, `normal`, `domain_shape`.
+    data : torch.Tensor
+        y, (*range_shape).
+    noise_std : torch.Tensor
+        Per real component, shaped to broadcast against an image: () or (B, 1, ...).
+    back_projection : torch.Tensor
+        A^H y, computed once.
+    domain_shape : tuple of int
+        Shape of the unknown.
+    n_slices : int or None
+        B for an operator over a batch of slices, whose domain is (B, *image_shape).
+    """
+
+    operator: Any
+    data: torch.Tensor
+    noise_std: torch.Tensor
+    back_projection: torch.Tensor
+    domain_shape: tuple[int, ...]
+    n_slices: int | None
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one image."""
+        return self.domain_shape if self.n_slices is None else self.domain_shape[1:]
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of the data of one image."""
+        return tuple(self.data.shape if self.n_slices is None else self.data.shape[1:])
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Negative axes of one image."""
+        return tuple(range(-len(self.image_shape), 0))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the unknown: that of A^H y."""
+        return self.back_projection.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything lies."""
+        return self.data.device
+
+    def over_data(self, per_image: torch.Tensor) -> torch.Tensor:
+        """Reshape a () or (B, 1, ...) weight to broadcast against the data."""
+        if self.n_slices is None or per_image.ndim == 0:
+            return per_image
+        return per_image.reshape(-1, *[1] * len(self.data_shape))
+
+    def data_gradient(
+        self, x: torch.Tensor, noise_std: torch.Tensor, back_projection: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Gradient of log p(y | x), (A^H y - A^H A x) / noise_std^2, in Gram form.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            (n, *domain_shape).
+        noise_std : torch.Tensor
+            Per real component; () or (B, 1, ...).
+        back_projection : torch.Tensor, optional
+            A^H of other data, (n, *domain_shape), for paths through noisier data.
+        """
+        target = self.back_projection if back_projection is None else back_projection
+        return (target - self.operator.normal(x)) / noise_std**2
+
+    def misfit(self, x: torch.Tensor) -> torch.Tensor:
+        """Return |y - A x|^2 / (m noise_std^2) per sample and slice, float64; about 1.
+
+        m is the number of measured real values. Computed from the residual itself in double
+        precision: the Gram form cancels near convergence.
+        """
+        residual = (self.data - self.operator.forward(x)).to(_double(self.data.dtype))
+        power = residual.abs().square() / self.over_data(self.noise_std).double() ** 2
+        axes = tuple(range(-len(self.data_shape), 0))
+        return power.sum(axes) / self.n_measured()
+
+    def n_measured(self) -> float:
+        """Number of real values measured per image: points outside a mask do not count."""
+        parts = 2 if self.data.is_complex() else 1
+        total = torch.ones(self.data.shape, dtype=torch.bool, device=self.device)
+        measured = getattr(self.operator, "measured", None)
+        if measured is not None:
+            total = total & measured
+        return max(parts * float(total.sum()) / (self.n_slices or 1), 1.0)
+
+
+def make_problem(operator: Any, data: torch.Tensor, noise_std: float | torch.Tensor) -> Problem:
+    """Check what the caller gave and fix shapes.
+
+    Parameters
+    ----------
+    operator : object
+        With `forward`, `adjoint`, `normal`, `domain_shape`.
+    data : torch.Tensor
+        y, complex or real.
+    noise_std : float or torch.Tensor
+        Per real component; scalar or (B,).
+
+    Raises
+    ------
+    ShapeError, DtypeError, ConfigurationError
+        If something does not fit, before any work is done.
+    """
+    missing = [n for n in ("forward", "adjoint", "normal", "domain_shape") if not hasattr(operator, n)]
+    if missing:
+        raise ConfigurationError(
+            f"the operator lacks {', '.join(missing)}: expected an object with forward, adjoint, "
+            f"normal and domain_shape, found {type(operator).__name__}"
+        )
+    if not isinstance(data, torch.Tensor) or not (data.is_complex() or data.is_floating_point()):
+        found = data.dtype if isinstance(data, torch.Tensor) else type(data).__name__
+        raise DtypeError(f"data must be a complex or floating-point torch.Tensor, found {found}")
+    range_shape = getattr(operator, "range_shape", None)
+    if range_shape is not None and tuple(range_shape) != tuple(data.shape):
+        raise ShapeError(
+            f"data has shape {tuple(data.shape)}, expected {tuple(range_shape)} as the operator's "
+            "range says"
+        )
+    if not bool(torch.isfinite(torch.view_as_real(data) if data.is_complex() else data).all()):
+        raise ConfigurationError("data contains NaN or Inf: remove or mask those points first")
+    domain_shape = tuple(int(n) for n in operator.domain_shape)
+    real = data.real.dtype if data.is_complex() else data.dtype
+    levels = torch.as_tensor(noise_std, dtype=real, device=data.device)
+    if levels.ndim == 1 and len(levels) == 1:
+        levels = levels.reshape(())
+    n_slices = _count_slices(operator, levels, domain_shape)
+    if not bool((torch.isfinite(levels) & (levels > 0)).all()):
+        raise ConfigurationError(
+            f"noise_std must be positive and finite, found {levels.tolist()}: measure it from "
+            "the scan, per real component"
+        )
+    if levels.ndim:
+        levels = levels.reshape(-1, *[1] * (len(domain_shape) - 1))
+    back_projection = operator.adjoint(data)
+    return Problem(operator, data, levels, back_projection, domain_shape, n_slices)
+
+
+def _count_slices(operator: Any, levels: torch.Tensor, domain_shape: Sequence[int]) -> int | None:
+    maps = getattr(operator, "sensitivity_maps", None)
+    batched = getattr(maps, "ndim", 3) == 4 or levels.ndim == 1
+    if levels.ndim > 1 or (levels.ndim == 1 and (len(levels),) != tuple(domain_shape[:1])):
+        raise ShapeError(
+            f"noise_std has shape {tuple(levels.shape)}, expected a scalar or one value for each "
+            f"slice of the domain {tuple(domain_shape)}"
+        )
+    return int(domain_shape[0]) if batched else None
+
+
+def _double(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex128 if dtype.is_complex else torch.float64
