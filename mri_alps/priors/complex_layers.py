@@ -77,7 +77,7 @@ class MagnitudeGate(nn.Module):
     """Root-mean-square norm over groups of channels, then a gate on the normalised magnitude.
 
     With r the root mean square of a group's magnitudes, the output is
-    x/r * scale * sigmoid(slope * |x|/r + shift).
+    x/r * scale * sigmoid(slope * |x|/r + shift); the noise level changes all three.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class MagnitudeGate(nn.Module):
     group_size : int
         Channels that share one r; `channels` must be a multiple.
     embedding_size : int
-        Size of the noise level's embedding, which adds to log-scale and shift.
+        Size of the noise level's embedding, which adds to log(scale), log(slope) and shift.
     """
 
     def __init__(self, channels: int, group_size: int, embedding_size: int):
@@ -94,7 +94,7 @@ class MagnitudeGate(nn.Module):
         self.channels, self.group_size = channels, group_size
         self.slope = nn.Parameter(torch.full((channels,), 1.5))
         self.shift = nn.Parameter(torch.full((channels,), -1.0))
-        self.from_level = nn.Linear(embedding_size, 2 * channels)
+        self.from_level = nn.Linear(embedding_size, 3 * channels)
         nn.init.zeros_(self.from_level.weight)
         nn.init.zeros_(self.from_level.bias)
 
@@ -106,8 +106,8 @@ class MagnitudeGate(nn.Module):
         mean = power.view(n, self.channels // self.group_size, -1).mean(2)
         inverse_rms = torch.rsqrt(mean + _SMALLEST_POWER)
         inverse_rms = inverse_rms.repeat_interleave(self.group_size, dim=1)
-        log_scale, level_shift = self.from_level(embedding).chunk(2, dim=1)
-        slope = (self.slope * inverse_rms)[:, :, None, None]
+        log_scale, log_slope, level_shift = self.from_level(embedding).chunk(3, dim=1)
+        slope = (self.slope * log_slope.exp() * inverse_rms)[:, :, None, None]
         shift = (self.shift + level_shift)[:, :, None, None]
         scale = (log_scale.exp() * inverse_rms * 2)[:, :, None, None]
         magnitude = (power + _SMALLEST_POWER).sqrt()
@@ -132,14 +132,15 @@ class RealGate(nn.Module):
         self.n_groups = channels // group_size
         self.slope = nn.Parameter(torch.full((2 * channels,), 1.5))
         self.shift = nn.Parameter(torch.zeros(2 * channels))
-        self.from_level = nn.Linear(embedding_size, 4 * channels)
+        self.from_level = nn.Linear(embedding_size, 6 * channels)
         nn.init.zeros_(self.from_level.weight)
         nn.init.zeros_(self.from_level.bias)
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         """Norm and gate: x real (n, 2 channels, H, W), embedding (n, embedding_size)."""
-        log_scale, level_shift = self.from_level(embedding).chunk(2, dim=1)
+        log_scale, log_slope, level_shift = self.from_level(embedding).chunk(3, dim=1)
         x = functional.group_norm(x, self.n_groups)
         shift = (self.shift + level_shift)[:, :, None, None]
-        gate = torch.sigmoid(torch.addcmul(shift, x, self.slope[:, None, None]))
+        slope = (self.slope * log_slope.exp())[:, :, None, None]
+        gate = torch.sigmoid(torch.addcmul(shift, x, slope))
         return x * gate * (log_scale.exp() * 2)[:, :, None, None]

@@ -64,7 +64,7 @@ class NetworkPrior(nn.Module):
         data = self.sigma_data
         total = torch.hypot(sigma, torch.full_like(sigma, data))
         skip, out, scale = (data / total) ** 2, sigma * data / total, 1 / total
-        residual = self._apply_unet(x * scale[:, None, None], sigma.log())
+        residual = self._apply_unet(x * scale[:, None, None], sigma.log(), (sigma * scale) ** 2)
         return skip[:, None, None] * x + out[:, None, None] * residual
 
     @torch.no_grad()
@@ -119,14 +119,16 @@ class NetworkPrior(nn.Module):
         levels = levels.reshape(-1, 1, 1) if levels.ndim else levels
         return (self.denoise(x, sigma) - x) / levels**2
 
-    def _apply_unet(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+    def _apply_unet(
+        self, x: torch.Tensor, level: torch.Tensor, noise_power: torch.Tensor
+    ) -> torch.Tensor:
         height, width = x.shape[-2:]
         channels = complex_to_channels(reflect_pad(x, self.config.stride)[:, None])
         if self.autocast_dtype is None:
-            y = self.unet(channels, level)
+            y = self.unet(channels, level, noise_power)
         else:
             with torch.autocast(x.device.type, dtype=self.autocast_dtype):
-                y = self.unet(channels, level).float()
+                y = self.unet(channels, level, noise_power).float()
         return channels_to_complex(y)[:, 0, :height, :width]
 
 

@@ -78,7 +78,7 @@ class UNet(nn.Module):
         self.config = config
         channels = config.channels
         self.embedding = LevelEmbedding(config.embedding_size)
-        self.entrance = _convolution(config, 4, channels[0], 3)
+        self.entrance = _convolution(config, 3 * 4, channels[0], 3)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, count in enumerate(channels):
@@ -94,7 +94,9 @@ class UNet(nn.Module):
         self.exit_gate = _gate(config, channels[0])
         self.exit = _convolution(config, channels[0], 4, 3, gain=0.0)
 
-    def forward(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, level: torch.Tensor, noise_power: torch.Tensor
+    ) -> torch.Tensor:
         """Apply the network.
 
         Parameters
@@ -103,6 +105,8 @@ class UNet(nn.Module):
             Real (n, 2, H, W): real and imaginary part; H and W multiples of `config.stride`.
         level : torch.Tensor
             (n,), natural logarithm of sigma.
+        noise_power : torch.Tensor
+            (n,), variance per real component of the noise in `x`.
 
         Returns
         -------
@@ -110,7 +114,7 @@ class UNet(nn.Module):
             Real (n, 2, H, W).
         """
         embedding = self.embedding(level)
-        x = self.entrance(_unshuffle(x))
+        x = self.entrance(_unshuffle(local_views(x, noise_power)))
         skips = []
         for index, blocks in enumerate(self.encoder):
             x = blocks(x, embedding)
@@ -185,6 +189,37 @@ class _Blocks(nn.ModuleList):
         for block in self:
             x = block(x, embedding)
         return x
+
+
+def local_views(x: torch.Tensor, noise_power: torch.Tensor) -> torch.Tensor:
+    """Stack an image with two views in which weak signal and noise have unit size.
+
+    At small noise levels what the network must find, the noise, is a small part of its input.
+    The views are the image and its local detail (the image less its 3 x 3 mean), both divided
+    by sqrt(local mean square + noise_power); they turn with the image's phase.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Real (n, 2, H, W).
+    noise_power : torch.Tensor
+        (n,), variance per real component of the noise in `x`.
+
+    Returns
+    -------
+    torch.Tensor
+        Real (n, 2 * 3, H, W), the real parts first.
+    """
+    floor = noise_power[:, None, None, None]
+
+    def normalise(y: torch.Tensor) -> torch.Tensor:
+        return y * torch.rsqrt(_local_mean(y.square().sum(1, keepdim=True)) + floor)
+
+    return torch.stack([x, normalise(x), normalise(x - _local_mean(x))], 2).flatten(1, 2)
+
+
+def _local_mean(x: torch.Tensor) -> torch.Tensor:
+    return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
 def _gate(config: UNetConfig, channels: int) -> nn.Module:
