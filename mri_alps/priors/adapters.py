@@ -10,6 +10,7 @@ import torch
 from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.priors.complex_layers import channels_to_complex, complex_to_channels
 from mri_alps.priors.network import reflect_pad
+from mri_alps.priors.spectrum import PriorSpectrum
 
 
 class TwoChannelPrior:
@@ -40,7 +41,7 @@ class TwoChannelPrior:
         self.denoiser = denoiser
         self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
         self.size_multiple = size_multiple
-        self.prior_spectrum: object | None = None
+        self.prior_spectrum: PriorSpectrum | None = None
 
     @torch.no_grad()
     def denoise(self, x: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,6 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 
 from mri_alps.errors import InputFileError
 from mri_alps.priors.network import NetworkPrior
+from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.priors.unet import UNetConfig
 
 FORMAT = "mri_alps.prior/1"
@@ -97,7 +97,7 @@ def save_prior(
     path: Path,
     model: NetworkPrior,
     weights: dict[str, torch.Tensor] | None = None,
-    spectrum: dict[str, torch.Tensor] | None = None,
+    spectrum: PriorSpectrum | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> None:
     """Write a network prior's weights with everything that `load_prior_file` needs.
@@ -110,15 +110,14 @@ def save_prior(
         Gives configuration, and the weights unless `weights` does.
     weights : dict of str to torch.Tensor, optional
         For example averaged weights, named like `model.state_dict()`.
-    spectrum : dict of str to torch.Tensor, optional
-        Arrays `sigmas`, `frequencies`, `error_power`, `image_power` (see
-        `mri_alps.training.spectrum.radial_spectrum`).
+    spectrum : PriorSpectrum, optional
+        For example of `mri_alps.training.spectrum.radial_spectrum`.
     provenance : dict, optional
         Training facts, JSON-able.
     """
     tensors = dict(weights if weights is not None else model.state_dict())
-    for name, value in (spectrum or {}).items():
-        tensors[SPECTRUM_PREFIX + name] = value
+    if spectrum is not None:
+        tensors |= {SPECTRUM_PREFIX + n: value for n, value in spectrum.tensors().items()}
     metadata = {"format": FORMAT, "prior": describe(model), "provenance": provenance or {}}
     save_tensors(path, tensors, metadata)
 
@@ -164,7 +163,7 @@ def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPr
     model.provenance = dict(metadata.get("provenance", {}))
     model.to(device).eval().requires_grad_(False)
     if spectrum:
-        model.prior_spectrum = _attach_spectrum(spectrum)
+        model.prior_spectrum = PriorSpectrum.from_tensors(spectrum)
     return model
 
 
@@ -185,11 +184,3 @@ def build_prior(description: Any, path: Path) -> NetworkPrior:
         return NetworkPrior(UNetConfig(**values.pop("unet")), **values)
     except (TypeError, KeyError, ValueError) as error:
         raise InputFileError(f"the configuration inside {path} makes no sense: {error}") from error
-
-
-def _attach_spectrum(arrays: dict[str, torch.Tensor]) -> object:
-    try:
-        from mri_alps.priors.spectrum import PriorSpectrum
-    except ImportError:
-        return SimpleNamespace(**arrays)
-    return PriorSpectrum(**arrays)

@@ -13,6 +13,7 @@ from torch import nn
 
 from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.priors.complex_layers import channels_to_complex, complex_to_channels
+from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.priors.unet import UNet, UNetConfig
 
 
@@ -34,7 +35,7 @@ class NetworkPrior(nn.Module):
 
     Attributes
     ----------
-    prior_spectrum : object or None
+    prior_spectrum : PriorSpectrum or None
         Radial error and image spectra for samplers, where the weights come with them.
     provenance : dict
         What the weights were trained on, as the checkpoint tells.
@@ -55,7 +56,7 @@ class NetworkPrior(nn.Module):
         self.sigma_data = float(sigma_data)
         self.sigma_min = float(sigma_min)
         self.sigma_max = float(sigma_max)
-        self.prior_spectrum: object | None = None
+        self.prior_spectrum: PriorSpectrum | None = None
         self.provenance: dict = {}
         self.autocast_dtype: torch.dtype | None = None
 

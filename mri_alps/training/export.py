@@ -52,7 +52,7 @@ def export_prior(
         for score in evaluate_denoiser(model.denoise, chosen, DEFAULT_SIGMAS, model.sigma_data)
     ]
     sigmas = level_grid(model.sigma_min, model.sigma_max, n_levels)
-    spectrum = radial_spectrum(model.denoise, chosen, sigmas)
+    spectrum = radial_spectrum(model, chosen, sigmas)
     provenance = {**model.provenance, "validation": scores}
     save_prior(output, model, spectrum=spectrum, provenance=provenance)
     return scores

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from mri_alps.errors import ConfigurationError
 from mri_alps.priors.checkpoint import save_prior
 from mri_alps.priors.network import NetworkPrior
+from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.training.batches import Batch, TrainingBatches, noise_seed
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.images import ImageSet
@@ -95,7 +96,7 @@ class Trainer:
         )
         self.average = AveragedWeights(self.model, config.ema_exponent)
         self.progress = Progress()
-        self.spectrum: dict[str, torch.Tensor] | None = None  # of the averaged weights, if known
+        self.spectrum: PriorSpectrum | None = None  # of the averaged weights, if known
         if (self.output / CHECKPOINT).exists():
             self.progress, found = load_state(
                 self.output / CHECKPOINT, self.model, self.average, optimizer

@@ -82,7 +82,7 @@ class Monitor:
         self.log.validation(report, scores)
         sigmas = level_grid(model.sigma_min, model.sigma_max, _SPECTRUM_LEVELS)
         images = self.images[:: max(len(self.images) // _SPECTRUM_IMAGES, 1)]
-        self.trainer.spectrum = radial_spectrum(model.denoise, images, sigmas)
+        self.trainer.spectrum = radial_spectrum(model, images, sigmas)
         folder = Path(self.trainer.output) / "pictures"
         name = f"{report.progress.step:07d}.png"
         rows = self.images[:: max(len(self.images) // 4, 1)][:4]

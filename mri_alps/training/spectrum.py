@@ -1,17 +1,19 @@
-"""Radial power of images and of a denoiser's error, per noise level.
+"""The radial spectrum of a trained prior, measured on real images.
 
-Samplers precondition with them: C(sigma, |k|) is the prior's posterior covariance at noise
-level sigma, diagonal in the Fourier domain, and P(|k|) that of the prior itself.
+Samplers precondition with it. They can estimate one by sampling the prior; this one, from
+images, needs no samples, holds for every image size, and is stored with the weights.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
-from mri_alps.fourier import fftc
+from mri_alps.fourier import fftc, ifftc
+from mri_alps.priors.protocol import ScoreModel
+from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 from mri_alps.random import standard_normal, stream_seed
 
 
@@ -36,6 +38,9 @@ def level_grid(sigma_min: float, sigma_max: float, count: int = 24) -> torch.Ten
     return torch.logspace(math.log10(sigma_min), math.log10(sigma_max), count, dtype=torch.float64)
 
 
+_FOR_CURVATURE, _POWER_ITERATIONS, _POWER_STEP, _SHIFT = 4, 6, 0.3, 3.0
+
+
 class RadialMean:
     """Running mean of a Fourier-domain power over directions and images of any size.
 
@@ -54,7 +59,7 @@ class RadialMean:
     def add(self, image: torch.Tensor) -> None:
         """Take in |FFT(image)|^2 / 2 of a complex (H, W) image: per real component."""
         power = fftc(image.cpu()).abs().double().square() / 2
-        bins = torch.bucketize(_radius(image.shape), self.edges).flatten()
+        bins = torch.bucketize(frequency_radius(image.shape), self.edges).flatten()
         self.total.index_add_(0, bins, power.flatten())
         self.count.index_add_(0, bins, torch.ones_like(power.flatten()))
 
@@ -65,28 +70,42 @@ class RadialMean:
         index = torch.searchsorted(filled, torch.arange(len(self.count)), right=True) - 1
         return values[index.clamp(min=0)]
 
+    def on_grid(self, shape: Sequence[int]) -> torch.Tensor:
+        """Return the mean on the centred grid of `shape`, float64."""
+        return self.spread(self.mean(), self.frequencies, shape)
+
+    @staticmethod
+    def spread(
+        values: torch.Tensor, frequencies: torch.Tensor, shape: Sequence[int]
+    ) -> torch.Tensor:
+        """Bring radial values (K,) to the centred grid of `shape`."""
+        ones = torch.ones(1, len(values))
+        radial = PriorSpectrum(torch.ones(1), values, ones, ones, frequencies)
+        return radial.image(shape)
+
 
 def radial_spectrum(
-    denoise: Callable[[torch.Tensor, float], torch.Tensor],
+    prior: ScoreModel,
     images: Sequence[torch.Tensor],
     sigmas: torch.Tensor,
     frequencies: torch.Tensor | None = None,
     seed: int = 0,
-) -> dict[str, torch.Tensor]:
-    """Measure error and image power over a set of images.
+) -> PriorSpectrum:
+    """Measure a prior's spectrum on images that are like its training images.
 
-    error_power = E |FFT(x0 - D(x0 + sigma n, sigma))|^2 / 2 and image_power =
-    E |FFT(x0)|^2 / 2, averaged over images and over directions, with the orthonormal transform:
-    white noise of standard deviation s per real component has the power s^2 at every frequency.
+    With x_0 = image + sigma_min n, x = x_0 + v^(1/2) n' and v = sigma^2 - sigma_min^2: the
+    power of the score at x, of the error x_0 - (x + v score), and of the images, averaged over
+    images and directions; the excess and the curvature as `PriorSpectrum` defines them, both
+    averaged over images. The images' mean is taken to be zero: their global phase is arbitrary.
 
     Parameters
     ----------
-    denoise : callable
-        (x complex (1, H, W), sigma) -> complex (1, H, W).
+    prior : ScoreModel
+        A prior of complex images (n, H, W) of any size.
     images : sequence of torch.Tensor
-        Complex (H, W), clean, any sizes, scaled as the prior expects.
+        Complex (H, W), clean, scaled as the prior expects.
     sigmas : torch.Tensor
-        (L,) noise levels per real component.
+        (L,) increasing noise levels per real component; the first is the prior's `sigma_min`.
     frequencies : torch.Tensor, optional
         (K,) increasing bin centres in cycles per pixel; `frequency_grid()` if left out.
     seed : int
@@ -94,30 +113,81 @@ def radial_spectrum(
 
     Returns
     -------
-    dict of str to torch.Tensor
-        Float64 `sigmas` (L,), `frequencies` (K,), `error_power` (L, K), `image_power` (K,).
+    PriorSpectrum
+        With `frequencies`.
     """
     frequencies = frequency_grid() if frequencies is None else frequencies.double()
     image_power = RadialMean(frequencies)
     for image in images:
         image_power.add(image)
-    rows = []
-    for level, sigma in enumerate(sigmas.tolist()):
-        error_power = RadialMean(frequencies)
+    rows = [
+        _Level(prior, float(sigma), image_power, seed + index).measure(images)
+        for index, sigma in enumerate(sigmas)
+    ]
+    score_power, error_power, excess, curvature = zip(*rows, strict=True)
+    return PriorSpectrum(
+        sigmas=sigmas.double(),
+        image_power=image_power.mean(),
+        score_power=torch.stack(score_power),
+        error_power=torch.stack(error_power),
+        frequencies=frequencies,
+        excess=torch.tensor(excess, dtype=torch.float64),
+        curvature=torch.tensor(curvature, dtype=torch.float64),
+    )
+
+
+class _Level:
+    """Measurements at one noise level."""
+
+    def __init__(self, prior: ScoreModel, sigma: float, image_power: RadialMean, seed: int):
+        self.prior, self.sigma, self.seed = prior, sigma, seed
+        self.image_power = image_power
+        self.variance = max(sigma**2 - prior.sigma_min**2, 0.0)
+
+    def measure(
+        self, images: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, float, float]:
+        """Return score power (K,), error power (K,), excess and curvature."""
+        scores, errors = (RadialMean(self.image_power.frequencies) for _ in range(2))
+        pairs, excesses = [], []
         for index, image in enumerate(images):
-            generator = torch.Generator().manual_seed(stream_seed(seed, 9, level, index))
-            noise = standard_normal(image.shape, generator, image.dtype).to(image.device)
-            error_power.add(image - denoise((image + sigma * noise)[None], sigma)[0])
-        rows.append(error_power.mean())
-    return {
-        "sigmas": sigmas.double(),
-        "frequencies": frequencies,
-        "error_power": torch.stack(rows),
-        "image_power": image_power.mean(),
-    }
+            generator = torch.Generator().manual_seed(stream_seed(self.seed, 9, index))
+            noise = standard_normal((2, *image.shape), generator, image.dtype).to(image.device)
+            smoothed = image + self.prior.sigma_min * noise[0]
+            x = smoothed + math.sqrt(self.variance) * noise[1]
+            score = self.prior.score(x[None], self.sigma)[0]
+            scores.add(score)
+            errors.add(smoothed - x - self.variance * score)
+            total = self.image_power.on_grid(image.shape) + self.variance
+            departure = fftc(score.cpu()) + fftc(x.cpu()) / total
+            excesses.append(float((departure.abs().double().square() * total).sum()))
+            pairs.append((x, score))
+        fisher = scores.mean().clamp_min(1e-300)
+        largest = [self._curvature(x, score, 1 / fisher) for x, score in pairs[:_FOR_CURVATURE]]
+        # Up to rounding the error is zero at the lowest level, where nothing was added.
+        error = errors.mean().clamp_min(1e-12 * self.sigma**2)
+        excess = sum(excesses) / len(excesses)
+        return scores.mean(), error, excess, sum(largest) / len(largest)
 
+    def _curvature(self, x: torch.Tensor, score: torch.Tensor, variance: torch.Tensor) -> float:
+        """Largest eigenvalue of W H W, W = F^(-1/2), by power iteration on score differences.
 
-def _radius(shape: Sequence[int]) -> torch.Tensor:
-    """|k| in cycles per pixel of a centred (H, W) grid, float64."""
-    y, x = ((torch.arange(n, dtype=torch.float64) - n // 2) / n for n in shape)
-    return torch.hypot(y[:, None], x[None, :])
+        H can have large negative eigenvalues, which limit no step: the iteration runs on
+        W H W + _SHIFT, so that the positive end wins.
+        """
+        grid = RadialMean.spread(variance, self.image_power.frequencies, x.shape)
+        root = grid.sqrt().to(torch.float32)
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, 10))
+
+        def shape(y: torch.Tensor) -> torch.Tensor:
+            return ifftc(root * fftc(y.cpu())).to(x.device)
+
+        direction = standard_normal(x.shape, generator, torch.complex64).to(x.device)
+        largest = 0.0
+        for _ in range(_POWER_ITERATIONS):
+            direction = direction / torch.linalg.vector_norm(direction)
+            moved = x + _POWER_STEP * shape(direction)
+            change = shape(score - self.prior.score(moved[None], self.sigma)[0]) / _POWER_STEP
+            largest = max(largest, float((direction.conj() * change).real.sum()))
+            direction = change + _SHIFT * direction
+        return largest

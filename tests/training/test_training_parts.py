@@ -89,20 +89,39 @@ def test_recipe_survives_json_and_refuses_nonsense(tmp_path):
 def test_spectrum_of_a_white_prior_is_flat_and_exact():
     images = [*white(6, 64), *white(4, 45, seed=1)]
     sigmas = level_grid(0.02, 5.0, 5)
-    found = radial_spectrum(wiener, images, sigmas)
-    expected = VARIANCE * sigmas**2 / (VARIANCE + sigmas**2)
-    assert {k: v.shape for k, v in found.items()} == {
-        "sigmas": (5,),
-        "frequencies": (40,),
-        "error_power": (5, 40),
-        "image_power": (40,),
-    }
-    # Bins near zero hold few samples; the broad ones hold hundreds.
+    found = radial_spectrum(WhitePrior(), images, sigmas)
+    # The prior at sigma_min, 0.02, stands for the prior itself.
+    added = sigmas**2 - 0.02**2
+    base = VARIANCE + 0.02**2
+    score_power = 1 / (base + added)
+    error_power = base * added / (base + added)
+    assert found.score_power.shape == found.error_power.shape == (5, 40)
+    counter = RadialMean(frequency_grid())
+    for image in images:
+        counter.add(image)
     broad = slice(10, 36)
-    ratio = found["error_power"][:, broad] / expected[:, None]
-    assert (ratio - 1).abs().max() < 0.15
-    assert (ratio.mean(1) - 1).abs().max() < 0.02
-    assert found["image_power"][broad].mean().item() == pytest.approx(VARIANCE, rel=0.02)
+    deviation = counter.count[broad].rsqrt()  # of a mean of squared complex Gaussians
+    for power, expected in ((found.score_power, score_power), (found.error_power, error_power)):
+        ratio = power[1:, broad] / expected[1:, None]
+        assert ((ratio - 1).abs() / deviation).max() < 4.5
+        assert (ratio.mean(1) - 1).abs().max() < 0.02
+    assert found.error_power[0].max() < 1e-9
+    assert found.image_power[broad].mean().item() == pytest.approx(VARIANCE, rel=0.02)
+    # It is Gaussian, and its Hessian is its Fisher information.
+    assert found.excess.max() < 0.02 * 2 * 64**2
+    assert found.curvature.tolist() == pytest.approx([1.0] * 5, abs=0.25)
+
+
+class WhitePrior:
+    """The white Gaussian prior as a score model."""
+
+    sigma_min, sigma_max = 0.02, 5.0
+
+    def denoise(self, x, sigma):
+        return wiener(x, sigma)
+
+    def score(self, x, sigma):
+        return -x / (VARIANCE + torch.as_tensor(sigma).reshape(-1, 1, 1) ** 2)
 
 
 def test_spectrum_finds_the_frequency_of_a_wave():
