@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mri_alps.priors.checkpoint import load_prior_file, save_prior
+from mri_alps.priors.novelty import KEY, reference_errors
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.images import split
 from mri_alps.training.sources import load_images
@@ -53,7 +54,11 @@ def export_prior(
     ]
     sigmas = level_grid(model.sigma_min, model.sigma_max, n_levels)
     spectrum = radial_spectrum(model, chosen, sigmas)
-    provenance = {**model.provenance, "validation": scores}
+    provenance = {
+        **model.provenance,
+        "validation": scores,
+        KEY: reference_errors(model, chosen),
+    }
     save_prior(output, model, spectrum=spectrum, provenance=provenance)
     return scores
 

@@ -1,0 +1,54 @@
+"""Recipes are combined in the documented order; weights are exported complete."""
+
+import json
+
+import pytest
+from tiny_training import TINY_RECIPE
+
+from mri_alps.errors import ConfigurationError
+from mri_alps.priors import load_prior
+from mri_alps.priors.novelty import KEY
+from mri_alps.training.cli import train
+from mri_alps.training.config import TrainingConfig
+from mri_alps.training.export import export_prior
+from mri_alps.training.session import SessionOptions, choose_recipe, run_session
+
+
+@pytest.fixture
+def options(tmp_path) -> SessionOptions:
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({**TINY_RECIPE, "steps": 3}))
+    return SessionOptions(
+        config_file=path, changes={"seed": 5}, fabric={"accelerator": "cpu", "devices": 1}
+    )
+
+
+def test_changes_beat_the_file_beats_the_run_beats_the_defaults(options, data, tmp_path):
+    fresh = choose_recipe(tmp_path / "run", options)
+    assert (fresh.seed, fresh.steps, fresh.gradient_clip) == (5, 3, 1.0)
+    assert choose_recipe(tmp_path / "run", SessionOptions()) == TrainingConfig()
+    assert run_session([data], tmp_path / "run", options)
+    assert choose_recipe(tmp_path / "run", SessionOptions()) == fresh
+    longer = SessionOptions(changes={"steps": 9})
+    assert choose_recipe(tmp_path / "run", longer).steps == 9
+    ablation = choose_recipe(tmp_path / "other", SessionOptions(two_channel=True))
+    assert not ablation.unet.equivariant
+
+
+def test_exported_weights_are_complete(options, data, tmp_path):
+    assert run_session([data], tmp_path / "run", options)
+    scores = export_prior(tmp_path / "run", [data], tmp_path / "out.safetensors", 2, 3)
+    prior = load_prior(tmp_path / "out.safetensors")
+    assert prior.provenance["validation"] == scores
+    assert prior.provenance["step"] == 3
+    assert len(prior.provenance[KEY]) == 4
+    assert prior.prior_spectrum.error_power.shape == (3, 40)
+    assert prior.prior_spectrum.sigmas[0].item() == pytest.approx(prior.sigma_min)
+
+
+def test_impossible_options_are_refused(data, tmp_path):
+    with pytest.raises(ConfigurationError, match="--devices"):
+        train([data], tmp_path / "run", devices="some")
+    with pytest.raises(ConfigurationError, match="needs a GPU"):
+        train([data], tmp_path / "run", accelerator="cpu", precision="16-mixed")
+    assert not (tmp_path / "run").exists()
