@@ -79,6 +79,14 @@ class SenseOperator(LinearOperator):
         batched = x.reshape(-1, *self.domain_shape)
         return self._gram(batched).reshape(x.shape)
 
+    def normal_fourier_diagonal(self) -> torch.Tensor:
+        """Diagonal of A^H A in the Fourier basis, real (*domain_shape); see `line_structure`."""
+        return normal_fourier_diagonal(self.sensitivity_maps, self.mask)
+
+    def line_normal_matrices(self) -> tuple[torch.Tensor, int] | None:
+        """A^H A per image line and the axis of the lines; None for masks along both axes."""
+        return line_normal_matrices(self.sensitivity_maps, self.mask)
+
     def _to(self, device: torch.device | None, real_dtype: torch.dtype | None) -> SenseOperator:
         maps = with_precision(self.sensitivity_maps, device, real_dtype)
         return SenseOperator(maps, self.mask.to(maps.device))

@@ -2,13 +2,14 @@
 
 The chain passes through the targets
 
-    p_sigma(x) N(y_sigma; A x, noise_std^2),    y_sigma = y + c sqrt(sigma^2 - sigma_min^2) A e,
+    p_sigma(x) N(y_sigma; A x, noise_std^2 + b v),    y_sigma = y + c sqrt(v) A e,
 
-with sigma falling from a level at which the smoothed prior is Gaussian, where the chain starts
-from an exact draw given the data, to sigma_min, where the target is the posterior. Each chain
-has one e for its whole path, so the y_sigma are nested like those of XGP Algorithm 1: with
-c = 1, an image x + sqrt(v) e of the smoothed prior explains y_sigma exactly as x explains y,
-and the score model sees noise of its own level in every direction, the measured ones too.
+with v = sigma^2 - sigma_min^2 and sigma falling from a level at which the smoothed prior is
+Gaussian, where the chain starts from a draw given the data, to sigma_min, where the target is
+the posterior. Each chain has one e for its whole path, so the y_sigma are nested like those of
+XGP Algorithm 1: with b = 0 and c = 1, an image x + sqrt(v) e of the smoothed prior explains
+y_sigma exactly as x explains y, and the score model sees noise of its own level in every
+direction, the measured ones too. b > 0 does the same by widening the likelihood.
 """
 
 from __future__ import annotations
@@ -24,10 +25,16 @@ from mri_alps.fourier import fftc
 from mri_alps.sampling.diagnostics import Trace
 from mri_alps.sampling.kernels import LangevinState, init_langevin, leimkuhler_matthews_step
 from mri_alps.sampling.noise import ChainNoise
-from mri_alps.sampling.preconditioner import Preconditioner
+from mri_alps.priors.gaussian import apply_filter
+from mri_alps.sampling.preconditioner import make_preconditioner
 from mri_alps.sampling.problem import Problem
 from mri_alps.sampling.result import Callback, StepInfo
 from mri_alps.sampling.schedules import karras_ladder
+
+
+START_STEPS = 40
+VERIFY_EVERY = 1.6
+"""The preconditioner's largest eigenvalue is measured anew whenever sigma fell this much."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +48,13 @@ class AlpsConfiguration:
     largest_step, stable_curvature : float
         Step size per level: min(largest_step, stable_curvature / curvature), the curvature
         relative to the preconditioner as the prior's spectrum has it.
-    data_noise : float
-        c above: 1 puts the path's noise into the data as well, 0 keeps the data clean.
+    data_variance, data_noise : float
+        b and c above.
     start_excess : float
         The path starts at the lowest level above which the prior's distance from a Gaussian
         (squared standard deviations) stays below this.
     rho : float
         Spacing of the levels (Karras).
-    tolerance : float
-        Relative residual of each solve.
     score_energy_limit : float
         A chain whose score has more than so many times the energy of the prior's own has left
         the region where the score can be trusted.
@@ -58,10 +63,10 @@ class AlpsConfiguration:
     final_share: float = 0.2
     largest_step: float = 1.0
     stable_curvature: float = 1.5
-    data_noise: float = 1.0
+    data_variance: float = 0.3
+    data_noise: float = 0.0
     start_excess: float = 1.0
     rho: float = 7.0
-    tolerance: float = 1e-3
     score_energy_limit: float = 25.0
 
 
@@ -81,8 +86,8 @@ class AlpsRun:
         Diagnostics of each level.
     trace : Trace
         Functionals over the final phase.
-    preconditioner : Preconditioner
-        With its counters.
+    n_steps, n_normals : int
+        Evaluations of the score, applications of A^H A.
     """
 
     x: torch.Tensor
@@ -90,7 +95,8 @@ class AlpsRun:
     energy: torch.Tensor
     levels: list[dict[str, Any]]
     trace: Trace
-    preconditioner: Preconditioner
+    n_steps: int
+    n_normals: int
 
 
 def start_level(spectrum: Any, sigma_min: float, sigma_max: float, limit: float) -> float:
@@ -199,7 +205,7 @@ def run_alps(
             info = StepInfo(step + 1, len(sigmas), level, sigma, phase, state.x)
             if callback(info) == "stop":
                 break
-    return AlpsRun(state.x, diverged, energies, levels, trace, chain.preconditioner)
+    return AlpsRun(state.x, diverged, energies, levels, trace, step + 1, chain.preconditioner.n_normals)
 
 
 def raise_if_diverged(run: AlpsRun, attempts: int) -> None:
@@ -242,67 +248,85 @@ class _Chain:
     ):
         self.problem, self.score, self.spectrum = problem, score, spectrum
         self.noise, self.configuration = noise, configuration
-        self.preconditioner = Preconditioner(problem, configuration.tolerance)
+        self.preconditioner = make_preconditioner(problem)
         self.sigma = score.sigma_min
+        self._target = problem.back_projection
         self._step_size = configuration.largest_step
+        self._verified: tuple[float, float] | None = None
         self._path_projection: torch.Tensor | None = None
         if configuration.data_noise:
             self._path_projection = problem.operator.normal(noise.image())
 
     def start(self, sigma: float, center: torch.Tensor | None) -> LangevinState:
-        """Draw from the posterior under the Gaussian prior of the start level's spectrum."""
+        """Draw from the posterior under the Gaussian prior of the start level's spectrum.
+
+        Langevin steps on that Gaussian need no evaluation of the score: one is exact where the
+        preconditioner is, some tens come close elsewhere.
+        """
         self.set_level(sigma)
-        state = init_langevin(torch.zeros_like(self.noise.image()), self.noise)
-        x = state.x if center is None else center
-        rhs = self.problem.data_gradient(x, self.problem.noise_std, self._back_projection())
-        rhs = rhs + self.preconditioner.noise_right_hand_side(*state[1:])
-        return init_langevin(x + self.preconditioner.solve(rhs), self.noise)
+        x = torch.zeros_like(self.noise.image()) if center is None else center
+        prior_pull = 0.0 if center is None else self._prior_pull(center)
+        state = init_langevin(x, self.noise.image())
+        for _ in range(1 if self.preconditioner.n_inner == 1 else START_STEPS):
+            state = self._inner_step(state, prior_pull)
+        return state
 
     def set_level(self, sigma: float) -> dict[str, Any]:
-        """Fix smoothing, preconditioner and step size; return the level's facts."""
-        problem = self.problem
+        """Fix smoothing, data, preconditioner and step size; return the level's facts."""
+        problem, configuration = self.problem, self.configuration
         self.sigma = sigma
+        variance = max(sigma**2 - self.score.sigma_min**2, 0.0)
         real = problem.noise_std.dtype
-        fisher = self.spectrum.fisher(sigma, problem.image_shape).to(problem.device, real)
-        self._fisher = fisher
-        self.preconditioner.set_level(fisher, problem.noise_std)
+        noise_std = (problem.noise_std**2 + configuration.data_variance * variance).sqrt()
+        self._fisher = self.spectrum.fisher(sigma, problem.image_shape).to(problem.device, real)
+        self.preconditioner.set_level(self._fisher, noise_std)
         self._step_size = self._stable_step(sigma)
+        self._target = problem.back_projection
+        if self._path_projection is not None:
+            amplitude = configuration.data_noise * math.sqrt(variance)
+            self._target = problem.back_projection + amplitude * self._path_projection
         return {
             "sigma": sigma,
-            "noise_std": problem.noise_std.flatten().tolist(),
+            "noise_std": noise_std.flatten().tolist(),
             "step_size": self._step_size,
         }
 
     def step(self, state: LangevinState) -> tuple[LangevinState, torch.Tensor]:
         """Return the next state and the energy of the score at this one, (n,)."""
-        problem = self.problem
         score = self.score.score(state.x, self.sigma)
-        drift = problem.data_gradient(state.x, problem.noise_std, self._back_projection()) + score
         energy = self._score_energy(score)
         finite = torch.isfinite(energy)
-        state = leimkuhler_matthews_step(
-            state._replace(x=_where(finite, state.x)),
-            _where(finite, drift),
-            self.preconditioner,
-            self._step_size,
-            self.noise,
-        )
+        state = state._replace(x=_where(finite, state.x))
+        # Between evaluations the score is continued linearly, s(x) - F (x' - x).
+        prior_pull = _where(finite, score) + self._prior_pull(state.x)
+        last = self.sigma == self.score.sigma_min
+        for _ in range(1 if last else self.preconditioner.n_inner):
+            state = self._inner_step(state, prior_pull)
         return state, energy
 
-    def _back_projection(self) -> torch.Tensor | None:
-        variance = max(self.sigma**2 - self.score.sigma_min**2, 0.0)
-        if self._path_projection is None or variance == 0:
-            return None
-        amplitude = self.configuration.data_noise * math.sqrt(variance)
-        return self.problem.back_projection + amplitude * self._path_projection
+    def _inner_step(self, state: LangevinState, prior_pull: torch.Tensor | float) -> LangevinState:
+        variance = self.preconditioner.noise_std**2
+        drift = self._target / variance + prior_pull - self.preconditioner.precision(state.x)
+        return leimkuhler_matthews_step(
+            state, drift, self.preconditioner, self._step_size, self.noise.image()
+        )
+
+    def _prior_pull(self, x: torch.Tensor) -> torch.Tensor:
+        return apply_filter(x, self._fisher, self.problem.dims)
 
     def _stable_step(self, sigma: float) -> float:
+        """Step that is stable for the curvature of the prior and for the preconditioner."""
         curvature = 1.0
         if self.spectrum.curvature is not None:
             levels, values = self.spectrum.sigmas.double(), self.spectrum.curvature.double()
             index = int((levels.log() - math.log(sigma)).abs().argmin())
             curvature = max(float(values[index]), 1e-3)
-        return min(self.configuration.largest_step, self.configuration.stable_curvature / curvature)
+        if self._verified is None or self._verified[0] > VERIFY_EVERY * sigma:
+            self._verified = (sigma, self.preconditioner.largest_eigenvalue())
+        elif sigma == self.score.sigma_min and self._verified[0] != sigma:
+            self._verified = (sigma, self.preconditioner.largest_eigenvalue())
+        limit = self.configuration.stable_curvature / max(curvature, 1.0)
+        return min(self.configuration.largest_step, limit / self._verified[1])
 
     def _score_energy(self, score: torch.Tensor) -> torch.Tensor:
         """Largest over the slices of sum_k |FFT(score)_k|^2 / F_k per real value, (n,)."""

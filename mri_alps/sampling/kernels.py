@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 
-from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.preconditioner import Preconditioner
 
 
@@ -22,26 +21,25 @@ class LangevinState(NamedTuple):
     ----------
     x : torch.Tensor
         (n, *domain_shape).
-    data_noise, image_noise : torch.Tensor
-        Unit noise of the last step, used again by the next.
+    noise : torch.Tensor
+        White noise of the last step, used again by the next; same shape.
     """
 
     x: torch.Tensor
-    data_noise: torch.Tensor
-    image_noise: torch.Tensor
+    noise: torch.Tensor
 
 
-def init_langevin(x: torch.Tensor, noise: ChainNoise) -> LangevinState:
+def init_langevin(x: torch.Tensor, noise: torch.Tensor) -> LangevinState:
     """Start chains at `x`.
 
     Parameters
     ----------
     x : torch.Tensor
         (n, *domain_shape).
-    noise : ChainNoise
-        The chains' randomness.
+    noise : torch.Tensor
+        White, unit variance per real component, same shape.
     """
-    return LangevinState(x, noise.data(), noise.image())
+    return LangevinState(x, noise)
 
 
 def leimkuhler_matthews_step(
@@ -49,13 +47,13 @@ def leimkuhler_matthews_step(
     drift: torch.Tensor,
     preconditioner: Preconditioner,
     step_size: float,
-    noise: ChainNoise,
+    noise: torch.Tensor,
 ) -> LangevinState:
     """One preconditioned step, x + a M drift + sqrt(2 a) M^(1/2) (xi_k + xi_(k+1)) / 2.
 
-    M is the preconditioner's inverse. On a Gaussian target the stationary law of x is exact at
-    any stable step (Leimkuhler and Matthews, Appl Math Res Express 2013:34). Drift and noise
-    share one solve.
+    On a Gaussian target the stationary law of x is exact at any stable step, where
+    Euler-Maruyama inflates the variance by 1 / (1 - a/2) (Leimkuhler and Matthews, Appl Math
+    Res Express 2013:34).
 
     Parameters
     ----------
@@ -64,18 +62,14 @@ def leimkuhler_matthews_step(
     drift : torch.Tensor
         Gradient of the log posterior at `state.x`.
     preconditioner : Preconditioner
-        Set to the level's Fisher information and noise.
+        M, set to the level's Fisher information and noise.
     step_size : float
-        a; stable below 2 / (largest curvature relative to the preconditioner).
-    noise : ChainNoise
-        The chains' randomness.
+        a; stable below 2 / (largest curvature relative to M).
+    noise : torch.Tensor
+        White noise xi_(k+1), unit variance per real component.
     """
-    data_noise, image_noise = noise.data(), noise.image()
-    fluctuation = preconditioner.noise_right_hand_side(
-        state.data_noise + data_noise, state.image_noise + image_noise
-    )
-    rhs = step_size * drift + math.sqrt(step_size / 2) * fluctuation
-    return LangevinState(state.x + preconditioner.solve(rhs), data_noise, image_noise)
+    fluctuation = math.sqrt(step_size / 2) * (state.noise + noise)
+    return LangevinState(state.x + preconditioner.apply(step_size * drift, fluctuation), noise)
 
 
 def euler_maruyama_step(

@@ -252,7 +252,7 @@ def sample_alps(
         pending = [pending[i] for i in lost]
     return PosteriorSamples(
         samples=samples,
-        n_evaluations=task.n_evaluations if attempt > 1 else _steps(first),
+        n_evaluations=task.n_evaluations if attempt > 1 else first.n_steps,
         setup_evaluations=setup,
         diagnostics={**_diagnostics(first), "n_restarts": attempt - 1},
         prior_spectrum=spectrum,
@@ -313,20 +313,11 @@ def initial_noise(task: SamplingTask) -> tuple[float, float]:
 
 
 def _diagnostics(run: AlpsRun) -> dict[str, Any]:
-    solver, steps = run.preconditioner, _steps(run)
     return {
         "levels": run.levels,
         **run.trace.summary(),
-        "operator": {
-            "solves_per_evaluation": solver.n_solves / max(steps, 1),
-            "normals_per_evaluation": 1 + solver.n_applications / max(steps, 1),
-            "worst_residual": solver.worst_residual,
-        },
+        "operator": {"normals_per_evaluation": run.n_normals / max(run.n_steps, 1)},
     }
-
-
-def _steps(run: AlpsRun) -> int:
-    return run.preconditioner.n_solves - 1
 
 
 def _find_method(method: str | Method) -> Method:
