@@ -14,6 +14,7 @@ from mri_alps.fourier import fftc, ifftc
 from mri_alps.operators.base import LinearOperator
 from mri_alps.operators.gram import make_gram
 from mri_alps.operators.kinds import as_tensor, with_precision
+from mri_alps.operators.line_structure import line_normal_matrices, normal_fourier_diagonal
 
 
 class SenseOperator(LinearOperator):
