@@ -11,7 +11,6 @@ import torch
 from mri_alps.calibration import Acquisition, VolumeCalibration, prepare_slice
 from mri_alps.errors import MriAlpsError
 from mri_alps.operators import SenseOperator
-from mri_alps.random import stream_seed
 from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
 from mri_alps.reconstruction.images import center_crop_or_pad, root_sum_of_squares
@@ -59,7 +58,7 @@ def reconstruct_slice(
     """
     started = time.perf_counter()
     acquisition = prepare_slice(raw, index, mask, calibration=calibration, device=device)
-    result = _sample(acquisition, index, prior, configuration, device, progress)
+    result = _sample(acquisition, index, prior, configuration, progress)
     samples = result.samples.cpu().numpy()
     if not np.isfinite(samples).all():
         raise MriAlpsError(
@@ -86,7 +85,10 @@ def reconstruct_slice(
             "scale": float(acquisition.scale),
             "noise_std": float(acquisition.noise_std),
             "n_evaluations": int(result.n_evaluations),
-            "setup_evaluations": int(getattr(result, "setup_evaluations", 0)),
+            "setup_evaluations": int(result.setup_evaluations),
+            "n_restarts": int(result.diagnostics.get("n_restarts", 0)),
+            "split_r_hat": _number(result.diagnostics.get("split_r_hat")),
+            "data_misfit": _number(_last_misfit(result.diagnostics)),
             "seconds": time.perf_counter() - started,
         },
         **{
@@ -121,13 +123,12 @@ def _sample(
     index: int,
     prior: Any,
     configuration: ReconstructionConfiguration,
-    device: torch.device,
     progress: Progress | None,
 ) -> Any:
     if progress:
         progress.start_slice(index, configuration.n_evaluations)
-    generator = torch.Generator(device=device)
-    generator.manual_seed(stream_seed(configuration.sampler_seed, index))
+    # On the CPU whatever the device: one number is drawn from it, the seed of all streams.
+    generator = torch.Generator().manual_seed(configuration.sampler_seed)
     return sample_posterior(
         prior,
         SenseOperator(acquisition.sensitivity_maps, acquisition.mask),
@@ -136,7 +137,17 @@ def _sample(
         n_samples=configuration.n_samples,
         n_evaluations=configuration.n_evaluations,
         method=configuration.method,
-        prior_spectrum=getattr(prior, "prior_spectrum", None),
         generator=generator,
-        callback=(lambda *_: progress.step()) if progress else None,
+        callback=(lambda _: progress.step()) if progress else None,
+        first_slice=index,
     )
+
+
+def _last_misfit(diagnostics: dict[str, Any]) -> float | None:
+    """Return |y - A x|^2 / (m noise_std^2) at the end, about 1 where model and noise agree."""
+    levels = diagnostics.get("levels") or [{}]
+    return levels[-1].get("data_misfit")
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
