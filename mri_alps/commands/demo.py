@@ -76,13 +76,9 @@ def demo_table(result: Reconstruction, truth: np.ndarray, seconds: float) -> Tab
     theirs = image_metrics(truth, result.zero_filled)
     for name, label in (("NMSE", "error (NMSE)"), ("PSNR", "PSNR, dB"), ("SSIM", "SSIM")):
         table.add_row(label, f"{ours[name]:.4g}", f"{theirs[name]:.4g}")
-    table.add_row("coverage of the 90 % interval, head", f"{coverage:.3f}", "")
+    table.add_row("coverage of 90 % interval", f"{coverage:.3f}", "")
     table.add_row("seconds", f"{seconds:.1f}", "")
-    evaluations = result.attributes["n_evaluations"]
-    table.add_row(
-        "network evaluations",
-        f"{evaluations} per sample, {len(result.slices)} slices x "
-        f"{result.attributes['n_samples']} samples",
-        "",
-    )
+    counts = (len(result.slices), result.attributes["n_samples"])
+    table.add_row("network evaluations", str(result.attributes["n_evaluations"]), "")
+    table.caption = f"Evaluations per sample; {counts[0]} slices, {counts[1]} samples each."
     return table
