@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from mri_alps.fourier import fftc, ifftc
 from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 from mri_alps.random import standard_normal
 
@@ -177,10 +176,11 @@ def apply_filter(x: torch.Tensor, weight: torch.Tensor, dims: Sequence[int]) -> 
     dims : sequence of int
         Axes to transform.
     """
-    if x.is_complex():
-        return ifftc(fftc(x, dims) * weight, dims)
-    complex_dtype = torch.complex128 if x.dtype == torch.float64 else torch.complex64
-    return ifftc(fftc(x.to(complex_dtype), dims) * weight, dims).real
+    # Shifts of the image cancel between the transforms; only the weight has to be shifted.
+    axes = tuple(dims)
+    shifted = torch.fft.ifftshift(weight, dim=axes)
+    filtered = torch.fft.ifftn(torch.fft.fftn(x, dim=axes).mul_(shifted), dim=axes)
+    return filtered if x.is_complex() else filtered.real
 
 
 def _square(sigma: float | torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -32,7 +32,7 @@ from mri_alps.sampling.result import Callback, StepInfo
 from mri_alps.sampling.schedules import karras_ladder
 
 
-START_STEPS = 40
+START_STEPS = 24
 VERIFY_EVERY = 1.6
 """The preconditioner's largest eigenvalue is measured anew whenever sigma fell this much."""
 
@@ -48,8 +48,11 @@ class AlpsConfiguration:
     largest_step, stable_curvature : float
         Step size per level: min(largest_step, stable_curvature / curvature), the curvature
         relative to the preconditioner as the prior's spectrum has it.
-    data_variance, data_noise : float
-        b and c above.
+    data_variance : float or None
+        b above; None leaves it to the preconditioner: 0 where that is tight at any noise, a
+        width that keeps the posterior well conditioned along the path elsewhere.
+    data_noise : float
+        c above.
     start_excess : float
         The path starts at the lowest level above which the prior's distance from a Gaussian
         (squared standard deviations) stays below this.
@@ -63,8 +66,8 @@ class AlpsConfiguration:
     final_share: float = 0.2
     largest_step: float = 1.0
     stable_curvature: float = 1.5
-    data_variance: float = 0.3
-    data_noise: float = 0.0
+    data_variance: float | None = None
+    data_noise: float = 0.5
     start_excess: float = 1.0
     rho: float = 7.0
     score_energy_limit: float = 25.0
@@ -277,7 +280,9 @@ class _Chain:
         self.sigma = sigma
         variance = max(sigma**2 - self.score.sigma_min**2, 0.0)
         real = problem.noise_std.dtype
-        noise_std = (problem.noise_std**2 + configuration.data_variance * variance).sqrt()
+        width = configuration.data_variance
+        width = self.preconditioner.data_variance if width is None else width
+        noise_std = (problem.noise_std**2 + width * variance).sqrt()
         self._fisher = self.spectrum.fisher(sigma, problem.image_shape).to(problem.device, real)
         self.preconditioner.set_level(self._fisher, noise_std)
         self._step_size = self._stable_step(sigma)

@@ -33,6 +33,9 @@ class Preconditioner(ABC):
     n_inner : int
         Inner Langevin steps that each evaluation of the score should be followed by: 1 where M
         is exact.
+    data_variance : float
+        How much of the smoothing's variance the likelihood should be widened by along an
+        annealed path for M to stay near S^-1.
     fisher, noise_std : torch.Tensor
         The level's F (*image_shape) and noise.
     n_normals : int
@@ -40,6 +43,7 @@ class Preconditioner(ABC):
     """
 
     n_inner = 1
+    data_variance = 0.0
 
     def __init__(self, problem: Problem):
         self.problem = problem
@@ -167,7 +171,8 @@ class DensePreconditioner(Preconditioner):
 class FourierPreconditioner(Preconditioner):
     """M diagonal in the Fourier domain: for operators of which nothing else is known."""
 
-    n_inner = 8
+    n_inner = 4
+    data_variance = 0.3
 
     def __init__(self, problem: Problem):
         super().__init__(problem)
@@ -203,7 +208,7 @@ class LinePreconditioner(Preconditioner):
         Image axis along which the lines run, -1 or -2.
     """
 
-    n_inner = 4
+    n_inner = 2
 
     def __init__(self, problem: Problem, matrices: torch.Tensor, axis: int):
         super().__init__(problem)
