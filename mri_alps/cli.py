@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -219,6 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         Without the program's name; those of the process if left out.
     """
+    # Waiting threads that spin bring everything to a halt where another process wants the cores
+    # too (ten times slower, measured); sleeping ones cost nothing. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with warnings_said_once():
         try:
             app(args=None if arguments is None else list(arguments), prog_name="mri-alps")
