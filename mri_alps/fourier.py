@@ -6,7 +6,7 @@ and odd N alike; the transforms are unitary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -59,7 +59,9 @@ def ifftc(x: torch.Tensor, dim: int | Sequence[int] = (-2, -1)) -> torch.Tensor:
     return _transform(torch.fft.ifftn, x, dim)
 
 
-def _transform(transform, x: torch.Tensor, dim: int | Sequence[int]) -> torch.Tensor:
+def _transform(
+    transform: Callable[..., torch.Tensor], x: torch.Tensor, dim: int | Sequence[int]
+) -> torch.Tensor:
     if not x.is_complex():
         raise DtypeError(
             f"the Fourier transform needs a complex tensor, found {x.dtype}: convert with "

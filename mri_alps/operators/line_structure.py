@@ -32,9 +32,7 @@ def normal_fourier_diagonal(maps: torch.Tensor, mask: torch.Tensor) -> torch.Ten
     return blurred.real.clamp_min(0)
 
 
-def line_normal_matrices(
-    maps: torch.Tensor, mask: torch.Tensor
-) -> tuple[torch.Tensor, int] | None:
+def line_normal_matrices(maps: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, int] | None:
     """A^H A as one dense matrix per image line, for a mask of whole lines.
 
     With a mask that varies along one axis only, the transform along the other cancels and

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from mri_alps.errors import ShapeError
@@ -144,5 +142,3 @@ class GaussianMixturePrior:
         powers = self.powers.to(x.device)
         powers = powers.reshape(len(powers), *[1] * (x.ndim - powers.ndim + 1), *powers.shape[1:])
         return powers + _square(sigma, x).double()
-
-

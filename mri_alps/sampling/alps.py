@@ -22,15 +22,14 @@ import torch
 
 from mri_alps.errors import DivergenceError
 from mri_alps.fourier import fftc
+from mri_alps.priors.gaussian import apply_filter
 from mri_alps.sampling.diagnostics import Trace
 from mri_alps.sampling.kernels import LangevinState, init_langevin, leimkuhler_matthews_step
 from mri_alps.sampling.noise import ChainNoise
-from mri_alps.priors.gaussian import apply_filter
 from mri_alps.sampling.preconditioner import make_preconditioner
 from mri_alps.sampling.problem import Problem
 from mri_alps.sampling.result import Callback, StepInfo
 from mri_alps.sampling.schedules import karras_ladder
-
 
 START_STEPS = 24
 VERIFY_EVERY = 1.6
@@ -208,7 +207,9 @@ def run_alps(
             info = StepInfo(step + 1, len(sigmas), level, sigma, phase, state.x)
             if callback(info) == "stop":
                 break
-    return AlpsRun(state.x, diverged, energies, levels, trace, step + 1, chain.preconditioner.n_normals)
+    return AlpsRun(
+        state.x, diverged, energies, levels, trace, step + 1, chain.preconditioner.n_normals
+    )
 
 
 def raise_if_diverged(run: AlpsRun, attempts: int) -> None:
@@ -326,9 +327,11 @@ class _Chain:
             levels, values = self.spectrum.sigmas.double(), self.spectrum.curvature.double()
             index = int((levels.log() - math.log(sigma)).abs().argmin())
             curvature = max(float(values[index]), 1e-3)
-        if self._verified is None or self._verified[0] > VERIFY_EVERY * sigma:
-            self._verified = (sigma, self.preconditioner.largest_eigenvalue())
-        elif sigma == self.score.sigma_min and self._verified[0] != sigma:
+        if (
+            self._verified is None
+            or self._verified[0] > VERIFY_EVERY * sigma
+            or (sigma == self.score.sigma_min and self._verified[0] != sigma)
+        ):
             self._verified = (sigma, self.preconditioner.largest_eigenvalue())
         limit = self.configuration.stable_curvature / max(curvature, 1.0)
         return min(self.configuration.largest_step, limit / self._verified[1])

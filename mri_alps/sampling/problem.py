@@ -124,7 +124,9 @@ def make_problem(operator: Any, data: torch.Tensor, noise_std: float | torch.Ten
     ShapeError, DtypeError, ConfigurationError
         If something does not fit, before any work is done.
     """
-    missing = [n for n in ("forward", "adjoint", "normal", "domain_shape") if not hasattr(operator, n)]
+    missing = [
+        n for n in ("forward", "adjoint", "normal", "domain_shape") if not hasattr(operator, n)
+    ]
     if missing:
         raise ConfigurationError(
             f"the operator lacks {', '.join(missing)}: expected an object with forward, adjoint, "

@@ -54,18 +54,19 @@ def admissible_schedule(
     noise_std: float,
     operator_norm: float,
     n_measurements: float,
+    dimension: float,
     radius: float,
     strong_convexity: float,
-    mixing: float = 3.0,
-    constant: float = 1e-6,
-    outer: float = 3.0,
+    mixing: float = 2.0,
+    constant: float = 1e-9,
+    accuracy: float = 1.0,
     max_levels: int = 1000,
 ) -> AdmissibleSchedule:
     """Build an admissible schedule greedily from `noise_std` outwards (XGP definition D.1).
 
     gamma_i = (eta_i / eta_(i+1))^2 - 1 <= 1 is taken as large as
-    |A|^4 (T_i^2 m + T_i R^2) <= eta_i^4 / (C gamma_i^2) allows, until eta_1 >= outer |A|
-    sqrt(d / alpha) / sqrt(m), the level at which the data say less than the prior.
+    |A|^4 (T_i^2 m + T_i R^2) <= eta_i^4 / (C gamma_i^2) allows, until
+    eta_1 >= |A| sqrt(d / alpha) / eps, at which level the data say little.
 
     Parameters
     ----------
@@ -73,32 +74,29 @@ def admissible_schedule(
         eta_N, per real component.
     operator_norm : float
         |A|.
-    n_measurements : float
-        m, real values.
+    n_measurements, dimension : float
+        m and d, counted in real values.
     radius : float
         R, norm of the image.
     strong_convexity : float
         alpha, smallest curvature of -log p(x).
     mixing : float
-        T_i in units of 1 / (alpha + |A|^2 / eta_i^2) at first, never more than 1 / alpha: the
-        time in which the chain forgets its start.
+        T_i in units of 1 / alpha, the time in which a chain forgets where it was.
     constant : float
-        C. The paper does not publish it; smaller values make fewer, larger steps outwards.
-    outer : float
-        How far out the schedule goes.
+        C. The paper does not publish it; smaller values allow larger steps outwards.
+    accuracy : float
+        eps / lambda of the outermost level.
     max_levels : int
         Limit on the number of levels.
     """
     norm2 = operator_norm**2
-    largest = outer * operator_norm * radius / math.sqrt(n_measurements)
-    levels, times = [noise_std], []
+    largest = operator_norm * math.sqrt(dimension / strong_convexity) / accuracy
+    time = mixing / strong_convexity
+    budget = math.sqrt(constant * (time**2 * n_measurements + time * radius**2)) * norm2
+    levels = [noise_std]
     while levels[-1] < largest and len(levels) < max_levels:
-        eta = levels[-1]
-        time = mixing / strong_convexity
-        budget = math.sqrt(constant * (time**2 * n_measurements + time * radius**2)) * norm2
-        # Solve gamma <= (1 + gamma) eta^2 / budget with the level outside, eta^2 (1 + gamma).
-        ratio = eta**2 / budget
+        # gamma <= eta_i^2 / budget with eta_i^2 = (1 + gamma) eta_(i+1)^2, solved for gamma.
+        ratio = levels[-1] ** 2 / budget
         gamma = 1.0 if ratio >= 0.5 else ratio / (1 - ratio)
-        levels.append(eta * math.sqrt(1 + gamma))
-        times.append(time)
-    return AdmissibleSchedule(tuple(reversed(levels)), tuple(reversed(times)))
+        levels.append(levels[-1] * math.sqrt(1 + gamma))
+    return AdmissibleSchedule(tuple(reversed(levels)), (time,) * (len(levels) - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -98,9 +99,7 @@ class _Estimator:
         center = images.mean(0, keepdim=True)
         image_power = self._power(images - center) * self.n / (self.n - 1)
         low, high = self.score.sigma_min, self.score.sigma_max
-        sigmas = torch.logspace(
-            math.log10(low), math.log10(high), N_LEVELS, dtype=torch.float64
-        )
+        sigmas = torch.logspace(math.log10(low), math.log10(high), N_LEVELS, dtype=torch.float64)
         rows = [self._level(images, center, image_power, float(sigma)) for sigma in sigmas]
         score_power, error_power, excess, curvature = (list(r) for r in zip(*rows, strict=True))
         return PriorSpectrum(
@@ -120,7 +119,7 @@ class _Estimator:
         score, top = self.score, self.score.sigma_max
         x = self._start(top)
         ladder = karras_ladder(top, score.sigma_min, N_ODE_STEPS)
-        for sigma, following in zip(ladder[:-1], ladder[1:], strict=True):
+        for sigma, following in itertools.pairwise(ladder):
             slope = -sigma * score.score(x, sigma)
             euler = x + (following - sigma) * slope
             corrected = -following * score.score(euler, following)
