@@ -228,9 +228,10 @@ def raise_if_diverged(run: AlpsRun, attempts: int) -> None:
     first = int(lost.nonzero()[0])
     step, energy = int(run.diverged_at[first]), float(run.energy[first])
     level = min(step, len(run.levels) - 1)
+    sigma = run.levels[level]["sigma"]
     raise DivergenceError(
         f"{int(lost.sum())} of {len(lost)} chains diverged, {attempts} attempts each: at level "
-        f"{level} (sigma {run.levels[level]['sigma']:.3g}), step {step}, the score had {energy:.3g} "
+        f"{level} (sigma {sigma:.3g}), step {step}, the score had {energy:.3g} "
         "times the energy that it has on the prior; the prior does not fit this data or its "
         "scale, or noise_std is wrong",
         level=level,
@@ -327,14 +328,12 @@ class _Chain:
             levels, values = self.spectrum.sigmas.double(), self.spectrum.curvature.double()
             index = int((levels.log() - math.log(sigma)).abs().argmin())
             curvature = max(float(values[index]), 1e-3)
-        if (
-            self._verified is None
-            or self._verified[0] > VERIFY_EVERY * sigma
-            or (sigma == self.score.sigma_min and self._verified[0] != sigma)
-        ):
-            self._verified = (sigma, self.preconditioner.largest_eigenvalue())
+        known = self._verified
+        final = sigma == self.score.sigma_min
+        if known is None or known[0] > VERIFY_EVERY * sigma or (final and known[0] != sigma):
+            known = self._verified = (sigma, self.preconditioner.largest_eigenvalue())
         limit = self.configuration.stable_curvature / max(curvature, 1.0)
-        return min(self.configuration.largest_step, limit / self._verified[1])
+        return min(self.configuration.largest_step, limit / known[1])
 
     def _score_energy(self, score: torch.Tensor) -> torch.Tensor:
         """Largest over the slices of sum_k |FFT(score)_k|^2 / F_k per real value, (n,)."""
