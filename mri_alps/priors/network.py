@@ -68,21 +68,20 @@ class NetworkPrior(nn.Module):
         residual = self._apply_unet(x * scale[:, None, None], sigma.log(), (sigma * scale) ** 2)
         return skip[:, None, None] * x + out[:, None, None] * residual
 
-    @torch.no_grad()
     def denoise(self, x: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
         """Posterior mean E[x0 | x0 + sigma n = x].
 
         Parameters
         ----------
         x : torch.Tensor
-            Complex (n, H, W), any H and W.
+            Complex (n, H, W) or (n, slices, H, W), any H and W.
         sigma : float or torch.Tensor
             Noise level per real component, a scalar or (n,).
 
         Returns
         -------
         torch.Tensor
-            Complex64 (n, H, W).
+            Complex64, shape of `x`; gradients with respect to `x` flow if it requires them.
 
         Raises
         ------
@@ -96,6 +95,11 @@ class NetworkPrior(nn.Module):
                 f"the prior denoises complex images, found {x.dtype}: convert with "
                 "x.to(torch.complex64)"
             )
+        if x.ndim == 4:  # a batch of slices: images are independent of each other
+            per_image = sigma
+            if isinstance(sigma, torch.Tensor) and sigma.ndim == 1:
+                per_image = sigma.repeat_interleave(x.shape[1])
+            return self.denoise(x.flatten(0, 1), per_image).reshape(x.shape)
         if x.ndim != 3:
             raise ShapeError(f"the prior expects images (n, H, W), found shape {tuple(x.shape)}")
         levels = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
@@ -104,7 +108,8 @@ class NetworkPrior(nn.Module):
                 f"sigma must be a scalar or have one entry per image ({len(x)}), found shape "
                 f"{tuple(levels.shape)}"
             )
-        return self(x.to(torch.complex64), levels.expand(len(x)))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad):
+            return self(x.to(torch.complex64), levels.expand(len(x)))
 
     def score(self, x: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
         """Score of the smoothed prior, (D(x, sigma) - x) / sigma^2.
@@ -112,12 +117,12 @@ class NetworkPrior(nn.Module):
         Parameters
         ----------
         x : torch.Tensor
-            Complex (n, H, W).
+            Complex (n, H, W), or (n, slices, H, W).
         sigma : float or torch.Tensor
             Noise level per real component, a scalar or (n,).
         """
         levels = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
-        levels = levels.reshape(-1, 1, 1) if levels.ndim else levels
+        levels = levels.reshape(-1, *[1] * (x.ndim - 1)) if levels.ndim else levels
         return (self.denoise(x, sigma) - x) / levels**2
 
     def _apply_unet(
@@ -129,8 +134,8 @@ class NetworkPrior(nn.Module):
             y = self.unet(channels, level, noise_power)
         else:
             with torch.autocast(x.device.type, dtype=self.autocast_dtype):
-                y = self.unet(channels, level, noise_power).float()
-        return channels_to_complex(y)[:, 0, :height, :width]
+                y = self.unet(channels, level, noise_power)
+        return channels_to_complex(y.float())[:, 0, :height, :width]
 
 
 def reflect_pad(x: torch.Tensor, multiple: int) -> torch.Tensor:

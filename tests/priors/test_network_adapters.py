@@ -39,9 +39,7 @@ def diffusers_like(kind: str) -> tuple:
         }
         return SimpleNamespace(sample=outputs[kind].to(sample.dtype))
 
-    scheduler = SimpleNamespace(
-        alphas_cumprod=alphas, config=SimpleNamespace(prediction_type=kind)
-    )
+    scheduler = SimpleNamespace(alphas_cumprod=alphas, config=SimpleNamespace(prediction_type=kind))
     return unet, scheduler
 
 
