@@ -32,6 +32,10 @@ def train(
     ] = None,
     warmup_steps: Annotated[int | None, Option("--warmup-steps", min=0)] = None,
     learning_rate: Annotated[float | None, Option("--learning-rate", min=0.0)] = None,
+    initial: Annotated[
+        Path | None,
+        Option("--initial", help="Start from these weights (a prior's name or file), not from 0."),
+    ] = None,
     seed: Annotated[int | None, Option("--seed", help="Everything random follows from it.")] = None,
     two_channel: Annotated[
         bool, Option("--two-channel", help="Ablation: a plain network without equivariance.")
@@ -101,6 +105,7 @@ def train(
             checkpoint_minutes=checkpoint_minutes,
             stop_after_minutes=stop_after_minutes,
             cache=cache,
+            initial=initial,
             workers=workers,
             fabric=_fabric_options(accelerator, devices, nodes, strategy),
             compile_model=compile_model,

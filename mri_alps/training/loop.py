@@ -69,6 +69,8 @@ class Trainer:
         Description of the training set, JSON-able, with its hash under `fingerprint`.
     compile_model : bool
         Run the network through `torch.compile`.
+    initial : NetworkPrior, optional
+        Weights and counters from which a run without a checkpoint starts.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Trainer:
         output: Path,
         data: dict[str, Any],
         compile_model: bool = False,
+        initial: NetworkPrior | None = None,
     ):
         self.fabric, self.config, self.output, self.data = fabric, config, Path(output), data
         self.batches = TrainingBatches(training, config, fabric.global_rank)
@@ -87,6 +90,9 @@ class Trainer:
             self.model = NetworkPrior(
                 config.unet, config.sigma_data, config.sigma_min, config.sigma_max
             )
+        self.progress = Progress()
+        if initial is not None:
+            self._start_from(initial)
         self.model.to(fabric.device)
         optimizer = torch.optim.AdamW(
             self.model.parameters(),
@@ -95,7 +101,6 @@ class Trainer:
             weight_decay=config.weight_decay,
         )
         self.average = AveragedWeights(self.model, config.ema_exponent)
-        self.progress = Progress()
         self.spectrum: PriorSpectrum | None = None  # of the averaged weights, if known
         if (self.output / CHECKPOINT).exists():
             self.progress, found = load_state(
@@ -201,6 +206,17 @@ class Trainer:
     def provenance(self) -> dict[str, Any]:
         """Return the facts that travel with the weights."""
         return {**vars(self.progress), "config": self.config.to_dict(), "data": self.data}
+
+    def _start_from(self, prior: NetworkPrior) -> None:
+        """Take over a prior's weights and counters, so that no step's data come twice."""
+        try:
+            self.model.load_state_dict(prior.state_dict())
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"the initial weights belong to a network of another layout: {error}"
+            ) from error
+        known = prior.provenance
+        self.progress = Progress(**{n: known.get(n, v) for n, v in vars(self.progress).items()})
 
     def _step(self, batch: Batch) -> StepReport:
         step, config = int(batch.step), self.config

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mri_alps.errors import MriAlpsWarning
+from mri_alps.priors.registry import load_prior
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.images import ImageSet, split
 from mri_alps.training.logs import RunLog
@@ -40,6 +41,8 @@ class SessionOptions:
         Folder for combined raw scans; `cache` in the run's folder if None.
     workers : int
         Processes that make batches.
+    initial : Path or None
+        Weights file from which a new run starts, with their recipe and counters.
     fabric : dict
         Arguments of `lightning.fabric.Fabric`.
     compile_model : bool
@@ -56,13 +59,14 @@ class SessionOptions:
     stop_after_minutes: float | None = None
     cache: Path | None = None
     workers: int = 0
+    initial: Path | None = None
     fabric: dict[str, Any] = field(default_factory=dict)
     compile_model: bool = False
     show_progress: bool = False
 
 
 def choose_recipe(output: Path, options: SessionOptions) -> TrainingConfig:
-    """Combine defaults, the run's own recipe, the file and the changes, the last one wins.
+    """Combine defaults or the run's own recipe, the file and the changes, the last one wins.
 
     Parameters
     ----------
@@ -72,7 +76,12 @@ def choose_recipe(output: Path, options: SessionOptions) -> TrainingConfig:
         The rest.
     """
     checkpoint = Path(output) / CHECKPOINT
-    recipe = read_config(checkpoint) if checkpoint.exists() else TrainingConfig()
+    if checkpoint.exists():
+        recipe = read_config(checkpoint)
+    elif options.initial is not None:
+        recipe = TrainingConfig.from_dict(load_prior(options.initial).provenance["config"])
+    else:
+        recipe = TrainingConfig()
     values = recipe.to_dict()
     if options.config_file is not None:
         values |= TrainingConfig.entries(options.config_file)
@@ -119,8 +128,15 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
     training, held_out = split(
         images, recipe.validation_fraction, recipe.validation_groups, recipe.seed
     )
+    initial = None if options.initial is None else load_prior(options.initial)
     trainer = Trainer(
-        fabric, recipe, training, output, _describe(training, held_out), options.compile_model
+        fabric,
+        recipe,
+        training,
+        output,
+        _describe(training, held_out),
+        options.compile_model,
+        initial,
     )
     monitor = None
     if fabric.is_global_zero:

@@ -46,6 +46,23 @@ def test_exported_weights_are_complete(options, data, tmp_path):
     assert prior.prior_spectrum.sigmas[0].item() == pytest.approx(prior.sigma_min)
 
 
+def test_a_new_run_goes_on_from_weights(options, data, tmp_path):
+    assert run_session([data], tmp_path / "run", options)
+    first = load_prior(tmp_path / "run")
+    going_on = SessionOptions(
+        changes={"steps": 4, "learning_rate": 0.0},
+        initial=tmp_path / "run" / "prior.safetensors",
+        fabric=options.fabric,
+    )
+    assert run_session([data], tmp_path / "next", going_on)
+    second = load_prior(tmp_path / "next")
+    assert second.config == first.config  # the recipe came with the weights
+    assert second.provenance["step"] == 4
+    assert second.provenance["images_seen"] > first.provenance["images_seen"]
+    for name, value in first.state_dict().items():
+        assert value.allclose(second.state_dict()[name], atol=1e-7), name
+
+
 def test_impossible_options_are_refused(data, tmp_path):
     with pytest.raises(ConfigurationError, match="--devices"):
         train([data], tmp_path / "run", devices="some")
