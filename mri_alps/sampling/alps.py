@@ -59,7 +59,8 @@ class AlpsConfiguration:
         Spacing of the levels (Karras).
     score_energy_limit : float
         A chain whose score has more than so many times the energy of the prior's own has left
-        the region where the score can be trusted.
+        the region where the score can be trusted. Not applied to the first eighth of the steps
+        (at least three), in which a chain comes in from its start.
     """
 
     final_share: float = 0.2
@@ -184,13 +185,15 @@ def run_alps(
     energies = torch.zeros(noise.n, dtype=torch.float64, device=problem.device)
     levels: list[dict[str, Any]] = []
     trace = Trace(problem.domain_shape, problem.dtype, problem.device)
-    level = -1
+    level, grace = -1, max(3, len(sigmas) // 8)
     for step, sigma in enumerate(sigmas):
         if step == 0 or sigma != sigmas[step - 1]:
             level += 1
             levels.append(chain.set_level(sigma))
         state, energy = chain.step(state)
-        bad = ~(energy < configuration.score_energy_limit) & (diverged < 0)
+        # A prior whose mean is far from zero starts far away: steps are given to come in.
+        limit = configuration.score_energy_limit if step >= grace else math.inf
+        bad = ~(energy < limit) & (diverged < 0)
         diverged = torch.where(bad, torch.full_like(diverged, step), diverged)
         energies = torch.where(bad, energy, energies)
         # A chain that is lost is parked at zero, so that it cannot overflow meanwhile.
