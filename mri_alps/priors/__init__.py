@@ -2,22 +2,21 @@
 
 from mri_alps.priors.adapters import TwoChannelPrior, from_deepinv, from_diffusers
 from mri_alps.priors.checkpoint import load_prior_file, save_prior
-from mri_alps.priors.network import NetworkPrior
-from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
-from mri_alps.priors.unet import UNetConfig
-
 from mri_alps.priors.gaussian import GaussianPrior
 from mri_alps.priors.mixture import GaussianMixturePrior
+from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.protocol import ScoreModel
+from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.priors.spectrum import PriorSpectrum
+from mri_alps.priors.unet import UNetConfig
 
 __all__ = [
+    "DEFAULT_PRIOR",
     "GaussianMixturePrior",
     "GaussianPrior",
+    "NetworkPrior",
     "PriorSpectrum",
     "ScoreModel",
-    "DEFAULT_PRIOR",
-    "NetworkPrior",
     "TwoChannelPrior",
     "UNetConfig",
     "available_priors",

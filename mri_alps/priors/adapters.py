@@ -50,17 +50,22 @@ class TwoChannelPrior:
         Parameters
         ----------
         x : torch.Tensor
-            Complex (n, H, W).
+            Complex (n, H, W), or (n, slices, H, W).
         sigma : float or torch.Tensor
             Noise level per real component, a scalar or (n,).
 
         Returns
         -------
         torch.Tensor
-            Complex (n, H, W).
+            Complex (n, H, W), or (n, slices, H, W).
         """
         if not x.is_complex():
             raise DtypeError(f"the prior denoises complex images, found {x.dtype}")
+        if x.ndim == 4:  # a batch of slices: images are independent of each other
+            per_image = sigma
+            if isinstance(sigma, torch.Tensor) and sigma.ndim == 1:
+                per_image = sigma.repeat_interleave(x.shape[1])
+            return self.denoise(x.flatten(0, 1), per_image).reshape(x.shape)
         if x.ndim != 3:
             raise ShapeError(f"the prior expects images (n, H, W), found shape {tuple(x.shape)}")
         height, width = x.shape[-2:]
@@ -77,7 +82,7 @@ class TwoChannelPrior:
     def score(self, x: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
         """Score of the smoothed prior, (D(x, sigma) - x) / sigma^2; shapes as in `denoise`."""
         levels = torch.as_tensor(sigma, dtype=x.real.dtype, device=x.device)
-        levels = levels.reshape(-1, 1, 1) if levels.ndim else levels
+        levels = levels.reshape(-1, *[1] * (x.ndim - 1)) if levels.ndim else levels
         return (self.denoise(x, sigma) - x) / levels**2
 
 
