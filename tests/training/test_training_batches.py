@@ -40,6 +40,7 @@ def test_a_step_can_be_made_again_in_any_order(batches, data, recipe):
     assert not torch.equal(first[0].sigma, first[1].sigma[: len(first[0].sigma)])
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_worker_processes_change_nothing(batches):
     direct = [batches[step] for step in range(4)]
     loader = DataLoader(batches, batch_size=None, sampler=range(4), num_workers=2)
