@@ -97,6 +97,7 @@ class Monitor:
             model.sigma_max,
             self.n_evaluations,
             generator,
+            self.trainer.spectrum.image(self.sample_shape[1:]),
         )
         save_grid([list(samples)], folder / f"samples_{name}")
 

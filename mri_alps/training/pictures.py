@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mri_alps.fourier import ifftc
 from mri_alps.random import standard_normal
 
 
@@ -19,6 +20,7 @@ def draw_samples(
     sigma_max: float,
     n_evaluations: int,
     generator: torch.Generator,
+    image_power: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Draw from the prior by the reverse stochastic differential equation, one call a level.
 
@@ -38,6 +40,10 @@ def draw_samples(
         Calls of `denoise`, at least 2.
     generator : torch.Generator
         Source of randomness.
+    image_power : torch.Tensor, optional
+        (H, W) power of the prior per real component on the centred Fourier grid. The start is
+        then drawn from the Gaussian of that power plus sigma_max^2, not from noise alone: near
+        zero frequency images are far stronger than sigma_max.
 
     Returns
     -------
@@ -48,6 +54,9 @@ def draw_samples(
     ends = sigma_max ** (1 / 7), sigma_min ** (1 / 7)
     levels = ((ends[0] + ramp * (ends[1] - ends[0])) ** 7).tolist()
     x = levels[0] * standard_normal(shape, generator, torch.complex64)
+    if image_power is not None:
+        x = x + ifftc(image_power.sqrt() * standard_normal(shape, generator, torch.complex64))
+        x = x.to(torch.complex64)
     for sigma, following in itertools.pairwise(levels):
         clean = denoise(x, sigma)
         ratio = (following / sigma) ** 2

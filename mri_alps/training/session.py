@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mri_alps.errors import MriAlpsWarning
+from mri_alps.errors import ConfigurationError, MriAlpsWarning
+from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.registry import load_prior
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.images import ImageSet, split
@@ -79,7 +80,7 @@ def choose_recipe(output: Path, options: SessionOptions) -> TrainingConfig:
     if checkpoint.exists():
         recipe = read_config(checkpoint)
     elif options.initial is not None:
-        recipe = TrainingConfig.from_dict(load_prior(options.initial).provenance["config"])
+        recipe = TrainingConfig.from_dict(load_initial(options.initial).provenance["config"])
     else:
         recipe = TrainingConfig()
     values = recipe.to_dict()
@@ -128,7 +129,7 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
     training, held_out = split(
         images, recipe.validation_fraction, recipe.validation_groups, recipe.seed
     )
-    initial = None if options.initial is None else load_prior(options.initial)
+    initial = None if options.initial is None else load_initial(options.initial)
     trainer = Trainer(
         fabric,
         recipe,
@@ -158,6 +159,16 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
     if monitor is not None:
         monitor.finish(last[0] if last else None)
     return finished
+
+
+def load_initial(name_or_path: Path) -> NetworkPrior:
+    """Load the weights to start from; an exact prior has none, which is an error."""
+    prior = load_prior(name_or_path)
+    if not isinstance(prior, NetworkPrior):
+        raise ConfigurationError(
+            f"{name_or_path} is not a network: it has no weights to go on from"
+        )
+    return prior
 
 
 def _make_monitor(trainer: Trainer, held_out: ImageSet, options: SessionOptions) -> Monitor:
