@@ -57,7 +57,8 @@ def run(score_model, spectrum, operator, noise_std, measurements, method, n_eval
             lost += n
             continue
         assert result.n_evaluations <= n_evaluations
-        normals += result.diagnostics["operator"]["normals_per_evaluation"] / len(measurements)
+        cost = result.diagnostics.get("operator", {}).get("normals_per_evaluation", float("nan"))
+        normals += cost / len(measurements)
         restarts += result.diagnostics.get("n_restarts", 0)
         outside = bed.FlippedOutside(getattr(score_model, "prior", score_model)).outside
         gone = outside(result.samples, score_model.sigma_min)
