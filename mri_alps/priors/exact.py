@@ -200,8 +200,8 @@ def _components(
     prior: GaussianPrior | GaussianMixturePrior, shape: tuple[int, ...], dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Weights (K,), means (K, *shape) and powers (K, *shape) of the prior at sigma_min."""
-    base = prior.sigma_min**2
     if isinstance(prior, GaussianMixturePrior):
+        base = prior.sigma_min**2
         if prior.means.is_complex() and not dtype.is_complex:
             raise DtypeError("the prior's means are complex but the data are real")
         return prior.weights.cpu(), prior.means.cpu().to(dtype), prior.powers.cpu() + base
@@ -209,7 +209,7 @@ def _components(
         mean = torch.zeros(shape, dtype=dtype)
         if prior.mean is not None:
             mean = mean + prior.mean.cpu().to(dtype)
-        power = prior.power(shape).cpu() + base
+        power = prior.power(shape).cpu() + prior.sigma_min**2
         return torch.ones(1, dtype=torch.float64), mean[None], power[None]
     raise ConfigurationError(
         f"no exact posterior is known for a {type(prior).__name__}: expected a GaussianPrior or "

@@ -20,12 +20,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sampling"))
 
-import posterior_bed as bed  # noqa: E402
+import posterior_bed as bed
 
-import mri_alps  # noqa: E402
-from mri_alps import sample_posterior  # noqa: E402
-from mri_alps.errors import DivergenceError, MriAlpsWarning  # noqa: E402
-from mri_alps.sampling import estimate_prior_spectrum  # noqa: E402
+import mri_alps
+from mri_alps import sample_posterior
+from mri_alps.errors import DivergenceError, MriAlpsWarning
+from mri_alps.sampling import estimate_prior_spectrum
 
 NOISE = {"moderate": 0.4, "small": 0.02}
 EVALUATIONS = (20, 50, 100, 300)

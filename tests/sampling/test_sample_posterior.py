@@ -1,0 +1,140 @@
+"""The contract of `sample_posterior`: reproducibility, budgets, callbacks, errors, robustness."""
+
+import pytest
+import torch
+from posterior_bed import FlippedOutside, coil_maps, line_mask, make_prior, measure
+
+from mri_alps import sample_posterior
+from mri_alps.errors import ConfigurationError, DivergenceError, DtypeError, ShapeError
+from mri_alps.operators import SenseOperator
+from mri_alps.sampling import estimate_prior_spectrum
+
+SHAPE, NOISE = (8, 8), 0.3
+
+
+class Counted:
+    def __init__(self, prior):
+        self.prior, self.calls = prior, 0
+        self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
+
+    def score(self, x, sigma):
+        self.calls += 1
+        return self.prior.score(x, sigma)
+
+    def denoise(self, x, sigma):
+        self.calls += 1
+        return self.prior.denoise(x, sigma)
+
+
+@pytest.fixture(scope="module")
+def bed():
+    prior = make_prior(8, SHAPE)
+    operator = SenseOperator(coil_maps(3, SHAPE), line_mask(8, 3, 2))
+    measurement = measure(prior, operator, NOISE, torch.Generator().manual_seed(2))
+    spectrum = estimate_prior_spectrum(prior, SHAPE, dtype=torch.complex128)
+    return prior, operator, measurement.data, spectrum
+
+
+def draw(bed, seed=4, **options):
+    prior, operator, data, spectrum = bed
+    settings = dict(n_samples=6, n_evaluations=12, prior_spectrum=spectrum)
+    settings.update(options)
+    generator = torch.Generator().manual_seed(seed)
+    return sample_posterior(prior, operator, data, NOISE, generator=generator, **settings)
+
+
+def test_a_seed_decides_the_samples(bed):
+    torch.testing.assert_close(draw(bed).samples, draw(bed).samples, rtol=0, atol=0)
+    assert not torch.allclose(draw(bed).samples, draw(bed, seed=5).samples)
+
+
+@pytest.mark.parametrize("method", ["alps", "xgp1", "csgm", "dps"])
+@pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning")
+def test_samples_do_not_depend_on_the_batch(bed, method):
+    whole = draw(bed, method=method).samples
+    first = draw(bed, method=method, n_samples=2).samples
+    rest = draw(bed, method=method, n_samples=4, first_sample=2).samples
+    torch.testing.assert_close(torch.cat([first, rest]), whole, rtol=1e-9, atol=1e-9)
+
+
+def test_setup_is_counted_apart_and_can_be_handed_on(bed):
+    counted = Counted(bed[0])
+    result = draw((counted, *bed[1:]), prior_spectrum=None, n_samples=2)
+    assert result.setup_evaluations > 0
+    assert counted.calls == result.setup_evaluations + result.n_evaluations
+    again = draw(bed, prior_spectrum=result.prior_spectrum, n_samples=2)
+    torch.testing.assert_close(again.samples, result.samples)
+
+
+def test_callback_sees_every_step_and_can_stop(bed):
+    seen = []
+    draw(bed, callback=lambda info: seen.append((info.step, info.sigma)))
+    assert [step for step, _ in seen] == list(range(1, 13))
+    levels = [sigma for _, sigma in seen]
+    assert levels == sorted(levels, reverse=True) and levels[-1] == bed[0].sigma_min
+    result = draw(bed, callback=lambda info: "stop" if info.step == 5 else None)
+    assert result.n_evaluations == 5
+
+
+def test_a_method_can_be_a_callable(bed):
+    result = draw(bed, method=lambda task: task.n_samples)
+    assert result == 6
+
+
+class Explodes(Counted):
+    def score(self, x, sigma):
+        return 1e6 * (1 + x)
+
+
+class ReturnsNan(Counted):
+    def score(self, x, sigma):
+        return x * float("nan")
+
+
+@pytest.mark.parametrize("model", [Explodes, ReturnsNan])
+def test_a_score_that_explodes_is_an_error_and_no_image(bed, model):
+    with pytest.raises(DivergenceError, match=r"level .*step") as caught:
+        draw((model(bed[0]), *bed[1:]))
+    assert caught.value.step >= 0 and caught.value.level >= 0
+    assert not caught.value.magnitude < 25
+
+
+def test_a_score_wrong_outside_the_shell_never_yields_nonsense(bed):
+    model = FlippedOutside(bed[0])
+    result = draw((model, *bed[1:]), n_samples=200, n_evaluations=60)
+    assert not bool(model.outside(result.samples, model.sigma_min).any())
+
+
+def bad(bed, **changes):
+    prior, operator, data, spectrum = bed
+    arguments = dict(score_model=prior, operator=operator, data=data, noise_std=NOISE)
+    arguments.update(prior_spectrum=spectrum, n_samples=2, n_evaluations=5)
+    arguments.update(changes)
+    return sample_posterior(**arguments)
+
+
+def test_errors_name_what_is_wrong(bed):
+    data = bed[2]
+    broken = data.clone()
+    broken[0, 0, 0] = float("nan")
+    cases = [
+        (ShapeError, "data has shape", dict(data=data[:, :4])),
+        (DtypeError, "complex", dict(data=data.real)),
+        (DtypeError, "torch.Tensor", dict(data=data.numpy())),
+        (ConfigurationError, "NaN", dict(data=broken)),
+        (ConfigurationError, "noise_std", dict(noise_std=0.0)),
+        (ConfigurationError, "noise_std", dict(noise_std=float("nan"))),
+        (ConfigurationError, "noise_std", dict(noise_std=-1.0)),
+        (ShapeError, "noise_std", dict(noise_std=torch.tensor([0.1, 0.2, 0.3]))),
+        (ConfigurationError, "method", dict(method="alp")),
+        (ConfigurationError, "n_samples", dict(n_samples=0)),
+        (ConfigurationError, "n_evaluations", dict(n_evaluations=1)),
+        (ConfigurationError, "denoise", dict(score_model=object())),
+        (ConfigurationError, "forward", dict(operator=object())),
+        (ShapeError, "initial", dict(initial=torch.zeros(3, 3), initial_sigma=0.1)),
+        (ConfigurationError, "initial_radius", dict(initial=torch.zeros(SHAPE))),
+        (ConfigurationError, "initial_sigma", dict(method="xgp2", initial=torch.zeros(SHAPE))),
+    ]
+    for error, words, changes in cases:
+        with pytest.raises(error, match=words):
+            bad(bed, **changes)
