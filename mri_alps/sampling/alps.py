@@ -189,8 +189,9 @@ def run_alps(
     for step, sigma in enumerate(sigmas):
         if step == 0 or sigma != sigmas[step - 1]:
             level += 1
-            levels.append(chain.set_level(sigma))
-        state, energy = chain.step(state)
+            levels.append(chain.facts)
+        following = sigmas[min(step + 1, len(sigmas) - 1)]
+        state, energy = chain.step(state, following)
         # A prior whose mean is far from zero starts far away: steps are given to come in.
         limit = configuration.score_energy_limit if step >= grace else math.inf
         bad = ~(energy < limit) & (diverged < 0)
@@ -258,6 +259,7 @@ class _Chain:
         self.noise, self.configuration = noise, configuration
         self.preconditioner = make_preconditioner(problem)
         self.sigma = score.sigma_min
+        self.facts: dict[str, Any] = {}
         self._target = problem.back_projection
         self._step_size = configuration.largest_step
         self._verified: tuple[float, float] | None = None
@@ -271,7 +273,7 @@ class _Chain:
         Langevin steps on that Gaussian need no evaluation of the score: one is exact where the
         preconditioner is, some tens come close elsewhere.
         """
-        self.set_level(sigma)
+        self.facts = self.set_level(sigma)
         x = torch.zeros_like(self.noise.image()) if center is None else center
         prior_pull = 0.0 if center is None else self._prior_pull(center)
         state = init_langevin(x, self.noise.image())
@@ -301,15 +303,25 @@ class _Chain:
             "step_size": self._step_size,
         }
 
-    def step(self, state: LangevinState) -> tuple[LangevinState, torch.Tensor]:
-        """Return the next state and the energy of the score at this one, (n,)."""
+    def step(self, state: LangevinState, following: float) -> tuple[LangevinState, torch.Tensor]:
+        """Evaluate the score at this level and move to the target of the next.
+
+        Returns the next state and the energy of the score at this one, (n,). The score is taken
+        to the following level by the ratio of Fisher informations per frequency, exactly so for
+        a Gaussian prior: a chain never has more noise than the level at which it is evaluated.
+        """
         score = self.score.score(state.x, self.sigma)
         energy = self._score_energy(score)
         finite = torch.isfinite(energy)
         state = state._replace(x=_where(finite, state.x))
-        # Between evaluations the score is continued linearly, s(x) - F (x' - x).
-        prior_pull = _where(finite, score) + self._prior_pull(state.x)
+        score = _where(finite, score)
         last = self.sigma == self.score.sigma_min
+        if following != self.sigma:
+            before = self._fisher
+            self.facts = self.set_level(following)
+            score = apply_filter(score, self._fisher / before, self.problem.dims)
+        # Between evaluations the score is continued linearly, s(x) - F (x' - x).
+        prior_pull = score + self._prior_pull(state.x)
         for _ in range(1 if last else self.preconditioner.n_inner):
             state = self._inner_step(state, prior_pull)
         return state, energy
