@@ -17,7 +17,7 @@ from mri_alps.reconstruction.undersampling import undersampling_mask
 from mri_alps.reconstruction.volume import chosen_slices
 
 # Applications of the normal operator per evaluation: what the sampler's solves take on scans.
-_NORMALS_PER_EVALUATION = 15
+_NORMALS_PER_EVALUATION = 5
 # Image-sized complex arrays that sampler and network hold per sample at the peak.
 _ARRAYS_PER_SAMPLE = 40
 _BASE_BYTES = 400e6
