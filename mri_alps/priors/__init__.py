@@ -2,6 +2,7 @@
 
 from mri_alps.priors.adapters import TwoChannelPrior, from_deepinv, from_diffusers
 from mri_alps.priors.checkpoint import load_prior_file, save_prior
+from mri_alps.priors.exact import ExactPosterior, exact_posterior
 from mri_alps.priors.gaussian import GaussianPrior
 from mri_alps.priors.mixture import GaussianMixturePrior
 from mri_alps.priors.network import NetworkPrior
@@ -12,6 +13,7 @@ from mri_alps.priors.unet import UNetConfig
 
 __all__ = [
     "DEFAULT_PRIOR",
+    "ExactPosterior",
     "GaussianMixturePrior",
     "GaussianPrior",
     "NetworkPrior",
@@ -20,6 +22,7 @@ __all__ = [
     "TwoChannelPrior",
     "UNetConfig",
     "available_priors",
+    "exact_posterior",
     "from_deepinv",
     "from_diffusers",
     "load_prior",

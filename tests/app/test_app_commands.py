@@ -59,7 +59,7 @@ def test_demo(tmp_path, run):
     assert picture.exists() and str(picture) in finished.out
     ours, theirs = map(float, re.search(r"NMSE\)\W+([\d.e-]+)\W+([\d.e-]+)", finished.out).groups())
     # The Gaussian prior knows no anatomy; the network's gain is measured elsewhere.
-    assert ours < 0.8 * theirs
+    assert ours < 0.5 * theirs
     coverage = float(re.search(r"90 % interval\W+([\d.]+)", finished.out).group(1))
     assert 0.8 < coverage <= 1
 

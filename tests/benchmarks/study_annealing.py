@@ -1,4 +1,4 @@
-"""The paper's study in miniature: error and calibration against time spent annealing.
+"""The paper's study in miniature: error and calibration against evaluations spent annealing.
 
 For box inpainting, Gaussian deblurring and 4x super-resolution of real images (magnitudes from
 an npz file, or the embedded demo's truth), the annealed phase gets more and more evaluations;
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from mri_alps.calibration import image_scale
+from mri_alps.errors import DivergenceError
 from mri_alps.operators import (
     BlurOperator,
     DownsamplingOperator,
@@ -85,7 +86,8 @@ def measure(prior, operator, images, method, n_evaluations) -> tuple[float, floa
                 method=method,
                 generator=generator,
             ).samples
-        except ArithmeticError:
+        except DivergenceError as error:
+            print(f"    left out: {error}")
             continue
         mean = samples.mean(0)
         errors.append(float((mean - truth).norm() / truth.norm()))
@@ -134,6 +136,8 @@ def main() -> None:
     axes[0, 0].set_ylabel("relative error of the mean")
     axes[1, 0].set_ylabel("coverage of 90 % intervals")
     axes[0, 0].set_xscale("log")
+    axes[0, 0].set_xticks(budgets, [str(n) for n in budgets])
+    axes[0, 0].minorticks_off()
     axes[1, 0].legend()
     figure.savefig(options.output, dpi=110)
     print(f"figure: {options.output}")
