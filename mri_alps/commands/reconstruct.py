@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mri_alps.commands.dry_run import print_plan
 from mri_alps.commands.terminal import ProgressBar, out, say
 from mri_alps.errors import ConfigurationError, MriAlpsError
@@ -18,6 +16,7 @@ from mri_alps.evaluation.pictures import MAX_ROWS, evenly_chosen
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.reconstruction import ReconstructionConfiguration, reconstruct_to_file
 from mri_alps.reconstruction.output import output_path, prepare_directory
+from mri_alps.reconstruction.provenance import pixel_aspect
 from mri_alps.reconstruction.volume import chosen_slices, load_prior_for
 
 
@@ -157,24 +156,6 @@ def draw(raw: RawKSpace, target: Path, configuration: ReconstructionConfiguratio
         pixel_aspect=pixel_aspect(raw),
         title=_title(raw, configuration),
     )
-
-
-def pixel_aspect(raw: RawKSpace) -> float:
-    """Return the height of an image pixel over its width; 1 where the header says nothing.
-
-    Parameters
-    ----------
-    raw : RawKSpace
-        The scan.
-    """
-    geometry = raw.geometry
-    names = ("readout", "phase_encode", "partition")
-    sizes = [
-        geometry.recon_field_of_view[names.index(axis)] / geometry.recon_matrix[names.index(axis)]
-        for axis in raw.axes
-    ]
-    aspect = sizes[0] / sizes[1] if min(sizes) > 0 else 1.0
-    return float(aspect) if np.isfinite(aspect) and 0.05 < aspect < 20 else 1.0
 
 
 def _title(raw: RawKSpace, configuration: ReconstructionConfiguration) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from types import TracebackType
@@ -145,6 +146,10 @@ class ReconstructionWriter:
             self._dataset(name, array)[self._written] = array
         for name, value in result.facts.items():
             self._dataset(f"facts/{name}", np.asarray(value))[self._written] = value
+        if "diagnostics" not in self._file:
+            text = h5py.string_dtype()
+            self._file.create_dataset("diagnostics", (len(self._slices),), dtype=text)
+        self._file["diagnostics"][self._written] = json.dumps(_plain(result.diagnostics))
         self._written += 1
 
     def write_attributes(self, attributes: dict[str, Any]) -> None:
@@ -170,10 +175,23 @@ class ReconstructionWriter:
             shape = (len(self._slices), *array.shape)
             chunks = (1, *array.shape) if array.ndim else None
             dataset = self._file.create_dataset(name, shape, array.dtype, chunks=chunks)
-            if array.ndim:
+            if array.dtype.kind in "fc" and array.ndim:
                 dataset.attrs["units"] = (
                     _IMAGE_UNITS
                     if array.ndim == 2 and not np.iscomplexobj(array)
                     else _COMPLEX_UNITS
                 )
         return self._file[name]
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` with everything that JSON cannot hold turned into text, NaN into null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -7,6 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import mri_alps
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
 from mri_alps.reconstruction.result import SliceReconstruction
@@ -51,6 +53,27 @@ def attributes_of(
         "source": Path(raw.path).name,
         "source_format": raw.format,
         "acquisition": str(raw.acquisition or ""),
+        "n_coils": raw.n_coils,
+        "kspace_shape": " x ".join(str(size) for size in raw.shape),
+        "pixel_aspect": pixel_aspect(raw),
         "interval": "90 % predictive interval, Student t",
         "provenance": raw.provenance,
     }
+
+
+def pixel_aspect(raw: RawKSpace) -> float:
+    """Return the height of an image pixel over its width; 1 where the header says nothing.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    """
+    geometry = raw.geometry
+    names = ("readout", "phase_encode", "partition")
+    sizes = [
+        geometry.recon_field_of_view[names.index(axis)] / geometry.recon_matrix[names.index(axis)]
+        for axis in raw.axes
+    ]
+    aspect = sizes[0] / sizes[1] if min(sizes) > 0 else 1.0
+    return float(aspect) if np.isfinite(aspect) and 0.05 < aspect < 20 else 1.0

@@ -49,6 +49,12 @@ class SliceReconstruction:
         (coils, readout, phase_encode), of the raw coils.
     facts : dict
         Numbers about the slice: scale, noise_std, n_evaluations, seconds, ...
+    mask : numpy.ndarray or None
+        Bool, which points of k-space were used, (readout or 1, phase_encode).
+    reference : numpy.ndarray or None
+        The scan's own reference image where it holds one of this shape, (H, W).
+    diagnostics : dict
+        What the sampler said about its run, such as one entry per noise level; JSON can hold it.
     """
 
     index: int
@@ -61,6 +67,9 @@ class SliceReconstruction:
     samples: np.ndarray | None
     sensitivity_maps: np.ndarray | None
     facts: dict[str, Any]
+    mask: np.ndarray | None = None
+    reference: np.ndarray | None = None
+    diagnostics: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that there are, by name."""
@@ -90,6 +99,12 @@ class Reconstruction:
         Per-slice numbers, each an array (n_slices,).
     path : pathlib.Path or None
         The file it was read from.
+    mask : numpy.ndarray or None
+        Bool, (n_slices, readout or 1, phase_encode): the points of k-space that were used.
+    reference : numpy.ndarray or None
+        float32, (n_slices, H, W): the scan's own reference images, where it holds them.
+    diagnostics : tuple of dict
+        One for each slice: what the sampler said about its run.
     """
 
     slices: np.ndarray
@@ -104,6 +119,12 @@ class Reconstruction:
     attributes: dict[str, Any]
     facts: dict[str, np.ndarray]
     path: Path | None = None
+    mask: np.ndarray | None = None
+    reference: np.ndarray | None = None
+    diagnostics: tuple[dict[str, Any], ...] = ()
+
+
+OPTIONAL_DATASETS = ("samples", "sensitivity_maps", "mask", "reference")
 
 
 def stack_slices(slices: list[SliceReconstruction], attributes: dict[str, Any]) -> Reconstruction:
@@ -116,12 +137,18 @@ def stack_slices(slices: list[SliceReconstruction], attributes: dict[str, Any]) 
     attributes : dict
         Provenance, as it would stand in a file.
     """
-    arrays: dict[str, Any] = {"samples": None, "sensitivity_maps": None}
+    arrays: dict[str, Any] = dict.fromkeys(OPTIONAL_DATASETS)
     for name in slices[0].arrays():
         arrays[name] = np.stack([s.arrays()[name] for s in slices])
     facts = {key: np.array([s.facts[key] for s in slices]) for key in slices[0].facts}
     indices = np.array([s.index for s in slices])
-    return Reconstruction(slices=indices, attributes=attributes, facts=facts, **arrays)
+    return Reconstruction(
+        slices=indices,
+        attributes=attributes,
+        facts=facts,
+        diagnostics=tuple(s.diagnostics for s in slices),
+        **arrays,
+    )
 
 
 def load_reconstruction(path: str | Path) -> Reconstruction:
@@ -145,7 +172,7 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
                     f"{path} has no dataset {', '.join(missing)}: it is not a reconstruction "
                     "of mri_alps; make one with mri-alps reconstruct"
                 )
-            names = (*IMAGE_DATASETS, "posterior_mean", "samples", "sensitivity_maps")
+            names = (*IMAGE_DATASETS, "posterior_mean", *OPTIONAL_DATASETS)
             arrays: dict[str, Any] = {
                 name: file[name][()] if name in file else None for name in names
             }
@@ -154,6 +181,7 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
                 attributes=_attributes(file),
                 facts={name: data[()] for name, data in file["facts"].items()},
                 path=Path(path),
+                diagnostics=_diagnostics(file),
                 **arrays,
             )
     except OSError as error:
@@ -171,3 +199,9 @@ def _attributes(file: h5py.File) -> dict[str, Any]:
         if key in plain:
             plain[key] = json.loads(plain[key])
     return plain | {"provenance": json.loads(file["provenance"].asstr()[()])}
+
+
+def _diagnostics(file: h5py.File) -> tuple[dict[str, Any], ...]:
+    if "diagnostics" not in file:
+        return ()
+    return tuple(json.loads(text) for text in file["diagnostics"].asstr()[()])

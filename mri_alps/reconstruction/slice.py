@@ -91,6 +91,9 @@ def reconstruct_slice(
             "data_misfit": _number(_last_misfit(result.diagnostics)),
             "seconds": time.perf_counter() - started,
         },
+        mask=used_mask(acquisition),
+        reference=reference_image(raw, index),
+        diagnostics=result.diagnostics,
         **{
             name: center_crop_or_pad(image, raw.crop).astype(np.float32)
             for name, image in rss_units.items()
@@ -116,6 +119,39 @@ def zero_filled(raw: RawKSpace, index: int, mask: np.ndarray) -> np.ndarray:
         float32, (readout, phase_encode), uncropped.
     """
     return root_sum_of_squares(raw.read_slice(index) * mask)
+
+
+def used_mask(acquisition: Acquisition) -> np.ndarray:
+    """Return the points of k-space that a slice is reconstructed from.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        The prepared slice.
+
+    Returns
+    -------
+    numpy.ndarray
+        Bool, (1, phase_encode) for whole lines, else (readout, phase_encode).
+    """
+    mask = np.atleast_2d(acquisition.mask.cpu().numpy())
+    return np.broadcast_to(mask, (mask.shape[-2], acquisition.kspace.shape[-1]))
+
+
+def reference_image(raw: RawKSpace, index: int) -> np.ndarray | None:
+    """Return the scan's own reference image of a slice, if it has the shape of the result.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    """
+    reference = raw.read_reference(index)
+    if reference is None or reference.shape != tuple(raw.crop):
+        return None
+    return np.asarray(reference, dtype=np.float32)
 
 
 def _sample(
