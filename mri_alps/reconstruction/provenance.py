@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import mri_alps
+from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
 from mri_alps.reconstruction.result import SliceReconstruction
 
