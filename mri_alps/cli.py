@@ -95,12 +95,18 @@ def reconstruct(
     prior: Annotated[
         Optional[str],  # noqa: UP045 - typer resolves this at run time
         typer.Option(
-            help="Built-in prior (brain-small, gaussian) or a checkpoint.",
+            help="Built-in prior (brain-small, gaussian), a checkpoint, or a name that an "
+            "installed package registers.",
             rich_help_panel=_SAMPLER,
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="Sampler; alps is the default.", rich_help_panel=_SAMPLER)
+        str,
+        typer.Option(
+            help="Sampler: alps, xgp1, xgp2, xgp3, csgm, dps, or a name that an installed package "
+            "registers.",
+            rich_help_panel=_SAMPLER,
+        ),
     ] = "alps",
     n_samples: Annotated[
         int, typer.Option(help="Posterior samples per slice.", rich_help_panel=_SAMPLER)

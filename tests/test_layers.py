@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "mri_alps"
 # Everything may use layer 0. Parts of one layer do not know each other.
 LAYERS = {
     "errors": 0,
+    "plugins": 0,
     "fourier": 0,
     "random": 0,
     "solvers": 0,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from mri_alps.errors import InputFileError
+from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsError
+from mri_alps.plugins import PRIORS, load_plugin, plugin_names
 from mri_alps.priors.checkpoint import load_prior_file
 from mri_alps.priors.gaussian import GaussianPrior
-from mri_alps.priors.network import NetworkPrior
+from mri_alps.priors.protocol import ScoreModel
 
 DEFAULT_PRIOR = "brain-small"
 GAUSSIAN = "gaussian"
@@ -22,28 +25,30 @@ def available_priors() -> list[str]:
     return sorted(path.stem for path in _WEIGHTS.glob(f"*{_SUFFIX}"))
 
 
-def load_prior(
-    name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | str = "cpu"
-) -> NetworkPrior | GaussianPrior:
+def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | str = "cpu") -> Any:
     """Load a score model.
 
     Parameters
     ----------
     name_or_path : str or Path
         Name of a prior inside the package, "gaussian" (power-law spectrum, closed form), a
-        weights file, or the folder of a training run (its averaged weights).
+        weights file, the folder of a training run (its averaged weights), or a name that an
+        installed package registers in the entry-point group ``mri_alps.priors`` (see
+        `mri_alps.plugins`).
     device : torch.device or str
         Where it shall run.
 
     Returns
     -------
-    NetworkPrior or GaussianPrior
-        A `ScoreModel` in evaluation mode; `prior_spectrum` is set if the weights carry one.
+    ScoreModel
+        In evaluation mode; `prior_spectrum` is set if the weights carry one.
 
     Raises
     ------
     InputFileError
         If there is no such prior or its file cannot be used.
+    ConfigurationError
+        If the package that registers the name does not deliver a score model.
     """
     if str(name_or_path) == GAUSSIAN:
         # Wider at high frequencies than brains alone would have it: a real 8-coil brain, the
@@ -55,10 +60,45 @@ def load_prior(
     path = Path(name_or_path)
     if path.is_dir():
         path = path / "prior.safetensors"
-    if not path.is_file():
-        names = ", ".join([*available_priors(), GAUSSIAN])
-        raise InputFileError(
-            f"no prior called {str(name_or_path)!r}: expected a weights file, the folder of a "
-            f"training run, or one of the packaged priors ({names})"
-        )
-    return load_prior_file(path, device)
+    if path.is_file():
+        return load_prior_file(path, device)
+    registered = plugin_names(PRIORS)
+    if str(name_or_path) in registered:
+        return _plugin_prior(str(name_or_path), device)
+    names = ", ".join([*available_priors(), GAUSSIAN, *registered])
+    raise InputFileError(
+        f"no prior called {str(name_or_path)!r}: expected a weights file, the folder of a "
+        f"training run, or one of the priors known by name ({names})"
+    )
+
+
+def _plugin_prior(name: str, device: torch.device | str) -> Any:
+    """A registered score model, or what a registered function of the device makes."""
+    made = load_plugin(PRIORS, name)
+    if isinstance(made, type) or not isinstance(made, ScoreModel):
+        if not callable(made):
+            raise _no_score_model(name, made)
+        made = _call(name, made, device)
+    if not isinstance(made, ScoreModel):
+        raise _no_score_model(name, made)
+    return made
+
+
+def _call(name: str, function: Callable[..., Any], device: torch.device | str) -> Any:
+    try:
+        return function(device=device)
+    except MriAlpsError:
+        raise
+    except Exception as error:  # whatever a foreign function does
+        raise ConfigurationError(
+            f"the prior {name!r}, registered in the entry-point group {PRIORS}, cannot be made "
+            f"({type(error).__name__}: {error}): it is called with the keyword device"
+        ) from error
+
+
+def _no_score_model(name: str, made: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"the prior {name!r}, registered in the entry-point group {PRIORS}, is a "
+        f"{type(made).__name__}: expected a score model (denoise, score, sigma_min, sigma_max) or "
+        "a function (device) that returns one"
+    )

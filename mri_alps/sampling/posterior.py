@@ -120,7 +120,8 @@ def sample_posterior(
         Most evaluations of the score model per sample.
     method : str or callable
         "alps" (default), "xgp1", "xgp2", "xgp3" (the published algorithms), "csgm", "dps" (for
-        comparison), or a callable from `SamplingTask` to `PosteriorSamples`.
+        comparison), the name of an installed package's method, or a callable from
+        `SamplingTask` to `PosteriorSamples`.
     initial : torch.Tensor, optional
         A reconstruction x0, domain_shape or (n_samples, *domain_shape), for "xgp2", "xgp3" and
         "alps".
@@ -323,14 +324,9 @@ def _diagnostics(run: AlpsRun) -> dict[str, Any]:
 def _find_method(method: str | Method) -> Method:
     if callable(method):
         return method
-    from mri_alps.sampling.methods import METHODS
+    from mri_alps.sampling.methods import find_method
 
-    if method not in METHODS:
-        raise ConfigurationError(
-            f"no sampling method called {method!r}: expected one of {', '.join(METHODS)}, or a "
-            "callable"
-        )
-    return METHODS[method]
+    return find_method(method)
 
 
 def _check_counts(n_samples: int, n_evaluations: int, first_sample: int) -> None:

@@ -11,12 +11,13 @@ import mri_alps
 
 PACKAGE = Path(mri_alps.__file__).parent
 LAYERS = {
-    "errors": 0, "fourier": 0, "random": 0, "solvers": 0,
+    "errors": 0, "plugins": 0, "fourier": 0, "random": 0, "solvers": 0,
     "rawdata": 1, "operators": 1,
     "priors": 2, "calibration": 2,
     "sampling": 3, "training": 3,
     "reconstruction": 4,
     "evaluation": 5,
+    "interop": 6,
     "commands": 7, "cli": 7,
 }  # fmt: skip
 
