@@ -6,6 +6,7 @@ Also the limits on what a header may claim, checked before anything is allocated
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -104,7 +105,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary name beside `path`, renamed to it only if the block succeeds.
 
     A failure leaves neither a half-written file nor the temporary one; an older file of the
-    same name survives it.
+    same name survives it. The content is on the disk before the name is: a loss of power leaves
+    the old file or the new one.
     """
     path = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -115,6 +117,21 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from colleagues
+        _flush(temporary)
         os.replace(temporary, path)
+        _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems cannot do it for folders: then theirs is the last word.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)

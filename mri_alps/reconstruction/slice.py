@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from mri_alps.reconstruction.images import center_crop_or_pad, root_sum_of_squar
 from mri_alps.reconstruction.progress import Progress
 from mri_alps.reconstruction.result import SliceReconstruction
 from mri_alps.reconstruction.statistics import sample_statistics
-from mri_alps.sampling import sample_posterior
+from mri_alps.sampling import PosteriorSamples, sample_posterior
 
 
 def reconstruct_slice(
@@ -56,15 +56,96 @@ def reconstruct_slice(
     SliceReconstruction
         In the scan's own units.
     """
+    prepared = load_slice(raw, index, mask, calibration, device)
+    return reduce_samples(draw_samples(prepared, prior, configuration, progress), configuration)
+
+
+class LoadedSlice(NamedTuple):
+    """A slice that is ready to be sampled: read, calibrated and on the device."""
+
+    raw: RawKSpace
+    index: int
+    acquisition: Acquisition
+    zero_filled: np.ndarray
+    reference: np.ndarray | None
+    seconds: float
+
+
+class SampledSlice(NamedTuple):
+    """A slice whose samples are drawn; `samples` is complex, (n_samples, H, W), on the CPU."""
+
+    loaded: LoadedSlice
+    samples: np.ndarray
+    result: PosteriorSamples
+    seconds: float
+
+
+def load_slice(
+    raw: RawKSpace,
+    index: int,
+    mask: np.ndarray | None,
+    calibration: VolumeCalibration,
+    device: torch.device,
+) -> LoadedSlice:
+    """Read and calibrate one slice: the part that does not need the prior.
+
+    Parameters
+    ----------
+    raw, index, mask, calibration, device
+        As `reconstruct_slice` has them.
+    """
     started = time.perf_counter()
     acquisition = prepare_slice(raw, index, mask, calibration=calibration, device=device)
-    result = _sample(acquisition, index, prior, configuration, progress)
+    image = zero_filled(raw, index, acquisition.mask.cpu().numpy())
+    reference = reference_image(raw, index)
+    return LoadedSlice(raw, index, acquisition, image, reference, time.perf_counter() - started)
+
+
+def draw_samples(
+    loaded: LoadedSlice,
+    prior: Any,
+    configuration: ReconstructionConfiguration,
+    progress: Progress | None = None,
+) -> SampledSlice:
+    """Draw the posterior samples of one slice: the part that the device is needed for.
+
+    Parameters
+    ----------
+    loaded : LoadedSlice
+        From `load_slice`.
+    prior, configuration, progress
+        As `reconstruct_slice` has them.
+
+    Raises
+    ------
+    MriAlpsError
+        If the sampler diverged.
+    """
+    started = time.perf_counter()
+    result = _sample(loaded.acquisition, loaded.index, prior, configuration, progress)
     samples = result.samples.cpu().numpy()
     if not np.isfinite(samples).all():
         raise MriAlpsError(
-            f"{raw.path}: the samples of slice {index} are not finite: the sampler "
+            f"{loaded.raw.path}: the samples of slice {loaded.index} are not finite: the sampler "
             f"{configuration.method!r} diverged, try more evaluations or another prior"
         )
+    return SampledSlice(loaded, samples, result, time.perf_counter() - started)
+
+
+def reduce_samples(
+    sampled: SampledSlice, configuration: ReconstructionConfiguration
+) -> SliceReconstruction:
+    """Reduce samples to what is kept, in the scan's own units.
+
+    Parameters
+    ----------
+    sampled : SampledSlice
+        From `draw_samples`.
+    configuration : ReconstructionConfiguration
+        For what is kept.
+    """
+    (raw, index, acquisition, unsampled, reference, loading), samples, result, _ = sampled
+    started = time.perf_counter()
     statistics = sample_statistics(samples)
     weight = acquisition.rss_weight.cpu().numpy() * acquisition.scale
     rss_units = {
@@ -72,7 +153,7 @@ def reconstruct_slice(
         "reconstruction_std": statistics.magnitude_std * weight,
         "reconstruction_lower": statistics.lower * weight,
         "reconstruction_upper": statistics.upper * weight,
-        "zero_filled": zero_filled(raw, index, acquisition.mask.cpu().numpy()),
+        "zero_filled": unsampled,
     }
     maps = acquisition.raw_sensitivity_maps().cpu().numpy() if configuration.save_maps else None
     scaled_samples = samples * acquisition.scale if configuration.save_samples else None
@@ -89,10 +170,10 @@ def reconstruct_slice(
             "n_restarts": int(result.diagnostics.get("n_restarts", 0)),
             "split_r_hat": _number(result.diagnostics.get("split_r_hat")),
             "data_misfit": _number(_last_misfit(result.diagnostics)),
-            "seconds": time.perf_counter() - started,
+            "seconds": loading + sampled.seconds + time.perf_counter() - started,
         },
         mask=used_mask(acquisition),
-        reference=reference_image(raw, index),
+        reference=reference,
         diagnostics=result.diagnostics,
         **{
             name: center_crop_or_pad(image, raw.crop).astype(np.float32)
@@ -160,7 +241,7 @@ def _sample(
     prior: Any,
     configuration: ReconstructionConfiguration,
     progress: Progress | None,
-) -> Any:
+) -> PosteriorSamples:
     if progress:
         progress.start_slice(index, configuration.n_evaluations)
     # On the CPU whatever the device: one number is drawn from it, the seed of all streams.
