@@ -52,7 +52,7 @@ def sample_exactly(task):
     for _ in range(50):  # conjugate gradients
         applied = problem.operator.normal(direction) * precision + direction
         power = residual.abs().square().sum()
-        step = power / (direction.conj() * applied).sum().real
+        step = power / (direction.conj() * applied).sum().real.clamp_min(1e-30)
         x, residual = x + step * direction, residual - step * applied
-        direction = residual + direction * (residual.abs().square().sum() / power)
+        direction = residual + direction * (residual.abs().square().sum() / power.clamp_min(1e-30))
     return PosteriorSamples(samples=x, n_evaluations=0, seed=task.seed)
