@@ -7,14 +7,35 @@ for points; True means measured and DC is at (H // 2, W // 2).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from mri_alps.errors import ConfigurationError, ShapeError
+from mri_alps.operators.mask_patterns import (
+    Seed,
+    check_center,
+    partial_fourier_lines,
+    poisson_lines,
+    radial_points,
+)
 
-Seed = int | tuple[int, ...]
-MASK_KINDS = ("random", "equispaced", "poisson", "gaussian", "gaussian-points")
+MASK_KINDS = (
+    "random",
+    "equispaced",
+    "equispaced-offset",
+    "poisson",
+    "poisson-lines",
+    "gaussian",
+    "gaussian-points",
+    "radial",
+    "partial-fourier",
+)
+_FASTMRI = {
+    "random": "RandomMaskFunc",
+    "equispaced": "EquispacedMaskFractionFunc",
+    "equispaced-offset": "MagicMaskFractionFunc",
+}
 
 
 def make_mask(
@@ -31,16 +52,20 @@ def make_mask(
 
     Parameters
     ----------
-    kind : {"random", "equispaced", "poisson", "gaussian", "gaussian-points"}
-        "random" and "equispaced" lines are fastMRI's own, bit by bit (the fastmri package draws
-        them). "poisson" is sigpy's variable-density Poisson disc over both axes, its corners
-        left out. "gaussian" lines and "gaussian-points" are drawn without replacement with a
-        probability that falls off like a Gaussian from the centre.
+    kind : str
+        One of `MASK_KINDS`. Lines: "random", "equispaced" (by fraction) and "equispaced-offset"
+        (its "magic_fraction", Defazio 2019: the two sides of k-space offset against each other)
+        are fastMRI's own, bit by bit, for the fastmri package draws them. "gaussian" lines are
+        drawn without replacement with a probability that falls off like a Gaussian from the
+        centre, "poisson-lines" keep a distance that grows towards the edge, "partial-fourier"
+        takes 5/8 of the lines from one edge on, thinned out evenly. Points: "poisson" is sigpy's
+        variable-density Poisson disc over both axes, its corners left out, "gaussian-points"
+        and "radial" (golden-angle spokes on the grid).
     shape : sequence of int
         Image shape (H, W).
     acceleration : float
-        Entries of the whole matrix per measured entry, the centre included. Exact (to rounding)
-        for the Gaussian kinds, within 5 % for "poisson", in expectation for fastMRI's.
+        Entries of the whole matrix per measured entry, the centre included. Within 5 % for
+        "poisson", in expectation for fastMRI's kinds, exact (to rounding) for the others.
     center_fraction : float
         Part of each undersampled axis that is fully measured around the centre.
     seed : int or tuple of int
@@ -69,10 +94,16 @@ def make_mask(
     _check_options(kind, acceleration, center_fraction, seed, density_std)
     if acceleration == 1:
         mask = np.ones((1, width), dtype=bool)
-    elif kind in ("random", "equispaced"):
+    elif kind in _FASTMRI:
         mask = _fastmri_lines(kind, width, acceleration, center_fraction, seed)
     elif kind == "poisson":
         mask = _poisson_points((height, width), acceleration, center_fraction, seed)
+    elif kind == "radial":
+        center = (round(height * center_fraction), round(width * center_fraction))
+        mask = radial_points((height, width), acceleration, center, seed)
+    elif kind in ("poisson-lines", "partial-fourier"):
+        draw = poisson_lines if kind == "poisson-lines" else partial_fourier_lines
+        mask = draw(width, acceleration, round(width * center_fraction), seed)
     else:
         size = (1, width) if kind == "gaussian" else (height, width)
         mask = _gaussian(size, acceleration, center_fraction, seed, density_std)
@@ -170,26 +201,14 @@ def _check_options(
             raise ConfigurationError(f"make_mask: found {found}, expected {expected}")
 
 
-def _check_center(n_center: int, n_total: float, acceleration: float) -> None:
-    if n_center >= n_total:
-        raise ConfigurationError(
-            f"make_mask: found {n_center} fully measured entries at the centre where acceleration "
-            f"{acceleration} leaves {n_total:.1f} in all, expected fewer; lower the centre "
-            "fraction or the acceleration"
-        )
-
-
 def _fastmri_lines(
     kind: str, width: int, acceleration: float, center_fraction: float, seed: Seed
 ) -> np.ndarray:
     from fastmri.data import subsample  # slow to import, so only when asked for
 
-    _check_center(round(width * center_fraction), width / acceleration, acceleration)
-    makers: dict[str, Callable] = {
-        "random": subsample.RandomMaskFunc,
-        "equispaced": subsample.EquispacedMaskFractionFunc,
-    }
-    maker = makers[kind](center_fractions=[center_fraction], accelerations=[acceleration])
+    check_center(round(width * center_fraction), width / acceleration, acceleration)
+    kind_of_mask = getattr(subsample, _FASTMRI[kind])
+    maker = kind_of_mask(center_fractions=[center_fraction], accelerations=[acceleration])
     mask, _ = maker((1, width, 1), seed=seed)
     return mask.numpy().reshape(1, width).astype(bool)
 
@@ -201,7 +220,7 @@ def _poisson_points(
 
     calibration = tuple(round(n * center_fraction) for n in shape)
     n_center = math.prod(calibration)
-    _check_center(n_center, math.prod(shape) / acceleration, acceleration)
+    check_center(n_center, math.prod(shape) / acceleration, acceleration)
     number = int(np.random.SeedSequence(seed).generate_state(1)[0])
     tolerance = _PatientTolerance(0.05 * acceleration)
     try:
@@ -258,7 +277,7 @@ def _gaussian(
         mask &= inside.reshape(shape)
         exponent = exponent + (position.reshape(shape) / (std * length)) ** 2 / 2
     n_total = round(mask.size / acceleration)
-    _check_center(int(mask.sum()), n_total, acceleration)
+    check_center(int(mask.sum()), n_total, acceleration)
     # The n smallest of Exp(1) / weight are a weighted draw of n without replacement (Efraimidis
     # and Spirakis 2006); in logarithms, since weights may underflow.
     exponential = np.random.default_rng(seed).exponential(size=size)
