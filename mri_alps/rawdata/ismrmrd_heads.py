@@ -107,13 +107,34 @@ def read_heads(dataset: h5py.Dataset, path: Path) -> Heads:
             f"{path}: `{dataset.name}` has the shape {dataset.shape}, expected a list of "
             "acquisitions that is not empty: export the scan again"
         )
-    columns: dict[str, list[np.ndarray]] = {f.name: [] for f in fields(Heads)}
+    parts = []
     for start in range(0, dataset.size, _CHUNK_HEADERS):
         head = dataset.fields("head")[start : start + _CHUNK_HEADERS].reshape(-1)
-        columns["index"].append(np.arange(start, start + len(head)))
-        for name in list(columns)[1:]:
-            columns[name].append(_column(head, name, path))
-    return Heads(**{name: np.concatenate(parts) for name, parts in columns.items()})
+        parts.append(heads_from_records(head, np.arange(start, start + len(head)), path))
+    return Heads(
+        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Heads)}
+    )
+
+
+def heads_from_records(records: np.ndarray, index: np.ndarray, path: Path) -> Heads:
+    """Return acquisition headers as columns.
+
+    Parameters
+    ----------
+    records : np.ndarray
+        Structured array with the fields of an ISMRMRD acquisition header.
+    index : np.ndarray
+        Numbers of the acquisitions in their store.
+    path : Path
+        Named in errors.
+
+    Raises
+    ------
+    InputFileError
+        If a field is missing.
+    """
+    names = [f.name for f in fields(Heads)][1:]
+    return Heads(np.asarray(index), **{name: _column(records, name, path) for name in names})
 
 
 def _column(head: np.ndarray, name: str, path: Path) -> np.ndarray:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import h5py
 import ismrmrd
 import numpy as np
 
 from mri_alps.errors import InputFileError
 from mri_alps.rawdata.header import Encoding
 from mri_alps.rawdata.ismrmrd_heads import Heads, kept_samples
+from mri_alps.rawdata.ismrmrd_store import AcquisitionStore, SampleReader
 
 _CHUNK_LINES = 64
 
@@ -178,7 +178,7 @@ def settle_center(heads: Heads, grid: Grid) -> tuple[Heads, Grid, list[str]]:
 
 
 def effective_centers(
-    heads: Heads, grid: Grid, dataset: h5py.Dataset, path: Path
+    heads: Heads, grid: Grid, store: AcquisitionStore
 ) -> tuple[np.ndarray, list[str]]:
     """Return the centre of each line in the order of increasing k.
 
@@ -200,32 +200,31 @@ def effective_centers(
     if fits(flipped) != fits(stored):
         chosen = "flipped" if fits(flipped) else "stored"
     else:
-        chosen = _place_of_echo(heads, reverse, grid, dataset, path)
+        chosen = _place_of_echo(heads, reverse, grid, store)
     note = f"center_sample of reversed lines is counted in the {chosen} line"
     return (flipped if chosen == "flipped" else stored), [note]
 
 
-def _place_of_echo(
-    heads: Heads, reverse: np.ndarray, grid: Grid, dataset: h5py.Dataset, path: Path
-) -> str:
+def _place_of_echo(heads: Heads, reverse: np.ndarray, grid: Grid, store: AcquisitionStore) -> str:
     lines = np.flatnonzero(reverse)
     distance = abs(heads.kspace_encode_step_1[lines] + grid.row_offset - grid.n_phase // 2)
     energy = np.zeros(2)
-    for line in np.sort(lines[np.argsort(distance, kind="stable")[:8]]):
-        n_samples, center = int(heads.number_of_samples[line]), int(heads.center_sample[line])
-        samples = _samples(dataset, int(heads.index[line]), 1, path)[0]
-        profile = (abs(_as_complex(samples, n_samples, path)) ** 2).sum(axis=0)[::-1]
-        for k, middle in enumerate((center, n_samples - 1 - center)):
-            energy[k] += profile[max(middle - 2, 0) : middle + 3].sum()
+    with store.opened() as read:
+        for line in np.sort(lines[np.argsort(distance, kind="stable")[:8]]):
+            n_samples, center = int(heads.number_of_samples[line]), int(heads.center_sample[line])
+            samples = read(int(heads.index[line]), 1)[0]
+            profile = (abs(_as_complex(samples, n_samples, store.path)) ** 2).sum(axis=0)[::-1]
+            for k, middle in enumerate((center, n_samples - 1 - center)):
+                energy[k] += profile[max(middle - 2, 0) : middle + 3].sum()
     return "stored" if energy[1] > 4 * energy[0] else "flipped"
 
 
 def read_lines(
-    dataset: h5py.Dataset, table: LineTable, which: np.ndarray, path: Path
+    read: SampleReader, table: LineTable, which: np.ndarray, path: Path
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (line of the table, complex64 (coil, count) in the order of increasing k).
 
-    In file order, at most `_CHUNK_LINES` lines in memory.
+    In the order of the store, at most `_CHUNK_LINES` lines in memory.
     """
     which = which[np.argsort(table.index[which], kind="stable")]
     index = table.index[which]
@@ -233,17 +232,13 @@ def read_lines(
     for run in np.split(np.arange(len(which)), breaks):
         for start in range(0, len(run), _CHUNK_LINES):
             part = run[start : start + _CHUNK_LINES]
-            samples = _samples(dataset, int(index[part[0]]), len(part), path)
+            samples = read(int(index[part[0]]), len(part))
             for line, values in zip(which[part], samples, strict=True):
                 kspace = _as_complex(values, int(table.n_samples[line]), path)
                 if table.reverse[line]:
                     kspace = kspace[:, ::-1]
                 first = table.first[line]
                 yield int(line), kspace[:, first : first + table.count[line]]
-
-
-def _samples(dataset: h5py.Dataset, start: int, count: int, path: Path) -> np.ndarray:
-    return dataset.fields("data")[start : start + count].reshape(-1)
 
 
 def _as_complex(values: np.ndarray, n_samples: int, path: Path) -> np.ndarray:

@@ -13,31 +13,29 @@ oversampling leaves the variance of a sample as it is.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from mri_alps.errors import InputFileError
 from mri_alps.rawdata.ismrmrd_heads import Heads, kept_samples
 from mri_alps.rawdata.ismrmrd_lines import LineTable, read_lines
+from mri_alps.rawdata.ismrmrd_store import AcquisitionStore
 
 
 def measured_noise(
-    dataset: h5py.Dataset,
+    store: AcquisitionStore,
     noise: Heads,
     n_coils: int,
     image_dwell_us: float,
     bandwidth: float | None,
     n_averages: int,
-    path: Path,
 ) -> tuple[np.ndarray | None, dict[str, Any], list[str]]:
     """Return the covariance of the imaging noise, json-able facts about it, and warnings.
 
     Parameters
     ----------
-    dataset : h5py.Dataset
+    store : AcquisitionStore
         The acquisitions.
     noise : Heads
         Noise acquisitions, possibly none.
@@ -49,8 +47,6 @@ def measured_noise(
         relativeReceiverNoiseBandwidth of the header.
     n_averages : int
         Averages of the least averaged line.
-    path : Path
-        Named in errors.
 
     Returns
     -------
@@ -84,7 +80,7 @@ def measured_noise(
         dwell_ratio = noise.sample_time_us.astype(float) / image_dwell_us
     else:
         warnings.append("dwell times are missing; noise and image are taken to have the same")
-    total, n_samples = _scatter_matrix(dataset, noise, n_coils, dwell_ratio / bandwidth, path)
+    total, n_samples = _scatter_matrix(store, noise, n_coils, dwell_ratio / bandwidth)
     if n_samples < 2 * n_coils:
         warnings.append(
             f"{n_samples} noise samples are too few for {n_coils} coils; the noise must be "
@@ -108,7 +104,7 @@ def measured_noise(
 
 
 def _scatter_matrix(
-    dataset: h5py.Dataset, noise: Heads, n_coils: int, factor: np.ndarray, path: Path
+    store: AcquisitionStore, noise: Heads, n_coils: int, factor: np.ndarray
 ) -> tuple[np.ndarray, int]:
     _, count = kept_samples(noise)
     zero = np.zeros(len(noise), np.int64)
@@ -124,12 +120,13 @@ def _scatter_matrix(
         noise.number_of_samples,
     )
     total = np.zeros((n_coils, n_coils), np.complex128)
-    for line, samples in read_lines(dataset, table, np.arange(len(noise)), path):
-        if samples.shape[0] != n_coils or not np.isfinite(samples).all():
-            raise InputFileError(
-                f"{path}: noise acquisition {int(noise.index[line])} holds NaN, Inf or too few "
-                "coils: remove it or export the scan again"
-            )
-        wide = samples.astype(np.complex128)
-        total += factor[line] * (wide @ wide.conj().T)
+    with store.opened() as read:
+        for line, samples in read_lines(read, table, np.arange(len(noise)), store.path):
+            if samples.shape[0] != n_coils or not np.isfinite(samples).all():
+                raise InputFileError(
+                    f"{store.path}: noise acquisition {int(noise.index[line])} holds NaN, Inf or "
+                    "too few coils: remove it or export the scan again"
+                )
+            wide = samples.astype(np.complex128)
+            total += factor[line] * (wide @ wide.conj().T)
     return total, int(count.sum())

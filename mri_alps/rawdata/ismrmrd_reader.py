@@ -17,6 +17,7 @@ from mri_alps.errors import ConfigurationError, InputFileError
 from mri_alps.rawdata.files import open_hdf5
 from mri_alps.rawdata.header import Encoding, Header, parse_header
 from mri_alps.rawdata.ismrmrd_scan import Scan, Selection
+from mri_alps.rawdata.ismrmrd_store import AcquisitionStore, Hdf5Acquisitions
 from mri_alps.rawdata.raw import RawKSpace
 
 
@@ -57,13 +58,39 @@ def read_ismrmrd(path: Path | str, selection: Selection = Selection()) -> RawKSp
     path = Path(path)
     with open_hdf5(path) as file:
         name, other_names = _choose_group(file, path, selection.dataset)
-        group = file[name]
-        header = parse_header(_xml(group, path), path)
-        encoding = _encoding(header, selection.encoding, path)
-        scan = Scan(path, name, header, encoding, group["data"], selection)
-        if other_names:
-            scan.warnings.append(f"other measurements in the file: {', '.join(other_names)}")
-        return scan.assemble()
+        header = parse_header(_xml(file[name], path), path)
+    scan = make_scan(Hdf5Acquisitions(path, name), header, selection)
+    if other_names:
+        scan.warnings.append(f"other measurements in the file: {', '.join(other_names)}")
+    return scan.assemble()
+
+
+def make_scan(store: AcquisitionStore, header: Header, selection: Selection) -> Scan:
+    """Select acquisitions, from wherever they lie.
+
+    Parameters
+    ----------
+    store : AcquisitionStore
+        Headers and samples.
+    header : Header
+        The XML header.
+    selection : Selection
+        Which part of it.
+
+    Returns
+    -------
+    Scan
+        `assemble` gives the `RawKSpace`.
+
+    Raises
+    ------
+    InputFileError
+        If it is not Cartesian, or has no lines.
+    ConfigurationError
+        If the selection asks for what there is not.
+    """
+    encoding = choose_encoding(header, selection.encoding, store.path)
+    return Scan(store, header, encoding, selection)
 
 
 def _choose_group(file: h5py.File, path: Path, wanted: str | None) -> tuple[str, list[str]]:
@@ -94,7 +121,16 @@ def _xml(group: h5py.Group, path: Path) -> bytes | str:
     return value[0]
 
 
-def _encoding(header: Header, index: int, path: Path) -> Encoding:
+def choose_encoding(header: Header, index: int, path: Path) -> Encoding:
+    """Return an encoding space of the header.
+
+    Raises
+    ------
+    InputFileError
+        If its trajectory is not Cartesian.
+    ConfigurationError
+        If there is no such encoding space.
+    """
     if not 0 <= index < len(header.encodings):
         raise ConfigurationError(
             f"{path} has {len(header.encodings)} encoding spaces, number {index} was asked for: "

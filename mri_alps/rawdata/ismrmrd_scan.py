@@ -1,12 +1,10 @@
-"""From the selected acquisitions of an ISMRMRD file to a `RawKSpace`."""
+"""From the selected acquisitions of an ISMRMRD scan to a `RawKSpace`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from mri_alps.errors import ConfigurationError, InputFileError
@@ -18,7 +16,6 @@ from mri_alps.rawdata.ismrmrd_heads import (
     NOT_IMAGING,
     Heads,
     check_counters,
-    read_heads,
 )
 from mri_alps.rawdata.ismrmrd_lines import (
     Grid,
@@ -29,6 +26,7 @@ from mri_alps.rawdata.ismrmrd_lines import (
 )
 from mri_alps.rawdata.ismrmrd_noise import measured_noise
 from mri_alps.rawdata.ismrmrd_source import SliceLines, VolumeLines
+from mri_alps.rawdata.ismrmrd_store import AcquisitionStore
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import measured_range, net_acceleration
 
@@ -60,22 +58,20 @@ class Scan:
 
     def __init__(
         self,
-        path: Path,
-        group: str,
+        store: AcquisitionStore,
         header: Header,
         encoding: Encoding,
-        data: h5py.Dataset,
         selection: Selection,
     ):
-        self.path, self.group, self.header, self.encoding = path, group, header, encoding
-        self.data = data
+        self.store, self.path = store, store.path
+        self.header, self.encoding = header, encoding
         self.warnings = list(header.warnings)
         self.processing: list[str] = []
         if not encoding.trajectory:
             self.warnings.append("the header names no trajectory; Cartesian is assumed")
-        self.heads = read_heads(data, path)
+        self.heads = store.heads()
         self.imaging, self.calibration, self.counters = self._select(selection)
-        self.n_coils = check_counters(self.imaging, path)
+        self.n_coils = check_counters(self.imaging, self.path)
 
     def _select(self, selection: Selection) -> tuple[Heads, Heads, dict[str, Any]]:
         heads = self.heads
@@ -137,7 +133,7 @@ class Scan:
         calibration = self._place_calibration(grid, groups)
         is_full = bool((table.count == grid.n_readout).all())
         n_readout = self._readout_length(grid, is_full, is_3d)
-        sources = (path, self.group, grid, table, calibration, self.n_coils, n_readout)
+        sources = (self.store, grid, table, calibration, self.n_coils, n_readout)
         counts = _line_counts(table, len(groups), grid)
         n_averages = self._averages(counts)
         noise, noise_facts, notes = self._noise(n_averages)
@@ -185,7 +181,7 @@ class Scan:
         )
 
     def _place(self, heads: Heads, group: np.ndarray, grid: Grid, warnings: list[str]) -> LineTable:
-        centers, notes = effective_centers(heads, grid, self.data, self.path)
+        centers, notes = effective_centers(heads, grid, self.store)
         warnings += notes
         table, n_dropped = place_lines(heads, group, grid, self.path, centers)
         if n_dropped:
@@ -254,13 +250,12 @@ class Scan:
         noise = self.heads.take(self.heads.is_noise)
         bandwidth = self.header.relative_receiver_noise_bandwidth
         return measured_noise(
-            self.data,
+            self.store,
             noise,
             self.n_coils,
             float(np.median(dwell)),
             bandwidth,
             n_averages,
-            self.path,
         )
 
     def _acquired_range(self, mask: np.ndarray, grid: Grid, is_3d: bool) -> tuple[int, int]:
@@ -295,7 +290,7 @@ class Scan:
         left_out = {name: int(heads.has(flag).sum()) for name, flag in NOT_IMAGING.items()}
         return {
             "header": dict(self.header.facts),
-            "dataset": self.group,
+            "dataset": self.store.group,
             "n_acquisitions": len(heads),
             "n_imaging_lines": len(self.imaging),
             "n_calibration_lines": 0 if calibration is None else len(calibration),

@@ -1,4 +1,4 @@
-"""Reads the lines of an ISMRMRD file into slices: 2-D slices, or readout positions in 3-D."""
+"""Reads the lines of an ISMRMRD scan into slices: 2-D slices, or readout positions in 3-D."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from mri_alps.rawdata.decoupling import (
     readout_to_image,
     remove_oversampling,
 )
-from mri_alps.rawdata.files import open_hdf5
 from mri_alps.rawdata.ismrmrd_lines import Grid, LineTable, read_lines
+from mri_alps.rawdata.ismrmrd_store import AcquisitionStore
 
 
 @dataclass(frozen=True)
 class SliceLines:
     """2-D slices: lines are averaged on the grid, then the oversampling is removed."""
 
-    path: Path
-    group: str
+    store: AcquisitionStore
     grid: Grid
     imaging: LineTable
     calibration: LineTable | None
@@ -53,12 +52,13 @@ class SliceLines:
         grid = self.grid
         kspace = np.zeros((self.n_coils, grid.n_readout, grid.n_phase), np.complex64)
         count = np.zeros(kspace.shape[1:], np.int32)
-        with open_hdf5(self.path) as file:
-            data = file[self.group]["data"]
+        with self.store.opened() as read:
             which = np.flatnonzero(table.group == index)
-            for line, samples in read_lines(data, table, which, self.path):
+            for line, samples in read_lines(read, table, which, self.store.path):
                 place = slice(table.column[line], table.column[line] + table.count[line])
-                kspace[:, place, table.row[line]] += check_coils(samples, self.n_coils, self.path)
+                kspace[:, place, table.row[line]] += check_coils(
+                    samples, self.n_coils, self.store.path
+                )
                 count[place, table.row[line]] += 1
         kspace /= np.maximum(count, 1)
         return kspace, count > 0
@@ -85,15 +85,14 @@ class VolumeLines:
 
     def __init__(
         self,
-        path: Path,
-        group: str,
+        store: AcquisitionStore,
         grid: Grid,
         imaging: LineTable,
         calibration: LineTable | None,
         n_coils: int,
         n_readout: int,
     ):
-        self.path, self.group, self.grid = path, group, grid
+        self.store, self.grid = store, grid
         self.n_coils, self.n_readout = n_coils, n_readout
         self.imaging, self.calibration = imaging, calibration
         position_bytes = 8 * n_coils * grid.n_phase * grid.n_partitions
@@ -139,14 +138,13 @@ class VolumeLines:
         count = np.zeros(shape[1:3], np.int32)
         crop = center_crop_start(grid.n_readout, self.n_readout)
         full = np.zeros((self.n_coils, grid.n_readout), np.complex64)
-        with open_hdf5(self.path) as file:
-            data = file[self.group]["data"]
+        with self.store.opened() as read:
             which = np.flatnonzero(table.group == volume)
-            for line, samples in read_lines(data, table, which, self.path):
+            for line, samples in read_lines(read, table, which, self.store.path):
                 full[:] = 0
                 column = table.column[line]
                 full[:, column : column + table.count[line]] = check_coils(
-                    samples, self.n_coils, self.path
+                    samples, self.n_coils, self.store.path
                 )
                 image = readout_to_image(full, -1)[:, crop + start : crop + stop]
                 block[:, table.row[line], table.partition[line]] += image

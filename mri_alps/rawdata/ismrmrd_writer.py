@@ -34,16 +34,42 @@ def write_acquisitions(
     dataset : str
         Name of the HDF5 group.
     """
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        group = file.create_group(dataset)
+        write_xml(group, header)
+        group.create_dataset(
+            "data", data=acquisition_rows(acquisitions), maxshape=(None,), chunks=(64,)
+        )
+
+
+def write_xml(group: h5py.Group, header: bytes) -> None:
+    """Write the XML header of a measurement.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        The measurement.
+    header : bytes
+        The document.
+    """
+    group.create_dataset("xml", (1,), h5py.special_dtype(vlen=bytes))[0] = header
+
+
+def acquisition_rows(acquisitions: Iterable[ismrmrd.Acquisition]) -> np.ndarray:
+    """Return acquisitions as the rows of an ISMRMRD `data` dataset.
+
+    Parameters
+    ----------
+    acquisitions : iterable of ismrmrd.Acquisition
+        In the order of the file.
+    """
     acquisitions = list(acquisitions)
     rows = np.empty(len(acquisitions), acquisition_dtype)
     for row, acquisition in zip(rows, acquisitions, strict=True):
         row["head"] = np.frombuffer(acquisition.getHead(), acquisition_header_dtype)[0]
         row["traj"] = np.ravel(acquisition.traj).astype(np.float32)
         row["data"] = np.ascontiguousarray(acquisition.data, np.complex64).view(np.float32).ravel()
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        group = file.create_group(dataset)
-        group.create_dataset("xml", (1,), h5py.special_dtype(vlen=bytes))[0] = header
-        group.create_dataset("data", data=rows, maxshape=(None,), chunks=(64,))
+    return rows
 
 
 def make_acquisition(samples: np.ndarray, *flags: int, **header: object) -> ismrmrd.Acquisition:
@@ -155,4 +181,8 @@ def write_ismrmrd(
             )
             for row in rows
         ]
+        if len(rows):
+            acquisitions[-1].setFlag(ismrmrd.ACQ_LAST_IN_SLICE)
+    if acquisitions:
+        acquisitions[-1].setFlag(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
     write_acquisitions(path, header, acquisitions)
