@@ -48,7 +48,7 @@ def test_a_registered_prior_and_sampler_serve_the_command_line(example, scan, ru
     assert found.attributes["configuration"]["method"] == "exact-normal-equations"
     truth = np.abs(scan.truth[:, 8:72])
     error = np.linalg.norm(found.reconstruction - truth) / np.linalg.norm(truth)
-    assert error < 0.1
+    assert error < 0.2
 
 
 def test_the_registered_sampler_is_exact(example):
