@@ -13,14 +13,12 @@ from mri_alps.commands.terminal import out
 from mri_alps.operators import SenseOperator, achieved_acceleration
 from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.reconstruction.resources import memory_bytes
 from mri_alps.reconstruction.undersampling import undersampling_mask
 from mri_alps.reconstruction.volume import chosen_slices
 
 # Applications of the normal operator per evaluation: what the sampler's solves take on scans.
 _NORMALS_PER_EVALUATION = 5
-# Image-sized complex arrays that sampler and network hold per sample at the peak.
-_ARRAYS_PER_SAMPLE = 40
-_BASE_BYTES = 400e6
 
 
 def print_plan(
@@ -52,7 +50,8 @@ def print_plan(
         "samples x evaluations", f"{configuration.n_samples} x {configuration.n_evaluations}"
     )
     table.add_row("output file", _bytes(n_slices * output_bytes_per_slice(raw, configuration)))
-    table.add_row("memory, about", _bytes(memory_bytes(raw, configuration)))
+    memory = memory_bytes(raw.shape, raw.n_coils, configuration.n_samples)
+    table.add_row("memory, about", _bytes(memory))
     table.add_row(f"time on {device}, about", _duration(seconds))
     out().print(table)
 
@@ -71,21 +70,6 @@ def output_bytes_per_slice(raw: RawKSpace, configuration: ReconstructionConfigur
     complex_images = 1 + configuration.n_samples * configuration.save_samples
     complex_images += raw.n_coils * configuration.save_maps
     return 5 * 4 * cropped + 8 * pixels * complex_images
-
-
-def memory_bytes(raw: RawKSpace, configuration: ReconstructionConfiguration) -> float:
-    """Return a rough peak of memory; it does not depend on the number of slices.
-
-    Parameters
-    ----------
-    raw : RawKSpace
-        For the sizes.
-    configuration : ReconstructionConfiguration
-        For the number of samples.
-    """
-    image = 8 * raw.shape[0] * raw.shape[1]
-    per_sample = _ARRAYS_PER_SAMPLE + 2 * raw.n_coils
-    return _BASE_BYTES + image * (6 * raw.n_coils + configuration.n_samples * per_sample)
 
 
 def seconds_per_slice(
