@@ -105,7 +105,7 @@ def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
     target : pathlib.Path
         File with a reference image.
     """
-    reference, acquisition = _read_target(target)
+    reference, acquisition = read_target(target)
     names = ("reconstruction", "reconstruction_lower", "reconstruction_upper")
     with _open(reconstruction) as file:
         if names[0] not in file:
@@ -165,7 +165,19 @@ def _open(path: Path) -> h5py.File:
         raise InputFileError(f"{path} cannot be read as HDF5 ({error}): expected HDF5") from error
 
 
-def _read_target(path: Path) -> tuple[np.ndarray, str]:
+def read_target(path: Path) -> tuple[np.ndarray, str]:
+    """Read the reference images of a scan and the name of its acquisition.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        HDF5 with ``reconstruction_rss`` or ``reconstruction_esc``, (slices, H, W).
+
+    Raises
+    ------
+    InputFileError
+        If there is no such file or dataset.
+    """
     with _open(path) as file:
         for name in TARGET_DATASETS:
             if name in file:

@@ -151,13 +151,15 @@ def stack_slices(slices: list[SliceReconstruction], attributes: dict[str, Any]) 
     )
 
 
-def load_reconstruction(path: str | Path) -> Reconstruction:
+def load_reconstruction(path: str | Path, large: bool = True) -> Reconstruction:
     """Read a file that `reconstruct` wrote.
 
     Parameters
     ----------
     path : str or pathlib.Path
         An HDF5 file of this package.
+    large : bool
+        Whether samples and sensitivity maps are read as well, if the file holds them.
 
     Raises
     ------
@@ -173,8 +175,10 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
                     "of mri_alps; make one with mri-alps reconstruct"
                 )
             names = (*IMAGE_DATASETS, "posterior_mean", *OPTIONAL_DATASETS)
+            left_out = () if large else ("samples", "sensitivity_maps")
             arrays: dict[str, Any] = {
-                name: file[name][()] if name in file else None for name in names
+                name: file[name][()] if name in file and name not in left_out else None
+                for name in names
             }
             return Reconstruction(
                 slices=file["slices"][()],

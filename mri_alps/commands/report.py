@@ -1,0 +1,32 @@
+"""``mri-alps report`` and the ``--report`` of other commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mri_alps.commands.terminal import out
+from mri_alps.evaluation.report import DEFAULT_MEGABYTES, write_report
+
+
+def run_report(
+    reconstruction: Path,
+    output: Path | None = None,
+    target: Path | None = None,
+    max_megabytes: float = DEFAULT_MEGABYTES,
+) -> Path:
+    """Write the page of a reconstruction and print where it is.
+
+    Parameters
+    ----------
+    reconstruction : pathlib.Path
+        A file of `mri-alps reconstruct`.
+    output : pathlib.Path, optional
+        The page; left out, it stands beside the reconstruction.
+    target : pathlib.Path, optional
+        File with a reference image.
+    max_megabytes : float
+        About the size of the page.
+    """
+    page = write_report(reconstruction, output, target, max_megabytes)
+    out().print(str(page), soft_wrap=True)
+    return page

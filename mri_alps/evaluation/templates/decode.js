@@ -1,0 +1,52 @@
+// Text inside the page back to numbers.
+
+const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+async function inflate(text) {
+  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+// Undo the differences along each row (modulo 2^16) and the quantisation.
+async function decodeImage(encoded, [height, width]) {
+  const planes = await inflate(encoded.data);
+  const size = height * width;
+  const values = new Float64Array(size);
+  for (let row = 0; row < height; row++) {
+    let q = 0;
+    for (let i = row * width; i < (row + 1) * width; i++) {
+      q = (q + planes[i] * 256 + planes[size + i]) & 65535;
+      values[i] = encoded.low + encoded.step * q;
+    }
+  }
+  return values;
+}
+
+async function decodeSlice(entry, shape) {
+  const names = Object.keys(entry.images);
+  const images = await Promise.all(names.map((name) => decodeImage(entry.images[name], shape)));
+  const decoded = Object.fromEntries(names.map((name, i) => [name, images[i]]));
+  decoded.samples = await Promise.all(entry.samples.map((sample) => decodeImage(sample, shape)));
+  if (decoded.reference) {
+    decoded.error = decoded.reference.map((value, i) => Math.abs(decoded.mean[i] - value));
+  }
+  decoded.mask = entry.mask ? await inflate(entry.mask.data) : null;
+  return decoded;
+}
+
+// As many digits as the step of the quantisation allows.
+function figure(value, step) {
+  if (!Number.isFinite(value)) return "-";
+  const size = Math.max(Math.abs(value), step);
+  const digits = Math.min(7, Math.max(1, Math.ceil(Math.log10(size / step))));
+  if (size >= 1e-2 && size < 1e6) {
+    return value.toFixed(Math.min(8, Math.max(0, digits - 1 - Math.floor(Math.log10(size)))));
+  }
+  return value.toExponential(digits - 1);
+}
+
+function short(value) {
+  const size = Math.abs(value);
+  const rounded = Number(value.toPrecision(3));
+  return size === 0 || (size >= 1e-2 && size < 1e5) ? rounded.toString() : rounded.toExponential();
+}

@@ -1,0 +1,142 @@
+// Small plots as SVG; colours come from the style sheet, so they follow light, dark and print.
+
+const svg = (tag, attributes = {}, text = "") => {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = text;
+  return made;
+};
+
+function ticks(low, high, count = 5) {
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
+  const found = [];
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) found.push(k * step);
+  return found;
+}
+
+// options: {width, height, x: [low, high], y: [low, high], xLabel, yLabel, series, logX}
+// series: {kind: "line" | "dots" | "band" | "bars" | "vertical", style, label, points}
+function plot(container, options) {
+  const { width = 380, height = 250 } = options;
+  const pad = { left: 52, right: 12, top: 22, bottom: 36 };
+  const along = options.logX ? Math.log10 : (value) => value;
+  const [x0, x1] = options.x.map(along);
+  const [y0, y1] = options.y;
+  const px = (x) => pad.left + ((along(x) - x0) / (x1 - x0 || 1)) * (width - pad.left - pad.right);
+  const py = (y) => height - pad.bottom - ((y - y0) / (y1 - y0 || 1)) * (height - pad.top - pad.bottom);
+  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": options.title || options.yLabel });
+  drawAxes(root, options, { width, height, pad, px, py, x0, x1, y0, y1 });
+  const path = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`).join("");
+  let labelAt = pad.left;
+  for (const { kind, style, label, points } of options.series) {
+    if (kind === "line" || kind === "dots") root.append(svg("path", { d: path(points), class: `line ${style}` }));
+    if (kind === "dots") for (const [x, y] of points) root.append(svg("circle", { cx: px(x), cy: py(y), r: 3, class: "dot" }));
+    if (kind === "band") root.append(svg("path", { d: `${path(points)}Z`, class: "band" }));
+    if (kind === "vertical") root.append(svg("line", { x1: px(points), x2: px(points), y1: py(y0), y2: py(y1), class: "mark" }));
+    if (kind === "bars") {
+      for (const [x, y] of points) {
+        const wide = Math.abs(px(1) - px(0)) * 0.84;
+        root.append(svg("rect", { x: px(x) - wide / 2, y: py(y), width: wide, height: Math.max(0, py(y0) - py(y)), class: "bar" }));
+      }
+    }
+    if (label) {
+      root.append(svg("text", { x: labelAt, y: 13, class: style }, label));
+      labelAt += 6.2 * label.length + 14;
+    }
+  }
+  container.replaceChildren(root);
+}
+
+// A common power of ten for the numbers of an axis that would be long otherwise.
+function unitOf(high) {
+  const power = Math.floor(Math.log10(Math.abs(high) || 1));
+  return power < -2 || power > 3 ? power : 0;
+}
+
+const inUnits = (value, power) => short(Number((value / 10 ** power).toPrecision(12)));
+const withUnit = (label, power) => (power ? `${label}, in 1e${power}` : label);
+
+function drawAxes(root, options, { width, height, pad, px, py, x0, x1, y0, y1 }) {
+  const bottom = height - pad.bottom;
+  const [xPower, yPower] = [options.logX ? 0 : unitOf(x1), unitOf(y1)];
+  for (const value of ticks(y0, y1)) {
+    root.append(svg("line", { x1: pad.left, x2: width - pad.right, y1: py(value), y2: py(value), class: "grid" }));
+    root.append(svg("text", { x: pad.left - 6, y: py(value) + 4, "text-anchor": "end" }, inUnits(value, yPower)));
+  }
+  const powers = [];
+  for (let k = Math.ceil(x0); options.logX && k <= x1; k++) powers.push(10 ** k);
+  for (const value of powers.length > 1 ? powers : options.logX ? options.x : ticks(x0, x1)) {
+    root.append(svg("line", { x1: px(value), x2: px(value), y1: bottom, y2: bottom + 4, class: "axis" }));
+    root.append(svg("text", { x: px(value), y: bottom + 16, "text-anchor": "middle" }, inUnits(value, xPower)));
+  }
+  root.append(svg("path", { d: `M${pad.left} ${pad.top}V${bottom}H${width - pad.right}`, class: "axis" }));
+  root.append(svg("text", { x: (pad.left + width - pad.right) / 2, y: height - 4, "text-anchor": "middle" }, withUnit(options.xLabel, xPower)));
+  root.append(svg("text", { x: 12, y: (pad.top + bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(pad.top + bottom) / 2})` }, withUnit(options.yLabel, yPower)));
+}
+
+function addPlot(container, caption, options) {
+  const holder = element("div");
+  container.append(element("figure", { className: "plot" }, holder, element("figcaption", { textContent: caption })));
+  plot(holder, options);
+}
+
+function calibrationPlots(container, { curve, errors, ranks }) {
+  if (curve.length) {
+    const points = curve.map(({ nominal, observed }) => [nominal, observed]);
+    addPlot(container, "How often an interval holds the reference, against how often it should.", {
+      x: [0, 1], y: [0, 1], xLabel: "nominal coverage", yLabel: "observed coverage",
+      series: [
+        { kind: "line", style: "expected", label: "ideal", points: [[0, 0], [1, 1]] },
+        { kind: "dots", style: "ours", label: "observed", points },
+      ],
+    });
+  }
+  if (errors.length) {
+    const points = errors.map(({ predicted, actual }) => [predicted, actual]);
+    const top = Math.max(...points.flat()) * 1.05;
+    addPlot(container, "Error that was made, against the one that was predicted; each point is a tenth of the pixels.", {
+      x: [0, top], y: [0, top], xLabel: "predicted error (root mean square)", yLabel: "actual error",
+      series: [
+        { kind: "line", style: "expected", label: "ideal", points: [[0, 0], [top, top]] },
+        { kind: "dots", style: "ours", label: "observed", points },
+      ],
+    });
+  }
+  if (ranks.length) {
+    const total = ranks.reduce((sum, count) => sum + count, 0) || 1;
+    const shares = ranks.map((count, rank) => [rank, count / total]);
+    const even = 1 / ranks.length;
+    addPlot(container, "Rank of the reference among the samples: even if the samples are as the truth, high at both ends if they differ too little.", {
+      x: [-0.6, ranks.length - 0.4], y: [0, Math.max(even, ...shares.map((s) => s[1])) * 1.1],
+      xLabel: "samples below the reference", yLabel: "share of pixels",
+      series: [
+        { kind: "bars", style: "ours", points: shares },
+        { kind: "line", style: "expected", label: "even", points: [[-0.6, even], [ranks.length - 0.4, even]] },
+      ],
+    });
+  }
+}
+
+function convergencePlots(container, levels) {
+  container.replaceChildren();
+  for (const [name, caption] of [
+    ["data_misfit", "Data misfit on the way from noise (right) to the posterior (left); about 1 at the end."],
+    ["score_energy", "Energy of the prior's score over what is expected: about 1 where the score can be trusted."],
+  ]) {
+    const points = levels.filter((level) => level.sigma > 0 && Number.isFinite(level[name])).map((level) => [level.sigma, level[name]]);
+    if (points.length < 2) continue;
+    const sigmas = points.map((point) => point[0]);
+    const range = [Math.min(...sigmas), Math.max(...sigmas)];
+    if (range[0] === range[1]) continue;
+    const top = Math.max(1.2, ...points.map((point) => point[1])) * 1.05;
+    addPlot(container, caption, {
+      x: range, y: [0, top], logX: true, xLabel: "smoothing of the prior, sigma", yLabel: name.replace("_", " "),
+      series: [
+        { kind: "line", style: "expected", label: "expected", points: range.map((x) => [x, 1]) },
+        { kind: "dots", style: "ours", label: "this slice", points },
+      ],
+    });
+  }
+}
