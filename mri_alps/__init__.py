@@ -41,6 +41,7 @@ _HOME_OF = {
     "reconstruct": "mri_alps.reconstruction",
     "reconstruct_to_file": "mri_alps.reconstruction",
     "sample_posterior": "mri_alps.sampling",
+    "write_report": "mri_alps.evaluation",
 }
 
 __all__ = [*_HOME_OF, "__version__"]

@@ -215,6 +215,41 @@ def evaluate(
     run_evaluate(reconstructions, targets, json)
 
 
+@app.command()
+def report(
+    reconstruction: Annotated[
+        Path, typer.Argument(metavar="RECON", help="A file of mri-alps reconstruct.")
+    ],
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", "-o", help="The page. Left out: RECON with the ending .html."),
+    ] = None,
+    target: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="File with reconstruction_rss or reconstruction_esc. Left out: the scan's own, "
+            "if it had one."
+        ),
+    ] = None,
+    max_megabytes: Annotated[
+        float,
+        typer.Option(
+            min=0.0, help="Size of the page; a volume that needs more is shown in fewer slices."
+        ),
+    ] = 8.0,
+) -> None:
+    """Write one HTML page that shows a reconstruction and its uncertainty.
+
+    It opens in any browser, without network or server: mean, standard deviation,
+    zero-filled image and error slice by slice, the samples as a loop (with
+    --save-samples), the value and 90 % interval of every pixel, calibration,
+    convergence, acquisition and provenance.
+    """
+    from mri_alps.commands.report import run_report
+
+    run_report(reconstruction, output, target, max_megabytes)
+
+
 app.command()(train)
 
 
