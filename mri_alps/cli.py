@@ -29,6 +29,7 @@ app = typer.Typer(
 _SCAN = "Scan and sampling"
 _SAMPLER = "Prior and sampler"
 _OUTPUT = "Output"
+_MANY = "Many scans, many machines"
 
 
 def _version(value: bool) -> None:
@@ -86,7 +87,10 @@ def inspect(
 def reconstruct(
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="INPUT", help="Raw files: fastMRI HDF5, ISMRMRD or BART cfl."),
+        typer.Argument(
+            metavar="INPUT",
+            help="Raw files (fastMRI HDF5, ISMRMRD or BART cfl), folders of them, patterns.",
+        ),
     ],
     output: Annotated[
         Path,
@@ -153,6 +157,50 @@ def reconstruct(
         bool,
         typer.Option("--save-maps", help="Keep the sensitivity maps.", rich_help_panel=_OUTPUT),
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Begin from nothing, whatever is finished.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
+    limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="The first so many inputs only.", rich_help_panel=_MANY),
+    ] = None,
+    shard: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="I/N",
+            help="The I-th of N parts of the inputs, for N machines that share a folder.",
+            rich_help_panel=_MANY,
+        ),
+    ] = None,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=1,
+            help="So many processes on this machine, one per GPU or group of cores.",
+            rich_help_panel=_MANY,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="ADDRESS",
+            help="Join a Dask cluster, for example tcp://node1:8786.",
+            rich_help_panel=_MANY,
+        ),
+    ] = None,
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=1,
+            help="CPU threads of a process; equal numbers give bit-identical results.",
+            rich_help_panel=_MANY,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -170,12 +218,19 @@ def reconstruct(
     root-sum-of-squares image, and posterior_mean; beside it a PNG. The folder
     can be scored with fastmri.evaluate or mri-alps evaluate.
 
+    A run that was killed goes on where it was when the command is repeated;
+    what is finished with the same settings is left alone. An input that fails
+    does not stop the others: manifest.jsonl says what became of each.
+
     mri-alps reconstruct scan.h5 -o results
 
     mri-alps reconstruct full/*.h5 -o results --mask equispaced --acceleration 4
+
+    mri-alps reconstruct multicoil_test -o results --workers 4
     """
-    from mri_alps.commands.reconstruct import parse_slices, run_reconstruct
+    from mri_alps.commands.reconstruct import RunOptions, parse_slices, run_reconstruct
     from mri_alps.reconstruction import ReconstructionConfiguration
+    from mri_alps.reconstruction.inputs import parse_shard
 
     configuration = ReconstructionConfiguration(
         prior=prior,
@@ -191,7 +246,15 @@ def reconstruct(
         save_samples=save_samples,
         save_maps=save_maps,
     )
-    if not run_reconstruct(inputs, output, configuration, dry_run=dry_run):
+    options = RunOptions(
+        limit=limit,
+        shard=parse_shard(shard),
+        overwrite=overwrite,
+        threads=threads,
+        workers=workers,
+        scheduler=scheduler,
+    )
+    if not run_reconstruct(inputs, output, configuration, dry_run=dry_run, options=options):
         raise typer.Exit(1)
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from mri_alps.commands.dry_run import print_plan
-from mri_alps.commands.terminal import ProgressBar, out, say
+from mri_alps.commands.terminal import ProgressBar, err, out, say
 from mri_alps.errors import ConfigurationError, MriAlpsError
 from mri_alps.evaluation import write_panel
 from mri_alps.evaluation.pictures import MAX_ROWS, evenly_chosen
+from mri_alps.priors.registry import DEFAULT_PRIOR
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.reconstruction import ReconstructionConfiguration, reconstruct_to_file
-from mri_alps.reconstruction.output import output_path, prepare_directory
+from mri_alps.reconstruction.inputs import choose_part, find_scans
+from mri_alps.reconstruction.manifest import Manifest
+from mri_alps.reconstruction.output import output_folder, output_path
 from mri_alps.reconstruction.provenance import pixel_aspect
+from mri_alps.reconstruction.scan_job import Outcome, ScanJob, Setup
+from mri_alps.reconstruction.scans import Results, reconstruct_scans
 from mri_alps.reconstruction.volume import chosen_slices, load_prior_for
 
 
@@ -47,63 +54,220 @@ def parse_slices(text: str | None) -> tuple[int, ...] | None:
     return tuple(dict.fromkeys(chosen))
 
 
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Which part of the inputs is reconstructed, and by whom.
+
+    Parameters
+    ----------
+    limit : int or None
+        The first so many inputs only.
+    shard : tuple of int or None
+        (i, n): of these the i-th of n parts.
+    overwrite : bool
+        Reconstruct finished scans again.
+    threads : int or None
+        CPU threads of a process.
+    workers : int or None
+        Processes of a local cluster; None for this process alone.
+    scheduler : str or None
+        Address of a cluster to join.
+    """
+
+    limit: int | None = None
+    shard: tuple[int, int] | None = None
+    overwrite: bool = False
+    threads: int | None = None
+    workers: int | None = None
+    scheduler: str | None = None
+
+    @property
+    def distributed(self) -> bool:
+        """Whether other processes do the work."""
+        return self.workers is not None or self.scheduler is not None
+
+
 def run_reconstruct(
     inputs: Sequence[Path],
     output: Path,
     configuration: ReconstructionConfiguration,
     dry_run: bool = False,
+    options: RunOptions | None = None,
 ) -> bool:
     """Reconstruct every input; one that fails does not stop the others.
 
     Parameters
     ----------
     inputs : sequence of pathlib.Path
-        Raw files.
+        Raw files, folders of them, patterns.
     output : pathlib.Path
         Folder.
     configuration : ReconstructionConfiguration
         The settings.
     dry_run : bool
         Only print what would be done.
+    options : RunOptions, optional
+        Which part of it, and by whom.
 
     Returns
     -------
     bool
         True if every input went well.
+
+    Raises
+    ------
+    MriAlpsError
+        If an option makes no sense, or if the only input, named by its file name, fails.
     """
-    _check_names(inputs, output)
+    options = options or RunOptions()
+    found = find_scans(inputs)
+    _check_names(found, output)
+    scans = choose_part(found, options.limit, options.shard)
     prior, device = load_prior_for(configuration)
     if dry_run:
-        return _each(inputs, lambda raw: print_plan(raw, prior, configuration, device))
-    existed = output.exists()
-    prepare_directory(output)
-    try:
-        return _each(inputs, lambda raw: reconstruct_one(raw, output, configuration, prior))
-    finally:
-        if not existed:
-            with contextlib.suppress(OSError):
-                output.rmdir()  # succeeds only if nothing was written
+        return _plan(scans, prior, configuration, device)
+    setup = Setup(
+        configuration,
+        prior,
+        device,
+        configuration.prior or DEFAULT_PRIOR,
+        n_threads=options.threads,
+        overwrite=options.overwrite,
+        say=say,
+    )
+    single = scans == list(inputs) and len(scans) == 1
+    with output_folder(output) as folder:
+        report = Report(None if single else Manifest(folder, options.shard))
+        with ProgressBar() as progress:
+            if options.distributed:
+                from mri_alps.cluster import reconstruct_on_cluster
+
+                results = reconstruct_on_cluster(
+                    scans, folder, setup, options.workers, options.scheduler,
+                    progress=progress, finish=show_scan, report=report,
+                )  # fmt: skip
+            else:
+                results = reconstruct_scans(scans, folder, setup, progress, show_scan, report)
+    if single and results.outcomes[0].error is not None:
+        raise results.outcomes[0].error
+    report.summarise(results, options.distributed, str(device))
+    return all(outcome.error is None for outcome in results.outcomes)
 
 
-def _each(inputs: Sequence[Path], work: Callable[[RawKSpace], object]) -> bool:
+class Report:
+    """Says and records what became of the inputs.
+
+    Parameters
+    ----------
+    manifest : Manifest or None
+        None where a single file is reconstructed.
+    """
+
+    def __init__(self, manifest: Manifest | None):
+        self._manifest = manifest
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Record an outcome as it is known.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            What became of an input.
+        """
+        if self._manifest is None:
+            return
+        self._manifest.write(outcome)
+        if outcome.status == "failed":
+            say(outcome.reason, "error")
+
+    def summarise(self, results: Results, distributed: bool, device: str) -> None:
+        """Say how it went: what was skipped, how busy the device was, a table of failures.
+
+        Parameters
+        ----------
+        results : Results
+            Of the run.
+        distributed : bool
+            Whether other processes did the work.
+        device : str
+            Where the samples were drawn.
+        """
+        outcomes = results.outcomes
+        skipped = sum(outcome.status == "skipped" for outcome in outcomes)
+        if skipped:
+            say(
+                f"{skipped} of {len(outcomes)} were finished before with the same settings and "
+                "are left as they are (--overwrite makes them again)"
+            )
+        busy, total = results.occupation
+        if busy > 0:
+            who = "the workers were" if distributed else f"{device} was"
+            say(f"{who} busy {results.occupation.share:.1%} of {total:.1f} s")
+        failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+        if failed:
+            err().print(failure_table(failed))
+            say(f"{len(failed)} of {len(outcomes)} inputs failed", "error")
+        if self._manifest is not None:
+            say(f"what became of each input is in {self._manifest.path}")
+
+
+def failure_table(failed: Sequence[Outcome]) -> Table:
+    """Return a table of the inputs that failed and why.
+
+    Parameters
+    ----------
+    failed : sequence of Outcome
+        At least one.
+    """
+    table = Table(title="Not reconstructed", title_justify="left")
+    table.add_column("input", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for outcome in failed:
+        table.add_row(outcome.source.name, outcome.reason)
+    return table
+
+
+def _plan(
+    scans: Sequence[Path], prior: Any, configuration: ReconstructionConfiguration, device: Any
+) -> bool:
     failures = 0
-    for source in inputs:
+    for source in scans:
         try:
-            work(read_raw(source))
+            print_plan(read_raw(source), prior, configuration, device)
         except MriAlpsError as error:
-            if len(inputs) == 1:
+            if len(scans) == 1:
                 raise
             say(str(error), "error")
             failures += 1
     if failures:
-        say(f"{failures} of {len(inputs)} inputs failed", "error")
+        say(f"{failures} of {len(scans)} inputs failed", "error")
     return failures == 0
+
+
+def show_scan(job: ScanJob) -> None:
+    """Draw the picture of a reconstruction that is there, and print both names.
+
+    Parameters
+    ----------
+    job : ScanJob
+        The scan.
+    """
+    raw, target, configuration = job.raw, job.target, job.setup.configuration
+    if job.skipped and target.with_suffix(".png").exists():
+        return
+    picture = draw(raw, target, configuration)
+    if configuration.mask is None and raw.mask.all():
+        say(
+            f"{raw.path} is fully sampled and no --mask was given: all of it was "
+            "used, so the noise is all there was to infer"
+        )
+    out().print(f"{target}\n{picture}", soft_wrap=True)
 
 
 def reconstruct_one(
     raw: RawKSpace, output: Path, configuration: ReconstructionConfiguration, prior: Any
 ) -> tuple[Path, Path]:
-    """Reconstruct one scan with a progress bar, and draw its picture.
+    """Reconstruct one scan with a progress bar, whatever is there, and draw its picture.
 
     Parameters
     ----------
@@ -122,13 +286,8 @@ def reconstruct_one(
         The HDF5 and the PNG.
     """
     with ProgressBar() as progress:
-        target = reconstruct_to_file(raw, output, configuration, progress, prior)
+        target = reconstruct_to_file(raw, output, configuration, progress, prior, overwrite=True)
     picture = draw(raw, target, configuration)
-    if configuration.mask is None and raw.mask.all():
-        say(
-            f"{raw.path} is fully sampled and no --mask was given: all of it was "
-            "used, so the noise is all there was to infer"
-        )
     out().print(f"{target}\n{picture}", soft_wrap=True)
     return target, picture
 

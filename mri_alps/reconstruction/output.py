@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -61,6 +63,30 @@ def prepare_directory(directory: Path) -> None:
         ) from error
 
 
+@contextlib.contextmanager
+def output_folder(directory: Path) -> Iterator[Path]:
+    """Create the output folder, and remove it afterwards if it is new and still empty.
+
+    Parameters
+    ----------
+    directory : pathlib.Path
+        The output folder.
+
+    Raises
+    ------
+    ConfigurationError
+        As `prepare_directory` does.
+    """
+    existed = directory.exists()
+    prepare_directory(directory)
+    try:
+        yield directory
+    finally:
+        if not existed:
+            with contextlib.suppress(OSError):
+                directory.rmdir()  # succeeds only if nothing was written
+
+
 def check_target(source: Path, target: Path) -> None:
     """Refuse to overwrite anything but an older reconstruction.
 
@@ -93,6 +119,25 @@ def check_target(source: Path, target: Path) -> None:
             f"{target} exists and is not a reconstruction of mri_alps: move it away or give "
             "--output another folder"
         )
+
+
+def read_attributes(target: Path) -> dict[str, Any] | None:
+    """Return the attributes of a reconstruction, or None if it is damaged.
+
+    Parameters
+    ----------
+    target : pathlib.Path
+        A file of this package.
+    """
+    try:
+        with h5py.File(target, "r") as file:
+            whole = len(file["slices"]) == len(file["reconstruction"][()])
+            found = dict(file.attrs)
+            if isinstance(found.get("settings"), str):
+                found["settings"] = json.loads(found["settings"])
+    except (OSError, KeyError, ValueError):
+        return None
+    return found if whole else None
 
 
 class ReconstructionWriter:
@@ -174,7 +219,10 @@ class ReconstructionWriter:
         if name not in self._file:
             shape = (len(self._slices), *array.shape)
             chunks = (1, *array.shape) if array.ndim else None
-            dataset = self._file.create_dataset(name, shape, array.dtype, chunks=chunks)
+            # The checksum makes damage an error where the file is read.
+            dataset = self._file.create_dataset(
+                name, shape, array.dtype, chunks=chunks, fletcher32=chunks is not None
+            )
             if array.dtype.kind in "fc" and array.ndim:
                 dataset.attrs["units"] = (
                     _IMAGE_UNITS

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +61,8 @@ def reconstruct_slice(
     return reduce_samples(draw_samples(prepared, prior, configuration, progress), configuration)
 
 
-class LoadedSlice(NamedTuple):
+@dataclass(frozen=True)
+class LoadedSlice:
     """A slice that is ready to be sampled: read, calibrated and on the device."""
 
     raw: RawKSpace
@@ -71,7 +73,8 @@ class LoadedSlice(NamedTuple):
     seconds: float
 
 
-class SampledSlice(NamedTuple):
+@dataclass(frozen=True)
+class SampledSlice:
     """A slice whose samples are drawn; `samples` is complex, (n_samples, H, W), on the CPU."""
 
     loaded: LoadedSlice
@@ -144,8 +147,9 @@ def reduce_samples(
     configuration : ReconstructionConfiguration
         For what is kept.
     """
-    (raw, index, acquisition, unsampled, reference, loading), samples, result, _ = sampled
     started = time.perf_counter()
+    loaded, samples, result = sampled.loaded, sampled.samples, sampled.result
+    raw, acquisition = loaded.raw, loaded.acquisition
     statistics = sample_statistics(samples)
     weight = acquisition.rss_weight.cpu().numpy() * acquisition.scale
     rss_units = {
@@ -153,12 +157,12 @@ def reduce_samples(
         "reconstruction_std": statistics.magnitude_std * weight,
         "reconstruction_lower": statistics.lower * weight,
         "reconstruction_upper": statistics.upper * weight,
-        "zero_filled": unsampled,
+        "zero_filled": loaded.zero_filled,
     }
     maps = acquisition.raw_sensitivity_maps().cpu().numpy() if configuration.save_maps else None
     scaled_samples = samples * acquisition.scale if configuration.save_samples else None
     return SliceReconstruction(
-        index=index,
+        index=loaded.index,
         posterior_mean=(statistics.mean * acquisition.scale).astype(np.complex64),
         samples=None if scaled_samples is None else scaled_samples.astype(np.complex64),
         sensitivity_maps=None if maps is None else maps.astype(np.complex64),
@@ -170,10 +174,10 @@ def reduce_samples(
             "n_restarts": int(result.diagnostics.get("n_restarts", 0)),
             "split_r_hat": _number(result.diagnostics.get("split_r_hat")),
             "data_misfit": _number(_last_misfit(result.diagnostics)),
-            "seconds": loading + sampled.seconds + time.perf_counter() - started,
+            "seconds": loaded.seconds + sampled.seconds + time.perf_counter() - started,
         },
         mask=used_mask(acquisition),
-        reference=reference,
+        reference=loaded.reference,
         diagnostics=result.diagnostics,
         **{
             name: center_crop_or_pad(image, raw.crop).astype(np.float32)

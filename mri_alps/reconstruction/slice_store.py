@@ -33,6 +33,7 @@ except ImportError:  # pragma: no cover - Windows has no such locks
 
 WORK_FOLDER = ".unfinished"
 _NAME = re.compile(r"slice_(\d{6})\.([0-9a-f]{32})\.npz")
+_REST = "rest"
 _EXECUTION = "execution.json"
 
 
@@ -262,7 +263,8 @@ def pack_slice(result: SliceReconstruction) -> bytes:
     }
     text = json.dumps(rest, default=_plain, sort_keys=True)
     stream = io.BytesIO()
-    np.savez(stream, __rest__=np.frombuffer(text.encode(), np.uint8), **arrays)
+    arrays[_REST] = np.frombuffer(text.encode(), np.uint8)
+    np.savez(stream, **arrays)  # type: ignore[arg-type]
     return stream.getvalue()
 
 
@@ -275,8 +277,8 @@ def unpack_slice(content: bytes) -> SliceReconstruction:
         Whole and undamaged.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files if name != "__rest__"}
-        rest = json.loads(file["__rest__"].tobytes())
+        arrays = {name: file[name] for name in file.files if name != _REST}
+        rest = json.loads(file[_REST].tobytes())
     return SliceReconstruction(**arrays, **rest)
 
 

@@ -12,15 +12,13 @@ from mri_alps.errors import ConfigurationError, MriAlpsWarning
 from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
-from mri_alps.reconstruction.output import (
-    ReconstructionWriter,
-    check_target,
-    output_path,
-    prepare_directory,
-)
+from mri_alps.reconstruction.output import output_folder, output_path
 from mri_alps.reconstruction.progress import Progress
 from mri_alps.reconstruction.provenance import attributes_of
 from mri_alps.reconstruction.result import Reconstruction, SliceReconstruction, stack_slices
+from mri_alps.reconstruction.scan_job import Setup
+from mri_alps.reconstruction.scans import reconstruct_scans
+from mri_alps.reconstruction.selection import chosen_slices
 from mri_alps.reconstruction.slice import reconstruct_slice
 from mri_alps.reconstruction.undersampling import undersampling_mask
 
@@ -60,11 +58,13 @@ def reconstruct_to_file(
     configuration: ReconstructionConfiguration | None = None,
     progress: Progress | None = None,
     prior: Any = None,
+    overwrite: bool = False,
 ) -> Path:
     """Reconstruct a scan into an HDF5 file of the same name in a folder.
 
-    Slices are written as they come, under a temporary name; the file appears when it is whole.
-    Memory does not depend on the number of slices.
+    Each finished slice is safe on disk at once, so that a killed call goes on where it was when
+    it is repeated; the file appears when it is whole. A file that was made from the same scan
+    with the same settings is left as it is. Memory does not depend on the number of slices.
 
     Parameters
     ----------
@@ -78,6 +78,8 @@ def reconstruct_to_file(
         Told of every slice and every step.
     prior : ScoreModel, optional
         A loaded prior, used instead of the configuration's.
+    overwrite : bool
+        Begin from nothing, whatever is there.
 
     Returns
     -------
@@ -90,22 +92,20 @@ def reconstruct_to_file(
         If the file, the folder or a setting cannot be used; nothing is left behind then.
     """
     configuration = configuration or ReconstructionConfiguration()
-    raw = source if isinstance(source, RawKSpace) else read_raw(source)
-    target = output_path(Path(raw.path), Path(output))
-    prepare_directory(target.parent)
-    check_target(Path(raw.path), target)
     if prior is None:
         prior, device = load_prior_for(configuration)
+        name: str | None = configuration.prior or DEFAULT_PRIOR
     else:
-        device = configuration.torch_device()
-    with ReconstructionWriter(target, chosen_slices(raw, configuration)) as writer:
-        for position, result in enumerate(
-            reconstruct_slices(raw, prior, configuration, device, progress)
-        ):
-            writer.write_slice(result)
-            if position == 0:
-                writer.write_attributes(attributes_of(raw, prior, configuration, result))
-    return target
+        device, name = configuration.torch_device(), None
+    scan = source if isinstance(source, RawKSpace) else Path(source)
+    if isinstance(scan, Path):
+        scan = read_raw(scan)  # before a folder is made for it
+    setup = Setup(configuration, prior, device, name, overwrite=overwrite)
+    with output_folder(Path(output)) as folder:
+        (outcome,) = reconstruct_scans([scan], folder, setup, progress).outcomes
+    if outcome.error is not None:
+        raise outcome.error
+    return output_path(outcome.source, Path(output))
 
 
 def reconstruct_slices(
@@ -187,29 +187,3 @@ def load_prior_for(configuration: ReconstructionConfiguration) -> tuple[Any, Any
             )
             name = "gaussian"
     return load_prior(name, device=device), device
-
-
-def chosen_slices(raw: RawKSpace, configuration: ReconstructionConfiguration) -> tuple[int, ...]:
-    """Return the slices to reconstruct.
-
-    Parameters
-    ----------
-    raw : RawKSpace
-        For the number of slices.
-    configuration : ReconstructionConfiguration
-        For the choice.
-
-    Raises
-    ------
-    ConfigurationError
-        If a slice is asked for that the scan does not have.
-    """
-    if configuration.slices is None:
-        return tuple(range(raw.n_slices))
-    outside = [index for index in configuration.slices if not 0 <= index < raw.n_slices]
-    if outside or not configuration.slices:
-        raise ConfigurationError(
-            f"{raw.path} has the slices 0 to {raw.n_slices - 1}, asked for was "
-            f"{outside or 'none'}: change --slices"
-        )
-    return configuration.slices

@@ -121,11 +121,28 @@ def test_a_full_disk_leaves_nothing(scan, tmp_path, run, monkeypatch):
     def full(self, result):
         raise OSError(28, "No space left on device")
 
-    from mri_alps.reconstruction.output import ReconstructionWriter
+    from mri_alps.reconstruction.slice_store import SliceStore
 
-    monkeypatch.setattr(ReconstructionWriter, "write_slice", full)
+    monkeypatch.setattr(SliceStore, "write", full)
     check_failure(run("reconstruct", scan.path, "-o", tmp_path / "o", *FAST), "No space left")
     assert not (tmp_path / "o").exists()
+
+
+def test_a_disk_that_is_full_at_the_end_keeps_the_slices(scan, tmp_path, run, monkeypatch):
+    def full(self, result):
+        raise OSError(28, "No space left on device")
+
+    from mri_alps.reconstruction.output import ReconstructionWriter
+
+    out = tmp_path / "o"
+    with monkeypatch.context() as patch:
+        patch.setattr(ReconstructionWriter, "write_slice", full)
+        finished = run("reconstruct", scan.path, "-o", out, *FAST)
+    assert finished.code != 0 and "No space left" in finished.err
+    assert "kept for the next run" in finished.err
+    assert [path.name for path in out.iterdir()] == [".unfinished"]
+    assert run("reconstruct", scan.path, "-o", out, *FAST).code == 0
+    assert {path.name for path in out.iterdir()} == {"scan.h5", "scan.png"}
 
 
 @pytest.mark.parametrize(
@@ -199,4 +216,4 @@ def test_one_bad_input_does_not_stop_the_others(scan, tmp_path, run):
     assert finished.code != 0
     assert "bad.h5" in finished.err and "1 of 2 inputs failed" in finished.err
     written = {path.name for path in (tmp_path / "output").iterdir()}
-    assert written == {"scan.h5", "scan.png"}
+    assert written == {"scan.h5", "scan.png", "manifest.jsonl"}
