@@ -30,7 +30,7 @@ def encode_image(image: np.ndarray, n_steps: int = IMAGE_STEPS) -> dict[str, Any
         differences of q along each row, high bytes first, then low bytes.
     """
     low, high = float(image.min()), float(image.max())
-    step = (high - low) / n_steps or 1.0
+    step = (high - low) / n_steps or abs(high) / n_steps or 1.0
     quantised = np.rint((image.astype(np.float64) - low) / step).astype(np.uint16)
     return {"low": low, "step": step, "data": _deflate(quantised)}
 

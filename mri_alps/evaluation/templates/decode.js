@@ -34,15 +34,15 @@ async function decodeSlice(entry, shape) {
   return decoded;
 }
 
-// As many digits as the step of the quantisation allows.
+// As many digits as the step of the quantisation allows: the last one is worth at most a step.
 function figure(value, step) {
   if (!Number.isFinite(value)) return "-";
-  const size = Math.max(Math.abs(value), step);
-  const digits = Math.min(7, Math.max(1, Math.ceil(Math.log10(size / step))));
-  if (size >= 1e-2 && size < 1e6) {
-    return value.toFixed(Math.min(8, Math.max(0, digits - 1 - Math.floor(Math.log10(size)))));
-  }
-  return value.toExponential(digits - 1);
+  if (value === 0) return "0";
+  const decimals = Math.max(0, Math.ceil(-Math.log10(step)));
+  const range = step * 65535;
+  if (range >= 1e-2 && range < 1e6) return value.toFixed(Math.min(12, decimals));
+  const digits = Math.floor(Math.log10(Math.abs(value))) + 1 + Math.ceil(-Math.log10(step));
+  return value.toExponential(Math.min(8, Math.max(0, digits - 1)));
 }
 
 function short(value) {
