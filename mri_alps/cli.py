@@ -55,6 +55,9 @@ def demo(
         "demo_output"
     ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
+    report: Annotated[
+        bool, typer.Option("--report", help="Write an HTML page of the result as well.")
+    ] = False,
 ) -> None:
     """Reconstruct the small acquisition that ships with the package.
 
@@ -64,7 +67,7 @@ def demo(
     """
     from mri_alps.commands.demo import run_demo
 
-    run_demo(output, device)
+    run_demo(output, device, report)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from mri_alps.commands.reconstruct import reconstruct_one
+from mri_alps.commands.report import run_report
 from mri_alps.commands.terminal import out
 from mri_alps.evaluation import head_mask, image_metrics, interval_coverage
 from mri_alps.rawdata import read_raw
@@ -26,7 +27,7 @@ N_SAMPLES = 8
 N_EVALUATIONS = 50
 
 
-def run_demo(output: Path, device: str = "auto") -> None:
+def run_demo(output: Path, device: str = "auto", report: bool = False) -> None:
     """Reconstruct the demo file and say how well it went.
 
     Parameters
@@ -35,9 +36,15 @@ def run_demo(output: Path, device: str = "auto") -> None:
         Folder for the results.
     device : str
         As `ReconstructionConfiguration` takes it.
+    report : bool
+        Whether to write the HTML page as well.
     """
     configuration = ReconstructionConfiguration(
-        n_samples=N_SAMPLES, n_evaluations=N_EVALUATIONS, device=device, save_maps=True
+        n_samples=N_SAMPLES,
+        n_evaluations=N_EVALUATIONS,
+        device=device,
+        save_maps=True,
+        save_samples=report,
     )
     with resources.as_file(resources.files("mri_alps") / "data" / DEMO_FILE) as path:
         raw = read_raw(path)
@@ -49,6 +56,8 @@ def run_demo(output: Path, device: str = "auto") -> None:
         result = load_reconstruction(target)
         # The file's own root-sum-of-squares image was made without noise: it is the truth.
         truth = np.stack([np.asarray(raw.read_reference(int(index))) for index in result.slices])
+        if report:
+            run_report(target)
         out().print(demo_table(result, truth, seconds))
 
 
