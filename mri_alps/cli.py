@@ -160,6 +160,14 @@ def reconstruct(
         bool,
         typer.Option("--save-maps", help="Keep the sensitivity maps.", rich_help_panel=_OUTPUT),
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Write an HTML page of each result; keeps the samples, which it plays.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -246,7 +254,7 @@ def reconstruct(
         seed=seed,
         device=device,
         slices=parse_slices(slices),
-        save_samples=save_samples,
+        save_samples=save_samples or report,
         save_maps=save_maps,
     )
     options = RunOptions(
@@ -256,6 +264,7 @@ def reconstruct(
         threads=threads,
         workers=workers,
         scheduler=scheduler,
+        report=report,
     )
     if not run_reconstruct(inputs, output, configuration, dry_run=dry_run, options=options):
         raise typer.Exit(1)

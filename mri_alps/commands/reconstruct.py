@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from mri_alps.commands.dry_run import print_plan
+from mri_alps.commands.report import run_report
 from mri_alps.commands.terminal import ProgressBar, err, out, say
 from mri_alps.errors import ConfigurationError, MriAlpsError
 from mri_alps.evaluation import write_panel
@@ -72,6 +74,8 @@ class RunOptions:
         Processes of a local cluster; None for this process alone.
     scheduler : str or None
         Address of a cluster to join.
+    report : bool
+        Whether each reconstruction gets its HTML page.
     """
 
     limit: int | None = None
@@ -80,6 +84,7 @@ class RunOptions:
     threads: int | None = None
     workers: int | None = None
     scheduler: str | None = None
+    report: bool = False
 
     @property
     def distributed(self) -> bool:
@@ -135,6 +140,7 @@ def run_reconstruct(
         overwrite=options.overwrite,
         say=say,
     )
+    finish = functools.partial(show_scan, report=options.report)
     single = scans == list(inputs) and len(scans) == 1
     with output_folder(output) as folder:
         report = Report(None if single else Manifest(folder, options.shard))
@@ -144,10 +150,10 @@ def run_reconstruct(
 
                 results = reconstruct_on_cluster(
                     scans, folder, setup, options.workers, options.scheduler,
-                    progress=progress, finish=show_scan, report=report,
+                    progress=progress, finish=finish, report=report,
                 )  # fmt: skip
             else:
-                results = reconstruct_scans(scans, folder, setup, progress, show_scan, report)
+                results = reconstruct_scans(scans, folder, setup, progress, finish, report)
     if single and results.outcomes[0].error is not None:
         raise results.outcomes[0].error
     report.summarise(results, options.distributed, str(device))
@@ -244,16 +250,21 @@ def _plan(
     return failures == 0
 
 
-def show_scan(job: ScanJob) -> None:
+def show_scan(job: ScanJob, report: bool = False) -> None:
     """Draw the picture of a reconstruction that is there, and print both names.
 
     Parameters
     ----------
     job : ScanJob
         The scan.
+    report : bool
+        Whether it gets its HTML page as well.
     """
     raw, target, configuration = job.raw, job.target, job.setup.configuration
+    page_missing = report and not (job.skipped and target.with_suffix(".html").exists())
     if job.skipped and target.with_suffix(".png").exists():
+        if page_missing:
+            run_report(target)
         return
     picture = draw(raw, target, configuration)
     if configuration.mask is None and raw.mask.all():
@@ -262,6 +273,8 @@ def show_scan(job: ScanJob) -> None:
             "used, so the noise is all there was to infer"
         )
     out().print(f"{target}\n{picture}", soft_wrap=True)
+    if page_missing:
+        run_report(target)
 
 
 def reconstruct_one(

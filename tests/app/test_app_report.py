@@ -271,3 +271,12 @@ def test_levels_are_numbers_only():
     levels = [{"sigma": 1.0, "data_misfit": None, "noise_std": [1.0]}, "no level"]
     assert summary_of_levels({"levels": levels}) == [{"sigma": 1.0}]
     assert summary_of_levels({}) == []
+
+
+def test_reconstruct_writes_the_page_as_well(scan, tmp_path, run):
+    options = ("--prior", "gaussian", "--n-samples", "2", "--n-evaluations", "5", "--report")
+    command = ("reconstruct", scan.path, "-o", tmp_path / "out", *options, "--slices", "0")
+    assert str(tmp_path / "out" / "scan.html") in run(*command).out
+    assert len(content(tmp_path / "out" / "scan.html")["slices"][0]["samples"]) == 2
+    (tmp_path / "out" / "scan.html").unlink()
+    assert run(*command).code == 0 and (tmp_path / "out" / "scan.html").exists()
