@@ -1,0 +1,165 @@
+"""Reconstructions as ISMRMRD images: geometry, series, windows, meta attributes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ismrmrd
+import numpy as np
+from ismrmrd.hdf5 import acquisition_header_dtype
+
+import mri_alps
+from mri_alps.rawdata.header import Encoding
+from mri_alps.scanner.configuration import OnlineConfiguration
+from mri_alps.scanner.units import Unit
+from mri_alps.scanner.work import JobResult
+
+MEAN_SERIES, STD_SERIES, FIRST_SAMPLE_SERIES = 1, 2, 10
+_WINDOW_PERCENTILE = 99.5
+_UINT16_PERCENTILE, _UINT16_LEVEL = 99.9, 4095.0
+
+
+@dataclass(frozen=True)
+class _Series:
+    number: int
+    name: str
+    title: str
+    comment: str
+
+
+_MEAN = _Series(MEAN_SERIES, "POSTERIOR_MEAN", "ALPS_mean", "magnitude of the posterior mean")
+_STD = _Series(
+    STD_SERIES, "POSTERIOR_STD", "ALPS_std", "posterior standard deviation of the magnitude"
+)
+
+
+class ImageMaker:
+    """Makes the images of one scan.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        For matrix and field of view.
+    configuration : OnlineConfiguration
+        For the data type, and for the provenance.
+    """
+
+    def __init__(self, encoding: Encoding, configuration: OnlineConfiguration):
+        self._encoding, self._configuration = encoding, configuration
+        self._scales: dict[int, float] = {}
+
+    def images(self, result: JobResult, unit: Unit, reference: np.void) -> list[ismrmrd.Image]:
+        """Return mean, standard deviation and, if there are any, samples of one unit.
+
+        Parameters
+        ----------
+        result : JobResult
+            The arrays.
+        unit : Unit
+            Its counters.
+        reference : numpy.void
+            Header of an acquisition of the unit: position, directions, time stamps.
+        """
+        made = [
+            self._image(_MEAN, result.mean, result, unit, reference),
+            self._image(_STD, result.std, result, unit, reference),
+        ]
+        for number, sample in enumerate(() if result.samples is None else result.samples):
+            series = _Series(
+                FIRST_SAMPLE_SERIES + number,
+                f"POSTERIOR_SAMPLE_{number}",
+                f"ALPS_sample_{number}",
+                f"posterior sample {number}",
+            )
+            made.append(self._image(series, sample, result, unit, reference))
+        return made
+
+    def _image(
+        self, series: _Series, array: np.ndarray, result: JobResult, unit: Unit, head: np.void
+    ) -> ismrmrd.Image:
+        pixels, slope = self._pixels(series, _as_zyx(array, result.is_3d))
+        acquisition = ismrmrd.Acquisition(_without_samples(head))
+        image = ismrmrd.Image.from_array(pixels, acquisition=acquisition, transpose=False)
+        image.image_series_index = series.number
+        image.image_index = unit.slice + 1
+        image.image_type = (
+            ismrmrd.IMTYPE_COMPLEX if np.iscomplexobj(pixels) else ismrmrd.IMTYPE_MAGNITUDE
+        )
+        for name, value in unit._asdict().items():
+            setattr(image, name, value)
+        image.field_of_view = _field_of_view(self._encoding, pixels.shape, result.is_3d)
+        image.attribute_string = self._meta(series, pixels, slope, result, head).serialize()
+        return image
+
+    def _pixels(self, series: _Series, array: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return what is sent, and what a value has to be multiplied by."""
+        if self._configuration.data_type == "float32":
+            return np.ascontiguousarray(array[np.newaxis]), 1.0
+        magnitude = np.abs(array)
+        slope = self._scales.get(series.number)
+        if slope is None:  # the same for all images of a series
+            top = float(np.percentile(magnitude, _UINT16_PERCENTILE)) or float(magnitude.max())
+            slope = self._scales[series.number] = (top or 1.0) / _UINT16_LEVEL
+        scaled = np.clip(np.rint(magnitude / slope), 0, np.iinfo(np.uint16).max)
+        return np.ascontiguousarray(scaled.astype(np.uint16)[np.newaxis]), slope
+
+    def _meta(
+        self,
+        series: _Series,
+        pixels: np.ndarray,
+        slope: float,
+        result: JobResult,
+        head: np.void,
+    ) -> ismrmrd.Meta:
+        settings = self._configuration.reconstruction
+        top = max(float(np.percentile(np.abs(pixels), _WINDOW_PERCENTILE)), 1e-30)
+        meta = ismrmrd.Meta()
+        meta["DataRole"] = "Image"
+        meta["ImageProcessingHistory"] = ["MRI_ALPS", series.name]
+        meta["WindowCenter"] = f"{top / 2:.6g}"
+        meta["WindowWidth"] = f"{top:.6g}"
+        meta["Keep_image_geometry"] = "1"
+        meta["ImageRowDir"] = [f"{value:.18f}" for value in head["read_dir"]]
+        meta["ImageColumnDir"] = [f"{value:.18f}" for value in head["phase_dir"]]
+        meta["SequenceDescriptionAdditional"] = series.title
+        meta["ImageComment"] = series.comment
+        facts: dict[str, Any] = {
+            "version": mri_alps.__version__,
+            "slope": f"{slope:.9g}",
+            "units": "value * slope: root sum of squares of the scan's coils",
+            "method": settings.method,
+            "n_samples": settings.n_samples,
+            "seed": settings.sampler_seed,
+            **result.facts,
+        }
+        for name, value in facts.items():
+            meta[f"mri_alps_{name}"] = str(value)
+        return meta
+
+
+def _as_zyx(array: np.ndarray, is_3d: bool) -> np.ndarray:
+    """Return (z, y, x) with x along the readout and y along the phase encode."""
+    return array.transpose(2, 1, 0) if is_3d else array.transpose(0, 2, 1)
+
+
+def _field_of_view(
+    encoding: Encoding, shape: tuple[int, ...], is_3d: bool
+) -> tuple[float, float, float]:
+    """Return the header's reconstructed view, or that of the pixels where the matrix differs."""
+    found = []
+    for axis, size in enumerate(shape[:0:-1]):  # x, y, z
+        if size == encoding.recon_matrix[axis] or (axis == 2 and not is_3d):
+            found.append(encoding.recon_field_of_view[axis])
+        else:
+            pixel = encoding.encoded_field_of_view[axis] / encoding.encoded_matrix[axis]
+            found.append(pixel * size)
+    return (found[0], found[1], found[2])
+
+
+def _without_samples(head: np.void) -> bytes:
+    """Return the header of an empty acquisition: the ismrmrd package allocates what it claims."""
+    copy = np.array(head, acquisition_header_dtype)
+    for name in ("number_of_samples", "active_channels", "trajectory_dimensions"):
+        copy[name] = 0
+    return copy.tobytes()

@@ -1,0 +1,87 @@
+"""A scan inside somebody else's server: acquisitions in, images out, in one thread."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import ismrmrd
+
+from mri_alps.errors import InputFileError
+from mri_alps.scanner.configuration import OnlineConfiguration, configure
+from mri_alps.scanner.intake import ScanHeader, ScanIntake
+from mri_alps.scanner.limits import Limits
+from mri_alps.scanner.protocol import ReceivedAcquisition
+from mri_alps.scanner.runner import WARNING, Say, UnitRunner
+from mri_alps.scanner.saving import scan_name
+from mri_alps.scanner.workers import InlineReconstructor, Reconstructor
+
+
+def reconstruct_items(
+    acquisitions: Iterable[ismrmrd.Acquisition],
+    header: Any,
+    config: str,
+    say: Say,
+    send_image: Callable[[ismrmrd.Image], None],
+    reconstructor: Reconstructor | None = None,
+) -> None:
+    """Reconstruct a scan as it comes; slices are sent when they are complete.
+
+    Parameters
+    ----------
+    acquisitions : iterable of ismrmrd.Acquisition
+        The whole scan, in the order in which it was acquired.
+    header : ismrmrd.xsd.ismrmrdHeader, bytes or str
+        Its header.
+    config : str
+        As `configure` takes it.
+    say, send_image : callable
+        What becomes of sentences and images.
+    reconstructor : Reconstructor, optional
+        Where the work is done; here if left out.
+
+    Raises
+    ------
+    MriAlpsError
+        If the scan cannot be reconstructed, in whole or in part.
+    """
+    scan = ScanHeader.parse(header_text(header), Path(scan_name()))
+    configuration = configure([config], OnlineConfiguration())
+    for note in configuration.notes:
+        say(WARNING, note)
+    with (
+        tempfile.TemporaryDirectory(prefix="mri_alps_") as directory,
+        ScanIntake(scan, configuration, Limits(), Path(directory)) as intake,
+    ):
+        runner = UnitRunner(intake, reconstructor or InlineReconstructor(), say, send_image)
+        for acquisition in acquisitions:
+            for ready in intake.add(ReceivedAcquisition.from_ismrmrd(acquisition)):
+                runner.run(ready)
+        for ready in intake.finish():
+            runner.run(ready)
+        runner.summarise()
+
+
+def header_text(header: Any) -> bytes | str:
+    """Return an XML header as text.
+
+    Parameters
+    ----------
+    header : ismrmrd.xsd.ismrmrdHeader, bytes or str
+        A header in any form that servers hand over.
+
+    Raises
+    ------
+    InputFileError
+        If it is none of these.
+    """
+    if isinstance(header, bytes | str):
+        return header
+    if hasattr(header, "toXML"):
+        return str(header.toXML())
+    raise InputFileError(
+        f"the scan's header is a {type(header).__name__}, expected an ismrmrdHeader or its XML: "
+        "update the ismrmrd package"
+    )

@@ -1,0 +1,319 @@
+"""The MRD wire protocol, read with every claim checked before anything is allocated.
+
+A message is a little-endian uint16 identifier and its body. Writing is left to the ismrmrd
+package's own serialisation; reading is not, since it allocates whatever a header claims.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import re
+import struct
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ismrmrd
+import numpy as np
+from ismrmrd.hdf5 import acquisition_header_dtype, image_header_dtype, waveform_header_dtype
+
+from mri_alps.errors import MriAlpsError
+from mri_alps.scanner.limits import Limits
+
+CONFIG_FILE, CONFIG_TEXT, HEADER, CLOSE, TEXT = 1, 2, 3, 4, 5
+ACQUISITION, IMAGE, WAVEFORM = 1008, 1022, 1026
+NAMES = {
+    CONFIG_FILE: "configuration name",
+    CONFIG_TEXT: "configuration",
+    HEADER: "header",
+    CLOSE: "close",
+    TEXT: "text",
+    ACQUISITION: "acquisition",
+    IMAGE: "image",
+    WAVEFORM: "waveform",
+}
+CONFIG_FILE_BYTES = 1024
+MAX_CHANNELS = 1024  # the channel mask of the format has no more bits
+_CHUNK_BYTES = 2**20
+_IMAGE_TYPES = {
+    1: "uint16",
+    2: "int16",
+    3: "uint32",
+    4: "int32",
+    5: "float32",
+    6: "float64",
+    7: "complex64",
+    8: "complex128",
+}
+
+
+class ProtocolError(MriAlpsError):
+    """What came is no MRD message, or claims what cannot be."""
+
+
+class ReceivedAcquisition(NamedTuple):
+    """An acquisition as it came: the header's record, trajectory and samples, float32 and flat."""
+
+    head: np.void
+    trajectory: np.ndarray
+    samples: np.ndarray
+
+    @classmethod
+    def from_ismrmrd(cls, acquisition: ismrmrd.Acquisition) -> ReceivedAcquisition:
+        """Take over an acquisition of the ismrmrd package.
+
+        Parameters
+        ----------
+        acquisition : ismrmrd.Acquisition
+            Checked by whoever made it.
+        """
+        head = np.frombuffer(bytes(acquisition.getHead()), acquisition_header_dtype)[0]
+        samples = np.ascontiguousarray(acquisition.data, np.complex64).view(np.float32).ravel()
+        trajectory = np.ascontiguousarray(acquisition.traj, np.float32).ravel()
+        return cls(head, trajectory, samples)
+
+
+class Message(NamedTuple):
+    """One message: its identifier and what it holds."""
+
+    kind: int
+    value: Any
+
+
+class MessageReader:
+    """Reads messages from a stream of bytes.
+
+    Parameters
+    ----------
+    read : callable
+        read(n) returns 1 to n bytes, or none at the end of the stream.
+    limits : Limits
+        How long messages may be.
+    keep_images : bool
+        Whether images are of interest; they are read over otherwise.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], limits: Limits, keep_images: bool = False):
+        self._read = read
+        self._limits = limits
+        self._keep_images = keep_images
+        self._bodies: dict[int, Callable[[], Any]] = {
+            CONFIG_FILE: self._config_file,
+            CONFIG_TEXT: lambda: self._text("configuration"),
+            HEADER: self._header,
+            CLOSE: lambda: None,
+            TEXT: lambda: self._text("text"),
+            ACQUISITION: self._acquisition,
+            IMAGE: self._image,
+            WAVEFORM: self._waveform,
+        }
+
+    def next(self) -> Message | None:
+        """Return the next message, or None where the stream ends between two messages.
+
+        Waveforms are read over and have no value, nor have images where they are of no interest.
+
+        Raises
+        ------
+        ProtocolError
+            If the stream ends within a message, or the message is none.
+        LimitExceeded
+            If it is longer than the limits allow.
+        """
+        first = self._read(2)
+        if not first:
+            return None
+        if len(first) < 2:
+            first += self._exactly(1, "message identifier")
+        kind = int.from_bytes(first, "little")
+        if kind not in self._bodies:
+            raise ProtocolError(
+                f"message identifier {kind} is unknown, expected one of "
+                f"{', '.join(map(str, NAMES))}: speak the ISMRMRD (MRD) protocol to this port"
+            )
+        return Message(kind, self._bodies[kind]())
+
+    def _exactly(self, count: int, what: str) -> bytes:
+        """Read `count` bytes; memory grows with what comes, not with what was claimed."""
+        data = bytearray()
+        while len(data) < count:
+            part = self._read(min(count - len(data), _CHUNK_BYTES))
+            if not part:
+                raise ProtocolError(
+                    f"the connection ended within the {what}, after {len(data)} of {count} bytes: "
+                    "send the scan again"
+                )
+            data += part
+        return bytes(data)
+
+    def _skip(self, count: int, what: str) -> None:
+        while count > 0:
+            count -= len(self._exactly(min(count, _CHUNK_BYTES), what))
+
+    def _length(self, what: str, limit: int) -> int:
+        (length,) = struct.unpack("<I", self._exactly(4, what))
+        _check_size(length, limit, what)
+        return int(length)
+
+    def _text(self, what: str) -> str:
+        length = self._length(what, self._limits.text_bytes)
+        return _as_text(self._exactly(length, what))
+
+    def _config_file(self) -> str:
+        return _as_text(self._exactly(CONFIG_FILE_BYTES, "configuration name"))
+
+    def _header(self) -> bytes:
+        length = self._length("header", self._limits.header_bytes)
+        return self._exactly(length, "header").split(b"\0", 1)[0]
+
+    def _acquisition(self) -> ReceivedAcquisition:
+        size = acquisition_header_dtype.itemsize
+        head = np.frombuffer(self._exactly(size, "acquisition header"), acquisition_header_dtype)[0]
+        n_samples, n_channels, n_dimensions = (
+            int(head[name])
+            for name in ("number_of_samples", "active_channels", "trajectory_dimensions")
+        )
+        if n_channels > MAX_CHANNELS:
+            raise ProtocolError(
+                f"an acquisition claims {n_channels} coils, the format has at most {MAX_CHANNELS}: "
+                "the stream is damaged, send the scan again"
+            )
+        trajectory_bytes, data_bytes = 4 * n_samples * n_dimensions, 8 * n_samples * n_channels
+        limit = self._limits.acquisition_bytes
+        _check_size(trajectory_bytes + data_bytes, limit, "acquisition")
+        trajectory = self._exactly(trajectory_bytes, "trajectory of an acquisition")
+        data = self._exactly(data_bytes, "samples of an acquisition")
+        return ReceivedAcquisition(
+            head, np.frombuffer(trajectory, np.float32), np.frombuffer(data, np.float32)
+        )
+
+    def _waveform(self) -> None:
+        size = waveform_header_dtype.itemsize
+        head = np.frombuffer(self._exactly(size, "waveform header"), waveform_header_dtype)[0]
+        count = 4 * int(head["channels"]) * int(head["number_of_samples"])
+        _check_size(count, self._limits.acquisition_bytes, "waveform")
+        self._skip(count, "samples of a waveform")
+
+    def _image(self) -> ismrmrd.Image | None:
+        raw = self._exactly(image_header_dtype.itemsize, "image header")
+        head = np.frombuffer(raw, image_header_dtype)[0]
+        (length,) = struct.unpack("<Q", self._exactly(8, "image"))
+        _check_size(length, self._limits.text_bytes, "attributes of an image")
+        attributes = _as_text(self._exactly(length, "attributes of an image"))
+        name = _IMAGE_TYPES.get(int(head["data_type"]))
+        if name is None:
+            raise ProtocolError(
+                f"an image has the unknown data type {int(head['data_type'])}, expected one of "
+                f"{', '.join(map(str, _IMAGE_TYPES))}: the stream is damaged, send it again"
+            )
+        shape = [int(head["channels"]), *(int(size) for size in head["matrix_size"][::-1])]
+        dtype = np.dtype(name)
+        count = dtype.itemsize * int(np.prod(shape, dtype=object))
+        _check_size(count, self._limits.image_bytes, "image")
+        if not self._keep_images:
+            self._skip(count, "pixels of an image")
+            return None
+        data = np.frombuffer(self._exactly(count, "pixels of an image"), dtype)
+        return _make_image(raw, attributes, data.reshape(shape))
+
+
+def _make_image(raw: bytes, attributes: str, data: np.ndarray) -> ismrmrd.Image:
+    if re.search(r"<!\s*(DOCTYPE|ENTITY)", attributes, re.IGNORECASE):
+        raise ProtocolError(
+            "the attributes of an image declare a document type or entities, which can be an "
+            "attack: send them without"
+        )
+    try:
+        image = ismrmrd.Image(raw, attributes)
+    except Exception as error:  # whatever an XML parser can raise, and assertions on its outcome
+        raise ProtocolError(
+            f"the attributes of an image are no ISMRMRD meta document ({error}): the stream is "
+            "damaged, send it again"
+        ) from error
+    image.data[:] = data
+    return image
+
+
+def _check_size(claimed: int, limit: int, what: str) -> None:
+    if claimed > limit:
+        raise ProtocolError(
+            f"a message claims {claimed:,} bytes for its {what}, at most {limit:,} are taken: the "
+            "stream is damaged, or the limit too low for this scan"
+        )
+
+
+def _as_text(data: bytes) -> str:
+    return data.split(b"\0", 1)[0].decode("utf-8", errors="replace").strip()
+
+
+def text_message(text: str, kind: int = TEXT) -> bytes:
+    """Return a text, a configuration text or an XML header as a message.
+
+    Parameters
+    ----------
+    text : str
+        What it says.
+    kind : int
+        TEXT, CONFIG_TEXT or HEADER.
+    """
+    data = text.encode("utf-8")
+    return struct.pack("<HI", kind, len(data)) + data
+
+
+def config_file_message(name: str) -> bytes:
+    """Return a configuration name as a message.
+
+    Parameters
+    ----------
+    name : str
+        At most 1023 bytes.
+
+    Raises
+    ------
+    ProtocolError
+        If it is longer.
+    """
+    data = name.encode("utf-8")
+    if len(data) >= CONFIG_FILE_BYTES:
+        raise ProtocolError(
+            f"a configuration name has {len(data)} bytes, at most {CONFIG_FILE_BYTES - 1} fit: "
+            "send JSON as a configuration text"
+        )
+    return struct.pack("<H", CONFIG_FILE) + data.ljust(CONFIG_FILE_BYTES, b"\0")
+
+
+def image_message(image: ismrmrd.Image) -> bytes:
+    """Return an image as a message.
+
+    Parameters
+    ----------
+    image : ismrmrd.Image
+        The image.
+    """
+    return struct.pack("<H", IMAGE) + _serialised(image)
+
+
+def acquisition_message(acquisition: ismrmrd.Acquisition) -> bytes:
+    """Return an acquisition as a message.
+
+    Parameters
+    ----------
+    acquisition : ismrmrd.Acquisition
+        The acquisition.
+    """
+    return struct.pack("<H", ACQUISITION) + _serialised(acquisition)
+
+
+def close_message() -> bytes:
+    """Return the message that ends a stream."""
+    return struct.pack("<H", CLOSE)
+
+
+def _serialised(item: Any) -> bytes:
+    stream = io.BytesIO()
+
+    def write(part: Any) -> None:
+        stream.write(bytes(part) if isinstance(part, ctypes.Structure) else part)
+
+    item.serialize_into(write)
+    return stream.getvalue()

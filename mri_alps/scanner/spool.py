@@ -1,0 +1,170 @@
+"""Acquisitions of a scan that is still coming in: headers in memory, samples on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ismrmrd.hdf5 import acquisition_header_dtype
+
+from mri_alps.errors import InputFileError
+from mri_alps.rawdata.ismrmrd_heads import Heads, heads_from_records
+from mri_alps.rawdata.ismrmrd_store import SampleReader
+from mri_alps.scanner.limits import GIB, LimitExceeded, Limits
+from mri_alps.scanner.protocol import ReceivedAcquisition
+
+_FIRST_CAPACITY = 1024
+
+
+@dataclass(frozen=True)
+class SpooledAcquisitions:
+    """Some acquisitions of a spool, as an `AcquisitionStore`; another process may read them.
+
+    Parameters
+    ----------
+    path : Path
+        What the scan is called in errors.
+    file : str
+        The spool's file.
+    columns : Heads
+        Their headers, numbered from 0.
+    offsets, sizes : np.ndarray
+        Place in the file of each one's samples, in bytes.
+    group : str
+        Stands for the group of a file.
+    """
+
+    path: Path
+    file: str
+    columns: Heads
+    offsets: np.ndarray
+    sizes: np.ndarray
+    group: str = "stream"
+
+    def heads(self) -> Heads:
+        """Return the acquisition headers."""
+        return self.columns
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[SampleReader]:
+        """Open the spool for reading."""
+        try:
+            with open(self.file, "rb", buffering=0) as stream:
+
+                def read(start: int, count: int) -> Sequence[np.ndarray]:
+                    return [self._samples(stream.fileno(), i) for i in range(start, start + count)]
+
+                yield read
+        except OSError as error:
+            raise InputFileError(
+                f"{self.path}: the received samples cannot be read back ({error}): check the disk "
+                "that holds the temporary files"
+            ) from error
+
+    def _samples(self, descriptor: int, index: int) -> np.ndarray:
+        data = os.pread(descriptor, int(self.sizes[index]), int(self.offsets[index]))
+        return np.frombuffer(data, np.float32)
+
+
+class Spool:
+    """Takes acquisitions as they come; memory is that of their headers.
+
+    Use as a context manager: the file goes away with it.
+
+    Parameters
+    ----------
+    path : Path
+        What the scan is called in errors.
+    limits : Limits
+        How much may come.
+    directory : Path, optional
+        Where the temporary file lies; the system's place for them if left out.
+    """
+
+    def __init__(self, path: Path, limits: Limits, directory: Path | None = None):
+        self.path, self._limits = path, limits
+        self._count = 0
+        self._end = 0
+        self._heads = np.zeros(_FIRST_CAPACITY, acquisition_header_dtype)
+        self._offsets = np.zeros(_FIRST_CAPACITY, np.int64)
+        self._sizes = np.zeros(_FIRST_CAPACITY, np.int64)
+        handle, self._name = tempfile.mkstemp(
+            prefix="mri_alps_scan_", suffix=".tmp", dir=None if directory is None else directory
+        )
+        self._stream = os.fdopen(handle, "wb", buffering=2**20)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def heads(self) -> np.ndarray:
+        """Headers of what has come so far, structured as ISMRMRD has them."""
+        return self._heads[: self._count]
+
+    def add(self, acquisition: ReceivedAcquisition) -> int:
+        """Take one acquisition and return its number.
+
+        Raises
+        ------
+        LimitExceeded
+            If the scan becomes longer than the limits allow.
+        """
+        size = acquisition.samples.nbytes
+        if self._count >= self._limits.n_acquisitions:
+            raise LimitExceeded(
+                f"{self.path} has more than {self._limits.n_acquisitions:,} acquisitions: send it "
+                "in parts"
+            )
+        if self._end + size > self._limits.scan_bytes:
+            raise LimitExceeded(
+                f"{self.path} is longer than {self._limits.scan_bytes / GIB:.3g} GiB: send it in "
+                "parts, or start the server with a higher --scan-limit"
+            )
+        if self._count == len(self._heads):
+            self._grow()
+        self._stream.write(acquisition.samples)
+        self._heads[self._count] = acquisition.head
+        self._offsets[self._count], self._sizes[self._count] = self._end, size
+        self._end += size
+        self._count += 1
+        return self._count - 1
+
+    def view(self, which: np.ndarray) -> SpooledAcquisitions:
+        """Return some acquisitions; what comes later does not change them.
+
+        Parameters
+        ----------
+        which : np.ndarray
+            Their numbers.
+        """
+        self._stream.flush()
+        which = np.sort(np.asarray(which, np.int64))
+        heads = heads_from_records(self._heads[which], np.arange(len(which)), self.path)
+        return SpooledAcquisitions(
+            self.path, self._name, heads, self._offsets[which], self._sizes[which]
+        )
+
+    def close(self) -> None:
+        """Delete the file."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._name)
+
+    def _grow(self) -> None:
+        for name in ("_heads", "_offsets", "_sizes"):
+            old = getattr(self, name)
+            new = np.zeros(2 * len(old), old.dtype)
+            new[: len(old)] = old
+            setattr(self, name, new)

@@ -1,0 +1,224 @@
+"""The reconstruction of one unit of a scan: from its acquisitions to arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mri_alps.calibration import VolumeCalibration, calibrate_volume
+from mri_alps.errors import InputFileError, MriAlpsError, MriAlpsWarning
+from mri_alps.rawdata import RawKSpace, Selection
+from mri_alps.rawdata.header import Header
+from mri_alps.rawdata.ismrmrd_reader import make_scan
+from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.reconstruction.images import center_crop_or_pad
+from mri_alps.reconstruction.slice import draw_samples, load_slice, reduce_samples
+from mri_alps.scanner.spool import SpooledAcquisitions
+
+# What `Selection` notes about the other units of the scan, which are reconstructed as well.
+_OTHER_UNITS = re.compile(r"^\w+ \d+ of \d+ is read$")
+
+
+class NotYet(MriAlpsError):
+    """A unit that was taken to be complete cannot be reconstructed before the scan is over."""
+
+
+class Cancelled(MriAlpsError):
+    """The work was given up because nobody waits for it any more."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that the reconstruction of one unit needs; can be sent to another process.
+
+    Parameters
+    ----------
+    store : SpooledAcquisitions
+        The unit's lines, calibration lines and noise.
+    header : Header
+        The XML header.
+    selection : Selection
+        The unit's counters.
+    configuration : ReconstructionConfiguration
+        The settings.
+    noise_index : int
+        Address of the random numbers: the slice counter.
+    noise_covariance : numpy.ndarray, optional
+        Of the receivers, where an earlier unit of the scan has settled it.
+    noise_store : SpooledAcquisitions, optional
+        The whole scan, to estimate the noise from; the unit alone if left out.
+    is_early : bool
+        Whether more of the scan is to come.
+    keep_samples : bool
+        Whether the samples are wanted.
+    """
+
+    store: SpooledAcquisitions
+    header: Header
+    selection: Selection
+    configuration: ReconstructionConfiguration
+    noise_index: int
+    noise_covariance: np.ndarray | None = None
+    noise_store: SpooledAcquisitions | None = None
+    is_early: bool = False
+    keep_samples: bool = False
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """Images of one unit, in the units of the scan's root-sum-of-squares image.
+
+    Parameters
+    ----------
+    mean, std : numpy.ndarray
+        float32 (slices, H, W); of a 3-D scan (readout, phase_encode, partition).
+    samples : numpy.ndarray or None
+        complex64 (n_samples, slices, H, W).
+    is_3d : bool
+        Which of the two.
+    noise_covariance : numpy.ndarray
+        What was used, for the other units of the scan.
+    facts : dict
+        json-able: noise, evaluations, seconds, versions of the prior.
+    warnings : tuple of str
+        Sentences for the client.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    samples: np.ndarray | None
+    is_3d: bool
+    noise_covariance: np.ndarray
+    facts: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+class Steps:
+    """Counts steps for `reconstruct_slice` and passes them on.
+
+    Parameters
+    ----------
+    report : callable
+        report(done, total), total an estimate; it may raise to give the work up.
+    n_slices : int
+        Slices of the unit.
+    """
+
+    def __init__(self, report: Callable[[int, int], None], n_slices: int):
+        self._report, self._n_slices = report, n_slices
+        self._done = self._slices = self._per_slice = 0
+
+    def start_scan(self, name: str, n_slices: int) -> None:
+        """Do nothing."""
+
+    def start_slice(self, index: int, n_steps: int) -> None:
+        """Begin a slice."""
+        self._per_slice = max(n_steps, 1)
+        self._done = self._slices * self._per_slice
+
+    def step(self) -> None:
+        """One step of the sampler is done."""
+        self._done += 1
+        self._report(self._done, self._n_slices * self._per_slice)
+
+    def finish_slice(self) -> None:
+        """A slice is done."""
+        self._slices += 1
+
+
+def run_job(
+    job: Job, prior: Any, device: torch.device, report: Callable[[int, int], None]
+) -> JobResult:
+    """Reconstruct one unit.
+
+    Parameters
+    ----------
+    job : Job
+        What to do.
+    prior : ScoreModel
+        On `device`.
+    device : torch.device
+        Where to do it.
+    report : callable
+        report(done, total) after every step.
+
+    Raises
+    ------
+    NotYet
+        If the rest of the scan is needed first; only for an early job.
+    MriAlpsError
+        If the unit cannot be reconstructed.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", MriAlpsWarning)
+        try:
+            raw = make_scan(job.store, job.header, job.selection).assemble()
+            calibration = _calibration(job, raw)
+            result = _reconstruct(job, raw, calibration, prior, device, report)
+        except InputFileError as error:
+            if job.is_early:
+                raise NotYet(str(error)) from error
+            raise
+    said = [str(w.message) for w in caught if issubclass(w.category, MriAlpsWarning)]
+    said += [f"{raw.path}: {note}" for note in raw.provenance["warnings"]]
+    said = [text for text in said if not _OTHER_UNITS.match(text.rpartition(": ")[2])]
+    return dataclasses.replace(result, warnings=tuple(dict.fromkeys(said)))
+
+
+def _calibration(job: Job, raw: RawKSpace) -> VolumeCalibration:
+    if raw.noise_covariance is not None:
+        return calibrate_volume(raw)
+    if job.noise_covariance is not None:
+        return calibrate_volume(raw, noise_covariance=job.noise_covariance)
+    whole = raw
+    if job.noise_store is not None:
+        whole = make_scan(job.noise_store, job.header, Selection()).assemble()
+    calibration = calibrate_volume(whole)
+    if calibration.notes and job.is_early:
+        raise NotYet("; ".join(calibration.notes))
+    return calibration
+
+
+def _reconstruct(
+    job: Job,
+    raw: RawKSpace,
+    calibration: VolumeCalibration,
+    prior: Any,
+    device: torch.device,
+    report: Callable[[int, int], None],
+) -> JobResult:
+    progress = Steps(report, raw.n_slices)
+    means, stds, samples = [], [], []
+    for index in range(raw.n_slices):
+        loaded = load_slice(raw, index, None, calibration, device)
+        if raw.n_slices == 1:
+            loaded = dataclasses.replace(loaded, index=job.noise_index)
+        sampled = draw_samples(loaded, prior, job.configuration, progress)
+        result = reduce_samples(sampled, job.configuration)
+        means.append(result.reconstruction)
+        stds.append(result.reconstruction_std)
+        if job.keep_samples:
+            weight = loaded.acquisition.rss_weight.cpu().numpy() * loaded.acquisition.scale
+            samples.append(center_crop_or_pad(sampled.samples * weight, raw.crop))
+        progress.finish_slice()
+    return JobResult(
+        mean=np.stack(means),
+        std=np.stack(stds),
+        samples=np.stack(samples, axis=1).astype(np.complex64) if samples else None,
+        is_3d=raw.axes[1] == "partition",
+        noise_covariance=calibration.noise_covariance,
+        facts={
+            "noise_source": calibration.noise_source,
+            "n_evaluations": int(result.facts["n_evaluations"]),
+            "data_misfit": float(result.facts["data_misfit"]),
+            "prior": str(getattr(prior, "name", type(prior).__name__)),
+        },
+    )
