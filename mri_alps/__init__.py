@@ -37,6 +37,7 @@ _HOME_OF = {
     "load_reconstruction": "mri_alps.reconstruction",
     "make_mask": "mri_alps.operators",
     "prepare_slice": "mri_alps.calibration",
+    "process": "mri_alps.scanner.ismrmrd_server",
     "read_raw": "mri_alps.rawdata",
     "reconstruct": "mri_alps.reconstruction",
     "reconstruct_to_file": "mri_alps.reconstruction",

@@ -10,6 +10,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from mri_alps.commands.send import send
+from mri_alps.commands.serve import serve, stream
 from mri_alps.commands.terminal import say, warnings_said_once
 from mri_alps.errors import MriAlpsError
 from mri_alps.training.cli import train
@@ -153,6 +155,14 @@ def reconstruct(
         Optional[str],  # noqa: UP045
         typer.Option(help="For example 3 or 0,2,5-7. Left out: all.", rich_help_panel=_SCAN),
     ] = None,
+    sensitivity_maps: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Sensitivity maps: BART cfl (from bart ecalib) or HDF5 (from --save-maps). Left "
+            "out: estimated from the scan.",
+            rich_help_panel=_SCAN,
+        ),
+    ] = None,
     save_samples: Annotated[
         bool, typer.Option("--save-samples", help="Keep the samples.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -254,6 +264,7 @@ def reconstruct(
         seed=seed,
         device=device,
         slices=parse_slices(slices),
+        sensitivity_maps=None if sensitivity_maps is None else str(sensitivity_maps),
         save_samples=save_samples or report,
         save_maps=save_maps,
     )
@@ -326,6 +337,9 @@ def report(
 
 
 app.command()(train)
+app.command()(serve)
+app.command()(send)
+app.command()(stream)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,7 +17,7 @@ LAYERS = {
     "sampling": 3, "training": 3,
     "reconstruction": 4,
     "evaluation": 5,
-    "interop": 6,
+    "interop": 6, "scanner": 6,
     "commands": 7, "cli": 7,
 }  # fmt: skip
 
