@@ -107,3 +107,7 @@ class ProgressBar:
     def finish_slice(self) -> None:
         """A slice is done."""
         self._bars.advance(self._scan)
+
+    def overall(self, name: str, done: int, total: int) -> None:
+        """So much of everything that was begun is done, by whomever."""
+        self._bars.update(self._scan, description=name, completed=done, total=total, visible=True)

@@ -19,3 +19,6 @@ class Progress(Protocol):
 
     def finish_slice(self) -> None:
         """A slice is done."""
+
+    def overall(self, name: str, done: int, total: int) -> None:
+        """So much of everything that was begun is done, by whomever."""

@@ -143,6 +143,10 @@ class ScanJob:
         Slices of the reconstruction, and those of them that are still to be done.
     execution : Execution
         How they are to be computed.
+    store : SliceStore
+        Where its finished slices are.
+    scan_hash : str
+        See `scan_identity`.
     skipped : bool
         True if the reconstruction was there already.
     failure : Exception or None
@@ -152,6 +156,7 @@ class ScanJob:
     raw: RawKSpace
     store: SliceStore
     execution: Execution
+    scan_hash: str
 
     def __init__(self, source: Path | RawKSpace, output: Path, setup: Setup):
         self._source = source
@@ -178,8 +183,11 @@ class ScanJob:
         check_target(self.path, self.target)
         self.raw = raw
         self.indices = chosen_slices(raw, self.setup.configuration)
-        scan = scan_identity(raw)
-        self._identity = {"configuration_hash": settings_hash(self._settings), "scan_hash": scan}
+        self.scan_hash = scan_identity(raw)
+        self._identity = {
+            "configuration_hash": settings_hash(self._settings),
+            "scan_hash": self.scan_hash,
+        }
         self.store = SliceStore(self.target, settings_hash(self._identity))
         self._resources.enter_context(self.store.locked())
         if self._is_finished():

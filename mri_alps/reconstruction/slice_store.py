@@ -72,6 +72,7 @@ class SliceStore:
 
     def __init__(self, target: Path, identity: str):
         self.target = target
+        self.identity = identity
         self.folder = target.parent / WORK_FOLDER / target.name / identity
 
     def open(self, execution: Execution, say: Callable[[str], None]) -> Execution:

@@ -1,0 +1,102 @@
+"""Run the command line in forked children that are killed; started as a script by the tests.
+
+Importing torch takes seconds, so it is done once here and every run is a fork. The argument is
+JSON with "inputs", "options", "output", "seed", "kind" ("disk": killed at an operation that
+makes files last; "time": killed a random time after some more slices are there) and "points"
+for "disk": a list of operations at which successive runs are killed, or null for random ones.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+from mri_alps.cli import main
+
+LOADED_ONCE = [
+    import_module(name)
+    for name in ("mri_alps.commands.reconstruct", "matplotlib.backends.backend_agg", "sigpy.mri")
+]
+MOST_RUNS = 60
+
+
+def count_operations(fatal):
+    """Kill this process before its `fatal`-th rename or flush; count them."""
+    counter = {"n": 0}
+
+    def guarded(function):
+        def call(*arguments, **options):
+            counter["n"] += 1
+            if counter["n"] == fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options)
+
+        return call
+
+    os.replace, os.fsync = guarded(os.replace), guarded(os.fsync)
+
+
+def wait_for_slices(child, output, more, delay):
+    """Wait until the run is over or has finished some more slices, and then a little."""
+    folder = Path(output, ".unfinished")
+    enough = len(list(folder.rglob("slice_*.npz"))) + more
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if len(list(folder.rglob("slice_*.npz"))) >= enough:
+            break
+        time.sleep(0.002)
+    time.sleep(delay)
+
+
+def run(arguments, fatal=0, wait=None):
+    """Fork a run; return whether it came to its end."""
+    child = os.fork()
+    if child == 0:
+        count_operations(fatal)
+        code = 1
+        try:
+            main(arguments)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    if wait is not None:
+        wait_for_slices(child, *wait)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
+        raise SystemExit(f"a run failed with {os.WEXITSTATUS(status)}")
+    return os.WIFEXITED(status)
+
+
+def main_script():
+    """Kill runs until one of them finishes; print how many were killed."""
+    task = json.loads(sys.argv[1])
+    rng = random.Random(task["seed"])
+    arguments = ["reconstruct", *task["inputs"], *task["options"], "-o"]
+    output = task["output"]
+    assert run([*arguments, output + "_reference"])
+    killed = 0
+    points = iter(task.get("points") or [])
+    while killed < MOST_RUNS:
+        if task["kind"] == "time":
+            wait = (output, rng.randint(1, 2), rng.uniform(0, 0.1))
+            ended = run([*arguments, output], wait=wait)
+        else:
+            fatal = next(points, 0) if task.get("points") else rng.randint(1, 12)
+            ended = run([*arguments, output], fatal=fatal)
+        if ended:
+            print(json.dumps({"killed": killed}))
+            return
+        killed += 1
+    # Always killed too early to get anywhere: the last run may live.
+    assert run([*arguments, output])
+    print(json.dumps({"killed": killed}))
+
+
+if __name__ == "__main__":
+    main_script()
