@@ -16,7 +16,7 @@ LAYERS = {
     "priors": 2, "calibration": 2,
     "sampling": 3, "training": 3,
     "reconstruction": 4,
-    "evaluation": 5,
+    "evaluation": 5, "cluster": 5,
     "interop": 6, "scanner": 6,
     "commands": 7, "cli": 7,
 }  # fmt: skip

@@ -1,0 +1,165 @@
+"""A cluster on this machine: one process per GPU, or per group of cores."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mri_alps.errors import ConfigurationError, MissingDependencyError
+
+try:
+    import dask
+    from distributed import Client, Nanny, Scheduler, SpecCluster, WorkerPlugin
+except ImportError as error:
+    raise MissingDependencyError(
+        "--workers and --scheduler need Dask, which is not installed: pip install "
+        "'mri-alps[cluster]'"
+    ) from error
+
+CORES = "MRI_ALPS_CORES"
+THREADS = "MRI_ALPS_THREADS"
+LOST_WORKERS = 10
+"""So many workers may be lost with a slice before it is given up."""
+
+
+class PinCores(WorkerPlugin):
+    """Keeps each worker of a local cluster on its own cores."""
+
+    name = "mri-alps-cores"
+
+    def setup(self, worker: Any) -> None:
+        """Pin all threads that the process has; later ones inherit it.
+
+        Parameters
+        ----------
+        worker : distributed.Worker
+            The worker that starts.
+        """
+        cores = os.environ.get(CORES)
+        if not cores or not hasattr(os, "sched_setaffinity"):
+            return
+        chosen = {int(core) for core in cores.split(",")}
+        for thread in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(int(thread.name), chosen)
+
+
+def worker_environments(n_workers: int, device: str, n_threads: int | None) -> list[dict[str, str]]:
+    """Return the environment of each worker: its GPU, or its cores, and its threads.
+
+    Parameters
+    ----------
+    n_workers : int
+        At least 1.
+    device : str
+        As the configuration has it.
+    n_threads : int or None
+        CPU threads of each; None shares the cores out.
+
+    Raises
+    ------
+    ConfigurationError
+        If one GPU is named for all workers.
+    """
+    if device.startswith("cuda:"):
+        raise ConfigurationError(
+            f"--workers gives each process a GPU of its own, found --device {device}: use cuda, "
+            "and CUDA_VISIBLE_DEVICES to choose among them"
+        )
+    cores = _cores()
+    threads = n_threads or max(1, len(cores) // n_workers)
+    gpus = _visible_gpus() if device in ("auto", "cuda") else []
+    environments = []
+    for number in range(n_workers):
+        environment = {THREADS: str(threads)}
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            environment[name] = str(threads)
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        if n_workers * threads <= len(cores):
+            share = len(cores) // n_workers
+            own = cores[number * share : (number + 1) * share]
+            environment[CORES] = ",".join(map(str, own))
+        environments.append(environment)
+    return environments
+
+
+@contextlib.contextmanager
+def connect(
+    workers: int | None, scheduler: str | None, device: str, n_threads: int | None
+) -> Iterator[Client]:
+    """Give a client of a local cluster, or of the one at an address.
+
+    Parameters
+    ----------
+    workers : int or None
+        Processes of a local cluster.
+    scheduler : str or None
+        Address, or scheduler file, of a cluster that runs already.
+    device : str
+        As the configuration has it.
+    n_threads : int or None
+        CPU threads of each process of a local cluster.
+
+    Raises
+    ------
+    ConfigurationError
+        If both or neither are given, or no scheduler answers.
+    """
+    if (workers is None) == (scheduler is None):
+        raise ConfigurationError("give either --workers or --scheduler")
+    with dask.config.set({"distributed.scheduler.allowed-failures": LOST_WORKERS}):
+        if scheduler is not None:
+            with _join(scheduler) as client:
+                yield client
+            return
+        assert workers is not None
+        environments = worker_environments(workers, device, n_threads)
+        specification = {
+            number: {
+                "cls": Nanny,
+                "options": {"nthreads": 1, "env": environment, "memory_limit": 0},
+            }
+            for number, environment in enumerate(environments)
+        }
+        local = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}
+        with (
+            SpecCluster(
+                workers=specification,
+                scheduler={"cls": Scheduler, "options": local},
+                silence_logs=False,
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            client.register_plugin(PinCores())
+            yield client
+
+
+def _join(scheduler: str) -> Client:
+    try:
+        if Path(scheduler).is_file():
+            return Client(scheduler_file=scheduler, timeout="30s")
+        return Client(scheduler, timeout="30s")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"no Dask scheduler answers at {scheduler} ({error}): give --scheduler an address "
+            "such as tcp://node1:8786, or the file that dask scheduler --scheduler-file wrote"
+        ) from error
+
+
+def _cores() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _visible_gpus() -> list[str]:
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    return [str(number) for number in range(torch.cuda.device_count())]

@@ -1,0 +1,164 @@
+"""Two worker processes: the same files as one process, also when a worker is killed."""
+
+import os
+import signal
+import threading
+import time
+
+import h5py
+import numpy as np
+import pytest
+from tiny_scans import TINY, assert_same_file, write_tiny
+
+from mri_alps.errors import ConfigurationError
+from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.reconstruction.manifest import read_manifest
+from mri_alps.reconstruction.scan_job import Setup
+from mri_alps.reconstruction.slice_store import WORK_FOLDER
+from mri_alps.reconstruction.volume import load_prior_for
+
+pytest.importorskip("distributed")
+
+from mri_alps.cluster import tasks
+from mri_alps.cluster.engine import Engine, reconstruct_on_cluster
+from mri_alps.cluster.local import connect, worker_environments
+
+# Dask's own clean-up of a killed worker's sockets is not ours to judge.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+SETTINGS = dict(
+    prior="gaussian", n_samples=2, n_evaluations=4, mask="equispaced", acceleration=2.0,
+    center_fraction=0.4, device="cpu",
+)  # fmt: skip
+
+
+def make_setup(**options):
+    configuration = ReconstructionConfiguration(**SETTINGS)
+    prior, device = load_prior_for(configuration)
+    return Setup(configuration, prior, device, "gaussian", n_threads=1, **options)
+
+
+@pytest.fixture
+def scans(tmp_path):
+    return [
+        write_tiny(tmp_path / "in" / f"scan{i}.h5", n_slices=n, seed=i)
+        for i, n in enumerate((5, 4))
+    ]
+
+
+@pytest.fixture
+def alone(scans, tmp_path, run):
+    """The folder that one process makes."""
+    out = tmp_path / "alone"
+    assert run("reconstruct", *scans, "-o", out, *TINY, "--device", "cpu", "--threads", 1).code == 0
+    return out
+
+
+def kill_one(pids, folder, killed):
+    """Kill a worker as soon as the second slice is on disk."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if len(list((folder / WORK_FOLDER).rglob("slice_*.npz"))) >= 2:
+            os.kill(pids[0], signal.SIGKILL)
+            killed.append(pids[0])
+            return
+        time.sleep(0.002)
+
+
+def test_a_worker_is_killed_in_the_middle(scans, alone, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    setup, killed, reported = make_setup(), [], []
+    with connect(2, None, "cpu", 1) as client:
+        client.wait_for_workers(2)
+        client.run(tasks.worker_facts, setup.configuration)  # both have imported everything
+        pids = list(client.run(os.getpid).values())
+        killer = threading.Thread(target=kill_one, args=(pids, out, killed))
+        killer.start()
+        engine = Engine(client, out, setup, report=reported.append)
+        results = engine.run(scans)
+        killer.join()
+    assert killed, "the run was over before a worker could be killed"
+    assert [outcome.status for outcome in reported] == ["finished", "finished"]
+    assert results.outcomes == reported
+    # Nothing is lost and nothing is in there twice; a slice that was safe on disk when its
+    # worker died is found, not computed again.
+    for scan in scans:
+        assert_same_file(out / scan.name, alone / scan.name)
+    assert max(engine.computed.values()) == 1
+    assert {path.name for path in out.iterdir()} == {scan.name for scan in scans}
+
+
+@pytest.mark.slow
+def test_the_command_line_with_workers(scans, alone, tmp_path, run):
+    out = tmp_path / "out"
+    bad = scans[0].parent / "bad.h5"
+    write_tiny(bad, n_slices=2)
+    with h5py.File(bad, "a") as file:
+        file["kspace"][1, 0, 3, 16] = np.nan
+    finished = run(
+        "reconstruct", scans[0].parent, "-o", out, *TINY, "--device", "cpu", "--workers", 2,
+        "--threads", 1,
+    )  # fmt: skip
+    assert finished.code != 0
+    assert "dashboard" in finished.err and "NaN or Inf" in finished.err
+    for scan in scans:
+        assert_same_file(out / scan.name, alone / scan.name)
+        assert (out / scan.name).with_suffix(".png").exists()
+    statuses = {name[-8:]: entry["status"] for name, entry in read_manifest(
+        out / "manifest.jsonl"
+    ).items()}  # fmt: skip
+    assert statuses == {"n/bad.h5": "failed", "scan0.h5": "finished", "scan1.h5": "finished"}
+    assert not (out / "bad.h5").exists() and not (out / WORK_FOLDER).exists()
+
+
+def test_tasks_can_be_repeated_and_check_what_they_find(scans, tmp_path):
+    from mri_alps.reconstruction.identity import prior_identity
+    from mri_alps.reconstruction.scan_job import ScanJob
+
+    out = tmp_path / "out"
+    out.mkdir()
+    setup = make_setup()
+    job = ScanJob(scans[0], out, setup)
+    job.open()
+    task = tasks.ScanTask(
+        str(scans[0]), str(job.target), job.store.identity, job.scan_hash,
+        prior_identity(setup.prior), setup.configuration, 1,
+    )  # fmt: skip
+    calibrated = tasks.calibrate(task)
+    first = tasks.reconstruct_slices(task, (0, 1), calibrated)
+    assert (first.computed, first.found, first.error) == ((0, 1), (), None)
+    second = tasks.reconstruct_slices(task, (1, 2), calibrated)
+    assert (second.computed, second.found) == ((2,), (1,))
+    job.release()
+    import dataclasses
+
+    other = tasks.calibrate(dataclasses.replace(task, scan_identity="another"))
+    assert "not the same file" in other.error
+    assert tasks.reconstruct_slices(task, (3,), other).error == other.error
+    wrong = dataclasses.replace(task, prior_identity="another")
+    assert "the prior" in tasks.reconstruct_slices(wrong, (3,), calibrated).error
+
+
+def test_environments_share_the_machine_out(monkeypatch):
+    monkeypatch.setattr("mri_alps.cluster.local._cores", lambda: [0, 1, 2, 3, 4])
+    monkeypatch.setattr("mri_alps.cluster.local._visible_gpus", lambda: ["3", "5"])
+    cpu = worker_environments(2, "cpu", None)
+    assert [e["MRI_ALPS_CORES"] for e in cpu] == ["0,1", "2,3"]
+    assert {e["OMP_NUM_THREADS"] for e in cpu} == {"2"}
+    assert "CUDA_VISIBLE_DEVICES" not in cpu[0]
+    gpu = worker_environments(3, "auto", 1)
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in gpu] == ["3", "5", "3"]
+    assert "MRI_ALPS_CORES" not in worker_environments(3, "cpu", 4)[0]
+    with pytest.raises(ConfigurationError, match="a GPU of its own"):
+        worker_environments(2, "cuda:1", None)
+
+
+def test_what_makes_no_sense_is_said(scans, tmp_path):
+    with pytest.raises(ConfigurationError, match="either"), connect(2, "tcp://x", "cpu", 1):
+        pass
+    unknown = Setup(ReconstructionConfiguration(**SETTINGS), object(), None)
+    with pytest.raises(ConfigurationError, match="by its name"):
+        reconstruct_on_cluster(scans, tmp_path, unknown, workers=1)
