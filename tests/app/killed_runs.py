@@ -1,9 +1,9 @@
 """Run the command line in forked children that are killed; started as a script by the tests.
 
 Importing torch takes seconds, so it is done once here and every run is a fork. The argument is
-JSON with "inputs", "options", "output", "seed", "kind" ("disk": killed at an operation that
-makes files last; "time": killed a random time after some more slices are there) and "points"
-for "disk": a list of operations at which successive runs are killed, or null for random ones.
+JSON with "inputs", "options", "output", "seed" and "kind": "disk", killed at random operations
+that make files last, again and again; "time", killed a random time after some more slices are
+there; "every", killed at each of these operations once, each time in a folder of its own.
 """
 
 import json
@@ -80,22 +80,27 @@ def main_script():
     arguments = ["reconstruct", *task["inputs"], *task["options"], "-o"]
     output = task["output"]
     assert run([*arguments, output + "_reference"])
-    killed = 0
-    points = iter(task.get("points") or [])
-    while killed < MOST_RUNS:
-        if task["kind"] == "time":
-            wait = (output, rng.randint(1, 2), rng.uniform(0, 0.1))
-            ended = run([*arguments, output], wait=wait)
-        else:
-            fatal = next(points, 0) if task.get("points") else rng.randint(1, 12)
-            ended = run([*arguments, output], fatal=fatal)
-        if ended:
-            print(json.dumps({"killed": killed}))
-            return
+    killed = every(arguments, output) if task["kind"] == "every" else 0
+    while task["kind"] != "every" and not attempt(arguments, output, task["kind"], rng):
         killed += 1
-    # Always killed too early to get anywhere: the last run may live.
-    assert run([*arguments, output])
+        assert killed < MOST_RUNS
     print(json.dumps({"killed": killed}))
+
+
+def attempt(arguments, output, kind, rng):
+    """Let a run live for a random time; return whether it came to its end."""
+    if kind == "disk":
+        return run([*arguments, output], fatal=rng.randint(4, 6))
+    return run([*arguments, output], wait=(output, rng.randint(1, 2), rng.uniform(0, 0.1)))
+
+
+def every(arguments, output):
+    """Kill a run at each operation and let a second one end it; return how many there are."""
+    point = 1
+    while not run([*arguments, f"{output}_{point}"], fatal=point):
+        assert run([*arguments, f"{output}_{point}"])
+        point += 1
+    return point - 1
 
 
 if __name__ == "__main__":
