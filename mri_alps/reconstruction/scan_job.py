@@ -190,6 +190,7 @@ class ScanJob:
         }
         self.store = SliceStore(self.target, settings_hash(self._identity))
         self._resources.enter_context(self.store.locked())
+        self.store.clear_half_written()
         if self._is_finished():
             self.skipped = True
             self.store.remove()

@@ -104,8 +104,6 @@ class SliceStore:
         if recorded is None and self.folder.exists():
             self.remove()  # killed before it wrote how it computes
         self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in (*self.folder.glob(".*.tmp"), *self._half_written()):
-            leftover.unlink(missing_ok=True)
         if recorded is None:
             with atomic_path(self.folder / _EXECUTION) as temporary:
                 temporary.write_text(json.dumps(dataclasses.asdict(execution)))
@@ -180,6 +178,15 @@ class SliceStore:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
+    def clear_half_written(self) -> None:
+        """Remove what a killed process had under temporary names; only under the lock."""
+        for suffix in (self.target.suffix, ".png", ".html"):
+            name = glob.escape(self.target.with_suffix(suffix).name)
+            for leftover in self.target.parent.glob(f".{name}.*.tmp"):
+                leftover.unlink(missing_ok=True)
+        for leftover in self.folder.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from working on the same scan; a killed one lets go of it.
@@ -199,10 +206,6 @@ class SliceStore:
                 path.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-
-    def _half_written(self) -> Iterator[Path]:
-        for name in (self.target.name, self.target.with_suffix(".png").name):
-            yield from self.target.parent.glob(f".{glob.escape(name)}.*.tmp")
 
     def _of(self, index: int) -> Iterable[tuple[Path, str]]:
         return [(path, digest) for path, found, digest in self._files() if found == index]
