@@ -288,17 +288,28 @@ def evaluate(
         Path, typer.Argument(help="Folder or file with reconstruction_rss or reconstruction_esc.")
     ],
     json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+    csv: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write a table: volumes, acquisitions, total."),
+    ] = None,
+    figure: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Draw it: metrics, intervals, sparsification (png, pdf, svg)."),
+    ] = None,
 ) -> None:
     """Score reconstructions: NMSE, PSNR and SSIM as fastMRI, and interval coverage.
 
     Every file of TARGETS is compared with the file of the same name in
     RECONSTRUCTIONS. Coverage is the share of pixels within the head whose
     reference lies in the 90 % interval; a reference carries noise of its own,
-    which lowers it a little.
+    which lowers it a little. Sharpness is the interval's mean width over the mean
+    intensity; sparsification the area between the error that is left when the
+    most uncertain pixels are discarded and the least that could be (0 is best).
+    Mean and two standard deviations by acquisition and in total.
     """
     from mri_alps.commands.evaluate import run_evaluate
 
-    run_evaluate(reconstructions, targets, json)
+    run_evaluate(reconstructions, targets, json, csv, figure)
 
 
 @app.command()

@@ -12,9 +12,16 @@ import numpy as np
 from mri_alps.errors import InputFileError, MriAlpsError
 from mri_alps.evaluation.coverage import head_mask, interval_coverage
 from mri_alps.evaluation.metrics import crop_like_fastmri, image_metrics
+from mri_alps.evaluation.sparsification import (
+    FRACTIONS,
+    sparsification_area,
+    sparsification_curve,
+)
 
 TARGET_DATASETS = ("reconstruction_rss", "reconstruction_esc")
 METRICS = ("NMSE", "PSNR", "SSIM")
+INTERVAL_SCORES = ("coverage", "sharpness", "sparsification_area")
+_IMAGES = ("reconstruction", "reconstruction_lower", "reconstruction_upper", "reconstruction_std")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +40,14 @@ class VolumeScore:
         NMSE, PSNR, SSIM.
     coverage : float or None
         Of the 90 % interval over the head; None where the file holds no interval.
+    sharpness : float or None
+        Mean width of the interval over the head, relative to the mean of the reference there:
+        of two with the same coverage the smaller one says more.
+    sparsification, oracle : tuple of float
+        See `sparsification_curve`, by the standard deviation and by the error itself; empty
+        where the file holds no standard deviation.
+    sparsification_area : float or None
+        Between the two.
     """
 
     name: str
@@ -40,6 +55,10 @@ class VolumeScore:
     n_slices: int
     metrics: dict[str, float]
     coverage: float | None
+    sharpness: float | None = None
+    sparsification: tuple[float, ...] = ()
+    oracle: tuple[float, ...] = ()
+    sparsification_area: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,19 +74,46 @@ class EvaluationReport:
     volumes: tuple[VolumeScore, ...]
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Return mean and standard deviation over volumes of each metric and of the coverage.
+        """Return mean and standard deviation over volumes of each metric and of the intervals.
 
         The standard deviation has n - 1 in its denominator, as fastMRI's; it is 0 for one volume.
         """
         columns = {name: [v.metrics[name] for v in self.volumes] for name in METRICS}
-        columns["coverage"] = [v.coverage for v in self.volumes if v.coverage is not None]
+        for name in INTERVAL_SCORES:
+            found = [getattr(volume, name) for volume in self.volumes]
+            columns[name] = [value for value in found if value is not None]
         return {name: _mean_and_std(values) for name, values in columns.items() if values}
+
+    def by_acquisition(self) -> dict[str, EvaluationReport]:
+        """Return a report for each type of acquisition, in the order of names."""
+        names = sorted({volume.acquisition for volume in self.volumes})
+        return {
+            name or "unknown": EvaluationReport(
+                tuple(volume for volume in self.volumes if volume.acquisition == name)
+            )
+            for name in names
+        }
+
+    def sparsification(self) -> dict[str, list[float]]:
+        """Return the curves averaged over volumes: fraction, error, oracle; empty without any."""
+        found = [volume for volume in self.volumes if volume.sparsification]
+        if not found:
+            return {}
+        return {
+            "fraction": list(FRACTIONS),
+            "error": np.mean([volume.sparsification for volume in found], axis=0).tolist(),
+            "oracle": np.mean([volume.oracle for volume in found], axis=0).tolist(),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as a dictionary that JSON can hold."""
         return {
             "volumes": [dataclasses.asdict(volume) for volume in self.volumes],
             "summary": self.summary(),
+            "by_acquisition": {
+                name: report.summary() for name, report in self.by_acquisition().items()
+            },
+            "sparsification": self.sparsification(),
         }
 
 
@@ -106,30 +152,50 @@ def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
         File with a reference image.
     """
     reference, acquisition = read_target(target)
-    names = ("reconstruction", "reconstruction_lower", "reconstruction_upper")
     with _open(reconstruction) as file:
-        if names[0] not in file:
+        if "reconstruction" not in file:
             raise InputFileError(
                 f"{reconstruction} has no dataset 'reconstruction': expected a file written by "
                 "mri-alps reconstruct or by another fastMRI-style reconstruction"
             )
-        images = [file[name][()] for name in names if name in file]
-        if "slices" in file and len(file["slices"]) == len(images[0]):
+        try:
+            images = {name: file[name][()] for name in _IMAGES if name in file}
+        except OSError as error:
+            raise InputFileError(f"{reconstruction} is damaged ({error}): make it again") from error
+        if "slices" in file and len(file["slices"]) == len(images["reconstruction"]):
             reference = _choose(reference, file["slices"][()], target)
-    if len(reference) != len(images[0]):
+    if len(reference) != len(images["reconstruction"]):
         raise InputFileError(
-            f"{reconstruction} has {len(images[0])} slices and {target} has {len(reference)}: "
-            "reconstruct all slices or give the matching target"
+            f"{reconstruction} has {len(images['reconstruction'])} slices and {target} has "
+            f"{len(reference)}: reconstruct all slices or give the matching target"
         )
     try:
-        reference, *images = crop_like_fastmri(reference, *images)
-        metrics = image_metrics(reference, images[0])
+        reference, *cropped = crop_like_fastmri(reference, *images.values())
+        images = dict(zip(images, cropped, strict=True))
+        metrics = image_metrics(reference, images["reconstruction"])
     except MriAlpsError as error:
         raise InputFileError(f"{reconstruction} cannot be scored: {error}") from error
-    coverage = None
-    if len(images) == len(names):
-        coverage = interval_coverage(reference, images[1], images[2], head_mask(reference))
-    return VolumeScore(reconstruction.name, acquisition, len(reference), metrics, coverage)
+    return VolumeScore(
+        reconstruction.name, acquisition, len(reference), metrics, **_interval(reference, images)
+    )
+
+
+def _interval(reference: np.ndarray, images: dict[str, np.ndarray]) -> dict[str, Any]:
+    found: dict[str, Any] = {"coverage": None}
+    region = head_mask(reference)
+    if "reconstruction_lower" in images and "reconstruction_upper" in images and region.any():
+        lower, upper = images["reconstruction_lower"], images["reconstruction_upper"]
+        found["coverage"] = interval_coverage(reference, lower, upper, region)
+        found["sharpness"] = float((upper - lower)[region].mean() / reference[region].mean())
+    if "reconstruction_std" in images:
+        error = images["reconstruction"] - reference
+        found["sparsification"] = sparsification_curve(error, images["reconstruction_std"], region)
+        found["oracle"] = sparsification_curve(error, np.abs(error), region)
+        if found["oracle"]:
+            found["sparsification_area"] = sparsification_area(
+                found["sparsification"], found["oracle"]
+            )
+    return found
 
 
 def _pair(reconstructions: Path, targets: Path) -> list[tuple[Path, Path]]:

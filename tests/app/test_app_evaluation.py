@@ -73,7 +73,7 @@ def test_json_of_the_command_line(folders, capsys):
     assert stop.value.code in (0, None)
     found = json.loads(capsys.readouterr().out)
     assert [volume["name"] for volume in found["volumes"]] == ["a.h5", "b.h5"]
-    assert set(found["summary"]) == {"NMSE", "PSNR", "SSIM", "coverage"}
+    assert set(found["summary"]) == {"NMSE", "PSNR", "SSIM", "coverage", "sharpness"}
 
 
 def test_table_of_the_command_line(folders, capsys, monkeypatch):

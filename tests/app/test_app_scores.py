@@ -1,0 +1,105 @@
+"""By acquisition, sharpness, sparsification; CSV and figure."""
+
+import argparse
+import csv
+
+import h5py
+import numpy as np
+import pytest
+
+from mri_alps.evaluation import evaluate_folder
+from mri_alps.evaluation.sparsification import (
+    FRACTIONS,
+    sparsification_area,
+    sparsification_curve,
+)
+
+ACQUISITIONS = {"a.h5": "AXT1", "b.h5": "AXT2", "c.h5": "AXT2"}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three volumes whose error has the standard deviation that the file says."""
+    rng = np.random.default_rng(0)
+    targets, results = tmp_path / "targets", tmp_path / "results"
+    targets.mkdir(), results.mkdir()
+    for name, acquisition in ACQUISITIONS.items():
+        target = (1 + rng.random((2, 32, 32))).astype(np.float32)
+        std = rng.uniform(0.01, 0.2, target.shape).astype(np.float32)
+        mean = target + std * rng.standard_normal(target.shape).astype(np.float32)
+        with h5py.File(targets / name, "w") as file:
+            file["reconstruction_rss"] = target
+            file.attrs["acquisition"] = acquisition
+        with h5py.File(results / name, "w") as file:
+            file["reconstruction"], file["reconstruction_std"] = mean, std
+            file["reconstruction_lower"] = mean - 1.645 * std
+            file["reconstruction_upper"] = mean + 1.645 * std
+    return results, targets
+
+
+def test_each_acquisition_is_what_fastmri_says(folders):
+    from fastmri.evaluate import evaluate
+
+    groups = evaluate_folder(*folders).by_acquisition()
+    assert list(groups) == ["AXT1", "AXT2"]
+    for name, group in groups.items():
+        arguments = argparse.Namespace(
+            target_path=folders[1], predictions_path=folders[0], acquisition=name,
+            acceleration=None,
+        )  # fmt: skip
+        means = evaluate(arguments, "reconstruction_rss").means()
+        for metric in ("NMSE", "PSNR", "SSIM"):
+            expected = float(np.squeeze(means[metric]))
+            assert group.summary()[metric]["mean"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_sharpness_and_coverage_of_a_known_interval(folders):
+    for volume in evaluate_folder(*folders).volumes:
+        assert volume.coverage == pytest.approx(0.9, abs=0.03)
+        # 2 * 1.645 * mean std over the mean intensity
+        assert volume.sharpness == pytest.approx(3.29 * 0.105 / 1.5, rel=0.05)
+
+
+def test_an_honest_uncertainty_sorts_the_error(folders):
+    report = evaluate_folder(*folders)
+    curve = report.sparsification()
+    assert curve["error"][0] == pytest.approx(1) and curve["oracle"][0] == pytest.approx(1)
+    # The surest 5 % have a std near 0.015, all have 0.118.
+    assert curve["error"][-1] == pytest.approx(0.015 / 0.118, rel=0.25)
+    assert all(np.diff(curve["error"]) < 0.01)
+    assert np.all(np.subtract(curve["error"], curve["oracle"]) >= -1e-12)
+
+
+def test_curves_of_known_numbers():
+    error = np.arange(1.0, 101.0)
+    everywhere = np.ones(100, bool)
+    oracle = sparsification_curve(error, error, everywhere)
+    half = FRACTIONS.index(0.5)
+    expected = np.sqrt(np.mean(error[:50] ** 2) / np.mean(error**2))
+    assert oracle[half] == pytest.approx(expected)
+    worst = sparsification_curve(error, -error, everywhere)
+    assert worst[half] > 1
+    assert sparsification_area(oracle, oracle) == 0
+    assert sparsification_area(worst, oracle) > 0.5
+    assert sparsification_curve(0 * error, error, everywhere) == ()
+    assert sparsification_curve(error, error, ~everywhere) == ()
+
+
+def test_csv_and_figure(folders, tmp_path, run):
+    table, picture = tmp_path / "new" / "scores.csv", tmp_path / "new" / "scores.png"
+    finished = run("evaluate", *folders, "--csv", table, "--figure", picture)
+    assert finished.code == 0, finished.err
+    assert "AXT2" in finished.out and "sharpness" in finished.out
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["row"] for row in rows] == ["volume"] * 3 + ["mean", "2 sd"] * 3
+    report = evaluate_folder(*folders)
+    assert float(rows[0]["SSIM"]) == report.volumes[0].metrics["SSIM"]
+    summary = report.summary()["PSNR"]
+    assert float(rows[-2]["PSNR"]) == summary["mean"]
+    assert float(rows[-1]["PSNR"]) == pytest.approx(2 * summary["std"])
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_figure_of_no_known_kind(folders, tmp_path, run):
+    finished = run("evaluate", *folders, "--figure", tmp_path / "scores.txt")
+    assert finished.code != 0 and ".svg" in finished.err
