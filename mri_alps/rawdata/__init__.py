@@ -14,6 +14,7 @@ from mri_alps.rawdata.ismrmrd_writer import write_ismrmrd
 from mri_alps.rawdata.open import read_raw
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import center_block
+from mri_alps.rawdata.sensitivity_files import read_sensitivity_maps
 
 __all__ = [
     "Geometry",
@@ -26,6 +27,7 @@ __all__ = [
     "raw_from_arrays",
     "read_cfl",
     "read_raw",
+    "read_sensitivity_maps",
     "write_cfl",
     "write_fastmri",
     "write_ismrmrd",

@@ -103,6 +103,27 @@ class RawKSpace:
         if self.acquired_range == (0, 0):
             object.__setattr__(self, "acquired_range", (0, self.shape[1]))
 
+    @property
+    def pixel_spacing(self) -> tuple[float, float]:
+        """Size in mm of an image pixel, (readout, phase_encode).
+
+        That of the encoded space: images are cropped to the recon matrix, never interpolated.
+        """
+        names = ("readout", "phase_encode", "partition")
+        first, second = (names.index(axis) for axis in self.axes)
+        view, matrix = self.geometry.encoded_field_of_view, self.geometry.encoded_matrix
+        if self.format == "fastmri":  # where the header contradicts it, the k-space counts
+            return view[first] / self.shape[0], view[second] / self.shape[1]
+        return view[first] / matrix[first], view[second] / matrix[second]
+
+    @property
+    def slice_thickness(self) -> float:
+        """Extent in mm of a slice along its normal."""
+        geometry = self.geometry
+        if self.axes[1] == "partition":  # the slices are readout positions
+            return geometry.encoded_field_of_view[0] / geometry.encoded_matrix[0]
+        return geometry.recon_field_of_view[2] / geometry.recon_matrix[2]
+
     def slice_mask(self, index: int) -> np.ndarray:
         """Return the sampling of slice `index`, bool (readout, phase_encode), a fresh array."""
         index = self._check_index(index)

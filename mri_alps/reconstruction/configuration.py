@@ -41,6 +41,8 @@ class ReconstructionConfiguration:
         "auto", "cpu", "cuda" or "cuda:i".
     slices : tuple of int or None
         Slices to reconstruct; None for all.
+    sensitivity_maps : str or None
+        File with sensitivity maps, BART cfl or HDF5; None to estimate them from the scan.
     save_samples, save_maps : bool
         Whether the file holds the samples, and the sensitivity maps.
 
@@ -60,6 +62,7 @@ class ReconstructionConfiguration:
     seed: int | None = None
     device: str = "auto"
     slices: tuple[int, ...] | None = None
+    sensitivity_maps: str | None = None
     save_samples: bool = False
     save_maps: bool = False
 

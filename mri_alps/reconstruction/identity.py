@@ -48,7 +48,11 @@ def settings_identity(
         # Without a retrospective mask these two mean nothing.
         settings["acceleration"] = settings["center_fraction"] = None
     else:
-        settings["mask"] = _mask_identity(configuration.mask)
+        settings["mask"] = _file_identity(configuration.mask)
+    if configuration.sensitivity_maps is None:
+        del settings["sensitivity_maps"]
+    else:
+        settings["sensitivity_maps"] = _file_identity(configuration.sensitivity_maps)
     return json.loads(json.dumps(settings, sort_keys=True, default=str))
 
 
@@ -156,15 +160,15 @@ def _sample_of(file: Path) -> bytes:
     return digest.digest()
 
 
-def _mask_identity(mask: str) -> str:
-    for path in (Path(mask), Path(f"{mask}.cfl")):
+def _file_identity(name: str) -> str:
+    for path in (Path(name), Path(f"{name}.cfl")):
         if path.is_file():
             files = {path, path.with_suffix(".cfl")} if path.suffix == ".hdr" else {path}
             digest = hashlib.sha256()
             for file in sorted(f for f in files if f.is_file()):
                 digest.update(file.read_bytes())
             return digest.hexdigest()[:_LENGTH]
-    return mask
+    return name
 
 
 def _short(value: Any) -> str:

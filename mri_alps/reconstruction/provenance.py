@@ -58,7 +58,28 @@ def attributes_of(
         "kspace_shape": " x ".join(str(size) for size in raw.shape),
         "pixel_aspect": pixel_aspect(raw),
         "interval": "90 % predictive interval, Student t",
-        "provenance": raw.provenance,
+        "provenance": raw.provenance | {"geometry": geometry_of(raw)},
+    }
+
+
+def geometry_of(raw: RawKSpace) -> dict[str, Any]:
+    """Return size and place of the image's pixels, as JSON can hold it.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan. Positions are those of the central pixel, index N // 2 along both axes, of
+        each of its slices, in mm and in the patient's coordinates (left, posterior, superior).
+    """
+    geometry = raw.geometry
+    return {
+        "pixel_spacing": list(raw.pixel_spacing),
+        "slice_thickness": raw.slice_thickness,
+        "slice_positions": np.asarray(geometry.slice_positions, float).tolist(),
+        "readout_direction": np.asarray(geometry.readout_direction, float).tolist(),
+        "phase_direction": np.asarray(geometry.phase_direction, float).tolist(),
+        "slice_direction": np.asarray(geometry.slice_direction, float).tolist(),
+        "is_nominal": bool(geometry.is_nominal),
     }
 
 

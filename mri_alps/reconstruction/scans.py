@@ -17,6 +17,7 @@ from mri_alps.reconstruction.slice import (
     LoadedSlice,
     SampledSlice,
     draw_samples,
+    given_maps,
     load_slice,
     reduce_samples,
 )
@@ -113,7 +114,14 @@ class _Run:
                 for index in job.missing:
                     if job.failure is not None:
                         break
-                    loaded = load_slice(job.raw, index, mask, calibration, self._setup.device)
+                    loaded = load_slice(
+                        job.raw,
+                        index,
+                        mask,
+                        calibration,
+                        self._setup.device,
+                        given_maps(job.raw, index, self._setup.configuration),
+                    )
                     yield _Item(job, loaded)
                     del loaded
             except Exception as error:  # one bad scan does not stop the others

@@ -12,7 +12,7 @@ import torch
 from mri_alps.calibration import Acquisition, VolumeCalibration, prepare_slice
 from mri_alps.errors import MriAlpsError
 from mri_alps.operators import SenseOperator
-from mri_alps.rawdata import RawKSpace
+from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
 from mri_alps.reconstruction.images import center_crop_or_pad, root_sum_of_squares
 from mri_alps.reconstruction.progress import Progress
@@ -57,8 +57,28 @@ def reconstruct_slice(
     SliceReconstruction
         In the scan's own units.
     """
-    prepared = load_slice(raw, index, mask, calibration, device)
+    maps = given_maps(raw, index, configuration)
+    prepared = load_slice(raw, index, mask, calibration, device, maps)
     return reduce_samples(draw_samples(prepared, prior, configuration, progress), configuration)
+
+
+def given_maps(
+    raw: RawKSpace, index: int, configuration: ReconstructionConfiguration
+) -> np.ndarray | None:
+    """Return the sensitivity maps of a slice from the configuration's file; None without one.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    configuration : ReconstructionConfiguration
+        Names the file.
+    """
+    if configuration.sensitivity_maps is None:
+        return None
+    return read_sensitivity_maps(configuration.sensitivity_maps, raw, index)
 
 
 @dataclass(frozen=True)
@@ -89,6 +109,7 @@ def load_slice(
     mask: np.ndarray | None,
     calibration: VolumeCalibration,
     device: torch.device,
+    sensitivity_maps: np.ndarray | None = None,
 ) -> LoadedSlice:
     """Read and calibrate one slice: the part that does not need the prior.
 
@@ -96,9 +117,13 @@ def load_slice(
     ----------
     raw, index, mask, calibration, device
         As `reconstruct_slice` has them.
+    sensitivity_maps : numpy.ndarray, optional
+        From `given_maps`; estimated if left out.
     """
     started = time.perf_counter()
-    acquisition = prepare_slice(raw, index, mask, calibration=calibration, device=device)
+    acquisition = prepare_slice(
+        raw, index, mask, calibration=calibration, sensitivity_maps=sensitivity_maps, device=device
+    )
     image = zero_filled(raw, index, acquisition.mask.cpu().numpy())
     reference = reference_image(raw, index)
     return LoadedSlice(raw, index, acquisition, image, reference, time.perf_counter() - started)
