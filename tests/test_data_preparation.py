@@ -1,0 +1,185 @@
+"""The scripts that prepare a fastMRI data set, on files that differ in size, coils and padding."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from mri_alps.rawdata.fastmri_writer import write_fastmri
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "data_scripts"
+OPTIONS = {
+    "verify_fastmri": ("--report", "--expect", "--deep", "goes on"),
+    "cache_calibration": ("--output", "--images", "goes on"),
+    "make_split": ("--output", "--fraction", "--seed", "never a patient into both"),
+}
+
+pytestmark = [
+    pytest.mark.skipif(
+        not SCRIPTS.is_dir(), reason="the scripts are not part of an installed package"
+    ),
+    # A matrix of 40 has no periphery without signal, which the noise estimate says.
+    pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning"),
+]
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def make_kspace(n_slices, n_coils, shape, seed, padding=(0, 0)):
+    """A disc seen by smooth coils, with noise, zero in the padding."""
+    rng = np.random.default_rng(seed)
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n, endpoint=False) for n in shape), indexing="ij")
+    disc = (np.hypot(y / 0.6, x / 0.7) < 1) * (1 + 0.3 * np.cos(6 * x))
+    angles = 2 * np.pi * np.arange(n_coils) / n_coils
+    maps = np.stack(
+        [np.exp(-((y - np.sin(a)) ** 2 + (x - np.cos(a)) ** 2) / 1.5 + 1j * a) for a in angles]
+    )
+    images = np.stack([disc * (1 + 0.1 * i) * maps for i in range(n_slices)])
+    shifted = np.fft.ifftshift(images, axes=(-2, -1))
+    kspace = np.fft.fftshift(np.fft.fft2(shifted, norm="ortho"), axes=(-2, -1))
+    noise = rng.standard_normal((2, *kspace.shape))
+    kspace = kspace + 0.02 * (noise[0] + 1j * noise[1])
+    if padding[0]:
+        kspace[..., : padding[0]] = 0
+    if padding[1]:
+        kspace[..., -padding[1] :] = 0
+    return kspace, np.linalg.norm(images, axis=1)
+
+
+CASES = {  # slices, coils, shape, recon matrix, padding, patient
+    "file1.h5": (2, 4, (48, 40), (40, 40), (0, 0), "p1"),
+    "file2.h5": (1, 6, (56, 37), (37, 37), (3, 2), "p2"),
+    "file3.h5": (3, 3, (40, 44), (40, 40), (1, 4), "p1"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "multicoil_train"
+    path.mkdir()
+    for seed, (name, (n, coils, shape, recon, padding, patient)) in enumerate(CASES.items()):
+        kspace, rss = make_kspace(n, coils, shape, seed, padding)
+        top, left = shape[0] // 2 - recon[0] // 2, shape[1] // 2 - recon[1] // 2
+        write_fastmri(
+            path / name,
+            kspace,
+            recon_matrix=recon,
+            padding=padding,
+            reconstruction=rss[:, top : top + recon[0], left : left + recon[1]],
+            attributes={"acquisition": "AXT2", "patient_id": patient},
+        )
+    return path
+
+
+def entries(report):
+    return [json.loads(line) for line in report.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("name", "words"), OPTIONS.items())
+def test_help_says_what_it_does(name, words):
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / f"{name}.py"), "--help"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for word in words:
+        assert word in done.stdout
+
+
+def test_a_folder_in_order(folder, tmp_path, capsys):
+    report = tmp_path / "report.jsonl"
+    script = load("verify_fastmri")
+    arguments = [str(folder), "--report", str(report), "--expect", "3", "--deep"]
+    assert script.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "[3/3]" in said and "3 of 3 files are in order, 6 slices" in said
+    found = {entry["file"]: entry for entry in entries(report)}
+    for name, (n, coils, shape, recon, padding, patient) in CASES.items():
+        entry = found[name]
+        assert (entry["slices"], entry["coils"], entry["patient"]) == (n, coils, patient)
+        assert (entry["kspace"], entry["image"]) == (list(shape), list(recon))
+        assert entry["padding"] == list(padding) and not entry["undersampled"]
+    # Repeated, nothing is looked at again; a torn line is.
+    assert script.main(arguments) == 0
+    assert "[" not in capsys.readouterr().out.split("files")[0] and len(entries(report)) == 3
+    report.write_text(report.read_text()[:-20])
+    assert script.main(arguments) == 0
+    assert "[3/3]" in capsys.readouterr().out
+    assert script.main([str(folder), "--report", str(report), "--expect", "4"]) == 1
+    assert "expected 4" in capsys.readouterr().err
+
+
+def test_bad_files_are_found(folder, tmp_path, capsys):
+    content = (folder / "file1.h5").read_bytes()
+    (folder / "file1.h5").write_bytes(content[: len(content) // 2])
+    with h5py.File(folder / "file3.h5", "a") as file:
+        file["kspace"][1, 0, 5, 20] = np.nan
+    script = load("verify_fastmri")
+    assert script.main([str(folder), "--report", str(tmp_path / "a"), "--deep"]) == 1
+    said = capsys.readouterr().out
+    assert "1 of 3 files are in order" in said
+    assert "truncated or damaged" in said and "NaN or Inf" in said
+
+
+def test_maps_and_scale_are_kept_once(folder, tmp_path, capsys):
+    script, cache = load("cache_calibration"), tmp_path / "maps"
+    arguments = [str(folder), "--output", str(cache), "--images", str(tmp_path / "images")]
+    assert script.main(arguments) == 0
+    assert "3 of 3 scans" in capsys.readouterr().out
+    for name, (n, coils, shape, *_) in CASES.items():
+        with h5py.File(cache / name) as file, h5py.File(folder / name) as scan:
+            maps, scale = file["sensitivity_maps"][()], file["scale"][()]
+            assert maps.shape == (n, coils, *shape) and np.isfinite(maps).all()
+            assert (scale > 0).all()
+            np.testing.assert_allclose(file["noise_std"][()] * scale, 1)
+            # The maps explain the coil images: projected on them, hardly anything is left out.
+            shifted = np.fft.ifftshift(scan["kspace"][0], axes=(-2, -1))
+            images = np.fft.fftshift(np.fft.ifft2(shifted, norm="ortho"), axes=(-2, -1))
+            norm = (np.abs(maps[0]) ** 2).sum(0)
+            combined = (maps[0].conj() * images).sum(0) / np.where(norm > 0, norm, 1)
+            left = np.linalg.norm(images - maps[0] * combined) / np.linalg.norm(images)
+            assert left < 0.25
+    assert len(list((tmp_path / "images").iterdir())) == 3
+    before = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
+    kspace, _ = make_kspace(1, 6, (56, 37), seed=9)
+    write_fastmri(folder / "file2.h5", kspace, recon_matrix=(37, 37))
+    assert script.main(arguments[:3]) == 0
+    said = capsys.readouterr().out
+    assert said.count("there already") == 2 and "file2.h5: done" in said
+    after = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert [name for name in before if before[name] != after[name]] == ["file2.h5"]
+
+
+def test_a_bad_scan_does_not_stop_the_others(folder, tmp_path, capsys):
+    (folder / "file1.h5").write_bytes(b"no")
+    script = load("cache_calibration")
+    assert script.main([str(folder), "--output", str(tmp_path / "maps")]) == 1
+    assert "2 of 3 scans" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "maps").iterdir()} == {"file2.h5", "file3.h5"}
+
+
+def test_no_patient_is_in_both_lists(folder, tmp_path):
+    script, out = load("make_split"), tmp_path / "lists"
+    for seed in range(4):
+        arguments = [str(folder), "--output", str(out), "--fraction", "0.5", "--seed", str(seed)]
+        assert script.main(arguments) == 0
+        train, val = ((out / f"{name}.txt").read_text().split() for name in ("train", "val"))
+        assert sorted(train + val) == list(CASES)
+        assert ("file1.h5" in val) == ("file3.h5" in val)
+
+
+def test_who_is_held_out_does_not_depend_on_the_others():
+    script = load("make_split")
+    held_out = [script.is_held_out(f"patient {i}", 0.1, 0) for i in range(4000)]
+    assert np.mean(held_out) == pytest.approx(0.1, abs=0.02)
+    assert any(script.is_held_out("p", 0.5, seed) for seed in range(9))
+    assert not all(script.is_held_out("p", 0.5, seed) for seed in range(9))
