@@ -1,0 +1,53 @@
+"""The documentation builds without a warning, and the reference is not empty."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mri_alps
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in ("mkdocs", "mkdocstrings")),
+        reason="mkdocs is missing: pip install 'mri-alps[docs]'",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built site; --strict makes every warning an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = ["mkdocs", "build", "--strict", "-f", "docs/mkdocs.yml", "-d", str(folder)]
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "WARNING" not in done.stderr
+    return folder
+
+
+def test_every_public_name_has_its_entry(site):
+    pages = " ".join(path.read_text("utf-8") for path in (site / "reference").glob("*.html"))
+    for name in mri_alps.__all__:
+        if name != "__version__":
+            assert re.search(rf'id="mri_alps\.[\w.]*\b{name}"', pages), name
+
+
+def test_the_pages_are_there_with_equations_and_included_examples(site):
+    algorithm = (site / "algorithm.html").read_text("utf-8")
+    assert algorithm.count('class="arithmatex"') > 20
+    assert "check_operator" in (site / "guides" / "own_operator.html").read_text("utf-8")
+    for page in site.rglob("*.html"):
+        assert "--8<--" not in page.read_text("utf-8"), page
