@@ -18,6 +18,8 @@ _HOME_OF = {
     "from_deepinv_denoiser": "mri_alps.interop.deepinv_operator",
     "from_deepinv_physics": "mri_alps.interop.deepinv_operator",
     "from_sigpy_linop": "mri_alps.interop.sigpy_linop",
+    "write_dicom": "mri_alps.interop.dicom",
+    "write_nifti": "mri_alps.interop.nifti",
 }
 
 __all__ = sorted(_HOME_OF)
