@@ -12,7 +12,7 @@ import typer
 
 from mri_alps.commands.send import send
 from mri_alps.commands.serve import serve, stream
-from mri_alps.commands.terminal import say, warnings_said_once
+from mri_alps.commands.terminal import say, set_verbosity, warnings_said_once
 from mri_alps.errors import MriAlpsError
 from mri_alps.training.cli import train
 
@@ -47,8 +47,13 @@ def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say errors only.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say what is done on the way.")
+    ] = False,
 ) -> None:
     del version
+    set_verbosity(quiet, verbose)
 
 
 @app.command()

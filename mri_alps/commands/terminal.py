@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -21,6 +22,9 @@ from rich.progress import Progress as Bars
 
 from mri_alps.errors import MriAlpsWarning
 
+_LOGGER = logging.getLogger("mri_alps")
+_LEVELS = {"": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
 
 def out() -> Console:
     """Return the console for results (standard output)."""
@@ -32,8 +36,32 @@ def err() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+class _TerminalHandler(logging.Handler):
+    """One line on standard error for each record, as `say` describes it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = {"WARNING": "warning: ", "ERROR": "error: ", "CRITICAL": "error: "}
+        text = " ".join(record.getMessage().split())
+        sys.stderr.write(f"mri-alps: {kind.get(record.levelname, '')}{text}\n")
+        sys.stderr.flush()
+
+
+def set_verbosity(quiet: bool = False, verbose: bool = False) -> None:
+    """Say how much is said on standard error.
+
+    Parameters
+    ----------
+    quiet : bool
+        Only errors; no progress bars.
+    verbose : bool
+        Also what is done on the way: the package's logging at level DEBUG.
+    """
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+    _LOGGER.setLevel(level)
+
+
 def say(sentence: str, kind: str = "") -> None:
-    """Print one line on standard error.
+    """Print one line on standard error, by way of the package's logger.
 
     Parameters
     ----------
@@ -42,14 +70,22 @@ def say(sentence: str, kind: str = "") -> None:
     kind : str
         "", "warning" or "error".
     """
-    prefix = f"mri-alps: {kind}: " if kind else "mri-alps: "
-    sys.stderr.write(prefix + " ".join(sentence.split()) + "\n")
-    sys.stderr.flush()
+    _hear()
+    _LOGGER.log(_LEVELS[kind], "%s", sentence)
+
+
+def _hear() -> None:
+    """Send the package's log records to the terminal, once."""
+    if not any(isinstance(handler, _TerminalHandler) for handler in _LOGGER.handlers):
+        _LOGGER.addHandler(_TerminalHandler())
+    if _LOGGER.level == logging.NOTSET:
+        _LOGGER.setLevel(logging.INFO)
 
 
 @contextmanager
 def warnings_said_once() -> Iterator[None]:
     """Print each warning of this package once, as one line; leave out those of libraries."""
+    _hear()
     said: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -78,7 +114,8 @@ class ProgressBar:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=err(),
-            disable=not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")),
+            disable=not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR"))
+            or _LOGGER.level > logging.INFO,
         )
         self._scan = self._bars.add_task("slices", visible=False)
         self._steps = self._bars.add_task("steps", visible=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from mri_alps.reconstruction.progress import Progress
 from mri_alps.reconstruction.result import SliceReconstruction
 from mri_alps.reconstruction.statistics import sample_statistics
 from mri_alps.sampling import PosteriorSamples, sample_posterior
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def reconstruct_slice(
@@ -124,6 +127,13 @@ def load_slice(
     acquisition = prepare_slice(
         raw, index, mask, calibration=calibration, sensitivity_maps=sensitivity_maps, device=device
     )
+    _LOGGER.debug(
+        "%s, slice %d: noise %.3g of the image scale, sensitivity maps from %s",
+        raw.path,
+        index,
+        acquisition.noise_std,
+        "outside" if sensitivity_maps is not None else acquisition.info["calibration_source"],
+    )
     image = zero_filled(raw, index, acquisition.mask.cpu().numpy())
     reference = reference_image(raw, index)
     return LoadedSlice(raw, index, acquisition, image, reference, time.perf_counter() - started)
@@ -157,7 +167,17 @@ def draw_samples(
             f"{loaded.raw.path}: the samples of slice {loaded.index} are not finite: the sampler "
             f"{configuration.method!r} diverged, try more evaluations or another prior"
         )
-    return SampledSlice(loaded, samples, result, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    _LOGGER.debug(
+        "%s, slice %d: %d samples of %d evaluations in %.1f s, data misfit %.3g",
+        loaded.raw.path,
+        loaded.index,
+        len(samples),
+        result.n_evaluations,
+        seconds,
+        _number(_last_misfit(result.diagnostics)),
+    )
+    return SampledSlice(loaded, samples, result, seconds)
 
 
 def reduce_samples(
