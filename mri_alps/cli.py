@@ -352,6 +352,43 @@ def report(
     run_report(reconstruction, output, target, max_megabytes)
 
 
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Raw k-space, or a file of mri-alps reconstruct.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The file to write; for DICOM a folder.")
+    ],
+    to: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="fastmri, ismrmrd or bart for k-space; nifti or dicom for a reconstruction. "
+            "Left out: told by OUT (.cfl, .hdr, .mrd, .nii, .nii.gz, a folder)."
+        ),
+    ] = None,
+    classic: Annotated[
+        bool, typer.Option("--classic", help="DICOM with one file per slice, for older programs.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that are there.")
+    ] = False,
+) -> None:
+    """Convert k-space between formats, or a reconstruction to NIfTI or DICOM.
+
+    K-space is copied as it was measured. What the new format has no place for is
+    named, and written to a JSON file beside it. Mean and standard deviation of a
+    reconstruction become two NIfTI files or two DICOM series.
+
+    mri-alps convert scan.h5 scan.cfl
+
+    mri-alps convert results/scan.h5 scan.nii.gz
+    """
+    from mri_alps.commands.convert import run_convert
+
+    run_convert(source, target, to, classic, overwrite)
+
+
 app.command()(train)
 app.command()(serve)
 app.command()(send)

@@ -10,11 +10,13 @@ import importlib
 from typing import Any
 
 _HOME_OF = {
+    "Conversion": "mri_alps.interop.convert",
     "DeepinvDenoiser": "mri_alps.interop.deepinv_models",
     "DeepinvPhysics": "mri_alps.interop.deepinv_physics",
     "DeepinvReconstructor": "mri_alps.interop.deepinv_models",
     "as_deepinv_physics": "mri_alps.interop.deepinv_physics",
     "as_sigpy_linop": "mri_alps.interop.sigpy_linop",
+    "convert": "mri_alps.interop.convert",
     "from_deepinv_denoiser": "mri_alps.interop.deepinv_operator",
     "from_deepinv_physics": "mri_alps.interop.deepinv_operator",
     "from_sigpy_linop": "mri_alps.interop.sigpy_linop",

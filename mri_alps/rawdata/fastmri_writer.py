@@ -38,8 +38,9 @@ def write_fastmri(
         complex (slices, coils, readout, phase_encode), or (slices, readout, phase_encode) for
         single-coil data; stored as complex64.
     mask : np.ndarray, optional
-        (phase_encode,) or (readout, phase_encode), True where measured. It makes the file one
-        of the test flavour; `kspace` is set to zero outside.
+        (phase_encode,) or (readout, phase_encode), True where measured; or (slices, readout,
+        phase_encode), which this package reads and fastMRI's own tools do not. It makes the
+        file one of the test flavour; `kspace` is set to zero outside.
     recon_matrix : tuple of int, optional
         (readout, phase_encode) of the final image; the k-space's own size if left out.
     padding : tuple of int
@@ -106,9 +107,10 @@ def _checked(kspace: np.ndarray, mask: np.ndarray | None) -> tuple[np.ndarray, n
     if mask is None:
         return kspace, None
     mask = np.asarray(mask, bool)
-    if mask.shape not in (kspace.shape[-1:], kspace.shape[-2:]):
+    per_slice = (kspace.shape[0], *kspace.shape[-2:])
+    if mask.shape not in (kspace.shape[-1:], kspace.shape[-2:], per_slice):
         raise ShapeError(f"a mask of shape {mask.shape} does not fit k-space {kspace.shape}")
-    kspace *= mask
+    kspace *= mask[:, np.newaxis] if mask.ndim == 3 and kspace.ndim == 4 else mask
     return kspace, mask
 
 

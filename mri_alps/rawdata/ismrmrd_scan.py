@@ -43,6 +43,8 @@ class Selection:
         Encoding space of the header.
     repetition, contrast, phase, set : int, optional
         Values of the encoding counters.
+    keep_oversampling : bool
+        Deliver the readout as long as it was measured, instead of cropping it in image space.
     """
 
     dataset: str | None = None
@@ -51,6 +53,7 @@ class Selection:
     contrast: int | None = None
     phase: int | None = None
     set: int | None = None
+    keep_oversampling: bool = False
 
 
 class Scan:
@@ -67,6 +70,7 @@ class Scan:
         self.header, self.encoding = header, encoding
         self.warnings = list(header.warnings)
         self.processing: list[str] = []
+        self._keep_oversampling = selection.keep_oversampling
         if not encoding.trajectory:
             self.warnings.append("the header names no trajectory; Cartesian is assumed")
         self.heads = store.heads()
@@ -215,7 +219,7 @@ class Scan:
                 "discarded samples), so that it cannot be taken apart into slices exactly: "
                 "complete the readout first, for example by POCS"
             )
-        if n_recon >= grid.n_readout:
+        if n_recon >= grid.n_readout or self._keep_oversampling:
             return grid.n_readout
         if not is_full:
             self.processing.append(

@@ -1,0 +1,228 @@
+"""Raw k-space from one format to another: what the target holds goes into it, the rest beside it.
+
+Samples are copied as the reader delivers them, readout oversampling included. What the target
+has no place for stands in a JSON file beside it, and is named.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mri_alps.errors import ConfigurationError
+from mri_alps.interop.convert_ismrmrd import write_ismrmrd_scan
+from mri_alps.interop.sidecar import describe_rest
+from mri_alps.rawdata import (
+    RawKSpace,
+    Selection,
+    atomic_path,
+    kspace_to_cfl,
+    read_raw,
+    write_cfl,
+    write_fastmri,
+)
+
+RAW_FORMATS = ("fastmri", "ismrmrd", "bart")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion wrote.
+
+    Parameters
+    ----------
+    files : tuple of Path
+        The files, the JSON last.
+    not_held : tuple of str
+        What the target format could not hold, in words; the JSON has it.
+    """
+
+    files: tuple[Path, ...]
+    not_held: tuple[str, ...] = field(default=())
+
+
+def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = False) -> Conversion:
+    """Convert raw k-space.
+
+    Parameters
+    ----------
+    source : Path or str
+        fastMRI HDF5, ISMRMRD or BART cfl.
+    target : Path or str
+        The file to write; for BART x, x.cfl or x.hdr.
+    to : str
+        "fastmri", "ismrmrd" or "bart".
+    overwrite : bool
+        Replace files that are there.
+
+    Returns
+    -------
+    Conversion
+        Files, and what the target format does not hold. The whole scan is in memory while it is
+        converted.
+
+    Raises
+    ------
+    InputFileError
+        If the source cannot be read; no file is written then.
+    ConfigurationError
+        If the format is unknown, or a file is there already.
+    """
+    if to not in RAW_FORMATS:
+        raise ConfigurationError(
+            f"k-space can be converted to {', '.join(RAW_FORMATS)}, not to {to!r}"
+        )
+    source, target = Path(source), Path(target)
+    raw = _open(source)
+    files = _files(target, to, raw)
+    refuse_existing(source, [*files, sidecar_path(target)], overwrite)
+    kspace = np.stack([raw.read_slice(index) for index in range(raw.n_slices)])
+    calibration = _calibration(raw)
+    if to == "bart":
+        write_cfl(target, kspace_to_cfl(kspace))
+        if calibration is not None:
+            write_cfl(_calibration_base(target), kspace_to_cfl(calibration[0]))
+    elif to == "fastmri":
+        _write_fastmri(target, raw, kspace)
+        if calibration is not None:
+            write_cfl(_calibration_base(target), kspace_to_cfl(calibration[0]))
+    else:
+        write_ismrmrd_scan(target, raw, kspace, calibration)
+    rest, not_held = describe_rest(raw, kspace, to)
+    if calibration is not None and to != "ismrmrd":
+        not_held.append(
+            f"separate calibration lines: in the BART array {_calibration_base(target).name}"
+        )
+        rest["calibration_mask"] = _bits(calibration[1])
+    content = {
+        "format": "mri_alps conversion 1",
+        "source": source.name,
+        "target": [file.name for file in files],
+        "target_format": to,
+        "not_held_by_the_target": not_held,
+        **rest,
+    }
+    with atomic_path(sidecar_path(target)) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    return Conversion((*files, sidecar_path(target)), tuple(not_held))
+
+
+def _open(source: Path) -> RawKSpace:
+    raw = read_raw(source)
+    if raw.format == "ismrmrd":  # its oversampling is part of what was measured
+        return read_raw(source, selection=Selection(keep_oversampling=True))
+    return raw
+
+
+def _bits(mask: np.ndarray) -> dict[str, Any]:
+    from mri_alps.interop.sidecar import pack_mask
+
+    return pack_mask(mask)
+
+
+def _calibration(raw: RawKSpace) -> tuple[np.ndarray, np.ndarray] | None:
+    if not raw.has_calibration:
+        return None
+    parts = [raw.read_calibration(index) for index in range(raw.n_slices)]
+    empty = np.zeros((raw.n_coils, *raw.shape), np.complex64), np.zeros(raw.shape, bool)
+    found = [empty if part is None else part for part in parts]
+    return np.stack([part[0] for part in found]), np.stack([part[1] for part in found])
+
+
+def _write_fastmri(target: Path, raw: RawKSpace, kspace: np.ndarray) -> None:
+    first, stop = raw.acquired_range
+    inside = np.zeros(raw.shape[1], bool)
+    inside[first:stop] = True
+    mask = raw.mask
+    if len(mask) == 1:
+        mask = raw.slice_mask(0)
+        if (mask == mask[0]).all():
+            mask = mask[0]
+    is_full = mask.ndim == 1 and bool((mask == inside).all())
+    references = [raw.read_reference(index) for index in range(raw.n_slices)]
+    truths = [raw.read_ground_truth(index) for index in range(raw.n_slices)]
+    spacing = raw.pixel_spacing
+    kept = {k: v for k, v in raw.attributes.items() if isinstance(v, (str, int, float))}
+    write_fastmri(
+        target,
+        kspace[:, 0] if raw.n_coils == 1 else kspace,
+        mask=None if is_full else np.broadcast_to(mask, _mask_shape(mask, raw)),
+        recon_matrix=raw.crop,
+        padding=(first, raw.shape[1] - stop),
+        field_of_view=(spacing[0] * raw.crop[0], spacing[1] * raw.crop[1], raw.slice_thickness),
+        reconstruction=None if references[0] is None else np.stack(references),  # type: ignore[arg-type]
+        ground_truth=None if truths[0] is None else np.stack(truths),  # type: ignore[arg-type]
+        attributes={"acquisition": raw.acquisition or "UNKNOWN", **kept},
+    )
+
+
+def _mask_shape(mask: np.ndarray, raw: RawKSpace) -> tuple[int, ...]:
+    return mask.shape if mask.ndim < 3 else (raw.n_slices, *raw.shape)
+
+
+def _base(target: Path) -> Path:
+    known = (".cfl", ".hdr", ".h5", ".hdf5", ".mrd")
+    return target.with_suffix("") if target.suffix in known else target
+
+
+def sidecar_path(target: Path) -> Path:
+    """Return where the JSON beside a converted file goes.
+
+    Parameters
+    ----------
+    target : Path
+        The converted file.
+    """
+    return _base(target).with_name(_base(target).name + ".json")
+
+
+def _calibration_base(target: Path) -> Path:
+    return _base(target).with_name(_base(target).name + "_calibration")
+
+
+def _pair(base: Path) -> list[Path]:
+    return [base.with_name(base.name + suffix) for suffix in (".hdr", ".cfl")]
+
+
+def _files(target: Path, to: str, raw: RawKSpace) -> list[Path]:
+    files = _pair(_base(target)) if to == "bart" else [target]
+    if raw.has_calibration and to != "ismrmrd":
+        files += _pair(_calibration_base(target))
+    return files
+
+
+def refuse_existing(source: Path, files: list[Path], overwrite: bool) -> None:
+    """Refuse to write over the source, or over anything unless that was asked for.
+
+    Parameters
+    ----------
+    source : Path
+        What is converted.
+    files : list of Path
+        What would be written.
+    overwrite : bool
+        Whether existing files may be replaced.
+
+    Raises
+    ------
+    ConfigurationError
+        If a file is there, or its folder is not.
+    """
+    sources = [source, *_pair(_base(source))]
+    for file in files:
+        if not file.parent.is_dir():
+            raise ConfigurationError(f"{file.parent} is no folder: create it first")
+        if not file.exists():
+            continue
+        if any(path.exists() and file.samefile(path) for path in sources):
+            raise ConfigurationError(
+                f"{file} is the file that is to be converted: give the result another name"
+            )
+        if not overwrite:
+            raise ConfigurationError(
+                f"{file} exists: move it away, or convert with --overwrite (overwrite=True)"
+            )

@@ -1,0 +1,209 @@
+"""Raw k-space between the formats: samples, masks and geometry survive, or are named."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.interop import convert
+from mri_alps.interop.sidecar import pack_mask, unpack_mask
+from mri_alps.rawdata import (
+    Selection,
+    kspace_to_cfl,
+    read_raw,
+    write_cfl,
+    write_fastmri,
+    write_ismrmrd,
+)
+
+SHAPE = (3, 4, 12, 10)  # slices, coils, readout, phase encode
+
+
+def complex_noise(*shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
+
+
+def lines(width=SHAPE[-1]):
+    mask = np.zeros(width, bool)
+    mask[[1, 3, 4, 5, 6, 8]] = True
+    return mask
+
+
+def make(folder, kind):
+    kspace, mask = complex_noise(*SHAPE), lines()
+    if kind == "fastmri":
+        path = folder / "in.h5"
+        write_fastmri(
+            path,
+            kspace,
+            mask=mask,
+            recon_matrix=(8, 10),
+            attributes={"acquisition": "AXT2"},
+            reconstruction=np.ones((3, 8, 10)),
+        )
+    elif kind == "ismrmrd":
+        path = folder / "in.h5"
+        write_ismrmrd(
+            path, kspace, mask=mask, recon_matrix=(6, 10), noise=complex_noise(4, 99, seed=1)
+        )
+    elif kind == "bart":
+        path = folder / "in.cfl"
+        points = np.random.default_rng(2).random((3, 1, *SHAPE[2:])) < 0.5
+        write_cfl(path, kspace_to_cfl(kspace * points))
+    return path
+
+
+def opened(path):
+    raw = read_raw(path)
+    if raw.format == "ismrmrd":
+        return read_raw(path, selection=Selection(keep_oversampling=True))
+    return raw
+
+
+def check_same(found, expected):
+    assert (found.n_slices, found.n_coils) == (expected.n_slices, expected.n_coils)
+    assert found.shape == expected.shape
+    for index in range(expected.n_slices):
+        np.testing.assert_array_equal(found.slice_mask(index), expected.slice_mask(index))
+        np.testing.assert_array_equal(found.read_slice(index), expected.read_slice(index))
+
+
+@pytest.mark.parametrize("to", ["fastmri", "ismrmrd", "bart"])
+@pytest.mark.parametrize("kind", ["fastmri", "ismrmrd", "bart"])
+def test_samples_and_masks_are_the_same_bit_by_bit(tmp_path, kind, to):
+    source = make(tmp_path, kind)
+    target = tmp_path / ("out.cfl" if to == "bart" else "out.h5")
+    done = convert(source, target, to)
+    found, expected = opened(target), opened(source)
+    assert found.format == to and expected.format == kind
+    check_same(found, expected)
+    assert done.files[-1] == tmp_path / "out.json"
+    assert all(file.is_file() for file in done.files)
+    if to != "bart":
+        assert found.crop == expected.crop
+        np.testing.assert_allclose(found.pixel_spacing, expected.pixel_spacing, rtol=1e-6)
+        assert found.slice_thickness == pytest.approx(expected.slice_thickness)
+        assert found.acquisition == (expected.acquisition or ("UNKNOWN" if to == "fastmri" else ""))
+
+
+@pytest.mark.parametrize("kind", ["fastmri", "ismrmrd"])
+def test_through_bart_and_back_with_the_json(tmp_path, kind):
+    source = make(tmp_path, kind)
+    convert(source, tmp_path / "b.cfl", "bart")
+    facts = json.loads((tmp_path / "b.json").read_text())
+    expected = opened(source)
+    assert facts["format"] == "mri_alps conversion 1" and facts["source"] == "in.h5"
+    np.testing.assert_array_equal(unpack_mask(facts["mask"]), expected.mask)
+    np.testing.assert_allclose(
+        facts["geometry"]["slice_positions"], expected.geometry.slice_positions
+    )
+    assert tuple(facts["crop"]) == expected.crop
+    if kind == "ismrmrd":
+        noise = facts["noise_covariance"]
+        found = np.array(noise["real"]) + 1j * np.array(noise["imag"])
+        np.testing.assert_allclose(found, expected.noise_covariance)
+        assert any("noise" in text for text in facts["not_held_by_the_target"])
+    else:
+        assert any("reference" in text for text in facts["not_held_by_the_target"])
+
+
+def test_oblique_positions_reach_ismrmrd(tmp_path, monkeypatch):
+    from mri_alps.interop import convert as _  # noqa: F401 - the module below is loaded
+    from mri_alps.interop.convert_ismrmrd import write_ismrmrd_scan
+
+    raw = opened(make(tmp_path, "ismrmrd"))
+    geometry = raw.geometry
+    angle = 0.3
+    read = np.array([np.cos(angle), np.sin(angle), 0])
+    phase = np.array([-np.sin(angle), np.cos(angle), 0])
+    geometry.readout_direction[:] = read
+    geometry.phase_direction[:] = phase
+    geometry.slice_positions[:] += [4.0, -5.0, 6.0]
+    kspace = np.stack([raw.read_slice(index) for index in range(raw.n_slices)])
+    write_ismrmrd_scan(tmp_path / "o.h5", raw, kspace, None)
+    found = opened(tmp_path / "o.h5").geometry
+    assert not found.is_nominal
+    np.testing.assert_allclose(found.readout_direction, geometry.readout_direction, atol=1e-6)
+    np.testing.assert_allclose(found.phase_direction, geometry.phase_direction, atol=1e-6)
+    np.testing.assert_allclose(found.slice_positions, geometry.slice_positions, atol=1e-5)
+
+
+def test_measured_zeros_are_named(tmp_path):
+    kspace = complex_noise(*SHAPE)
+    kspace[0, :, 2, 3] = 0
+    write_fastmri(tmp_path / "in.h5", kspace)
+    done = convert(tmp_path / "in.h5", tmp_path / "out", "bart")
+    assert any("1 measured points are zero" in text for text in done.not_held)
+
+
+def test_a_padded_fully_sampled_scan_stays_one(tmp_path):
+    kspace = complex_noise(*SHAPE)
+    kspace[..., :2] = kspace[..., 8:] = 0
+    write_fastmri(tmp_path / "in.h5", kspace, padding=(2, 2))
+    convert(tmp_path / "in.h5", tmp_path / "i.h5", "ismrmrd")
+    convert(tmp_path / "i.h5", tmp_path / "f.h5", "fastmri")
+    with h5py.File(tmp_path / "f.h5") as file:
+        assert "mask" not in file
+    check_same(opened(tmp_path / "f.h5"), opened(tmp_path / "in.h5"))
+    assert opened(tmp_path / "f.h5").acquired_range == (2, 8)
+
+
+def test_single_coil(tmp_path):
+    write_fastmri(tmp_path / "in.h5", complex_noise(2, 12, 10))
+    convert(tmp_path / "in.h5", tmp_path / "b.cfl", "bart")
+    convert(tmp_path / "b.cfl", tmp_path / "f.h5", "fastmri")
+    with h5py.File(tmp_path / "f.h5") as file, h5py.File(tmp_path / "in.h5") as source:
+        np.testing.assert_array_equal(file["kspace"][()], source["kspace"][()])
+
+
+def test_files_are_not_overwritten(tmp_path):
+    source = make(tmp_path, "fastmri")
+    before = source.read_bytes()
+    with pytest.raises(ConfigurationError, match="is the file that is to be converted"):
+        convert(source, source, "ismrmrd", overwrite=True)
+    assert source.read_bytes() == before
+    convert(source, tmp_path / "out.h5", "ismrmrd")
+    with pytest.raises(ConfigurationError, match="exists"):
+        convert(source, tmp_path / "out.h5", "ismrmrd")
+    convert(source, tmp_path / "out.h5", "ismrmrd", overwrite=True)
+    with pytest.raises(ConfigurationError, match="is no folder"):
+        convert(source, tmp_path / "nowhere" / "out.h5", "ismrmrd")
+    with pytest.raises(ConfigurationError, match="not to 'nifti'"):
+        convert(source, tmp_path / "x", "nifti")
+
+
+def test_nothing_is_left_of_a_conversion_that_fails(tmp_path):
+    kspace = complex_noise(*SHAPE)
+    kspace[2, 0, 0, 0] = np.nan
+    write_fastmri(tmp_path / "in.h5", kspace)
+    with pytest.raises(InputFileError, match="NaN"):
+        convert(tmp_path / "in.h5", tmp_path / "out.cfl", "bart")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.h5"]
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (1, 1, 9), (2, 1, 4)])
+def test_masks_in_json(shape):
+    mask = np.random.default_rng(0).random(shape) < 0.5
+    np.testing.assert_array_equal(unpack_mask(json.loads(json.dumps(pack_mask(mask)))), mask)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["phantom_prospective_r3_14ch_ismrmrd.h5", "phantom_gre_8ch_7slices.h5", "brain_poisson_8ch"],
+)
+def test_real_scans_to_the_other_formats(shared_data, tmp_path, name):
+    source = shared_data / "raw" / name
+    expected = opened(source)
+    others = {"fastmri", "ismrmrd", "bart"} - {expected.format}
+    for to in sorted(others):
+        target = tmp_path / f"{to}_out{'.cfl' if to == 'bart' else '.h5'}"
+        convert(source, target, to)
+        check_same(opened(target), expected)
+        if to == "ismrmrd" or expected.geometry.is_nominal:
+            continue
+        assert "positions" in " ".join(
+            json.loads((tmp_path / f"{to}_out.json").read_text())["not_held_by_the_target"]
+        )
