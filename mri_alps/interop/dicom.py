@@ -100,9 +100,9 @@ def _quantise(number: int, name: str, description: str, images: np.ndarray) -> _
 
 
 def _uid(*parts: object) -> str:
-    from pydicom.uid import generate_uid
-
-    return generate_uid(prefix="2.25.", entropy_srcs=[str(part) for part in parts])
+    """An identifier under 2.25, whose one component is a number of 128 bits."""
+    digest = hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()
+    return f"2.25.{int(digest[:32], 16)}"
 
 
 def _common(reconstruction: Reconstruction, series: _Series, identity: str) -> Any:
