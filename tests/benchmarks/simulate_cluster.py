@@ -1,0 +1,200 @@
+"""Expected efficiency of a cluster run from measured times, and where it breaks.
+
+    python tests/benchmarks/simulate_cluster.py [--measure] [--sampling 10]
+
+With --measure the stages around the sampler are timed on this machine with a slice of fastMRI's
+size (16 coils, 640 x 368): reading and calibration, saving, putting a volume together. They and
+the time that a slice's samples take (--sampling; see `seconds` in the result of a run on your
+device) go into a discrete simulation of `mri_alps.cluster.engine`: one client that opens,
+hands out, collects and assembles, workers with three tasks each in flight, tasks of four slices
+that read ahead, a calibration task per volume, a file system of limited bandwidth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import sys
+import tempfile
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+TASKS_PER_WORKER = 3  # as the engine has it
+
+
+@dataclass(frozen=True)
+class Model:
+    """Seconds of each stage; the defaults were measured on one core of an AMD EPYC."""
+
+    n_volumes: int = 1000
+    n_slices: int = 16
+    n_workers: int = 64
+    per_task: int = 4
+    sampling: float = 10.0
+    sampling_spread: float = 0.05  # relative standard deviation
+    loading: float = 3.0
+    saving: float = 0.1
+    calibration: float = 3.0
+    opening: float = 0.05  # client, per volume
+    handling: float = 0.003  # client, per task
+    assembling: float = 0.05  # client, per slice
+    slice_bytes: float = 16 * 640 * 368 * 8 + 8e6  # read and written
+    bandwidth: float = 2e9  # bytes per second, of the shared file system
+
+
+def task_seconds(model: Model, n_slices: int, rng: np.random.Generator) -> tuple[float, float]:
+    """Return how long a task takes on its worker, and how long it samples."""
+    spread = model.sampling * model.sampling_spread
+    sampling = np.maximum(rng.normal(model.sampling, spread, n_slices), 0.1 * model.sampling)
+    steps = np.maximum(sampling, model.loading)  # the next slice is loaded meanwhile
+    return model.loading + float(steps[:-1].sum() + sampling[-1]) + model.saving, sampling.sum()
+
+
+def simulate(model: Model, seed: int = 0) -> dict[str, float]:
+    """Return makespan, efficiency and how busy client and file system are."""
+    rng = np.random.default_rng(seed)
+    queue: deque[tuple[int, int]] = deque()  # (volume, slices); 0 slices is a calibration
+    events: list[tuple[float, int, int, int]] = []  # (time, order, volume, slices)
+    left = [model.n_slices] * model.n_volumes
+    now, client_free, files_free = 0.0, 0.0, 0.0
+    idle, outstanding, opened, order = model.n_workers, 0, 0, 0
+    sampled = client_busy = 0.0
+    while True:
+        # The client sends out volumes until every worker has something to go on with.
+        while opened < model.n_volumes and outstanding < TASKS_PER_WORKER * model.n_workers:
+            n_tasks = -(-model.n_slices // model.per_task)
+            cost = model.opening + n_tasks * model.handling
+            client_free = max(client_free, now) + cost
+            client_busy += cost
+            queue.append((opened, 0))
+            outstanding += n_tasks
+            opened += 1
+        while idle and queue:
+            volume, count = queue.popleft()
+            start = max(now, client_free if count == 0 else now)
+            if count == 0:
+                end = start + model.calibration
+            else:
+                seconds, samples = task_seconds(model, count, rng)
+                sampled += samples
+                transfer = count * model.slice_bytes / model.bandwidth
+                files_free = max(files_free, start) + transfer
+                end = max(start + seconds, files_free)
+            heapq.heappush(events, (end, order, volume, count))
+            order, idle = order + 1, idle - 1
+        if not events:
+            break
+        now, _, volume, count = heapq.heappop(events)
+        idle += 1
+        if count == 0:
+            sizes = [model.per_task] * (model.n_slices // model.per_task)
+            sizes += [rest] if (rest := model.n_slices % model.per_task) else []
+            queue.extendleft((volume, size) for size in sizes)
+            continue
+        outstanding -= 1
+        left[volume] -= count
+        cost = model.handling + (model.assembling * model.n_slices if left[volume] == 0 else 0)
+        client_free = max(client_free, now) + cost
+        client_busy += cost
+    makespan = max(now, client_free)
+    return {
+        "hours": makespan / 3600,
+        "efficiency": sampled / (model.n_workers * makespan),
+        "client": client_busy / makespan,
+        "files": model.n_volumes * model.n_slices * model.slice_bytes / model.bandwidth / makespan,
+    }
+
+
+def measure() -> dict[str, float]:
+    """Time the stages around the sampler with a slice of fastMRI's size."""
+    import torch
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "app"))
+    from simulated_scan import grid, phantom
+
+    from mri_alps.calibration import calibrate_volume
+    from mri_alps.fourier import fftc
+    from mri_alps.rawdata import read_raw
+    from mri_alps.rawdata.fastmri_writer import write_fastmri
+    from mri_alps.reconstruction import ReconstructionConfiguration
+    from mri_alps.reconstruction.scan_job import ScanJob, Setup
+    from mri_alps.reconstruction.slice import draw_samples, load_slice, reduce_samples
+    from mri_alps.reconstruction.volume import load_prior_for
+
+    shape, n_coils, rng = (640, 368), 16, np.random.default_rng(0)
+    y, x = grid(shape)
+    angles = 2 * np.pi * np.arange(n_coils) / n_coils
+    maps = [np.exp(-((y - np.sin(a)) ** 2 + (x - np.cos(a)) ** 2) + 1j * a) for a in angles]
+    images = torch.from_numpy(np.stack(maps) * phantom(0, shape))[None].repeat(2, 1, 1, 1)
+    kspace = fftc(images.to(torch.complex64)).numpy()
+    kspace += 0.02 * rng.standard_normal((*kspace.shape, 2)).astype("f4").view("c8")[..., 0]
+    configuration = ReconstructionConfiguration(
+        prior="gaussian", n_samples=8, n_evaluations=2, mask="equispaced", device="cpu"
+    )
+    found: dict[str, float] = {}
+
+    def timed(name, work, count=1):
+        # CPU time: with one thread it is the wall time of a core that has nothing else to do.
+        started = time.process_time()
+        result = work()
+        found[name] = (time.process_time() - started) / count
+        return result
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_fastmri(folder / "scan.h5", kspace, recon_matrix=(320, 320))
+        setup = Setup(configuration, *load_prior_for(configuration), "gaussian")
+        (folder / "out").mkdir()
+        job = ScanJob(folder / "scan.h5", folder / "out", setup)
+        timed("opening", job.open)
+        mask, _ = job.calibrate()
+        timed("calibration", lambda: calibrate_volume(read_raw(job.path), mask))
+        calibration = calibrate_volume(job.raw, mask)
+        loaded = timed("loading", lambda: load_slice(job.raw, 0, mask, calibration, setup.device))
+        sampled = draw_samples(loaded, setup.prior, configuration)
+        result = timed("saving", lambda: _save(job, reduce_samples(sampled, configuration)))
+        job.store.write(replace(result, index=1))
+        timed("assembling", job.assemble, count=2)
+        job.release()
+    return found
+
+
+def _save(job, result):
+    job.store.write(result)
+    return result
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--measure", action="store_true", help="time the stages here first")
+    parser.add_argument("--sampling", type=float, nargs="+", default=[2.0, 10.0, 40.0])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 16, 64, 256, 1024])
+    parser.add_argument("--volumes", type=int, default=1000)
+    options = parser.parse_args()
+    base = Model(n_volumes=options.volumes)
+    if options.measure:
+        found = measure()
+        print("measured, s: " + ", ".join(f"{name} {value:.3f}" for name, value in found.items()))
+        base = replace(base, **found)
+    print(f"{base.n_volumes} volumes of {base.n_slices} slices")
+    print("| s per slice | workers | hours | efficiency | client busy | file system busy |")
+    print("|---|---|---|---|---|---|")
+    for sampling in options.sampling:
+        for n_workers in options.workers:
+            model = replace(base, sampling=sampling, n_workers=n_workers)
+            r = simulate(model)
+            print(
+                f"| {sampling:g} | {n_workers} | {r['hours']:.2f} | {r['efficiency']:.1%} | "
+                f"{r['client']:.1%} | {r['files']:.1%} |",
+                flush=True,
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
