@@ -10,7 +10,7 @@ import ismrmrd
 import numpy as np
 
 from mri_alps.errors import InputFileError
-from mri_alps.rawdata.files import check_matrix
+from mri_alps.rawdata.files import check_claim, check_matrix
 
 NOT_IMAGING = {
     "navigation": ismrmrd.ACQ_IS_NAVIGATION_DATA,
@@ -107,6 +107,8 @@ def read_heads(dataset: h5py.Dataset, path: Path) -> Heads:
             f"{path}: `{dataset.name}` has the shape {dataset.shape}, expected a list of "
             "acquisitions that is not empty: export the scan again"
         )
+    n_bytes = dataset.size * dataset.dtype["head"].itemsize
+    check_claim(path, f"a list of {dataset.size} acquisition headers", n_bytes)
     parts = []
     for start in range(0, dataset.size, _CHUNK_HEADERS):
         head = dataset.fields("head")[start : start + _CHUNK_HEADERS].reshape(-1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mri_alps.errors import ConfigurationError, InputFileError
-from mri_alps.rawdata.files import check_matrix, check_slice_bytes
+from mri_alps.rawdata.files import check_claim, check_matrix, check_slice_bytes
 from mri_alps.rawdata.header import Encoding, Header
 from mri_alps.rawdata.ismrmrd_geometry import group_slices, slice_geometry
 from mri_alps.rawdata.ismrmrd_heads import (
@@ -133,6 +134,13 @@ class Scan:
         self.warnings += notes
         groups, group_of_line = group_slices(self.imaging, self.processing)
         check_matrix(path, "number of slices", len(groups))
+        sizes = (grid.n_readout, grid.n_phase, grid.n_partitions)
+        check_claim(
+            path,
+            f"{len(groups)} slices or slabs of {self.n_coils} coils x "
+            f"{' x '.join(map(str, sizes))}",
+            8 * len(groups) * self.n_coils * math.prod(sizes),
+        )
         table = self._place(self.imaging, group_of_line, grid, self.warnings)
         calibration = self._place_calibration(grid, groups)
         is_full = bool((table.count == grid.n_readout).all())
