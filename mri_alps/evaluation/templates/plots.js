@@ -16,16 +16,17 @@ function ticks(low, high, count = 5) {
   return found;
 }
 
-// options: {width, height, x: [low, high], y: [low, high], xLabel, yLabel, series, logX}
+// options: {width, height, x: [low, high], y: [low, high], xLabel, yLabel, series, logX, logY}
 // series: {kind: "line" | "dots" | "band" | "bars" | "vertical", style, label, points}
 function plot(container, options) {
   const { width = 380, height = 250 } = options;
   const pad = { left: 52, right: 12, top: 22, bottom: 36 };
-  const along = options.logX ? Math.log10 : (value) => value;
+  const scaleOf = (isLog) => (isLog ? (value) => Math.log10(value) : (value) => value);
+  const [along, up] = [scaleOf(options.logX), scaleOf(options.logY)];
   const [x0, x1] = options.x.map(along);
-  const [y0, y1] = options.y;
+  const [y0, y1] = options.y.map(up);
   const px = (x) => pad.left + ((along(x) - x0) / (x1 - x0 || 1)) * (width - pad.left - pad.right);
-  const py = (y) => height - pad.bottom - ((y - y0) / (y1 - y0 || 1)) * (height - pad.top - pad.bottom);
+  const py = (y) => height - pad.bottom - ((up(y) - y0) / (y1 - y0 || 1)) * (height - pad.top - pad.bottom);
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": options.title || options.yLabel });
   drawAxes(root, options, { width, height, pad, px, py, x0, x1, y0, y1 });
   const path = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`).join("");
@@ -34,11 +35,11 @@ function plot(container, options) {
     if (kind === "line" || kind === "dots") root.append(svg("path", { d: path(points), class: `line ${style}` }));
     if (kind === "dots") for (const [x, y] of points) root.append(svg("circle", { cx: px(x), cy: py(y), r: 3, class: "dot" }));
     if (kind === "band") root.append(svg("path", { d: `${path(points)}Z`, class: "band" }));
-    if (kind === "vertical") root.append(svg("line", { x1: px(points), x2: px(points), y1: py(y0), y2: py(y1), class: "mark" }));
+    if (kind === "vertical") root.append(svg("line", { x1: px(points), x2: px(points), y1: pad.top, y2: height - pad.bottom, class: "mark" }));
     if (kind === "bars") {
       for (const [x, y] of points) {
         const wide = Math.abs(px(1) - px(0)) * 0.84;
-        root.append(svg("rect", { x: px(x) - wide / 2, y: py(y), width: wide, height: Math.max(0, py(y0) - py(y)), class: "bar" }));
+        root.append(svg("rect", { x: px(x) - wide / 2, y: py(y), width: wide, height: Math.max(0, height - pad.bottom - py(y)), class: "bar" }));
       }
     }
     if (label) {
@@ -58,16 +59,21 @@ function unitOf(high) {
 const inUnits = (value, power) => short(Number((value / 10 ** power).toPrecision(12)));
 const withUnit = (label, power) => (power ? `${label}, in 1e${power}` : label);
 
+// Powers of ten between two exponents, or the two ends where there are not enough.
+function powersOf(low, high, ends) {
+  const powers = [];
+  for (let k = Math.ceil(low - 1e-9); k <= high + 1e-9; k++) powers.push(10 ** k);
+  return powers.length > 1 ? powers : ends;
+}
+
 function drawAxes(root, options, { width, height, pad, px, py, x0, x1, y0, y1 }) {
   const bottom = height - pad.bottom;
-  const [xPower, yPower] = [options.logX ? 0 : unitOf(x1), unitOf(y1)];
-  for (const value of ticks(y0, y1)) {
+  const [xPower, yPower] = [options.logX ? 0 : unitOf(x1), options.logY ? 0 : unitOf(y1)];
+  for (const value of options.logY ? powersOf(y0, y1, options.y) : ticks(y0, y1)) {
     root.append(svg("line", { x1: pad.left, x2: width - pad.right, y1: py(value), y2: py(value), class: "grid" }));
     root.append(svg("text", { x: pad.left - 6, y: py(value) + 4, "text-anchor": "end" }, inUnits(value, yPower)));
   }
-  const powers = [];
-  for (let k = Math.ceil(x0); options.logX && k <= x1; k++) powers.push(10 ** k);
-  for (const value of powers.length > 1 ? powers : options.logX ? options.x : ticks(x0, x1)) {
+  for (const value of options.logX ? powersOf(x0, x1, options.x) : ticks(x0, x1)) {
     root.append(svg("line", { x1: px(value), x2: px(value), y1: bottom, y2: bottom + 4, class: "axis" }));
     root.append(svg("text", { x: px(value), y: bottom + 16, "text-anchor": "middle" }, inUnits(value, xPower)));
   }
@@ -130,9 +136,12 @@ function convergencePlots(container, levels) {
     const sigmas = points.map((point) => point[0]);
     const range = [Math.min(...sigmas), Math.max(...sigmas)];
     if (range[0] === range[1]) continue;
-    const top = Math.max(1.2, ...points.map((point) => point[1])) * 1.05;
+    const values = points.map((point) => point[1]);
+    const top = Math.max(1.2, ...values) * 1.05;
+    const logY = top > 20 && Math.min(...values) > 0;
+    const y = logY ? [Math.min(0.5, ...values), top * 1.5] : [0, top];
     addPlot(container, caption, {
-      x: range, y: [0, top], logX: true, xLabel: "smoothing of the prior, sigma", yLabel: name.replace("_", " "),
+      x: range, y, logX: true, logY, xLabel: "smoothing of the prior, sigma", yLabel: name.replace("_", " "),
       series: [
         { kind: "line", style: "expected", label: "expected", points: range.map((x) => [x, 1]) },
         { kind: "dots", style: "ours", label: "this slice", points },
