@@ -128,7 +128,9 @@ def run_reconstruct(
     found = find_scans(inputs)
     _check_names(found, output)
     scans = choose_part(found, options.limit, options.shard)
-    prior, device = load_prior_for(configuration)
+    # The workers load the prior where they compute; this process only has to know which it is.
+    here = dataclasses.replace(configuration, device="cpu") if options.distributed else None
+    prior, device = load_prior_for(here or configuration)
     if dry_run:
         return _plan(scans, prior, configuration, device)
     setup = Setup(
