@@ -11,6 +11,7 @@ from mri_alps.rawdata.bart import read_bart
 from mri_alps.rawdata.cfl import bart_base
 from mri_alps.rawdata.fastmri_reader import read_fastmri
 from mri_alps.rawdata.files import check_readable, open_hdf5
+from mri_alps.rawdata.global_heaps import check_global_heaps
 from mri_alps.rawdata.ismrmrd_reader import find_groups, read_ismrmrd
 from mri_alps.rawdata.ismrmrd_scan import Selection
 from mri_alps.rawdata.raw import RawKSpace
@@ -56,6 +57,7 @@ def _kind(path: Path) -> str:
     if path.is_file():
         check_readable(path)
         if h5py.is_hdf5(path):
+            check_global_heaps(path)
             return _hdf5_kind(path)
     if not path.is_dir() and bart_base(path) is not None:
         return "bart"
