@@ -36,12 +36,12 @@ class Model:
     per_task: int = 4
     sampling: float = 10.0
     sampling_spread: float = 0.05  # relative standard deviation
-    loading: float = 3.0
-    saving: float = 0.1
-    calibration: float = 3.0
-    opening: float = 0.05  # client, per volume
+    loading: float = 6.25
+    saving: float = 0.025
+    calibration: float = 0.125
+    opening: float = 0.01  # client, per volume
     handling: float = 0.003  # client, per task
-    assembling: float = 0.05  # client, per slice
+    assembling: float = 0.026  # client, per slice
     slice_bytes: float = 16 * 640 * 368 * 8 + 8e6  # read and written
     bandwidth: float = 2e9  # bytes per second, of the shared file system
 
@@ -172,7 +172,7 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--measure", action="store_true", help="time the stages here first")
-    parser.add_argument("--sampling", type=float, nargs="+", default=[2.0, 10.0, 40.0])
+    parser.add_argument("--sampling", type=float, nargs="+", default=[5.0, 10.0, 20.0, 40.0])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 16, 64, 256, 1024])
     parser.add_argument("--volumes", type=int, default=1000)
     options = parser.parse_args()
