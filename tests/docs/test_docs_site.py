@@ -12,10 +12,19 @@ import pytest
 import mri_alps
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def missing(name):
+    return importlib.util.find_spec(name) is None
+
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in ("mkdocs", "mkdocstrings", "latex2mathml")),
+        any(
+            importlib.util.find_spec(name) is None
+            for name in ("mkdocs", "mkdocstrings", "latex2mathml")
+        ),
         reason="mkdocs is missing: pip install 'mri-alps[docs]'",
     ),
 ]
