@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mri_alps.errors import MriAlpsError
 from mri_alps.rawdata.header import MAX_HEADER_BYTES, Encoding
-from mri_alps.reconstruction import ReconstructionConfiguration
-from mri_alps.reconstruction.resources import memory_bytes
+
+if TYPE_CHECKING:  # receiving and saving need no torch
+    from mri_alps.reconstruction import ReconstructionConfiguration
 
 GIB = 2**30
 
@@ -79,6 +81,8 @@ def check_memory(
     MemoryExceeded
         The sentence says how much and what to change.
     """
+    from mri_alps.reconstruction.resources import memory_bytes
+
     x, y, z = encoding.encoded_matrix
     shape = (y, z) if z > 1 else (x, y)
     needed = memory_bytes(shape, n_coils, configuration.n_samples)

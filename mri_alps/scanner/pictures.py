@@ -30,6 +30,7 @@ def write_reply_picture(reply: Reply, picture: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     columns = [series for series in sorted(reply.images) if series < FIRST_SAMPLE_SERIES]
     images = {series: _chosen(list(reply.images[series].values())) for series in columns}
@@ -52,7 +53,11 @@ def write_reply_picture(reply: Reply, picture: Path) -> None:
             axis.tick_params(labelsize=7)
             name = image.meta.get("SequenceDescriptionAdditional", f"series {series}")
             axis.set_title(f"{name}, image {image.image_index}", fontsize=9)
-        figure.colorbar(drawn, ax=axes[:, column], location="bottom", fraction=0.04, pad=0.02)
+        bar = figure.colorbar(drawn, ax=axes[:, column], location="bottom", fraction=0.04, pad=0.02)
+        bar.ax.tick_params(labelsize=7)
+        bar.locator = MaxNLocator(4)
+        bar.formatter.set_powerlimits((-2, 3))
+        bar.update_ticks()
     with atomic_path(picture) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
 
