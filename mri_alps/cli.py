@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from mri_alps.commands.design_mask import design_mask
 from mri_alps.commands.send import send
 from mri_alps.commands.serve import serve, stream
 from mri_alps.commands.terminal import say, set_verbosity, warnings_said_once
@@ -390,6 +391,7 @@ def convert(
 
 
 app.command()(train)
+app.command("design-mask")(design_mask)
 app.command()(serve)
 app.command()(send)
 app.command()(stream)

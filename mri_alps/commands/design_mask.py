@@ -1,0 +1,133 @@
+"""``mri-alps design-mask``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from mri_alps.commands.options import (
+    CenterFractionOption,
+    DeviceOption,
+    EvaluationsOption,
+    MethodOption,
+    PriorOption,
+    SamplesOption,
+    SeedOption,
+    SlicesOption,
+    make_shared_configuration,
+)
+
+
+def design_mask(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT", help="Raw files: fastMRI HDF5, ISMRMRD or BART cfl, of one matrix."
+        ),
+    ],
+    budget: Annotated[
+        int,
+        typer.Option(help="Phase-encode lines in all, the centre included; points for a 3-D scan."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Mask to write: NAME.npy, with more files beside it."),
+    ],
+    batch: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Lines between two looks at the posterior. Left out: in eight batches."),
+    ] = None,
+    prior: PriorOption = None,
+    method: MethodOption = "alps",
+    n_samples: SamplesOption = 8,
+    n_evaluations: EvaluationsOption = 50,
+    seed: SeedOption = None,
+    device: DeviceOption = "auto",
+    center_fraction: CenterFractionOption = None,
+    slices: SlicesOption = None,
+) -> None:
+    """Design an undersampling mask: the lines of which the posterior expects most.
+
+    Starts from the central lines, draws posterior samples, adds the lines with the
+    largest expected information, measures them in the fully sampled data, and so on
+    until the budget. Several INPUTs or slices give one mask for scans like them; a
+    single slice gives a mask adapted to it. A scan that is itself undersampled gets
+    the best lines to add. Beside NAME.npy, which reconstruct --mask takes, there are
+    a list of lines (.txt), a BART pattern (.cfl, .hdr), the curve of expected and
+    actual error against lines (.csv, .png), and everything as JSON, from which an
+    interrupted design goes on.
+
+    mri-alps design-mask train/*.h5 --budget 64 --output mask4x.npy
+
+    mri-alps reconstruct scan.h5 -o results --mask mask4x.npy
+    """
+    from mri_alps.evaluation.design.masks import DesignSettings
+
+    configuration = make_shared_configuration(
+        prior, method, n_samples, n_evaluations, seed, device, center_fraction, slices
+    )
+    run_design_mask(inputs, output, DesignSettings(budget, batch), configuration)
+
+
+def run_design_mask(inputs, output, settings, configuration) -> list[Path]:  # type: ignore[no-untyped-def]
+    """Design, with a progress bar, and write the files.
+
+    Parameters
+    ----------
+    inputs : sequence of pathlib.Path
+        Raw files.
+    output : pathlib.Path
+        Name of the mask.
+    settings : DesignSettings
+        Budget and batch.
+    configuration : ReconstructionConfiguration
+        Prior, sampler, slices.
+    """
+    from mri_alps.commands.terminal import ProgressBar, out, say
+    from mri_alps.evaluation.design.masks import make_task, run_task
+    from mri_alps.evaluation.design.output import (
+        load_progress,
+        output_stem,
+        save_progress,
+        write_mask_files,
+    )
+    from mri_alps.reconstruction.output import prepare_directory
+    from mri_alps.reconstruction.provenance import versions
+    from mri_alps.reconstruction.volume import load_prior_for
+
+    stem = output_stem(output, inputs)
+    task = make_task(inputs, settings, configuration)
+    prior, device = load_prior_for(configuration)
+    prepare_directory(stem.parent)
+    identity = task.identity(prior)
+    resume = load_progress(stem, identity)
+    if resume is not None:
+        say(f"going on from {int(resume.measured.sum())} lines, as {stem}.json has them")
+    facts = {
+        "inputs": [str(path) for path in inputs],
+        "budget": task.settings.budget,
+        "configuration": configuration.to_dict(),
+        "versions": versions(),
+    }
+    with ProgressBar() as progress:
+        found = run_task(
+            task,
+            prior,
+            device,
+            progress,
+            resume,
+            lambda partial: save_progress(stem, identity, partial, facts),
+        )
+    save_progress(stem, identity, found, facts)
+    written = write_mask_files(stem, found, task.scans[0].shape)
+    last = found.points[-1] if found.points else None
+    if last is not None:
+        actual = "" if last.actual_error is None else f", actual {last.actual_error:.4g}"
+        say(
+            f"{int(found.measured.sum())} of {found.start.size} measured; expected error "
+            f"(NMSE) {last.expected_error:.4g}{actual}"
+        )
+    out().print("\n".join(str(path) for path in written), soft_wrap=True)
+    return written

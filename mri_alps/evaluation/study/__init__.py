@@ -1,0 +1,1 @@
+"""Comparing undersampling masks on the same truth, noise and coils."""

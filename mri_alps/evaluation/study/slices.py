@@ -1,0 +1,178 @@
+"""Slices on which masks are compared: the same truth, noise and coils whatever the mask."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mri_alps.calibration import VolumeCalibration, calibrate_volume, prepare_slice
+from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning
+from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.reconstruction.images import center_crop_or_pad, root_sum_of_squares
+from mri_alps.reconstruction.slice import LoadedSlice, reference_image, zero_filled
+from mri_alps.reconstruction.volume import chosen_slices
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySlice:
+    """One slice with what no mask may change.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    calibration : VolumeCalibration
+        Noise, looked at in all of the data.
+    sensitivity_maps : torch.Tensor
+        Complex (coils, readout, phase_encode) of the scan's own coils, estimated from all of the
+        data.
+    reference : numpy.ndarray or None
+        float32, cropped as the final image: the scan's own reference, or the root sum of
+        squares of the data where they are complete; None where there is neither.
+    """
+
+    raw: RawKSpace
+    index: int
+    calibration: VolumeCalibration
+    sensitivity_maps: torch.Tensor
+    reference: np.ndarray | None
+
+    @property
+    def name(self) -> str:
+        """The file's name without suffix, and the slice."""
+        return f"{Path(self.raw.path).stem}_slice{self.index:03d}"
+
+    def load(self, mask: np.ndarray | None, device: torch.device) -> LoadedSlice:
+        """Return the slice as a scan with this mask would have delivered it.
+
+        Parameters
+        ----------
+        mask : numpy.ndarray or None
+            Bool, broadcasts to (readout, phase_encode).
+        device : torch.device
+            Where it is sampled.
+        """
+        started = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MriAlpsWarning)  # said when the slice was opened
+            acquisition = prepare_slice(
+                self.raw,
+                self.index,
+                mask,
+                calibration=self.calibration,
+                sensitivity_maps=self.sensitivity_maps,
+                device=device,
+            )
+        image = zero_filled(self.raw, self.index, acquisition.mask.cpu().numpy())
+        seconds = time.perf_counter() - started
+        return LoadedSlice(self.raw, self.index, acquisition, image, self.reference, seconds)
+
+
+def open_scans(inputs: Sequence[Path]) -> list[RawKSpace]:
+    """Open scans and make sure that their names tell them apart.
+
+    Parameters
+    ----------
+    inputs : sequence of pathlib.Path
+        Raw files.
+
+    Raises
+    ------
+    InputFileError
+        If one cannot be read.
+    ConfigurationError
+        If there is none, or two have one name.
+    """
+    if not inputs:
+        raise ConfigurationError("no scan was given: name at least one raw file")
+    names = [Path(path).stem for path in inputs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(
+            f"two of the inputs are called {twice[0]}: results are named after their scan, so "
+            "give one of them another name, or study them apart"
+        )
+    return [read_raw(path) for path in inputs]
+
+
+def study_slices(
+    raw: RawKSpace, configuration: ReconstructionConfiguration
+) -> Iterator[StudySlice]:
+    """Calibrate the chosen slices of a scan on all of its data, one after the other.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    configuration : ReconstructionConfiguration
+        For the choice of slices.
+    """
+    calibration = calibrate_volume(raw)
+    for index in chosen_slices(raw, configuration):
+        acquisition = prepare_slice(raw, index, calibration=calibration)
+        maps = acquisition.raw_sensitivity_maps()
+        yield StudySlice(raw, index, calibration, maps, find_reference(raw, index))
+
+
+def find_reference(raw: RawKSpace, index: int) -> np.ndarray | None:
+    """Return the truth, as far as it is known, or None.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    """
+    reference = reference_image(raw, index)
+    if reference is None and is_complete(raw, index):
+        image = root_sum_of_squares(raw.read_slice(index))
+        reference = center_crop_or_pad(image, raw.crop).astype(np.float32)
+    return reference
+
+
+def is_complete(raw: RawKSpace, index: int) -> bool:
+    """Tell whether everything between the edges of a slice's k-space was measured.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    """
+    first, stop = raw.acquired_range
+    return bool(raw.slice_mask(index)[:, first:stop].all())
+
+
+def require_complete(raw: RawKSpace, purpose: str) -> None:
+    """Refuse a scan that was undersampled when it was made.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    purpose : str
+        What it is needed for, for the message.
+
+    Raises
+    ------
+    InputFileError
+        If a slice is not complete.
+    """
+    for index in range(raw.n_slices if len(raw.mask) > 1 else 1):
+        if not is_complete(raw, index):
+            part = raw.slice_mask(index).mean()
+            raise InputFileError(
+                f"{raw.path}: only {100 * part:.0f} % of the k-space of slice {index} was "
+                f"measured, and {purpose} needs a fully sampled scan: give one, or simulated data"
+            )
