@@ -239,7 +239,9 @@ def make_header(
     """
     root = ElementTree.Element("ismrmrdHeader", {"xmlns": NAMESPACE})
     if protocol:
-        _add(_add(root, "measurementInformation"), "protocolName", protocol)
+        measurement = _add(root, "measurementInformation")
+        _add(measurement, "patientPosition", "HFS")  # the schema requires one
+        _add(measurement, "protocolName", protocol)
     system = _add(root, "acquisitionSystemInformation")
     if relative_receiver_noise_bandwidth is not None:
         _add(system, "relativeReceiverNoiseBandwidth", f"{relative_receiver_noise_bandwidth:f}")
