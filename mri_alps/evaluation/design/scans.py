@@ -196,7 +196,7 @@ def start_of_undersampled(raw: RawKSpace, index: int) -> np.ndarray:
     mask = raw.slice_mask(index)
     if with_points(raw):
         return mask.ravel()
-    lines = mask.any(0)
+    lines = np.asarray(mask.any(0))
     if not mask[:, lines].all():
         raise InputFileError(
             f"{raw.path}: slice {index} has phase-encode lines of which only a part was measured, "
@@ -216,7 +216,7 @@ def unmeasurable(raw: RawKSpace) -> np.ndarray:
     first, stop = raw.acquired_range
     outside = np.ones(raw.shape, dtype=bool)
     outside[:, first:stop] = False
-    return outside.ravel() if with_points(raw) else outside[0]
+    return outside.ravel() if with_points(raw) else np.array(outside[0])
 
 
 def with_points(raw: RawKSpace) -> bool:
