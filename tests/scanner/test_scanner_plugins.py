@@ -172,9 +172,19 @@ def test_a_configuration_cannot_name_files(prior):
 
 @pytest.mark.parametrize(
     "text",
-    ["os", "{", "[1]", '{"parameters": 3}', '{"n_samples": 1e999}', '{"n_samples": true}']
-    + ['{"n_samples": "NaN"}', '{"seed": -1}', '{"send_samples": 2}', '{"method": "os.system"}']
-    + ["{" * 100_000],
+    [
+        "os",
+        "{",
+        "[1]",
+        '{"parameters": 3}',
+        '{"n_samples": 1e999}',
+        '{"n_samples": true}',
+        '{"n_samples": "NaN"}',
+        '{"seed": -1}',
+        '{"send_samples": 2}',
+        '{"method": "os.system"}',
+        "{" * 100_000,
+    ],
 )
 def test_bad_configurations_are_one_sentence(text):
     with pytest.raises(ConfigurationError):
