@@ -30,7 +30,7 @@ def write_reply_picture(reply: Reply, picture: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
     columns = [series for series in sorted(reply.images) if series < FIRST_SAMPLE_SERIES]
     images = {series: _chosen(list(reply.images[series].values())) for series in columns}
@@ -56,7 +56,9 @@ def write_reply_picture(reply: Reply, picture: Path) -> None:
         bar = figure.colorbar(drawn, ax=axes[:, column], location="bottom", fraction=0.04, pad=0.02)
         bar.ax.tick_params(labelsize=7)
         bar.locator = MaxNLocator(4)
-        bar.formatter.set_powerlimits((-2, 3))
+        formatter = ScalarFormatter()
+        formatter.set_powerlimits((-2, 3))
+        bar.formatter = formatter
         bar.update_ticks()
     with atomic_path(picture) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

@@ -133,7 +133,7 @@ class Spool:
             )
         if self._count == len(self._heads):
             self._grow()
-        self._stream.write(acquisition.samples)
+        self._stream.write(acquisition.samples.data)
         self._heads[self._count] = acquisition.head
         self._offsets[self._count], self._sizes[self._count] = self._end, size
         self._end += size

@@ -132,6 +132,9 @@ class Steps:
         """A slice is done."""
         self._slices += 1
 
+    def overall(self, name: str, done: int, total: int) -> None:
+        """Do nothing."""
+
 
 def run_job(
     job: Job, prior: Any, device: torch.device, report: Callable[[int, int], None]
