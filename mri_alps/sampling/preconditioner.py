@@ -9,6 +9,7 @@ F is the prior's Fisher information, diagonal in the Fourier domain.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -21,6 +22,8 @@ from mri_alps.sampling.problem import Problem
 
 DENSE_LIMIT = 2048
 """Images of up to so many pixels are preconditioned by the exact S^-1."""
+HANDOVER = 0.5
+"""Guided diffusion hands over at this multiple of the images' root mean square."""
 POWER_ITERATIONS = 12
 SAFETY = 1.1
 
@@ -36,6 +39,9 @@ class Preconditioner(ABC):
     data_variance : float
         How much of the smoothing's variance the likelihood should be widened by along an
         annealed path for M to stay near S^-1.
+    handover : float
+        Down to which level, relative to the prior's root mean square, diffusion guided by the
+        data should take the annealed path's place; infinity for nowhere.
     fisher, noise_std : torch.Tensor
         The level's F (*image_shape) and noise.
     n_normals : int
@@ -44,6 +50,7 @@ class Preconditioner(ABC):
 
     n_inner = 1
     data_variance = 0.0
+    handover = math.inf
 
     def __init__(self, problem: Problem):
         self.problem = problem
@@ -173,6 +180,7 @@ class FourierPreconditioner(Preconditioner):
 
     n_inner = 4
     data_variance = 0.3
+    handover = HANDOVER
 
     def __init__(self, problem: Problem):
         super().__init__(problem)
@@ -209,12 +217,15 @@ class LinePreconditioner(Preconditioner):
     """
 
     n_inner = 2
+    handover = HANDOVER
 
     def __init__(self, problem: Problem, matrices: torch.Tensor, axis: int):
         super().__init__(problem)
         self._axis = axis
         self._values, self._vectors = torch.linalg.eigh(matrices)
-        self._vectors_adjoint = self._vectors.mH.contiguous()
+        # Stored without lazy conjugation or transposition: a product would copy them each time.
+        self._vectors = self._vectors.contiguous()
+        self._vectors_adjoint = self._vectors.mH.resolve_conj().contiguous()
         self._diagonal = fourier_diagonal(problem)
         self._correction = self._line_root = self._diagonal
 
@@ -227,13 +238,13 @@ class LinePreconditioner(Preconditioner):
 
     def root(self, z: torch.Tensor) -> torch.Tensor:
         """R z with R = D U (L / noise_std^2 + f)^(-1/2)."""
-        lines = self._vectors @ (self._line_root * self._to_lines(z))
+        lines = _adjoint_product(self._vectors_adjoint, self._line_root * self._to_lines(z))
         return apply_filter(self._from_lines(lines, z), self._correction, self.problem.dims)
 
     def root_adjoint(self, z: torch.Tensor) -> torch.Tensor:
         """R^H z = (L / noise_std^2 + f)^(-1/2) U^H D z."""
         filtered = apply_filter(z, self._correction, self.problem.dims)
-        lines = self._line_root * (self._vectors_adjoint @ self._to_lines(filtered))
+        lines = self._line_root * _adjoint_product(self._vectors, self._to_lines(filtered))
         return self._from_lines(lines, z)
 
     def _to_lines(self, z: torch.Tensor) -> torch.Tensor:
@@ -242,6 +253,11 @@ class LinePreconditioner(Preconditioner):
 
     def _from_lines(self, lines: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         return lines.movedim(-1, 0).transpose(-1, self._axis).reshape(like.shape)
+
+
+def _adjoint_product(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """Return matrices^H @ vectors, as rows times matrices: they are read once, in order."""
+    return (vectors.mH.resolve_conj() @ matrices).mH
 
 
 def make_preconditioner(problem: Problem, dense_limit: int = DENSE_LIMIT) -> Preconditioner:
