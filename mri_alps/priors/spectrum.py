@@ -103,6 +103,32 @@ class PriorSpectrum:
         torch.Tensor
             Float64, `shape`, positive.
         """
+        variance = max(sigma**2 - float(self.sigmas[0]) ** 2, 0.0)
+        return 1 / (self._equivalent_image(sigma, shape) + variance)
+
+    def posterior_variance(self, sigma: float, shape: Sequence[int]) -> torch.Tensor:
+        """Mean posterior variance of the prior given its version smoothed to `sigma`.
+
+        Per frequency and real component: that of the Gaussian with the same Fisher information,
+        which is the measured error of the denoiser wherever that is below half the noise.
+
+        Parameters
+        ----------
+        sigma : float
+            Noise level per real component, above the lowest.
+        shape : sequence of int
+            Image shape.
+
+        Returns
+        -------
+        torch.Tensor
+            Float64, `shape`, positive.
+        """
+        variance = max(sigma**2 - float(self.sigmas[0]) ** 2, 1e-12 * sigma**2)
+        return 1 / (1 / self._equivalent_image(sigma, shape) + 1 / variance)
+
+    def _equivalent_image(self, sigma: float, shape: Sequence[int]) -> torch.Tensor:
+        """Power on the grid of the Gaussian with the same Fisher information at `sigma`."""
         levels = self.sigmas.double()
         position = torch.searchsorted(levels.log(), torch.tensor(math.log(sigma)).double())
         upper = int(position.clamp(1, len(levels) - 1)) if len(levels) > 1 else 0
@@ -113,8 +139,7 @@ class PriorSpectrum:
             span = math.log(levels[upper] / levels[lower])
             weight = min(max(math.log(sigma / levels[lower]) / span, 0.0), 1.0)
         power = (1 - weight) * equivalent[0].log() + weight * equivalent[1].log()
-        grid = self._spread(power.exp(), shape)
-        return 1 / (grid + max(sigma**2 - float(levels[0]) ** 2, 0.0))
+        return self._spread(power.exp(), shape)
 
     def _equivalent_power(self, level: int) -> torch.Tensor:
         """Power of the Gaussian with the same Fisher information at this level."""

@@ -1,0 +1,127 @@
+"""Guided diffusion, the outer path of large problems: exact under a Gaussian prior."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from posterior_bed import coil_maps, image_power, line_mask, make_prior, measure, sense_bed
+from test_alps_gaussian import assert_exact, make_gaussian, sense, simulate
+
+from mri_alps.operators import InpaintingOperator, SenseOperator
+from mri_alps.operators.inpainting import random_pixel_mask
+from mri_alps.priors.exact import exact_posterior
+from mri_alps.sampling import AlpsConfiguration, alps, estimate_prior_spectrum, sample_posterior
+from mri_alps.sampling.guided import MAX_ITERATIONS, TOLERANCE, GuidedDiffusion
+from mri_alps.sampling.noise import ChainNoise
+from mri_alps.sampling.posterior import sample_alps
+from mri_alps.sampling.preconditioner import make_preconditioner
+from mri_alps.sampling.problem import make_problem
+
+C128 = torch.complex128
+
+
+def guided(task):
+    return sample_alps(task, AlpsConfiguration(handover=0.5, start_excess=-1.0))
+
+
+def random_mask(shape):
+    return random_pixel_mask(shape, 0.3, torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("noise_std", [0.02, 0.5])
+@pytest.mark.parametrize("case", ["lines", "2-D mask", "real"])
+def test_samples_are_those_of_the_closed_form(case, noise_std):
+    shape, dtype = (9, 10), torch.float64 if case == "real" else C128
+    operator = {
+        "lines": lambda: sense(shape, line_mask(10, 3, 2)),
+        "2-D mask": lambda: sense(shape, random_mask(shape)),
+        "real": lambda: InpaintingOperator(random_mask(shape)),
+    }[case]()
+    prior = make_gaussian(shape)
+    data = simulate(prior, operator, noise_std, dtype)
+    seen = []
+    result = sample_posterior(
+        prior, operator, data, noise_std, n_samples=300, n_evaluations=8, method=guided,
+        generator=torch.Generator().manual_seed(3), callback=lambda info: seen.append(info.phase),
+    )  # fmt: skip
+    assert seen[0] == "start" and seen[-1] == "final"
+    assert_exact(result.samples, exact_posterior(prior, operator, data, noise_std))
+
+
+def test_slices_are_solved_with_their_own_noise():
+    shape, levels = (8, 10), (0.05, 0.6)
+    single = [SenseOperator(coil_maps(n, shape)[:3], line_mask(10, 3, 2)) for n in (3, 4)]
+    operator = SenseOperator(torch.stack([o.sensitivity_maps for o in single]), line_mask(10, 3, 2))
+    prior = make_gaussian(shape)
+    data = [
+        simulate(prior, one, level, C128, seed=i)
+        for i, (one, level) in enumerate(zip(single, levels, strict=True))
+    ]
+    result = sample_posterior(
+        prior, operator, torch.stack(data), torch.tensor(levels), n_samples=300, n_evaluations=8,
+        method=guided, generator=torch.Generator().manual_seed(3),
+    )  # fmt: skip
+    for i, (one, level) in enumerate(zip(single, levels, strict=True)):
+        assert_exact(result.samples[:, i], exact_posterior(prior, one, data[i], level))
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_the_solver_is_exact_to_its_tolerance_whatever_the_preconditioner(lines):
+    """The same noise through the dense preconditioner, exact after one iteration, and others."""
+    shape, noise_std = (12, 10), 0.02
+    operator = sense(shape, line_mask(10, 5, 2) if lines else random_mask(shape))
+    prior = make_gaussian(shape)
+    data = simulate(prior, operator, noise_std, C128)
+    problem = make_problem(operator, data, noise_std)
+    draws, iterations = [], []
+    for limit in (10**6, 0):
+        preconditioner = make_preconditioner(problem, limit)
+        diffusion = GuidedDiffusion(
+            problem, prior.prior_spectrum, preconditioner, ChainNoise(problem, 5, range(20)), 0.02
+        )
+        draws.append(diffusion.start())
+        iterations.append(diffusion.n_iterations)
+    difference = draws[0] - draws[1]
+    assert iterations[0] <= 2 <= iterations[1] < MAX_ITERATIONS
+    # In squared standard deviations. The solver measures the error with its preconditioner in
+    # the covariance's place, which is off by the preconditioner's own factor.
+    preconditioner = make_preconditioner(problem, 10**6)
+    precision = 1 / image_power(shape, 1.0)
+    preconditioner.set_level(precision, problem.noise_std)
+    energy = (difference.conj() * preconditioner.precision(difference)).real.sum((-2, -1)) / 240
+    assert float(energy.max()) < 10 * TOLERANCE
+
+
+def test_samples_do_not_depend_on_the_batch(monkeypatch):
+    """Chains of a batch are solved together, each to its own last iteration."""
+    monkeypatch.setattr(alps, "make_preconditioner", partial(make_preconditioner, dense_limit=0))
+    prior = make_prior(8, (8, 8))
+    operator = SenseOperator(coil_maps(3, (8, 8)), line_mask(8, 3, 2))
+    data = measure(prior, operator, 0.3, torch.Generator().manual_seed(2)).data
+    spectrum = estimate_prior_spectrum(prior, (8, 8), dtype=C128)
+
+    def draw(n, first=0):
+        return sample_posterior(
+            prior, operator, data, 0.3, n, 12, method=guided, prior_spectrum=spectrum,
+            first_sample=first, generator=torch.Generator().manual_seed(4),
+        ).samples  # fmt: skip
+
+    torch.testing.assert_close(torch.cat([draw(2), draw(4, 2)]), draw(6), rtol=1e-9, atol=1e-9)
+
+
+def test_small_problems_follow_the_annealed_path_and_large_ones_are_guided():
+    _, operator = sense_bed(1)
+    problem = make_problem(operator, torch.zeros(operator.range_shape, dtype=C128), 0.1)
+    assert math.isinf(make_preconditioner(problem).handover)
+    assert 0 < make_preconditioner(problem, dense_limit=0).handover < 2
+
+
+def test_posterior_variance_lies_below_noise_and_prior():
+    prior = make_gaussian((10, 12))
+    spectrum = prior.prior_spectrum
+    power = image_power((10, 12), 1.0)
+    for sigma in (0.05, 0.3, 2.0):
+        variance = sigma**2 - 0.02**2
+        found = spectrum.posterior_variance(sigma, (10, 12))
+        torch.testing.assert_close(found, variance * power / (variance + power), rtol=0.05, atol=0)
