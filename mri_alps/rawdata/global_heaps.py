@@ -2,7 +2,7 @@
 
 Text and other data of variable length lie in global heap collections. An entry of free space
 with the length zero sends the library (1.14) into an endless loop, which no exception and no
-signal handler ends.
+signal handler ends; so does one whose length wraps around 2^64.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def _is_endless(data: mmap.mmap, start: int, file_size: int) -> bool:
     place = start + _HEADER
     while place + _ENTRY <= stop:
         index, _, _, size = struct.unpack_from("<HHIQ", data, place)
-        if index == 0 and size == 0:
+        # An entry never leaves its collection; adding to a length near 2^64 wraps to nothing.
+        if (index == 0 and size == 0) or size > length:
             return True
         place += size if index == 0 else _ENTRY + (size + 7) // 8 * 8
     return False

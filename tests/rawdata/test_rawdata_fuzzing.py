@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import subprocess
 import sys
 import threading
@@ -261,3 +262,13 @@ def test_a_global_heap_without_an_end(worker, tmp_path, originals):
         entry += 16 + (length + 7) // 8 * 8
     data[entry : entry + 16] = bytes(16)
     assert check(worker, tmp_path, "ismrmrd", [bytes(data)]) == "refused"
+
+
+@pytest.mark.parametrize("place", [3, 7, 11])
+def test_a_heap_entry_as_long_as_numbers_go_is_refused(worker, originals, tmp_path, place):
+    content = bytearray(originals["fastmri-gzip"][0])
+    entry = content.find(b"GCOL") + 16
+    (size,) = struct.unpack_from("<Q", content, entry + 8)
+    follower = entry + 16 + (size + 7) // 8 * 8
+    content[follower + place : follower + place + 24] = b"\xff" * 24
+    assert check(worker, tmp_path, "fastmri-gzip", [bytes(content)]) == "refused"
