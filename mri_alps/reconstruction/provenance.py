@@ -40,7 +40,7 @@ def attributes_of(
     configuration : ReconstructionConfiguration
         The settings.
     first : SliceReconstruction
-        For the counted evaluations.
+        For the counted evaluations, and how unlike the training images it is.
     """
     return {
         "configuration": configuration.to_dict(),
@@ -48,6 +48,7 @@ def attributes_of(
         "n_samples": configuration.n_samples,
         "n_evaluations": first.facts["n_evaluations"],
         "setup_evaluations": first.facts["setup_evaluations"],
+        "novelty": first.facts["novelty"],
         "versions": versions(),
         "prior": getattr(prior, "name", type(prior).__name__),
         "checkpoint_sha256": getattr(prior, "checkpoint_sha256", "") or "",

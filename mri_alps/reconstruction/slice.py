@@ -13,6 +13,7 @@ import torch
 from mri_alps.calibration import Acquisition, VolumeCalibration, prepare_slice
 from mri_alps.errors import MriAlpsError
 from mri_alps.operators import SenseOperator
+from mri_alps.priors.novelty import novelty
 from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
 from mri_alps.reconstruction.images import center_crop_or_pad, root_sum_of_squares
@@ -98,12 +99,17 @@ class LoadedSlice:
 
 @dataclass(frozen=True)
 class SampledSlice:
-    """A slice whose samples are drawn; `samples` is complex, (n_samples, H, W), on the CPU."""
+    """A slice whose samples are drawn; `samples` is complex, (n_samples, H, W), on the CPU.
+
+    `novelty` tells how unlike the prior's training images their mean is, see
+    `mri_alps.priors.novelty`; None where the prior cannot tell.
+    """
 
     loaded: LoadedSlice
     samples: np.ndarray
     result: PosteriorSamples
     seconds: float
+    novelty: float | None = None
 
 
 def load_slice(
@@ -158,6 +164,11 @@ def draw_samples(
     ------
     MriAlpsError
         If the sampler diverged.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If the image is unlike those that the prior was trained on.
     """
     started = time.perf_counter()
     result = _sample(loaded.acquisition, loaded.index, prior, configuration, progress)
@@ -167,6 +178,8 @@ def draw_samples(
             f"{loaded.raw.path}: the samples of slice {loaded.index} are not finite: the sampler "
             f"{configuration.method!r} diverged, try more evaluations or another prior"
         )
+    with torch.no_grad():
+        unlike = novelty(prior, result.samples.mean(0))
     seconds = time.perf_counter() - started
     _LOGGER.debug(
         "%s, slice %d: %d samples of %d evaluations in %.1f s, data misfit %.3g",
@@ -177,7 +190,7 @@ def draw_samples(
         seconds,
         _number(_last_misfit(result.diagnostics)),
     )
-    return SampledSlice(loaded, samples, result, seconds)
+    return SampledSlice(loaded, samples, result, seconds, unlike)
 
 
 def reduce_samples(
@@ -219,6 +232,7 @@ def reduce_samples(
             "n_restarts": int(result.diagnostics.get("n_restarts", 0)),
             "split_r_hat": _number(result.diagnostics.get("split_r_hat")),
             "data_misfit": _number(_last_misfit(result.diagnostics)),
+            "novelty": _number(sampled.novelty),
             "seconds": loaded.seconds + sampled.seconds + time.perf_counter() - started,
         },
         mask=used_mask(acquisition),
