@@ -12,13 +12,13 @@ import cmath
 import math
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from mri_alps.operators.fused import ELEMENT, LANES, RADICES
-from mri_alps.operators.fused.vectors import Emitter
+from mri_alps.operators.fused.vectors import Emitter, intrinsic
 
 
 class ComplexEmitter(Emitter):
@@ -117,7 +117,7 @@ class ComplexEmitter(Emitter):
         for total in sums:
             result[0] = self.plus(result[0], total)
         for k in range(1, half + 1):
-            even, odd = x[0], None
+            even, odd = x[0], None  # type: tuple[Any, Any], Any
             for j in range(1, half + 1):
                 angle = 2 * math.pi * (j * k % n) / n
                 even = self.plus(even, self.scaled(sums[j - 1], self.constant(math.cos(angle))))
@@ -131,7 +131,7 @@ class ComplexEmitter(Emitter):
     def _dft_composite(self, x, n1, inverse):
         n, n2 = len(x), len(x) // n1
         columns = [self.dft([x[n2 * i + j] for i in range(n1)], inverse) for j in range(n2)]
-        result = [None] * n
+        result: list[Any] = [None] * n
         for k1 in range(n1):
             row = [self.rotated(columns[j][k1], j * k1, n, inverse) for j in range(n2)]
             for k2, value in enumerate(self.dft(row, inverse)):

@@ -107,8 +107,10 @@ class FusedGram:
         maps = self._maps if self._maps.ndim == 4 else self._maps[None]
         masks = self._mask.reshape(-1, *self._mask.shape[-2:]).expand(len(maps), -1, -1)
         masks = torch.fft.ifftshift(masks.expand(-1, *maps.shape[-2:]), dim=(-2, -1))
-        kind = PlanePart if self._axis is None else LinePart
-        return [kind(m, k.numpy(), self._axis) for m, k in zip(maps, masks, strict=True)]
+        pairs = zip(maps, masks, strict=True)
+        if self._axis is None:
+            return [PlanePart(part, mask.numpy()) for part, mask in pairs]
+        return [LinePart(part, mask.numpy(), self._axis) for part, mask in pairs]
 
 
 class _SelfAdjoint(torch.autograd.Function):
@@ -186,7 +188,7 @@ class PlanePart:
 
     group = 1
 
-    def __init__(self, maps: torch.Tensor, mask: np.ndarray, axis: None):
+    def __init__(self, maps: torch.Tensor, mask: np.ndarray):
         from mri_alps.operators.fused.compiled import plane_kernel
         from mri_alps.operators.fused.kernel import Transform
 

@@ -23,7 +23,7 @@ from mri_alps.operators.fused.butterflies import (
     weighted_forward_stage,
 )
 from mri_alps.operators.fused.dense import sampled_block
-from mri_alps.operators.fused.vectors import transpose
+from mri_alps.operators.fused.vectors import gather_column, scatter_column, transpose
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
@@ -45,9 +45,13 @@ class Transform(NamedTuple):
 @numba.njit(**OPTIONS)
 def gather(image, rows, columns, lanes, start):
     """Copy eight rows into lanes; `rows` and `columns` are offsets, and zeros where negative."""
+    whole = rows.min() >= 0
     for position in range(len(columns)):
         o = start + position * ELEMENT
         column = columns[position]
+        if whole and column >= 0:
+            gather_column(image, rows, column, lanes, o)
+            continue
         for lane in range(LANES):
             s = rows[lane] + column
             if column >= 0 and rows[lane] >= 0:
@@ -61,9 +65,13 @@ def gather(image, rows, columns, lanes, start):
 @numba.njit(**OPTIONS)
 def scatter(lanes, start, rows, columns, image):
     """Copy lanes back into rows."""
+    whole = rows.min() >= 0
     for position in range(len(columns)):
         o = start + position * ELEMENT
         column = columns[position]
+        if whole and column >= 0:
+            scatter_column(lanes, o, image, rows, column)
+            continue
         for lane in range(LANES):
             s = rows[lane] + column
             if column >= 0 and rows[lane] >= 0:
@@ -73,50 +81,49 @@ def scatter(lanes, start, rows, columns, image):
 
 @numba.njit(**OPTIONS)
 def enter(lanes, start, maps, maps_start, buffer, axis):
-    """Transform `maps` times `lanes`, all stages but the innermost factor."""
+    """Run the first stage of `maps` times `lanes`."""
     stages, twiddles = axis.stages, axis.twiddles
     weighted_forward_stage(
         lanes, start, maps, maps_start, buffer, stages[0, 2], stages[0, 0], twiddles, stages[0, 3]
     )
-    forward(buffer, 0, axis, 1)
 
 
 @numba.njit(**OPTIONS)
 def leave(buffer, maps, maps_start, totals, start, axis):
-    """Transform back and add conj(`maps`) times the result to `totals`."""
+    """Run the last stage back and add conj(`maps`) times the result to `totals`."""
     stages, twiddles = axis.stages, axis.twiddles
-    backward(buffer, 0, axis, 1)
     weighted_backward_stage(
         buffer, maps, maps_start, totals, start, stages[0, 2], stages[0, 0], twiddles, stages[0, 3]
     )
 
 
 @numba.njit(**OPTIONS)
-def forward(buffer, start, axis, first):
-    """Run the stages from `first` on."""
+def forward(buffer, start, axis, first, part):
+    """Run the stages from `first` on, on one of `part` equal parts of the transform."""
     stages, twiddles = axis.stages, axis.twiddles
     for s in range(first, len(stages)):
         blocks, span, radix, twiddle = stages[s, 1], stages[s, 2], stages[s, 0], stages[s, 3]
-        forward_stage(buffer, start, blocks, span, radix, twiddles, twiddle)
+        forward_stage(buffer, start, blocks // part, span, radix, twiddles, twiddle)
 
 
 @numba.njit(**OPTIONS)
-def backward(buffer, start, axis, first):
-    """Run the inverse stages from the last down to `first`."""
+def backward(buffer, start, axis, first, part):
+    """Run the inverse stages from the last down to `first`, on one of `part` parts."""
     stages, twiddles = axis.stages, axis.twiddles
     for s in range(len(stages) - 1, first - 1, -1):
         blocks, span, radix, twiddle = stages[s, 1], stages[s, 2], stages[s, 0], stages[s, 3]
-        backward_stage(buffer, start, blocks, span, radix, twiddles, twiddle)
+        backward_stage(buffer, start, blocks // part, span, radix, twiddles, twiddle)
 
 
 @numba.njit(**OPTIONS)
-def turn(buffer, axis, scratch):
-    """The innermost factor: forward, times the weights, backward."""
-    n_blocks, inner = len(axis.columns) // axis.inner, axis.inner
+def turn(buffer, first, stop, axis, scratch):
+    """The innermost factor for some of its blocks: forward, times the weights, backward."""
+    inner = axis.inner
     if not axis.dense:
-        turning_stage(buffer, 0, n_blocks, inner, axis.weights, 0)
+        start = first * inner
+        turning_stage(buffer, start * ELEMENT, stop - first, inner, axis.weights, start)
         return
-    for k in range(n_blocks):
+    for k in range(first, stop):
         sampled_block(
             buffer,
             k * inner * ELEMENT,
@@ -128,6 +135,22 @@ def turn(buffer, axis, scratch):
             axis.bounds[k + 1],
             scratch,
         )
+
+
+@numba.njit(**OPTIONS)
+def convolve(buffer, axis, scratch):
+    """All that is between the first stage and the last.
+
+    After the first stage its sub-blocks do not mix any more: each is finished while it is in
+    the first-level cache.
+    """
+    part = axis.stages[0, 0]
+    size = len(axis.columns) // part
+    n_blocks = size // axis.inner
+    for k in range(part):
+        forward(buffer, k * size * ELEMENT, axis, 1, part)
+        turn(buffer, k * n_blocks, (k + 1) * n_blocks, axis, scratch)
+        backward(buffer, k * size * ELEMENT, axis, 1, part)
 
 
 @numba.njit(**OPTIONS)
@@ -157,7 +180,7 @@ def line_normal(images, result, strides, maps, rows, axis, work, first_block, st
             m = (block * n_coils + coil) * size
             for i in range(n_images):
                 enter(lanes, i * size, maps, m, buffer, axis)
-                turn(buffer, axis, scratch)
+                convolve(buffer, axis, scratch)
                 leave(buffer, maps, m, totals, i * size, axis)
         for i in range(n_images):
             scatter(totals, i * size, own_rows, axis.columns, result[strides[i] :])
@@ -187,10 +210,11 @@ def plane_normal(image, maps, rows, along, across, work, first_coil, stop_coil, 
         for block in range(n_blocks):
             m = (block * n_coils + coil) * size
             enter(lanes, block * size, maps, m, buffer, along)
+            forward(buffer, 0, along, 1, 1)
             for k in range(n_stripes):
                 exchange(buffer, k * tile, spectrum, k * stripe + block * tile)
         for k in range(n_stripes):
-            forward(spectrum, k * stripe, across, 0)
+            forward(spectrum, k * stripe, across, 0, 1)
             turning_plane_stage(
                 spectrum,
                 k * stripe,
@@ -199,9 +223,10 @@ def plane_normal(image, maps, rows, along, across, work, first_coil, stop_coil, 
                 across.weights,
                 k * height * LANES,
             )
-            backward(spectrum, k * stripe, across, 0)
+            backward(spectrum, k * stripe, across, 0, 1)
         for block in range(n_blocks):
             m = (block * n_coils + coil) * size
             for k in range(n_stripes):
                 exchange(spectrum, k * stripe + block * tile, buffer, k * tile)
+            backward(buffer, 0, along, 1, 1)
             leave(buffer, maps, m, totals, block * size, along)

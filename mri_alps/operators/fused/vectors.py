@@ -10,11 +10,16 @@ Everything in this module runs while numba compiles, nothing while an operator i
 
 from __future__ import annotations
 
+from typing import Any
+
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import models, register_model
 
 from mri_alps.operators.fused import LANES
+
+intrinsic: Any = numba_intrinsic  # its type does not tell that calls leave out the context
 
 
 def _exchange(span):
@@ -76,8 +81,7 @@ class Emitter:
         """Return a vector with one scalar in all lanes."""
         undefined = ir.Constant(self.vector, ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return self.builder.shuffle_vector(first, undefined, zeros)
+        return self.shuffle(first, undefined, [0] * LANES)
 
     def constant(self, value):
         """Return a vector with one number in all lanes."""
@@ -103,10 +107,19 @@ class Emitter:
             for i in range(LANES):
                 if not i & span:
                     for k, target in enumerate((i, i + span)):
-                        mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), patterns[k])
-                        mixed[target] = self.builder.shuffle_vector(rows[i], rows[i + span], mask)
+                        mixed[target] = self.shuffle(rows[i], rows[i + span], patterns[k])
             rows = mixed
         return rows
+
+    def shuffle(self, a, b, lanes):
+        """Return the given lanes of `a` followed by `b`."""
+        kind = ir.VectorType(ir.IntType(32), len(lanes))
+        return self.builder.shuffle_vector(a, b, ir.Constant(kind, lanes))
+
+    def pair_pointer(self, data, row, column):
+        """Return a pointer to the two numbers of a complex image point."""
+        pointer = self.builder.gep(data, [self.builder.add(row, column)])
+        return self.builder.bitcast(pointer, ir.VectorType(self.scalar, 2).as_pointer())
 
     def _pointer(self, data, index):
         pointer = self.builder.gep(data, [index])
@@ -230,3 +243,60 @@ def transpose(typingctx, source, start, source_stride, target, target_start, tar
 
     n = types.int64
     return types.void(source, n, n, target, n, n), codegen
+
+
+def _row_offsets(builder, rows):
+    return [
+        builder.load(builder.gep(rows, [ir.Constant(ir.IntType(64), lane)]))
+        for lane in range(LANES)
+    ]
+
+
+@intrinsic
+def gather_column(typingctx, image, rows, column, lanes, start):
+    """Copy one complex point of each of eight rows (offsets) into lanes."""
+
+    def codegen(context, builder, signature, args):
+        image, rows, column, lanes, start = args
+        emit = Emitter(context, builder, signature.args[0].dtype)
+        data = emit.data(signature.args[0], image)
+        parts = [
+            builder.load(emit.pair_pointer(data, row, column), align=emit.bytes)
+            for row in _row_offsets(builder, emit.data(signature.args[1], rows))
+        ]
+        while len(parts) > 2:
+            width = 2 * parts[0].type.count
+            parts = [
+                emit.shuffle(parts[i], parts[i + 1], list(range(width)))
+                for i in range(0, len(parts), 2)
+            ]
+        target = emit.data(signature.args[3], lanes)
+        emit.store(emit.shuffle(parts[0], parts[1], list(range(0, 2 * LANES, 2))), target, start)
+        start = builder.add(start, emit.integer(LANES))
+        emit.store(emit.shuffle(parts[0], parts[1], list(range(1, 2 * LANES, 2))), target, start)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.void(image, rows, n, lanes, n), codegen
+
+
+@intrinsic
+def scatter_column(typingctx, lanes, start, image, rows, column):
+    """Copy lanes to one complex point of each of eight rows (offsets)."""
+
+    def codegen(context, builder, signature, args):
+        lanes, start, image, rows, column = args
+        emit = Emitter(context, builder, signature.args[0].dtype)
+        source = emit.data(signature.args[0], lanes)
+        real = emit.load(source, start)
+        imaginary = emit.load(source, builder.add(start, emit.integer(LANES)))
+        data = emit.data(signature.args[2], image)
+        offsets = _row_offsets(builder, emit.data(signature.args[3], rows))
+        for lane, row in enumerate(offsets):
+            value = emit.shuffle(real, imaginary, [lane, LANES + lane])
+            pointer = emit.pair_pointer(data, row, column)
+            builder.store(value, pointer, align=emit.bytes)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.void(lanes, n, image, rows, n), codegen
