@@ -1,0 +1,69 @@
+"""Conjugate gradients for Hermitian positive semi-definite equations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+
+def conjugate_gradient(
+    apply: Callable[[torch.Tensor], torch.Tensor],
+    b: torch.Tensor,
+    n_iterations: int,
+    n_axes: int = 2,
+    x: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Solve M x = b for every image of a batch by a fixed number of iterations.
+
+    Parameters
+    ----------
+    apply : callable
+        x -> M x, Hermitian and positive semi-definite, on tensors of the shape of `b`.
+    b : torch.Tensor
+        Right-hand sides (..., *image_shape).
+    n_iterations : int
+        Iterations. An image that is solved exactly before stays as it is.
+    n_axes : int
+        Number of trailing axes that make up one image; the others are independent equations.
+    x : torch.Tensor, optional
+        Where to start (zero if left out). It is not changed.
+
+    Returns
+    -------
+    torch.Tensor
+        The solutions, of the shape of `b`.
+
+    Notes
+    -----
+    Hestenes and Stiefel, J Res Natl Bur Stand 49:409 (1952). No value is read back by the host,
+    so that a GPU is never waited for.
+    """
+    residual = b if x is None else b - apply(x)
+    x = torch.zeros_like(b) if x is None else x.clone()
+    direction = residual.clone()
+    energy = _energy(residual, n_axes)
+    for _ in range(n_iterations):
+        response = apply(direction)
+        step = _ratio(energy, _inner(direction, response, n_axes))
+        x.addcmul_(step, direction)
+        residual = residual.addcmul(-step, response)
+        previous, energy = energy, _energy(residual, n_axes)
+        direction = torch.addcmul(residual, _ratio(energy, previous), direction)
+    return x
+
+
+def _inner(a: torch.Tensor, b: torch.Tensor, n_axes: int) -> torch.Tensor:
+    """Return Re <a, b> of each image, with the axes of an image kept at length one."""
+    left, right = (torch.view_as_real(z) if z.is_complex() else z for z in (a, b))
+    left, right = (z.flatten(a.ndim - n_axes) for z in (left, right))
+    product = (left.unsqueeze(-2) @ right.unsqueeze(-1)).to(a.dtype)
+    return product.reshape(*a.shape[: a.ndim - n_axes], *([1] * n_axes))
+
+
+def _energy(a: torch.Tensor, n_axes: int) -> torch.Tensor:
+    return _inner(a, a, n_axes)
+
+
+def _ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.where(b == 0, torch.zeros_like(a), a / b)
