@@ -1,9 +1,11 @@
-"""Time `SenseOperator.normal` against sigpy and a naive centred implementation.
+"""Time `SenseOperator.normal` and CG-SENSE against sigpy, deepinv and mrpro.
 
-    python tests/benchmarks/benchmark_normal.py [--core 1] [--repeats 15]
+    python tests/benchmarks/benchmark_normal.py [--core 1] [--repeats 9]
 
 Everything runs on one pinned core with one thread, interleaved, so that a busy moment of the
-machine hits all candidates alike; medians are compared. Correctness is checked first.
+machine hits all candidates alike; medians of the process' own CPU time are compared.
+Correctness is checked first. The limit is the roofline of plain FFTs: a ratio above 100 % means
+that fewer operations were needed, or that they ran faster than torch's FFT.
 """
 
 from __future__ import annotations
@@ -11,26 +13,28 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import statistics
-import time
+
+from normal_limits import limit_ms, measure_core, medians, peak_extra_bytes, work
+from normal_peers import make_peer, versions
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-CASES = [  # name, coils, (H, W), mask kind, batch
-    ("1-D mask R=4", 15, (640, 368), "lines", 1),
-    ("1-D mask R=4, batch 4", 15, (640, 368), "lines", 4),
-    ("1-D mask R=4, first axis", 15, (640, 368), "rows", 1),
-    ("1-D mask R=4", 15, (320, 320), "lines", 1),
-    ("1-D mask R=4", 4, (256, 256), "lines", 1),
-    ("1-D mask R=4, awkward length", 15, (640, 372), "lines", 1),
-    ("1-D mask R=4, awkward length", 15, (640, 356), "lines", 1),
-    ("2-D mask R=4", 15, (320, 320), "points", 1),
+CASES = [  # name, coils, (H, W), mask kind, batch, required ratio to the fastest peer
+    ("lines", 15, (640, 368), "lines", 1, 8),
+    ("lines, batch 4", 15, (640, 368), "lines", 4, 8),
+    ("lines, first axis", 15, (640, 368), "rows", 1, None),
+    ("lines", 15, (320, 320), "lines", 1, 8),
+    ("lines", 4, (256, 256), "lines", 1, 5),
+    ("lines, awkward length", 15, (640, 372), "lines", 1, 4),
+    ("lines, awkward length", 15, (640, 356), "lines", 1, 4),
+    ("points", 15, (320, 320), "points", 1, 2),
 ]
-REQUIRED_CASE, REQUIRED_RATIO = 0, 2.5
+CG_ITERATIONS, CG_RATIO = 30, 6
+EXTRA_MEMORY = 32 << 20
 
 
 def make_problem(n_coils, shape, kind, batch):
-    """Return random maps, mask and images; values do not influence the time."""
+    """Return random maps, mask (R = 4) and images; values do not influence the time."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -41,39 +45,92 @@ def make_problem(n_coils, shape, kind, batch):
     return maps, mask, images
 
 
-def make_candidates(maps, mask, images):
-    """Return the contenders as functions without arguments, by name."""
-    import sigpy.mri
+def make_candidates(maps, mask, images, peers):
+    """Return the contenders as functions without arguments, by name; peers loop over a batch."""
     import torch
 
-    from mri_alps.fourier import fftc, ifftc
     from mri_alps.operators import SenseOperator
 
     operator = SenseOperator(maps, mask)
-    reference = sigpy.mri.linop.Sense(
-        maps.numpy(), weights=mask.expand(maps.shape[1:]).numpy().astype("float32")
-    ).N
-    arrays = images.numpy()
-
-    def sigpy_normal():
-        return torch.stack([torch.from_numpy(reference(array)) for array in arrays])
-
-    def naive():
-        kspace = fftc(maps * images[:, None]) * mask
-        return (maps.conj() * ifftc(kspace * mask)).sum(1)
-
-    return {"mri_alps": lambda: operator.normal(images), "sigpy": sigpy_normal, "naive": naive}
+    candidates = {"mri_alps": lambda: operator.normal(images)}
+    if hasattr(operator._gram, "fallback"):
+        candidates["torch"] = lambda: operator._gram.fallback(images)
+    for name in peers:
+        normal = make_peer(name, maps, mask)
+        candidates[name] = lambda normal=normal: torch.stack([normal(x) for x in images])
+    return candidates
 
 
-def interleaved_medians(candidates, repeats):
-    """Return the median time of each candidate in ms."""
-    times = {name: [] for name in candidates}
-    for _ in range(repeats):
-        for name, run in candidates.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
+def run_case(case, peers, core, repeats):
+    """Check and time one case; return whether its ratio was reached."""
+    name, n_coils, shape, kind, batch, required = case
+    maps, mask, images = make_problem(n_coils, shape, kind, batch)
+    candidates = make_candidates(maps, mask, images, peers)
+    results = {key: run() for key, run in candidates.items()}
+    for key, result in results.items():
+        error = (results["mri_alps"] - result).norm() / result.norm()
+        assert error < 1e-5, f"{name}: differs from {key} by {error:.1e}"
+    del results
+    times = medians(candidates, repeats)
+    extra = peak_extra_bytes(candidates["mri_alps"])
+    flops, n_bytes = work(n_coils, shape, kind, batch)
+    limit = limit_ms(flops, n_bytes, core)
+    own = times["mri_alps"]
+    ratio = min((times[key] for key in peers), default=float("nan")) / own
+    columns = "".join(f"{times.get(key, float('nan')):9.2f}" for key in ("mri_alps", "torch"))
+    columns += "".join(f"{times[key]:9.1f}" for key in peers)
+    verdict = (
+        "" if required is None else f" ({'met' if ratio >= required else 'MISSED'} {required})"
+    )
+    output = 8 * images.numel()
+    memory = "      -" if extra is None else f"{max(0, extra - output) / 2**20:7.1f}"
+    print(
+        f"{f'{n_coils} x {shape[0]}x{shape[1]}, {name}':38}{columns}{ratio:7.1f}x{verdict:12}"
+        f"{flops / 1e6:8.0f}{n_bytes / 1e6:7.1f}{limit:8.2f}{100 * limit / own:6.0f} %{memory}",
+        flush=True,
+    )
+    fits = extra is None or extra - output <= EXTRA_MEMORY
+    return fits and (required is None or not peers or ratio >= required)
+
+
+def run_cg(repeats):
+    """Time 30 iterations of CG-SENSE against sigpy's; return whether the ratio was reached."""
+    import sigpy.mri.app
+
+    from mri_alps.operators import SenseOperator
+    from mri_alps.reconstruction.cg_sense import cg_sense
+
+    maps, mask, images = make_problem(15, (320, 320), "lines", 1)
+    operator = SenseOperator(maps, mask)
+    kspace = operator.forward(images[0])
+    weights = mask.expand(320, 320).numpy().astype("float32")
+
+    def reference():
+        return sigpy.mri.app.SenseRecon(
+            kspace.numpy(),
+            maps.numpy(),
+            lamda=0.01,
+            weights=weights,
+            max_iter=CG_ITERATIONS,
+            show_pbar=False,
+        ).run()
+
+    candidates = {
+        "mri_alps": lambda: cg_sense(operator, kspace, CG_ITERATIONS, 0.01),
+        "sigpy": reference,
+    }
+    import torch
+
+    found, expected = candidates["mri_alps"](), torch.from_numpy(candidates["sigpy"]())
+    assert (found - expected).norm() < 1e-3 * expected.norm(), "CG-SENSE differs from sigpy's"
+    times = medians(candidates, repeats)
+    ratio = times["sigpy"] / times["mri_alps"]
+    print(
+        f"\nCG-SENSE, {CG_ITERATIONS} iterations, 15 x 320x320, lines: {times['mri_alps']:.0f} ms, "
+        f"sigpy {times['sigpy']:.0f} ms, {ratio:.1f}x "
+        f"({'met' if ratio >= CG_RATIO else 'MISSED'} {CG_RATIO})"
+    )
+    return ratio >= CG_RATIO
 
 
 def processor_name():
@@ -85,45 +142,49 @@ def processor_name():
         return platform.processor() or platform.machine()
 
 
-def main():
-    """Print the table and the ratio that has to be met."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--core", type=int, default=None, help="core to pin to (default: the last)")
-    parser.add_argument("--repeats", type=int, default=15)
-    arguments = parser.parse_args()
+def pin(core):
+    """Use one thread on one core; return its number, None where cores cannot be chosen."""
     for variable in THREAD_VARIABLES:  # read when the libraries are loaded
         os.environ[variable] = "1"
-    core = None
-    if hasattr(os, "sched_setaffinity"):
-        core = max(os.sched_getaffinity(0)) if arguments.core is None else arguments.core
-        os.sched_setaffinity(0, {core})
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    core = max(os.sched_getaffinity(0)) if core is None else core
+    os.sched_setaffinity(0, {core})
+    return core
 
-    import numpy
-    import sigpy
+
+def main():
+    """Print the table, and whether every bound was met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--core", type=int, default=None, help="core to pin to (default: the last)")
+    parser.add_argument("--repeats", type=int, default=9)
+    arguments = parser.parse_args()
+    core = pin(arguments.core)
+
     import torch
 
     torch.set_num_threads(1)
+    found = versions()
+    peers = [name for name, version in found.items() if version]
     print(f"{processor_name()}, {'core ' + str(core) if core is not None else 'not pinned'}")
+    installed = ", ".join(f"{name} {found[name]}" for name in peers)
+    print(f"python {platform.python_version()}, torch {torch.__version__}, {installed}")
+    for name in sorted(set(found) - set(peers)):
+        print(f"{name} is not installed and is left out")
+    rates = measure_core()
     print(
-        f"python {platform.python_version()}, torch {torch.__version__}, "
-        f"numpy {numpy.__version__}, sigpy {sigpy.__version__}; load {os.getloadavg()[0]:.1f}\n"
+        f"this core: FFT {rates['fft']:.1f} GF/s, matrix products {rates['product']:.0f} GF/s, "
+        f"copies {rates['memory']:.1f} GB/s; load {os.getloadavg()[0]:.1f}\n"
     )
-    print(f"{'ms per call, median':46}{'mri_alps':>10}{'sigpy':>10}{'naive':>10}   ratio to sigpy")
-    ratios = []
-    for name, n_coils, shape, kind, batch in CASES:
-        candidates = make_candidates(*make_problem(n_coils, shape, kind, batch))
-        results = {key: run() for key, run in candidates.items()}
-        for key in ("sigpy", "naive"):
-            error = (results["mri_alps"] - results[key]).norm() / results[key].norm()
-            assert error < 1e-5, f"{name}: differs from {key} by {error:.1e}"
-        medians = interleaved_medians(candidates, arguments.repeats)
-        ratios.append(medians["sigpy"] / medians["mri_alps"])
-        label = f"{n_coils} x {shape[0]}x{shape[1]}, {name}"
-        times = "".join(f"{value:10.1f}" for value in medians.values())
-        print(f"{label:46}{times}{ratios[-1]:10.2f}x", flush=True)
-    ratio = ratios[REQUIRED_CASE]
-    verdict = "met" if ratio >= REQUIRED_RATIO else "MISSED"
-    print(f"\nrequired {REQUIRED_RATIO}x in the first row: {ratio:.2f}x, {verdict}")
+    head = "".join(f"{name:>9}" for name in ("mri_alps", "torch", *peers))
+    print(
+        f"{'ms per call, median; mask R = 4':38}{head}{'fastest peer':>20}"
+        f"{'MFLOP':>8}{'MB':>7}{'limit':>8}{'share':>8}{'+MiB':>7}"
+    )
+    met = [run_case(case, peers, rates, arguments.repeats) for case in CASES]
+    if "sigpy" in peers:
+        met.append(run_cg(3))
+    print("\nall bounds met" if all(met) else f"\n{met.count(False)} bounds MISSED")
 
 
 if __name__ == "__main__":
