@@ -259,7 +259,7 @@ def backward_stage(typingctx, buffer, start, blocks, span, radix, twiddles, twid
 def weighted_backward_stage(
     typingctx, buffer, maps, maps_start, total, total_start, span, radix, twiddles, twiddle
 ):
-    """The last stage, times conj(`maps`), added to `total`."""
+    """The last stage, times conj(`maps`), added to `total`; asks for the maps that follow."""
 
     def codegen(context, builder, signature, args):
         buffer, maps, maps_start, total, total_start, span, radix, twiddles, twiddle = args
@@ -271,10 +271,12 @@ def weighted_backward_stage(
             table = emit.data(signature.args[7], twiddles)
             with _each_butterfly(emit, emit.integer(1), span, r) as (offset, j):
                 offsets = _offsets(emit, offset, span, r)
+                size = builder.mul(span, emit.integer(r * ELEMENT))
                 values = _load_twiddled(emit, data, offsets, table, twiddle, j, twiddled)
                 for value, o in zip(emit.dft(values, True), offsets, strict=True):
-                    target = builder.add(total_start, o)
-                    sensitivity = emit.load_pair(maps_data, builder.add(maps_start, o))
+                    target, here = builder.add(total_start, o), builder.add(maps_start, o)
+                    sensitivity = emit.load_pair(maps_data, here)
+                    emit.prefetch(maps_data, builder.add(here, size))
                     value = emit.times_conjugate(value, sensitivity)
                     emit.store_pair(
                         emit.plus(emit.load_pair(total_data, target), value), total_data, target

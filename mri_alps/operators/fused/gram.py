@@ -62,7 +62,7 @@ class FusedGram:
             self._prepare()
         if not self._slices:
             return self.fallback(x)
-        return _SelfAdjoint.apply(x, self)
+        return _SelfAdjoint.apply(x, self) if _is_traced(x) else self.apply(x)
 
     def fallback(self, x: torch.Tensor) -> torch.Tensor:
         """Return A^H A x by torch's own functions."""
@@ -74,7 +74,8 @@ class FusedGram:
     def apply(self, x: torch.Tensor) -> torch.Tensor:
         """Return A^H A x for x (N, *domain_shape), by the kernel."""
         assert self._slices
-        result = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        make = torch.empty_like if all(part.fills for part in self._slices) else torch.zeros_like
+        result = make(x, memory_format=torch.contiguous_format)
         x = x.detach().resolve_conj().resolve_neg()
         n_slices, size = len(self._slices), 2 * x.shape[-2:].numel()
         group = self._slices[0].group if x.is_contiguous() else 1
@@ -111,6 +112,19 @@ class FusedGram:
         if self._axis is None:
             return [PlanePart(part, mask.numpy()) for part, mask in pairs]
         return [LinePart(part, mask.numpy(), self._axis) for part, mask in pairs]
+
+
+def _is_traced(x: torch.Tensor) -> bool:
+    """Tell whether a derivative or another transform may be asked for; tells it at no cost."""
+    if x.requires_grad and torch.is_grad_enabled():
+        return True
+    return _transforms_active() or torch.autograd.forward_ad._current_level >= 0
+
+
+# Not public, but what torch.autograd.Function.apply itself looks at.
+_transforms_active: Callable[[], bool] = getattr(
+    torch._C, "_are_functorch_transforms_active", lambda: True
+)
 
 
 class _SelfAdjoint(torch.autograd.Function):
@@ -154,6 +168,7 @@ class LinePart:
         # Rows where all maps vanish, such as the margin of an oversampled readout, stay zero.
         rows = padded(np.flatnonzero((maps != 0).any(-1).any(0).numpy()))
         self._rows = np.where(rows < 0, -1, rows * strides[0])
+        self.fills = int((rows >= 0).sum()) == maps.shape[-2]
         self._maps = _flat(pack_maps(maps, rows, lines.inputs))
         self._transform = Transform(**lines.fields(strides[1]))
         self._size, self._scratch, self._dtype = len(lines.inputs) * ELEMENT, lines.scratch, dtype
@@ -187,6 +202,7 @@ class PlanePart:
     """One slice whose mask varies along both axes."""
 
     group = 1
+    fills = True
 
     def __init__(self, maps: torch.Tensor, mask: np.ndarray):
         from mri_alps.operators.fused.compiled import plane_kernel

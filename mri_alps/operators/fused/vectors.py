@@ -116,6 +116,15 @@ class Emitter:
         kind = ir.VectorType(ir.IntType(32), len(lanes))
         return self.builder.shuffle_vector(a, b, ir.Constant(kind, lanes))
 
+    def prefetch(self, data, index):
+        """Ask for the cache line at `index`, which may be past the end."""
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = self.builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        pointer = self.builder.bitcast(self.builder.gep(data, [index]), byte)
+        read, near, is_data = (ir.Constant(word, value) for value in (0, 2, 1))
+        self.builder.call(function, [pointer, read, near, is_data])
+
     def pair_pointer(self, data, row, column):
         """Return a pointer to the two numbers of a complex image point."""
         pointer = self.builder.gep(data, [self.builder.add(row, column)])
