@@ -97,6 +97,16 @@ def test_budgets_that_cannot_be_had_are_refused(tmp_path, capsys, options, messa
     assert [path.name for path in tmp_path.iterdir()] == ["scan.h5"]
 
 
+def test_a_budget_that_the_scan_has_spent_already_is_refused(tmp_path, capsys):
+    lines = np.arange(32) % 2 == 0
+    lines[12:20] = True
+    part = make_scan(tmp_path / "part.h5", mask=lines)
+    code, said = run(capsys, part, "--budget", 20, "-o", tmp_path / "m.npy", *SAMPLER)
+    assert code == 1
+    assert f"{part}: the scan has 20 of its 32 phase encodes measured already" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["part.h5"]
+
+
 def test_scans_that_do_not_fit_are_named(tmp_path, capsys):
     lines = np.arange(32) % 2 == 0
     lines[12:20] = True

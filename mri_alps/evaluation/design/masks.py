@@ -178,13 +178,19 @@ def make_task(
     if len(scans) == 1 and not is_complete(scans[0], min(first, scans[0].n_slices - 1)):
         start = start_of_undersampled(scans[0], min(first, scans[0].n_slices - 1))
         n_picks = settings.budget - int(start.sum())
+        if n_picks <= 0:
+            raise ConfigurationError(
+                f"{scans[0].path}: the scan has {int(start.sum())} of its {start.size} phase "
+                f"encodes measured already, so a budget of {settings.budget} leaves none to pick: "
+                "raise --budget, or give a fully sampled scan to design a mask from the beginning"
+            )
         if settings.batch is not None and settings.batch < n_picks:
             raise InputFileError(
                 f"{scans[0].path}: the scan is undersampled, so nothing can be measured between "
                 f"two batches of {settings.batch}: leave --batch out to pick {n_picks} lines at "
                 "once, or give a fully sampled scan"
             )
-        settings = dataclasses.replace(settings, batch=max(n_picks, 1))
+        settings = dataclasses.replace(settings, batch=n_picks)
         check_budget(settings.budget, int(start.sum()), int((start | ~forbidden).sum()))
         return DesignTask(scans, settings, configuration, start, forbidden, repeated=False)
     for raw in scans:
