@@ -1,4 +1,4 @@
-"""The command line: ``mri-alps demo | inspect | reconstruct | evaluate | train``."""
+"""The command line, ``mri-alps``: the commands themselves are in `mri_alps.commands`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from typing import Annotated, Optional
 import typer
 
 from mri_alps.commands.design_mask import design_mask
+from mri_alps.commands.options import (
+    MANY_PANEL,
+    OUTPUT_PANEL,
+    SCAN_PANEL,
+    CenterFractionOption,
+    DeviceOption,
+    EvaluationsOption,
+    MethodOption,
+    PriorOption,
+    SamplesOption,
+    SeedOption,
+    SlicesOption,
+)
 from mri_alps.commands.send import send
 from mri_alps.commands.serve import serve, stream
 from mri_alps.commands.terminal import say, set_verbosity, warnings_said_once
@@ -28,11 +41,6 @@ app = typer.Typer(
     "New here? Run [bold]mri-alps demo[/bold], then [bold]mri-alps inspect FILE[/bold] on a "
     "file of yours, then [bold]mri-alps reconstruct FILE --output results[/bold].",
 )
-
-_SCAN = "Scan and sampling"
-_SAMPLER = "Prior and sampler"
-_OUTPUT = "Output"
-_MANY = "Many scans, many machines"
 
 
 def _version(value: bool) -> None:
@@ -107,81 +115,50 @@ def reconstruct(
         Path,
         typer.Option("--output", "-o", help="Folder; one HDF5 and one PNG per input go there."),
     ],
-    prior: Annotated[
-        Optional[str],  # noqa: UP045 - typer resolves this at run time
-        typer.Option(
-            help="Built-in prior (brain-small, gaussian), a checkpoint, or a name that an "
-            "installed package registers.",
-            rich_help_panel=_SAMPLER,
-        ),
-    ] = None,
-    method: Annotated[
-        str,
-        typer.Option(
-            help="Sampler: alps, xgp1, xgp2, xgp3, csgm, dps, or a name that an installed package "
-            "registers.",
-            rich_help_panel=_SAMPLER,
-        ),
-    ] = "alps",
-    n_samples: Annotated[
-        int, typer.Option(help="Posterior samples per slice.", rich_help_panel=_SAMPLER)
-    ] = 8,
-    n_evaluations: Annotated[
-        int,
-        typer.Option(help="Evaluations of the prior per sample.", rich_help_panel=_SAMPLER),
-    ] = 100,
-    seed: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            help="Of sampler and mask. Left out: 0, and the mask by file name as in fastMRI.",
-            rich_help_panel=_SAMPLER,
-        ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda or cuda:i.", rich_help_panel=_SAMPLER)
-    ] = "auto",
+    prior: PriorOption = None,
+    method: MethodOption = "alps",
+    n_samples: SamplesOption = 8,
+    n_evaluations: EvaluationsOption = 100,
+    seed: SeedOption = None,
+    device: DeviceOption = "auto",
     mask: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="Leave measured points out, as a test: random, equispaced, poisson, gaussian, "
-            "or a file (.npy, .npz, HDF5 with a dataset 'mask', BART cfl). Left out: use all that "
-            "was measured.",
-            rich_help_panel=_SCAN,
+            help="Leave measured points out, as a test: random, equispaced, equispaced-offset, "
+            "poisson, poisson-lines, gaussian, gaussian-points, radial, partial-fourier, or a "
+            "file (.npy, .npz, HDF5 with a dataset 'mask', BART cfl). Left out: use all that was "
+            "measured.",
+            rich_help_panel=SCAN_PANEL,
         ),
     ] = None,
-    acceleration: Annotated[float, typer.Option(help="Of --mask.", rich_help_panel=_SCAN)] = 4.0,
-    center_fraction: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(
-            help="Fully sampled centre of --mask. Left out: 0.32 / acceleration.",
-            rich_help_panel=_SCAN,
-        ),
-    ] = None,
-    slices: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="For example 3 or 0,2,5-7. Left out: all.", rich_help_panel=_SCAN),
-    ] = None,
+    acceleration: Annotated[
+        float, typer.Option(help="Of --mask.", rich_help_panel=SCAN_PANEL)
+    ] = 4.0,
+    center_fraction: CenterFractionOption = None,
+    slices: SlicesOption = None,
     sensitivity_maps: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
             help="Sensitivity maps: BART cfl (from bart ecalib) or HDF5 (from --save-maps). Left "
             "out: estimated from the scan.",
-            rich_help_panel=_SCAN,
+            rich_help_panel=SCAN_PANEL,
         ),
     ] = None,
     save_samples: Annotated[
-        bool, typer.Option("--save-samples", help="Keep the samples.", rich_help_panel=_OUTPUT)
+        bool, typer.Option("--save-samples", help="Keep the samples.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
     save_maps: Annotated[
         bool,
-        typer.Option("--save-maps", help="Keep the sensitivity maps.", rich_help_panel=_OUTPUT),
+        typer.Option(
+            "--save-maps", help="Keep the sensitivity maps.", rich_help_panel=OUTPUT_PANEL
+        ),
     ] = False,
     report: Annotated[
         bool,
         typer.Option(
             "--report",
             help="Write an HTML page of each result; keeps the samples, which it plays.",
-            rich_help_panel=_OUTPUT,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False,
     overwrite: Annotated[
@@ -189,19 +166,19 @@ def reconstruct(
         typer.Option(
             "--overwrite",
             help="Begin from nothing, whatever is finished.",
-            rich_help_panel=_OUTPUT,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False,
     limit: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="The first so many inputs only.", rich_help_panel=_MANY),
+        typer.Option(help="The first so many inputs only.", rich_help_panel=MANY_PANEL),
     ] = None,
     shard: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
             metavar="I/N",
             help="The I-th of N parts of the inputs, for N machines that share a folder.",
-            rich_help_panel=_MANY,
+            rich_help_panel=MANY_PANEL,
         ),
     ] = None,
     workers: Annotated[
@@ -209,7 +186,7 @@ def reconstruct(
         typer.Option(
             min=1,
             help="So many processes on this machine, one per GPU or group of cores.",
-            rich_help_panel=_MANY,
+            rich_help_panel=MANY_PANEL,
         ),
     ] = None,
     scheduler: Annotated[
@@ -217,7 +194,7 @@ def reconstruct(
         typer.Option(
             metavar="ADDRESS",
             help="Join a Dask cluster, for example tcp://node1:8786.",
-            rich_help_panel=_MANY,
+            rich_help_panel=MANY_PANEL,
         ),
     ] = None,
     threads: Annotated[
@@ -225,7 +202,7 @@ def reconstruct(
         typer.Option(
             min=1,
             help="CPU threads of a process; equal numbers give bit-identical results.",
-            rich_help_panel=_MANY,
+            rich_help_panel=MANY_PANEL,
         ),
     ] = None,
     dry_run: Annotated[
@@ -233,7 +210,7 @@ def reconstruct(
         typer.Option(
             "--dry-run",
             help="Only say sizes, memory and estimated time.",
-            rich_help_panel=_OUTPUT,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False,
 ) -> None:

@@ -12,18 +12,25 @@ if TYPE_CHECKING:
 SCAN_PANEL = "Scan and sampling"
 SAMPLER_PANEL = "Prior and sampler"
 OUTPUT_PANEL = "Output"
+MANY_PANEL = "Many scans, many machines"
 
 PriorOption = Annotated[
     Optional[str],  # noqa: UP045 - typer resolves this at run time
     typer.Option(
         "--prior",
-        help="Built-in prior (brain-small, gaussian) or a checkpoint.",
+        help="Built-in prior (brain-small, gaussian), a checkpoint, or a name that an installed "
+        "package registers.",
         rich_help_panel=SAMPLER_PANEL,
     ),
 ]
 MethodOption = Annotated[
     str,
-    typer.Option("--method", help="Sampler; alps is the default.", rich_help_panel=SAMPLER_PANEL),
+    typer.Option(
+        "--method",
+        help="Sampler: alps, xgp1, xgp2, xgp3, csgm, dps, or a name that an installed package "
+        "registers.",
+        rich_help_panel=SAMPLER_PANEL,
+    ),
 ]
 SamplesOption = Annotated[
     int,
