@@ -23,12 +23,19 @@ from rich.progress import Progress as Bars
 from mri_alps.errors import MriAlpsWarning
 
 _LOGGER = logging.getLogger("mri_alps")
+_PIPE_WIDTH = 160
 _LEVELS = {"": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def out() -> Console:
-    """Return the console for results (standard output)."""
-    return Console(highlight=False)
+    """Return the console for results (standard output).
+
+    A file or a pipe has no width, and a table is not to be cut to one.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPE_WIDTH
+    return console
 
 
 def err() -> Console:
