@@ -40,12 +40,20 @@ def count_operations(fatal):
     os.replace, os.fsync = guarded(os.replace), guarded(os.fsync)
 
 
+def finished_slices(folder):
+    """Count the slices that are safe; the folder may vanish meanwhile, when a scan is done."""
+    try:
+        return len(list(folder.rglob("slice_*.npz")))
+    except FileNotFoundError:
+        return 0
+
+
 def wait_for_slices(child, output, more, delay):
     """Wait until the run is over or has finished some more slices, and then a little."""
     folder = Path(output, ".unfinished")
-    enough = len(list(folder.rglob("slice_*.npz"))) + more
+    enough = finished_slices(folder) + more
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        if len(list(folder.rglob("slice_*.npz"))) >= enough:
+        if finished_slices(folder) >= enough:
             break
         time.sleep(0.002)
     time.sleep(delay)

@@ -66,7 +66,7 @@ def command_lines():
                 yield pytest.param(line, id=f"{name_of(path)}: {line}")
 
 
-@pytest.mark.parametrize("line", command_lines())
+@pytest.mark.parametrize("line", list(command_lines()))
 def test_command_lines_are_understood(line):
     """Commands and options exist and take such values; nothing is run."""
     name, *words = shlex.split(line)[1:]

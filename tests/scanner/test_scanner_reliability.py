@@ -146,7 +146,7 @@ def claims():
     yield "attributes", start + struct.pack("<Q", 2**63)
 
 
-@pytest.mark.parametrize(("name", "data"), claims(), ids=[name for name, _ in claims()])
+@pytest.mark.parametrize(("name", "data"), list(claims()), ids=[name for name, _ in claims()])
 def test_claimed_sizes_are_not_allocated(server, name, data):
     import tracemalloc
 
