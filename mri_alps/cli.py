@@ -18,6 +18,7 @@ from mri_alps.commands.options import (
     CenterFractionOption,
     DeviceOption,
     EvaluationsOption,
+    JsonOption,
     MethodOption,
     PriorOption,
     SamplesOption,
@@ -74,6 +75,7 @@ def demo(
     report: Annotated[
         bool, typer.Option("--report", help="Write an HTML page of the result as well.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Reconstruct the small acquisition that ships with the package.
 
@@ -83,13 +85,13 @@ def demo(
     """
     from mri_alps.commands.demo import run_demo
 
-    run_demo(output, device, report)
+    run_demo(output, device, report, json)
 
 
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="fastMRI HDF5, ISMRMRD or BART cfl.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Say what is in a raw file and what would be done with it.
 
@@ -213,6 +215,14 @@ def reconstruct(
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print a JSON array, an object per input: what became of it, or its --dry-run.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
 ) -> None:
     """Turn raw k-space into the posterior mean and its standard deviation.
 
@@ -259,6 +269,7 @@ def reconstruct(
         workers=workers,
         scheduler=scheduler,
         report=report,
+        as_json=json,
     )
     if not run_reconstruct(inputs, output, configuration, dry_run=dry_run, options=options):
         raise typer.Exit(1)
@@ -270,7 +281,7 @@ def evaluate(
     targets: Annotated[
         Path, typer.Argument(help="Folder or file with reconstruction_rss or reconstruction_esc.")
     ],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+    json: JsonOption = False,
     csv: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Write a table: volumes, acquisitions, total."),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -27,7 +29,9 @@ N_SAMPLES = 8
 N_EVALUATIONS = 50
 
 
-def run_demo(output: Path, device: str = "auto", report: bool = False) -> None:
+def run_demo(
+    output: Path, device: str = "auto", report: bool = False, as_json: bool = False
+) -> None:
     """Reconstruct the demo file and say how well it went.
 
     Parameters
@@ -38,6 +42,8 @@ def run_demo(output: Path, device: str = "auto", report: bool = False) -> None:
         As `ReconstructionConfiguration` takes it.
     report : bool
         Whether to write the HTML page as well.
+    as_json : bool
+        Print a JSON object instead of names and a table.
     """
     configuration = ReconstructionConfiguration(
         n_samples=N_SAMPLES,
@@ -51,18 +57,23 @@ def run_demo(output: Path, device: str = "auto", report: bool = False) -> None:
         prepare_directory(output)
         prior, _ = load_prior_for(configuration)
         started = time.perf_counter()
-        target, _ = reconstruct_one(raw, output, configuration, prior)
+        target, picture = reconstruct_one(raw, output, configuration, prior, tell=not as_json)
         seconds = time.perf_counter() - started
         result = load_reconstruction(target)
         # The file's own root-sum-of-squares image was made without noise: it is the truth.
         truth = np.stack([np.asarray(raw.read_reference(int(index))) for index in result.slices])
-        if report:
-            run_report(target)
-        out().print(demo_table(result, truth, seconds))
+        page = run_report(target, tell=not as_json) if report else None
+    scores = demo_scores(result, truth) | {"seconds": seconds}
+    if as_json:
+        files = {"output": target, "picture": picture, "report": page}
+        named = {name: None if path is None else str(path) for name, path in files.items()}
+        print(json.dumps(named | scores, indent=2))
+    else:
+        out().print(demo_table(scores))
 
 
-def demo_table(result: Reconstruction, truth: np.ndarray, seconds: float) -> Table:
-    """Return the table that the demo ends with.
+def demo_scores(result: Reconstruction, truth: np.ndarray) -> dict[str, Any]:
+    """Compare the demo's result with the truth.
 
     Parameters
     ----------
@@ -70,24 +81,44 @@ def demo_table(result: Reconstruction, truth: np.ndarray, seconds: float) -> Tab
         What came out.
     truth : numpy.ndarray
         (slices, H, W), in the same units.
-    seconds : float
-        How long it took.
+
+    Returns
+    -------
+    dict
+        As JSON can hold it.
     """
-    region = head_mask(truth)
     coverage = interval_coverage(
-        truth, result.reconstruction_lower, result.reconstruction_upper, region
+        truth, result.reconstruction_lower, result.reconstruction_upper, head_mask(truth)
     )
+    return {
+        "posterior_mean": image_metrics(truth, result.reconstruction),
+        "zero_filled": image_metrics(truth, result.zero_filled),
+        "coverage": coverage,
+        "n_slices": len(result.slices),
+        "n_samples": int(result.attributes["n_samples"]),
+        "n_evaluations": int(result.attributes["n_evaluations"]),
+    }
+
+
+def demo_table(scores: dict[str, Any]) -> Table:
+    """Return the table that the demo ends with.
+
+    Parameters
+    ----------
+    scores : dict
+        From `demo_scores`, and "seconds".
+    """
     table = Table(title="Demo: reconstruction against the known truth")
     table.add_column("")
     table.add_column("posterior mean", justify="right")
     table.add_column("zero-filled", justify="right")
-    ours = image_metrics(truth, result.reconstruction)
-    theirs = image_metrics(truth, result.zero_filled)
+    ours, theirs = scores["posterior_mean"], scores["zero_filled"]
     for name, label in (("NMSE", "error (NMSE)"), ("PSNR", "PSNR, dB"), ("SSIM", "SSIM")):
         table.add_row(label, f"{ours[name]:.4g}", f"{theirs[name]:.4g}")
-    table.add_row("coverage of 90 % interval", f"{coverage:.3f}", "")
-    table.add_row("seconds", f"{seconds:.1f}", "")
-    counts = (len(result.slices), result.attributes["n_samples"])
-    table.add_row("network evaluations", str(result.attributes["n_evaluations"]), "")
-    table.caption = f"Evaluations per sample; {counts[0]} slices, {counts[1]} samples each."
+    table.add_row("coverage of 90 % interval", f"{scores['coverage']:.3f}", "")
+    table.add_row("seconds", f"{scores['seconds']:.1f}", "")
+    table.add_row("network evaluations", str(scores["n_evaluations"]), "")
+    table.caption = (
+        f"Evaluations per sample; {scores['n_slices']} slices, {scores['n_samples']} samples each."
+    )
     return table

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from mri_alps.commands.terminal import out
 from mri_alps.operators import SenseOperator, achieved_acceleration
 from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction import ReconstructionConfiguration
@@ -21,10 +20,10 @@ from mri_alps.reconstruction.volume import chosen_slices
 _NORMALS_PER_EVALUATION = 5
 
 
-def print_plan(
+def plan(
     raw: RawKSpace, prior: Any, configuration: ReconstructionConfiguration, device: torch.device
-) -> None:
-    """Print sizes, memory and estimated time of one reconstruction; write nothing.
+) -> dict[str, Any]:
+    """Return sizes, memory and estimated time of one reconstruction; write nothing.
 
     Parameters
     ----------
@@ -36,24 +35,52 @@ def print_plan(
         The settings.
     device : torch.device
         Where the work would be done.
+
+    Returns
+    -------
+    dict
+        As JSON can hold it; bytes and seconds where the name says so.
     """
     n_slices = len(chosen_slices(raw, configuration))
     mask = undersampling_mask(raw, configuration)
     sampled = raw.slice_mask(0) if mask is None else raw.slice_mask(0) & mask
     seconds = n_slices * seconds_per_slice(raw, prior, configuration, device)
-    table = Table(title=f"{Path(raw.path).name}: nothing is written", show_header=False)
-    table.add_row("slices", f"{n_slices} of {raw.n_slices}")
-    table.add_row("k-space of a slice", f"{raw.n_coils} coils, {raw.shape[0]} x {raw.shape[1]}")
-    table.add_row("final image", f"{raw.crop[0]} x {raw.crop[1]}")
-    table.add_row("acceleration", f"{achieved_acceleration(sampled):.2f}")
-    table.add_row(
-        "samples x evaluations", f"{configuration.n_samples} x {configuration.n_evaluations}"
-    )
-    table.add_row("output file", _bytes(n_slices * output_bytes_per_slice(raw, configuration)))
-    memory = memory_bytes(raw.shape, raw.n_coils, configuration.n_samples)
-    table.add_row("memory, about", _bytes(memory))
-    table.add_row(f"time on {device}, about", _duration(seconds))
-    out().print(table)
+    return {
+        "source": str(raw.path),
+        "n_slices": n_slices,
+        "n_slices_in_file": raw.n_slices,
+        "n_coils": raw.n_coils,
+        "shape": list(raw.shape),
+        "crop": list(raw.crop),
+        "acceleration": float(achieved_acceleration(sampled)),
+        "n_samples": configuration.n_samples,
+        "n_evaluations": configuration.n_evaluations,
+        "output_bytes": n_slices * output_bytes_per_slice(raw, configuration),
+        "memory_bytes": int(memory_bytes(raw.shape, raw.n_coils, configuration.n_samples)),
+        "device": str(device),
+        "seconds": seconds,
+    }
+
+
+def plan_table(facts: dict[str, Any]) -> Table:
+    """Return a plan as a table for people.
+
+    Parameters
+    ----------
+    facts : dict
+        From `plan`.
+    """
+    table = Table(title=f"{Path(facts['source']).name}: nothing is written", show_header=False)
+    table.add_row("slices", f"{facts['n_slices']} of {facts['n_slices_in_file']}")
+    readout, phase_encode = facts["shape"]
+    table.add_row("k-space of a slice", f"{facts['n_coils']} coils, {readout} x {phase_encode}")
+    table.add_row("final image", " x ".join(map(str, facts["crop"])))
+    table.add_row("acceleration", f"{facts['acceleration']:.2f}")
+    table.add_row("samples x evaluations", f"{facts['n_samples']} x {facts['n_evaluations']}")
+    table.add_row("output file", _bytes(facts["output_bytes"]))
+    table.add_row("memory, about", _bytes(facts["memory_bytes"]))
+    table.add_row(f"time on {facts['device']}, about", _duration(facts["seconds"]))
+    return table
 
 
 def output_bytes_per_slice(raw: RawKSpace, configuration: ReconstructionConfiguration) -> int:

@@ -56,6 +56,7 @@ DeviceOption = Annotated[
     str,
     typer.Option("--device", help="auto, cpu, cuda or cuda:i.", rich_help_panel=SAMPLER_PANEL),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 CenterFractionOption = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(

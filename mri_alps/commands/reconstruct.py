@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from mri_alps.commands.dry_run import print_plan
+from mri_alps.commands.dry_run import plan, plan_table
 from mri_alps.commands.report import run_report
 from mri_alps.commands.terminal import ProgressBar, err, out, say
 from mri_alps.errors import ConfigurationError, MriAlpsError
@@ -76,6 +77,8 @@ class RunOptions:
         Address of a cluster to join.
     report : bool
         Whether each reconstruction gets its HTML page.
+    as_json : bool
+        Print one JSON array, an object per input, instead of names and tables.
     """
 
     limit: int | None = None
@@ -85,6 +88,7 @@ class RunOptions:
     workers: int | None = None
     scheduler: str | None = None
     report: bool = False
+    as_json: bool = False
 
     @property
     def distributed(self) -> bool:
@@ -132,7 +136,7 @@ def run_reconstruct(
     here = dataclasses.replace(configuration, device="cpu") if options.distributed else None
     prior, device = load_prior_for(here or configuration)
     if dry_run:
-        return _plan(scans, prior, configuration, device)
+        return _plan(scans, prior, configuration, device, options.as_json)
     setup = Setup(
         configuration,
         prior,
@@ -142,7 +146,7 @@ def run_reconstruct(
         overwrite=options.overwrite,
         say=say,
     )
-    finish = functools.partial(show_scan, report=options.report)
+    finish = functools.partial(show_scan, report=options.report, tell=not options.as_json)
     single = scans == list(inputs) and len(scans) == 1
     with output_folder(output) as folder:
         report = Report(None if single else Manifest(folder, options.shard))
@@ -159,6 +163,8 @@ def run_reconstruct(
     if single and results.outcomes[0].error is not None:
         raise results.outcomes[0].error
     report.summarise(results, options.distributed, str(device))
+    if options.as_json:
+        print(json.dumps([outcome.to_dict() for outcome in results.outcomes], indent=2))
     return all(outcome.error is None for outcome in results.outcomes)
 
 
@@ -236,23 +242,32 @@ def failure_table(failed: Sequence[Outcome]) -> Table:
 
 
 def _plan(
-    scans: Sequence[Path], prior: Any, configuration: ReconstructionConfiguration, device: Any
+    scans: Sequence[Path],
+    prior: Any,
+    configuration: ReconstructionConfiguration,
+    device: Any,
+    as_json: bool,
 ) -> bool:
+    plans: list[dict[str, Any]] = []
     failures = 0
     for source in scans:
         try:
-            print_plan(read_raw(source), prior, configuration, device)
+            plans.append(plan(read_raw(source), prior, configuration, device))
+            if not as_json:
+                out().print(plan_table(plans[-1]))
         except MriAlpsError as error:
             if len(scans) == 1:
                 raise
             say(str(error), "error")
             failures += 1
+    if as_json:
+        print(json.dumps(plans, indent=2))
     if failures:
         say(f"{failures} of {len(scans)} inputs failed", "error")
     return failures == 0
 
 
-def show_scan(job: ScanJob, report: bool = False) -> None:
+def show_scan(job: ScanJob, report: bool = False, tell: bool = True) -> None:
     """Draw the picture of a reconstruction that is there, and print both names.
 
     Parameters
@@ -261,12 +276,14 @@ def show_scan(job: ScanJob, report: bool = False) -> None:
         The scan.
     report : bool
         Whether it gets its HTML page as well.
+    tell : bool
+        Whether the names of what was written are printed.
     """
     raw, target, configuration = job.raw, job.target, job.setup.configuration
     page_missing = report and not (job.skipped and target.with_suffix(".html").exists())
     if job.skipped and target.with_suffix(".png").exists():
         if page_missing:
-            run_report(target)
+            run_report(target, tell=tell)
         return
     picture = draw(raw, target, configuration)
     if configuration.mask is None and raw.mask.all():
@@ -274,13 +291,18 @@ def show_scan(job: ScanJob, report: bool = False) -> None:
             f"{raw.path} is fully sampled and no --mask was given: all of it was "
             "used, so the noise is all there was to infer"
         )
-    out().print(f"{target}\n{picture}", soft_wrap=True)
+    if tell:
+        out().print(f"{target}\n{picture}", soft_wrap=True)
     if page_missing:
-        run_report(target)
+        run_report(target, tell=tell)
 
 
 def reconstruct_one(
-    raw: RawKSpace, output: Path, configuration: ReconstructionConfiguration, prior: Any
+    raw: RawKSpace,
+    output: Path,
+    configuration: ReconstructionConfiguration,
+    prior: Any,
+    tell: bool = True,
 ) -> tuple[Path, Path]:
     """Reconstruct one scan with a progress bar, whatever is there, and draw its picture.
 
@@ -294,6 +316,8 @@ def reconstruct_one(
         The settings.
     prior : ScoreModel
         The loaded prior.
+    tell : bool
+        Whether the names of what was written are printed.
 
     Returns
     -------
@@ -303,7 +327,8 @@ def reconstruct_one(
     with ProgressBar() as progress:
         target = reconstruct_to_file(raw, output, configuration, progress, prior, overwrite=True)
     picture = draw(raw, target, configuration)
-    out().print(f"{target}\n{picture}", soft_wrap=True)
+    if tell:
+        out().print(f"{target}\n{picture}", soft_wrap=True)
     return target, picture
 
 

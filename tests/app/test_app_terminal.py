@@ -1,10 +1,13 @@
 """What is said where: quiet, verbose, colours, pipes."""
 
+import json
 import logging
+from pathlib import Path
 
 import pytest
 
 from mri_alps.commands.terminal import set_verbosity
+from mri_alps.priors import load_prior
 
 FAST = ("--prior", "gaussian", "--n-samples", "2", "--n-evaluations", "4", "--slices", "0")
 
@@ -56,3 +59,51 @@ def test_no_color_beats_a_terminal(scan, tmp_path, run, monkeypatch):
     assert finished.code == 0
     assert not any(f"\x1b[{code}m" in finished.err for code in (31, 32, 33, 34, 35, 36))
     assert "\x1b[38" not in finished.err
+
+
+def test_a_dry_run_as_json_has_an_object_per_input(scan, tmp_path, run):
+    finished = run("reconstruct", scan.path, "-o", tmp_path / "out", *FAST, "--dry-run", "--json")
+    (plan,) = json.loads(finished.out)
+    assert finished.code == 0 and not (tmp_path / "out").exists()
+    assert plan["source"] == str(scan.path) and plan["shape"] == [80, 64] and plan["n_coils"] == 4
+    assert (plan["n_slices"], plan["n_slices_in_file"]) == (1, 2)
+    assert plan["output_bytes"] > 0 and plan["memory_bytes"] > 0 and plan["seconds"] > 0
+
+
+def test_a_dry_run_as_json_survives_a_bad_input(scan, tmp_path, run):
+    (scan.path.parent / "bad.h5").write_bytes(b"nothing")
+    arguments = (scan.path.parent, "-o", tmp_path / "out", *FAST, "--dry-run", "--json")
+    finished = run("reconstruct", *arguments)
+    assert finished.code == 1 and "bad.h5" in finished.err
+    assert [Path(plan["source"]).name for plan in json.loads(finished.out)] == ["scan.h5"]
+
+
+def test_reconstruct_as_json_says_what_became_of_each_input(scan, tmp_path, run):
+    (scan.path.parent / "bad.h5").write_bytes(b"nothing")
+    arguments = (scan.path.parent, "-o", tmp_path / "out", *FAST, "--report", "--json")
+    finished = run("reconstruct", *arguments)
+    outcomes = {Path(found["source"]).name: found for found in json.loads(finished.out)}
+    assert finished.code == 1
+    assert outcomes["bad.h5"]["status"] == "failed" and outcomes["bad.h5"]["reason"]
+    assert outcomes["scan.h5"]["status"] == "finished"
+    assert outcomes["scan.h5"]["output"] == str(tmp_path / "out" / "scan.h5")
+    assert (tmp_path / "out" / "scan.html").exists()
+
+
+def test_demo_as_json(scan, tmp_path, run, monkeypatch):
+    import importlib.resources
+
+    from mri_alps.commands import demo
+
+    monkeypatch.setattr(importlib.resources, "files", lambda _: tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / demo.DEMO_FILE).write_bytes(scan.path.read_bytes())
+    monkeypatch.setattr(demo, "N_SAMPLES", 2)
+    monkeypatch.setattr(demo, "N_EVALUATIONS", 3)
+    monkeypatch.setattr(demo, "load_prior_for", lambda _: (load_prior("gaussian"), None))
+    finished = run("demo", "-o", tmp_path / "out", "--json")
+    scores = json.loads(finished.out)
+    assert finished.code == 0 and Path(scores["output"]).exists()
+    assert scores["report"] is None and Path(scores["picture"]).exists()
+    assert scores["posterior_mean"]["PSNR"] > 0 and 0 <= scores["coverage"] <= 1
+    assert scores["n_samples"] == 2 and scores["seconds"] > 0
