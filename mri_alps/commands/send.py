@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Optional
 
 import typer
 
-from mri_alps.commands.terminal import err, out, say
+from mri_alps.commands.terminal import bars_are_hidden, err, out, say
 
 
 def send(
@@ -70,7 +68,7 @@ class _Progress:
             BarColumn(),
             MofNCompleteColumn(),
             console=err(),
-            disable=not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")),
+            disable=bars_are_hidden(),
         )
         self._sent = self._bars.add_task("acquisitions sent", total=None)
         self._received = self._bars.add_task("images received", total=None)

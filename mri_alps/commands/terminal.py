@@ -32,15 +32,19 @@ def out() -> Console:
 
     A file or a pipe has no width, and a table is not to be cut to one.
     """
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _PIPE_WIDTH
-    return console
+    return _wide(Console(highlight=False))
 
 
 def err() -> Console:
     """Return the console for everything else (standard error)."""
-    return Console(stderr=True, highlight=False)
+    return _wide(Console(stderr=True, highlight=False))
+
+
+def _wide(console: Console) -> Console:
+    """Give a console that writes into a file or a pipe room for its tables."""
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPE_WIDTH
+    return console
 
 
 class _TerminalHandler(logging.Handler):
@@ -107,6 +111,12 @@ def warnings_said_once() -> Iterator[None]:
         yield
 
 
+def bars_are_hidden() -> bool:
+    """Return whether progress bars have no place: in pipes, and where only errors are said."""
+    is_terminal = sys.stderr.isatty() or bool(os.environ.get("FORCE_COLOR"))
+    return not is_terminal or _LOGGER.level > logging.INFO
+
+
 class ProgressBar:
     """Bars over slices and steps on standard error; silent where that is not a terminal.
 
@@ -121,8 +131,7 @@ class ProgressBar:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=err(),
-            disable=not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR"))
-            or _LOGGER.level > logging.INFO,
+            disable=bars_are_hidden(),
         )
         self._scan = self._bars.add_task("slices", visible=False)
         self._steps = self._bars.add_task("steps", visible=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,9 +110,13 @@ def train(
             workers=workers,
             fabric=_fabric_options(accelerator, devices, nodes, strategy),
             compile_model=compile_model,
-            show_progress=sys.stderr.isatty() if show_progress is None else show_progress,
+            show_progress=_bar_is_wanted() if show_progress is None else show_progress,
         ),
     )
+
+
+def _bar_is_wanted() -> bool:
+    return sys.stderr.isatty() and logging.getLogger("mri_alps").getEffectiveLevel() <= logging.INFO
 
 
 def _fabric_options(accelerator: str, devices: str, nodes: int, strategy: str) -> dict[str, Any]:
@@ -137,4 +142,5 @@ def _fabric_options(accelerator: str, devices: str, nodes: int, strategy: str) -
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     typer.run(train)

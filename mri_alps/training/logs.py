@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mri_alps.training.loop import StepReport
 from mri_alps.training.validation import LevelScore
 
+_LOGGER = logging.getLogger(__name__)
 _STEP_FIELDS = ("step", "images_seen", "seconds", "loss", "learning_rate")
 _LEVEL_FIELDS = ("step", "images_seen", "sigma", "loss", "psnr")
 
@@ -33,7 +36,7 @@ class RunLog:
     interval : int
         Steps per row.
     show_progress : bool
-        Draw the bar; otherwise print a line per row.
+        Draw the bar on standard error; otherwise log a line per row.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class RunLog:
                 BarColumn(),
                 TextColumn("loss {task.fields[loss]:.4f}"),
                 TimeRemainingColumn(),
+                console=Console(stderr=True, highlight=False),
             )
             self._task = self._bar.add_task("", total=last_step, completed=first_step, loss=0.0)
             self._bar.start()
@@ -72,8 +76,8 @@ class RunLog:
         if self._bar is not None:
             self._bar.update(self._task, completed=step, loss=loss)
         else:
-            print(
-                f"step {step}/{self.last_step} loss {loss:.4f} {self._time_left(step)}", flush=True
+            _LOGGER.info(
+                "step %d/%d loss %.4f %s", step, self.last_step, loss, self._time_left(step)
             )
 
     def validation(self, report: StepReport, scores: Sequence[LevelScore]) -> None:
@@ -95,7 +99,7 @@ class RunLog:
         if self._bar is not None:
             self._bar.console.print(message)
         else:
-            print(message, flush=True)
+            _LOGGER.info(message)
 
     def close(self) -> None:
         """Finish files and bar."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mri_alps.commands.terminal import set_verbosity
+from mri_alps.commands.terminal import bars_are_hidden, set_verbosity
 from mri_alps.priors import load_prior
 
 FAST = ("--prior", "gaussian", "--n-samples", "2", "--n-evaluations", "4", "--slices", "0")
@@ -107,3 +107,21 @@ def test_demo_as_json(scan, tmp_path, run, monkeypatch):
     assert scores["report"] is None and Path(scores["picture"]).exists()
     assert scores["posterior_mean"]["PSNR"] > 0 and 0 <= scores["coverage"] <= 1
     assert scores["n_samples"] == 2 and scores["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("level", "forced", "hidden"), [({}, "1", False), ({"quiet": True}, "1", True), ({}, "", True)]
+)
+def test_bars_are_for_terminals_that_want_to_hear(monkeypatch, level, forced, hidden):
+    monkeypatch.setenv("FORCE_COLOR", forced)
+    set_verbosity(**level)
+    assert bars_are_hidden() is hidden
+
+
+def test_tables_of_failures_keep_their_sentences_in_a_pipe(scan, tmp_path, run, monkeypatch):
+    for number in range(2):
+        (scan.path.parent / f"a_bad_file_with_a_long_name_{number}.h5").write_bytes(b"nothing")
+    monkeypatch.delenv("COLUMNS")
+    finished = run("reconstruct", scan.path.parent, "-o", tmp_path / "out", *FAST)
+    rows = [line for line in finished.err.splitlines() if "│" in line or "┃" in line]
+    assert finished.code == 1 and max(map(len, rows)) > 100

@@ -1,6 +1,7 @@
 """Recipes are combined in the documented order; weights are exported complete."""
 
 import json
+import logging
 
 import pytest
 from tiny_training import TINY_RECIPE
@@ -69,3 +70,10 @@ def test_impossible_options_are_refused(data, tmp_path):
     with pytest.raises(ConfigurationError, match="needs a GPU"):
         train([data], tmp_path / "run", accelerator="cpu", precision="16-mixed")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_said_on_the_way_goes_through_logging(options, data, tmp_path, caplog, capsys):
+    with caplog.at_level(logging.INFO, logger="mri_alps"):
+        assert run_session([data], tmp_path / "run", options)
+    assert any(record.message.startswith("step 3/3 loss") for record in caplog.records)
+    assert capsys.readouterr().out == ""
