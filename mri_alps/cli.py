@@ -11,6 +11,7 @@ from typing import Annotated, Optional
 import typer
 
 from mri_alps.commands.design_mask import design_mask
+from mri_alps.commands.masks import masks
 from mri_alps.commands.options import (
     MANY_PANEL,
     OUTPUT_PANEL,
@@ -379,6 +380,7 @@ def convert(
 
 
 app.command()(train)
+app.command()(masks)
 app.command("design-mask")(design_mask)
 app.command()(serve)
 app.command()(send)

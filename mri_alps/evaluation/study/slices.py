@@ -49,7 +49,12 @@ class StudySlice:
     @property
     def name(self) -> str:
         """The file's name without suffix, and the slice."""
-        return f"{Path(self.raw.path).stem}_slice{self.index:03d}"
+        return f"{self.scan_name}_slice{self.index:03d}"
+
+    @property
+    def scan_name(self) -> str:
+        """The file's name without suffix."""
+        return Path(self.raw.path).stem
 
     def load(self, mask: np.ndarray | None, device: torch.device) -> LoadedSlice:
         """Return the slice as a scan with this mask would have delivered it.
@@ -118,9 +123,24 @@ def study_slices(
     """
     calibration = calibrate_volume(raw)
     for index in chosen_slices(raw, configuration):
-        acquisition = prepare_slice(raw, index, calibration=calibration)
-        maps = acquisition.raw_sensitivity_maps()
-        yield StudySlice(raw, index, calibration, maps, find_reference(raw, index))
+        yield study_slice(raw, index, calibration)
+
+
+def study_slice(raw: RawKSpace, index: int, calibration: VolumeCalibration) -> StudySlice:
+    """Calibrate one slice on all of its data.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    calibration : VolumeCalibration
+        Its noise, from all of its data.
+    """
+    acquisition = prepare_slice(raw, index, calibration=calibration)
+    maps = acquisition.raw_sensitivity_maps()
+    return StudySlice(raw, index, calibration, maps, find_reference(raw, index))
 
 
 def find_reference(raw: RawKSpace, index: int) -> np.ndarray | None:
