@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -9,7 +11,7 @@ from scipy import ndimage
 from mri_alps.calibration.espirit import dominant_eigenvectors, lag_matrices, signal_projector
 from mri_alps.calibration.region import center_crop
 from mri_alps.calibration.scale import low_resolution_images
-from mri_alps.errors import DtypeError, ShapeError
+from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
 
 MAXIMUM_REGION = 32
 """More calibration lines than this cost time and add nothing: maps are smooth."""
@@ -22,6 +24,7 @@ def estimate_sensitivity_maps(
     noise_std: float = 0.0,
     threshold: float = 0.005,
     crop: float = 0.8,
+    cropping: Literal["support", "hard", "soft"] = "support",
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
     """Estimate sensitivity maps from a fully sampled centre of k-space (ESPIRiT).
@@ -41,6 +44,10 @@ def estimate_sensitivity_maps(
     crop : float
         Pixels whose eigenvalue exceeds this lie in the support (1 where the coils explain the
         data exactly).
+    cropping : {"support", "hard", "soft"}
+        What becomes of the other pixels. "support", what reconstructions use: see below. "hard"
+        and "soft" are ESPIRiT's own: 0 where the eigenvalue is at most `crop`, or a smooth
+        transition around it (`soft_weight`), which Soft-SENSE is made with.
     device : torch.device or str
         Where to compute.
 
@@ -48,14 +55,16 @@ def estimate_sensitivity_maps(
     -------
     torch.Tensor
         complex64, shape (coils, *shape), sum over coils of |S|^2 = 1 inside the support and 0
-        outside. The support is a hard one, generously drawn: eigenvalue above `crop`, or clear
-        low-resolution signal, holes filled and the border moved out by 1 % of the image. The
-        phase is chosen so that the combined low-resolution image is real and positive: the
-        slow phase of the object is in the maps, not in the image. A single coil has the map 1
-        everywhere.
+        outside (the norm is the weight with soft cropping). The support is a hard one,
+        generously drawn: eigenvalue above `crop`, or clear low-resolution signal, holes filled
+        and the border moved out by 1 % of the image. The phase is chosen so that the combined
+        low-resolution image is real and positive: the slow phase of the object is in the maps,
+        not in the image. A single coil has the map 1 everywhere.
 
     Raises
     ------
+    ConfigurationError
+        If `cropping` is unknown.
     DtypeError
         If the data are real.
     ShapeError
@@ -63,19 +72,42 @@ def estimate_sensitivity_maps(
     """
     data = np.asarray(calibration_kspace)
     _check(data, shape)
+    if cropping not in ("support", "hard", "soft"):
+        raise ConfigurationError(f"cropping is support, hard or soft, found {cropping!r}")
     if data.shape[0] == 1:
         return torch.ones((1, *shape), dtype=torch.complex64, device=device)
     size = (min(data.shape[1], MAXIMUM_REGION), min(data.shape[2], MAXIMUM_REGION))
     data = center_crop(data, size)
     kernel_shape = (_kernel_length(size[0]), _kernel_length(size[1]))
-    projector = signal_projector(data, kernel_shape, threshold, noise_std)
+    on_device = torch.as_tensor(np.ascontiguousarray(data), device=device)
+    projector = signal_projector(on_device, kernel_shape, threshold, noise_std)
     lags = lag_matrices(projector, len(data), kernel_shape)
     images = low_resolution_images(data, shape).to(device)
-    maps, eigenvalues = dominant_eigenvectors(lags, shape, torch.device(device), images)
+    maps, eigenvalues = dominant_eigenvectors(lags, shape, images)
     maps = _fix_phase(maps, images)
+    if cropping != "support":
+        return maps * (eigenvalues > crop if cropping == "hard" else soft_weight(eigenvalues, crop))
     magnitude = images.abs().square().sum(0).sqrt()
     support = find_support(magnitude.cpu().numpy(), eigenvalues.cpu().numpy(), crop)
     return maps * torch.as_tensor(support, device=maps.device)
+
+
+def soft_weight(eigenvalues: torch.Tensor, crop: float) -> torch.Tensor:
+    """Return the weight of maps with a smooth transition at the edge of the support.
+
+    The S-curve of BART's `ecalib -S`: 1 at eigenvalue 1, 1/2 at crop^2, 0 from (2 crop - 1)^2
+    downwards.
+
+    Parameters
+    ----------
+    eigenvalues : torch.Tensor
+        ESPIRiT's.
+    crop : float
+        Middle of the transition, on the scale of the square root of the eigenvalues; below 1.
+    """
+    position = (eigenvalues.clamp_min(0).sqrt() - crop) / (1 - crop)
+    position = position.clamp(-1, 1)
+    return 0.5 * (1 + 2 * position / (1 + position.square()))
 
 
 def find_support(magnitude: np.ndarray, eigenvalues: np.ndarray, crop: float) -> np.ndarray:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import calibration_simulation as simulation
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from sigpy.mri.app import EspiritCalib
 
 from mri_alps.calibration import (
     compression_matrix,
+    espirit,
     estimate_sensitivity_maps,
     find_calibration_region,
 )
@@ -15,6 +19,7 @@ from mri_alps.calibration.espirit import dominant_eigenvectors, lag_matrices, si
 from mri_alps.calibration.region import center_crop, require
 from mri_alps.errors import ConfigurationError, DtypeError, InputFileError, ShapeError
 from mri_alps.rawdata import raw_from_arrays
+from mri_alps.rawdata.cfl import read_cfl, write_cfl
 
 
 def combined(maps: torch.Tensor, images: np.ndarray) -> np.ndarray:
@@ -83,21 +88,59 @@ def test_eigenvalues_and_maps_agree_with_sigpy():
     expected, eigenvalues = EspiritCalib(
         kspace, calib_width=24, thresh=0.02, crop=0, output_eigenvalue=True, show_pbar=False
     ).run()
-    projector = signal_projector(center_crop(kspace, (24, 24)), (6, 6), 0.02)
+    calibration = torch.from_numpy(center_crop(kspace, (24, 24)))
+    projector = signal_projector(calibration, (6, 6), 0.02)
     lags = lag_matrices(projector, 5, (6, 6))
-    maps, values = dominant_eigenvectors(lags, (48, 40), torch.device("cpu"))
+    maps, values = dominant_eigenvectors(lags, (48, 40))
     inside = np.abs(image) > 0.1
     np.testing.assert_allclose(values.numpy()[inside], eigenvalues[0][inside], atol=2e-3)
     overlap = np.abs((maps.numpy().conj() * expected).sum(0))
     np.testing.assert_allclose(overlap[inside], 1, atol=2e-3)
 
 
+@pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")
+@pytest.mark.parametrize(("cropping", "option"), [("hard", []), ("soft", ["-S"])])
+def test_maps_and_cropping_agree_with_bart(cropping, option, tmp_path):
+    shape = (48, 40)
+    kspace, _, _, _ = simulation.acquisition(5, shape, level=1e-3)
+    write_cfl(tmp_path / "kspace", kspace.transpose(1, 2, 0)[:, :, None])
+    names = [str(tmp_path / name) for name in ("kspace", "maps")]
+    subprocess.run(["bart", "ecalib", "-m1", "-r24", *option, *names], check=True)
+    expected = read_cfl(tmp_path / "maps").squeeze().transpose(2, 0, 1)
+    # BART's threshold of 0.001 is one of energies.
+    maps = estimate_sensitivity_maps(
+        center_crop(kspace, (24, 24)), shape, threshold=1e-3**0.5, cropping=cropping
+    ).numpy()
+    weights, wanted = (np.linalg.norm(m, axis=0) for m in (maps, expected))
+    np.testing.assert_allclose(weights, wanted, atol=1e-2)
+    overlap = np.abs((maps.conj() * expected).sum(0))
+    np.testing.assert_allclose(overlap, weights * wanted, atol=2e-3)
+    assert 0.3 < (wanted > 0).mean() < 0.9, "nothing was cropped"
+    between = (wanted > 0.1) & (wanted < 0.9)
+    assert between.any() == (cropping == "soft")
+
+
+def test_chunks_of_rows_change_nothing(monkeypatch):
+    kspace, _, _, _ = simulation.acquisition(4, (33, 20), level=1e-3)
+    block = center_crop(kspace, (16, 16))
+    whole = estimate_sensitivity_maps(block, (33, 20))
+    monkeypatch.setitem(espirit.CHUNK_BYTES, "cpu", 8 * 20 * 16 * 5)  # 5 rows at a time
+    torch.testing.assert_close(estimate_sensitivity_maps(block, (33, 20)), whole)
+
+
+def test_maps_stay_on_the_device_of_the_calibration():
+    lags = torch.empty((3, 3, 4, 4), dtype=torch.complex128, device="meta")
+    maps, eigenvalues = espirit.dominant_eigenvectors(lags, (10, 8))
+    assert maps.device.type == eigenvalues.device.type == "meta"
+    assert maps.shape == (4, 10, 8)
+
+
 def test_lag_matrices_are_those_of_the_definition():
     rng = np.random.default_rng(0)
     factor = rng.normal(size=(12, 4)) + 1j * rng.normal(size=(12, 4))
     projector = factor @ factor.conj().T
-    lags = lag_matrices(projector, 2, (2, 3))
-    _, values = dominant_eigenvectors(lags, (5, 7), torch.device("cpu"), n_iterations=1000)
+    lags = lag_matrices(torch.from_numpy(projector), 2, (2, 3))
+    _, values = dominant_eigenvectors(lags, (5, 7), n_iterations=250)
     kernels = factor.reshape(2, 2, 3, 4)
     y, x = np.arange(5) - 2, np.arange(7) - 3
     wave_y = np.exp(2j * np.pi * np.outer(y, np.arange(2)) / 5)
@@ -116,6 +159,8 @@ def test_maps_refuse_what_they_cannot_use():
         estimate_sensitivity_maps(np.ones((2, 8, 8), complex), (6, 16))
     with pytest.raises(ShapeError, match="only zeros"):
         estimate_sensitivity_maps(np.zeros((2, 8, 8), complex), (16, 16))
+    with pytest.raises(ConfigurationError, match="support, hard or soft"):
+        estimate_sensitivity_maps(np.ones((2, 8, 8), complex), (16, 16), cropping="smooth")
 
 
 @pytest.mark.parametrize(("length", "size"), [(9, 4), (8, 5), (8, 4), (7, 7)])
