@@ -21,7 +21,7 @@ def make_cluster(options: argparse.Namespace) -> SLURMCluster:
     return SLURMCluster(
         queue=options.partition,
         account=options.account,
-        cores=1,  # one slice group at a time; the threads come from OMP_NUM_THREADS
+        cores=2,  # one thread samples, one prepares; theirs come from OMP_NUM_THREADS
         processes=1,
         job_cpu=options.cpus,
         memory=options.memory,

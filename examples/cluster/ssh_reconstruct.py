@@ -44,7 +44,7 @@ def main() -> int:
     options = parser.parse_args(arguments)
     cluster = SSHCluster(
         [options.hosts[0], *options.hosts],
-        worker_options={"nthreads": 1},
+        worker_options={"nthreads": 2},
         scheduler_options={"port": 0, "dashboard_address": ":8787"},
         remote_python=remote_pythons(options.hosts, options.threads),
     )

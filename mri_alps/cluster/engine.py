@@ -22,7 +22,7 @@ from mri_alps.reconstruction.scans import Finish, Results
 
 RETRIES = 3
 """A slice whose worker raised something unforeseen is tried so often again."""
-_TASKS_PER_WORKER = 3
+_TASKS_PER_WORKER = 4  # two in progress, two to go on with
 _SLICES_ON_GPU = 4
 
 

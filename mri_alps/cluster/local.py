@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from mri_alps.cluster.tasks import THREADS_OF_A_WORKER
 from mri_alps.errors import ConfigurationError, MissingDependencyError
 
 try:
@@ -76,7 +77,8 @@ def worker_environments(n_workers: int, device: str, n_threads: int | None) -> l
     gpus = _visible_gpus() if device in ("auto", "cuda") else []
     environments = []
     for number in range(n_workers):
-        environment = {THREADS: str(threads)}
+        # Waiting threads that spin would take the cores from those that work.
+        environment = {THREADS: str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             environment[name] = str(threads)
         if gpus:
@@ -123,7 +125,7 @@ def connect(
         specification = {
             number: {
                 "cls": Nanny,
-                "options": {"nthreads": 1, "env": environment, "memory_limit": 0},
+                "options": {"nthreads": THREADS_OF_A_WORKER, "env": environment, "memory_limit": 0},
             }
             for number, environment in enumerate(environments)
         }

@@ -2,17 +2,22 @@
 
 Everything that a task is given is small. Scans are read from, and slices written to, a file
 system that all machines share; what comes back is a receipt.
+
+A worker has `THREADS_OF_A_WORKER` threads. While one draws samples, the other writes its last slice
+and prepares its next, of whichever task and scan, and waits for its turn on the device.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
 import socket
+import threading
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,7 @@ from mri_alps.reconstruction.identity import prior_identity, scan_identity
 from mri_alps.reconstruction.overlap import overlap
 from mri_alps.reconstruction.slice import (
     LoadedSlice,
+    SampledSlice,
     draw_samples,
     given_maps,
     load_slice,
@@ -36,6 +42,11 @@ from mri_alps.reconstruction.slice_store import SliceStore
 from mri_alps.reconstruction.threads import use_threads
 from mri_alps.reconstruction.undersampling import undersampling_mask
 from mri_alps.reconstruction.volume import load_prior_for
+
+THREADS_OF_A_WORKER = 2
+_PLACES = threading.BoundedSemaphore(THREADS_OF_A_WORKER)  # workers of others may have many threads
+_READING = threading.Lock()
+_SAMPLING = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,10 +135,11 @@ def calibrate(task: ScanTask) -> Calibrated:
     """
     with _notes() as notes:
         try:
-            use_threads(task.n_threads)
-            raw = _open(task)
-            mask = undersampling_mask(raw, task.configuration)
-            return Calibrated(mask, calibrate_volume(raw, mask), tuple(notes))
+            with _READING:
+                use_threads(task.n_threads)
+                raw = _open(task)
+                mask = undersampling_mask(raw, task.configuration)
+                return Calibrated(mask, calibrate_volume(raw, mask), tuple(notes))
         except MriAlpsError as error:
             return Calibrated(notes=tuple(notes), error=_sentence(error))
 
@@ -152,28 +164,49 @@ def reconstruct_slices(task: ScanTask, indices: tuple[int, ...], calibrated: Cal
     """
     if calibrated.error is not None or calibrated.calibration is None:
         return Receipt(error=calibrated.error)
-    calibration = calibrated.calibration
+    with _PLACES:
+        return _reconstruct(task, indices, calibrated.mask, calibrated.calibration)
+
+
+def _reconstruct(
+    task: ScanTask,
+    indices: tuple[int, ...],
+    mask: np.ndarray | None,
+    calibration: VolumeCalibration,
+) -> Receipt:
     store = SliceStore(Path(task.target), task.store_identity)
     found = tuple(index for index in indices if store.has(index))
     missing = tuple(index for index in indices if index not in found)
+    busy: list[float] = []
     with _notes() as notes:
         try:
-            use_threads(task.n_threads)
-            raw = _open(task)
-            prior, device = _prior(task.configuration, task.prior_identity)
+            with _READING:
+                raw = _open(task)
+                prior, device = _prior(task.configuration, task.prior_identity)
 
             def load(index: int) -> LoadedSlice:
-                maps = given_maps(raw, index, task.configuration)
-                return load_slice(raw, index, calibrated.mask, calibration, device, maps)
+                with _READING:
+                    use_threads(task.n_threads)
+                    maps = given_maps(raw, index, task.configuration)
+                    return load_slice(raw, index, mask, calibration, device, maps)
 
-            occupation = overlap(
+            def sample(loaded: LoadedSlice) -> SampledSlice:
+                with _SAMPLING:
+                    started = time.perf_counter()
+                    use_threads(task.n_threads)
+                    sampled = draw_samples(loaded, prior, task.configuration)
+                    busy.append(time.perf_counter() - started)
+                return sampled
+
+            overlap(
                 map(load, missing),
-                lambda loaded: draw_samples(loaded, prior, task.configuration),
+                sample,
                 lambda sampled: store.write(reduce_samples(sampled, task.configuration)),
+                ahead=1,
             )
         except MriAlpsError as error:
             return Receipt(found=found, notes=tuple(notes), error=_sentence(error))
-    return Receipt(missing, found, occupation.busy_seconds, tuple(notes))
+    return Receipt(missing, found, sum(busy), tuple(notes))
 
 
 def _open(task: ScanTask) -> RawKSpace:
@@ -203,20 +236,45 @@ def _prior(configuration: ReconstructionConfiguration, identity: str) -> tuple[A
     return prior, device
 
 
-@contextmanager
-def _notes() -> Iterator[list[str]]:
-    """Collect the package's warnings; the run that sent the task says them."""
-    notes: list[str] = []
+class _Listeners:
+    """Tells all tasks of this process of the package's warnings, whichever of them warned.
 
-    def keep(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        if issubclass(category, MriAlpsWarning) and str(message) not in notes:
-            notes.append(str(message))
+    What Python offers replaces the one way in which a process warns, so that two tasks beside
+    each other would undo each other's. The run that sent the tasks says each warning once.
+    """
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", MriAlpsWarning)
-        warnings.showwarning = keep
-        yield notes
+    def __init__(self) -> None:
+        self._lists: list[list[str]] = []
+        self._lock = threading.Lock()
+        self._installed = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def listen(self) -> Iterator[list[str]]:
+        """Collect warnings as long as the task lasts."""
+        notes: list[str] = []
+        with self._lock:
+            if not self._lists:
+                self._installed.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+                warnings.simplefilter("always", MriAlpsWarning)
+                warnings.showwarning = self._keep
+            self._lists.append(notes)
+        try:
+            yield notes
+        finally:
+            with self._lock:
+                self._lists[:] = [each for each in self._lists if each is not notes]
+                if not self._lists:
+                    self._installed.close()
+
+    def _keep(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, MriAlpsWarning):
+            for notes in list(self._lists):
+                if str(message) not in notes:
+                    notes.append(str(message))
+
+
+_notes = _Listeners().listen
 
 
 def _sentence(error: Exception) -> str:

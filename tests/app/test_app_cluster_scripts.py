@@ -27,7 +27,7 @@ def test_the_slurm_job_asks_for_what_was_said(capsys, tmp_path, monkeypatch):
     job = capsys.readouterr().out
     for line in ("#SBATCH -p gpu", "#SBATCH -A mri", "#SBATCH --gres=gpu:1",
                  "#SBATCH --cpus-per-task=6", "OMP_NUM_THREADS=6", "MRI_ALPS_THREADS=6",
-                 "distributed.cli.dask_worker", "--nthreads 1"):  # fmt: skip
+                 "distributed.cli.dask_worker", "--nthreads 2"):  # fmt: skip
         assert line in job, job
 
 

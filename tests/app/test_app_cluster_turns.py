@@ -1,0 +1,130 @@
+"""Two tasks beside each other on a worker: one prepares while the other samples."""
+
+import itertools
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tiny_scans import assert_same_file, write_tiny
+
+from mri_alps.errors import MriAlpsWarning
+from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.reconstruction.identity import prior_identity
+from mri_alps.reconstruction.scan_job import ScanJob, Setup
+from mri_alps.reconstruction.volume import load_prior_for, reconstruct_to_file
+
+pytest.importorskip("distributed")
+
+from mri_alps.cluster import tasks
+
+CONFIGURATION = ReconstructionConfiguration(
+    prior="gaussian", n_samples=2, n_evaluations=4, mask="equispaced", acceleration=2.0,
+    center_fraction=0.4, device="cpu",
+)  # fmt: skip
+N_SLICES = 4
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A scan that is open, and nothing of it done."""
+    scan = write_tiny(tmp_path / "in" / "scan.h5", n_slices=N_SLICES)
+    prior, device = load_prior_for(CONFIGURATION)
+    (tmp_path / "out").mkdir()
+    job = ScanJob(scan, tmp_path / "out", Setup(CONFIGURATION, prior, device, "gaussian", 1))
+    job.open()
+    yield job
+    job.release()
+
+
+@pytest.fixture
+def task(job):
+    return tasks.ScanTask(
+        str(job.path), str(job.target), job.store.identity, job.scan_hash,
+        prior_identity(job.setup.prior, "gaussian"), CONFIGURATION, 1,
+    )  # fmt: skip
+
+
+def run_side_by_side(task, parts):
+    calibrated = tasks.calibrate(task)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        futures = [pool.submit(tasks.reconstruct_slices, task, p, calibrated) for p in parts]
+        return [future.result(timeout=120) for future in futures]
+
+
+def test_the_next_task_is_prepared_while_this_one_samples(task, monkeypatch):
+    loaded, real_load, real_draw = [], tasks.load_slice, tasks.draw_samples
+    prepared_meanwhile = threading.Event()
+
+    def load(raw, index, *others):
+        result = real_load(raw, index, *others)
+        loaded.append(index)
+        if len(loaded) == 2:
+            prepared_meanwhile.set()
+        return result
+
+    def draw(*arguments):
+        # The first to sample does not end before the other's slice is ready.
+        assert prepared_meanwhile.wait(60)
+        return real_draw(*arguments)
+
+    monkeypatch.setattr(tasks, "load_slice", load)
+    monkeypatch.setattr(tasks, "draw_samples", draw)
+    receipts = run_side_by_side(task, [(0,), (1,)])
+    assert [receipt.computed for receipt in receipts] == [(0,), (1,)]
+
+
+@pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning")  # of so small a scan
+def test_samples_are_drawn_one_slice_at_a_time_to_the_same_bits(task, job, tmp_path, monkeypatch):
+    spans, real_draw = [], tasks.draw_samples
+
+    def draw(*arguments):
+        began = time.perf_counter()
+        result = real_draw(*arguments)
+        spans.append((began, time.perf_counter()))
+        return result
+
+    monkeypatch.setattr(tasks, "draw_samples", draw)
+    # Three tasks where two have a place: the third waits.
+    receipts = run_side_by_side(task, [(0, 3), (1,), (2,)])
+    assert sorted(sum((r.computed for r in receipts), ())) == list(range(N_SLICES))
+    spans.sort()
+    assert all(first[1] <= second[0] for first, second in itertools.pairwise(spans))
+    measured = sum(receipt.busy_seconds for receipt in receipts)
+    drawn = sum(end - began for began, end in spans)
+    assert drawn <= measured <= spans[-1][1] - spans[0][0] + 0.5
+    job.missing = ()
+    job.assemble()
+    alone = reconstruct_to_file(job.path, tmp_path / "alone", CONFIGURATION)
+    assert_same_file(job.target, alone)
+
+
+def test_no_more_tasks_have_a_place_than_a_worker_has_threads(task, monkeypatch):
+    inside, most, lock = 0, [0], threading.Lock()
+    real = tasks._reconstruct
+
+    def reconstruct(*arguments):
+        nonlocal inside
+        with lock:
+            inside += 1
+            most[0] = max(most[0], inside)
+        result = real(*arguments)
+        with lock:
+            inside -= 1
+        return result
+
+    monkeypatch.setattr(tasks, "_reconstruct", reconstruct)
+    run_side_by_side(task, [(0,), (1,), (2,), (3,)])
+    assert most[0] == tasks.THREADS_OF_A_WORKER
+
+
+def test_warnings_reach_all_tasks_and_python_is_left_as_it_was():
+    before = warnings.showwarning
+    with tasks._notes() as first:
+        with tasks._notes() as second:
+            warnings.warn("both hear this", MriAlpsWarning, stacklevel=1)
+            warnings.warn("nobody hears this", UserWarning, stacklevel=1)
+        warnings.warn("one hears this", MriAlpsWarning, stacklevel=1)
+    assert first == ["both hear this", "one hears this"] and second == ["both hear this"]
+    assert warnings.showwarning is before
