@@ -6,8 +6,9 @@ With --measure the stages around the sampler are timed on this machine with a sl
 size (16 coils, 640 x 368): reading and calibration, saving, putting a volume together. They and
 the time that a slice's samples take (--sampling; see `seconds` in the result of a run on your
 device) go into a discrete simulation of `mri_alps.cluster.engine`: one client that opens,
-hands out, collects and assembles, workers with three tasks each in flight, tasks of four slices
-that read ahead, a calibration task per volume, a file system of limited bandwidth.
+hands out, collects and assembles, four tasks in flight per worker and two of them in progress,
+tasks of four slices, reading ahead within and across tasks, a calibration task per volume, a file
+system of limited bandwidth.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-TASKS_PER_WORKER = 3  # as the engine has it
+TASKS_PER_WORKER = 4  # as the engine has it
+IN_PROGRESS = 2  # of them, the threads of a worker
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,37 @@ class Model:
     bandwidth: float = 2e9  # bytes per second, of the shared file system
 
 
-def task_seconds(model: Model, n_slices: int, rng: np.random.Generator) -> tuple[float, float]:
-    """Return how long a task takes on its worker, and how long it samples."""
-    spread = model.sampling * model.sampling_spread
-    sampling = np.maximum(rng.normal(model.sampling, spread, n_slices), 0.1 * model.sampling)
-    steps = np.maximum(sampling, model.loading)  # the next slice is loaded meanwhile
-    return model.loading + float(steps[:-1].sum() + sampling[-1]) + model.saving, sampling.sum()
+class Worker:
+    """One device, and a loader that prepares the next slice while it samples."""
+
+    def __init__(self, model: Model):
+        self.model, self.loader_free, self.device_free = model, 0.0, 0.0
+
+    def work(self, start: float, n_slices: int, rng: np.random.Generator) -> tuple[float, float]:
+        """Return when a task that begins at `start` ends, and how long it samples."""
+        model, sampled = self.model, 0.0
+        spread = model.sampling * model.sampling_spread
+        for _ in range(n_slices):
+            self.loader_free = max(self.loader_free, start) + model.loading
+            seconds = max(rng.normal(model.sampling, spread), 0.1 * model.sampling)
+            begins = max(self.loader_free, self.device_free)
+            # The next one but one is loaded when there is a place for it.
+            self.loader_free = max(self.loader_free, self.device_free - model.loading)
+            self.device_free = begins + seconds
+            sampled += seconds
+        return self.device_free + model.saving, sampled
 
 
 def simulate(model: Model, seed: int = 0) -> dict[str, float]:
     """Return makespan, efficiency and how busy client and file system are."""
     rng = np.random.default_rng(seed)
     queue: deque[tuple[int, int]] = deque()  # (volume, slices); 0 slices is a calibration
-    events: list[tuple[float, int, int, int]] = []  # (time, order, volume, slices)
+    events: list[tuple[float, int, int, int, int]] = []  # (time, order, worker, volume, slices)
+    workers = [Worker(model) for _ in range(model.n_workers)]
+    idle = [(0.0, number) for _ in range(IN_PROGRESS) for number in range(model.n_workers)]
     left = [model.n_slices] * model.n_volumes
     now, client_free, files_free = 0.0, 0.0, 0.0
-    idle, outstanding, opened, order = model.n_workers, 0, 0, 0
+    outstanding, opened, order = 0, 0, 0
     sampled = client_busy = 0.0
     while True:
         # The client sends out volumes until every worker has something to go on with.
@@ -75,21 +92,20 @@ def simulate(model: Model, seed: int = 0) -> dict[str, float]:
             opened += 1
         while idle and queue:
             volume, count = queue.popleft()
-            start = max(now, client_free if count == 0 else now)
+            _, number = heapq.heappop(idle)  # the worker that has the least to do
             if count == 0:
-                end = start + model.calibration
+                end = max(now, client_free) + model.calibration
             else:
-                seconds, samples = task_seconds(model, count, rng)
+                end, samples = workers[number].work(now, count, rng)
                 sampled += samples
-                transfer = count * model.slice_bytes / model.bandwidth
-                files_free = max(files_free, start) + transfer
-                end = max(start + seconds, files_free)
-            heapq.heappush(events, (end, order, volume, count))
-            order, idle = order + 1, idle - 1
+                files_free = max(files_free, now) + count * model.slice_bytes / model.bandwidth
+                end = max(end, files_free)
+            heapq.heappush(events, (end, order, number, volume, count))
+            order += 1
         if not events:
             break
-        now, _, volume, count = heapq.heappop(events)
-        idle += 1
+        now, _, number, volume, count = heapq.heappop(events)
+        heapq.heappush(idle, (workers[number].device_free, number))
         if count == 0:
             sizes = [model.per_task] * (model.n_slices // model.per_task)
             sizes += [rest] if (rest := model.n_slices % model.per_task) else []

@@ -75,6 +75,23 @@ def test_command_lines_are_understood(line):
         COMMAND.commands[name].make_context(name, words, resilient_parsing=False)
 
 
+def script_lines():
+    for path in FILES:
+        for block in blocks(path, "bash"):
+            for line in block.splitlines():
+                if line.startswith("python "):
+                    yield pytest.param(line, id=f"{name_of(path)}: {line}")
+
+
+@pytest.mark.parametrize("line", list(script_lines()))
+def test_scripts_are_there_and_have_the_options(line):
+    _, script, *words = shlex.split(line)
+    words = words[: words.index("--")] if "--" in words else words
+    source = (ROOT / script).read_text("utf-8")
+    for option in (word for word in words if word.startswith("-")):
+        assert f'"{option}"' in source, f"{script} has no option {option}"
+
+
 def test_a_command_with_a_wrong_option_would_be_noticed():
     with pytest.raises(Exception, match="No such option"):
         COMMAND.commands["report"].make_context("report", ["x.h5", "--no-such-option"])
