@@ -66,4 +66,6 @@ def _energy(a: torch.Tensor, n_axes: int) -> torch.Tensor:
 
 
 def _ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return torch.where(b == 0, torch.zeros_like(a), a / b)
+    # What is solved exactly is divided by zero, or by what underflowed: it is to stay as it is.
+    solved = b.abs() < torch.finfo(b.dtype).tiny
+    return torch.where(solved, torch.zeros_like(a), a / b)

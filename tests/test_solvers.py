@@ -32,6 +32,13 @@ def test_solves_each_equation_of_a_batch(dtype, start):
     torch.testing.assert_close(found, expected)
 
 
+def test_what_is_solved_early_stays_as_it_is():
+    b = standard_normal((3, 8), GENERATOR, torch.complex64)
+    # the residual falls by rounding alone, until its energy is no longer a normal number
+    found = conjugate_gradient(lambda x: 1.001 * x, b, 40, n_axes=1)
+    torch.testing.assert_close(found, b / 1.001)
+
+
 def test_images_do_not_influence_each_other():
     matrix = positive_matrix(12, torch.complex128)
     b = standard_normal((2, 12), GENERATOR, torch.complex128)

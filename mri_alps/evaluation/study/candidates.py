@@ -25,7 +25,7 @@ SAME_BUDGET = 0.1
 Masks = Sequence[str] | Mapping[str, "str | np.ndarray"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # known by itself: a mask has no hash
 class Candidate:
     """One mask of a study.
 
