@@ -22,6 +22,7 @@ from mri_alps.evaluation.report_tables import (
     summary_line,
     warning_list,
 )
+from mri_alps.priors.novelty import LIMIT
 from mri_alps.rawdata.files import atomic_path
 
 SCRIPTS = ("decode.js", "viewer.js", "plots.js", "page.js")
@@ -102,6 +103,7 @@ def render(data: ReportData, max_bytes: float) -> str:
         acquisition=acquisition_table(data),
         provenance=provenance_tables(data),
         reference=escape(data.reference_name),
+        limit=f"{LIMIT:g}",
         script=script,
         script_hash=_hash(script),
         style=style,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mri_alps.evaluation.report_data import ReportData
+from mri_alps.priors.novelty import LIMIT
 
 _GOOD_MISFIT = (0.8, 1.25)
 
@@ -93,6 +94,12 @@ def warning_list(data: ReportData) -> str:
             "noise, the sensitivity maps or the sampler's length may be wrong, and with them "
             "the standard deviation."
         )
+    foreign = np.asarray(facts.get("novelty", []), dtype=float) > LIMIT
+    if foreign.any():
+        notes.append(
+            f"{foreign.sum()} of {len(foreign)} slices look unlike the images that the prior was "
+            "trained on: do not rely on them, nor on their standard deviation."
+        )
     restarts = int(np.sum(facts.get("n_restarts", 0)))
     if restarts:
         notes.append(
@@ -138,11 +145,16 @@ def convergence_table(data: ReportData) -> str:
         "split_r_hat": "split R-hat",
         "n_restarts": "restarts",
         "n_evaluations": "evaluations",
+        "novelty": "foreignness",
         "noise_std": "noise of the image scale",
         "seconds": "seconds",
     }
     facts = data.result.facts
-    known = {name: label for name, label in columns.items() if name in facts}
+    known = {
+        name: label
+        for name, label in columns.items()
+        if name in facts and np.isfinite(np.asarray(facts[name], dtype=float)).any()
+    }
     coverage = data.coverage()
     rows = [
         (index, *(_figure(facts[name][row]) for name in known), *_figures(coverage[row : row + 1]))
@@ -186,9 +198,9 @@ def provenance_tables(data: ReportData) -> str:
         What was read.
     """
     attributes = data.result.attributes
-    nested = ("configuration", "versions", "provenance")
+    nested = ("configuration", "execution", "versions", "provenance")
     plain = [
-        (key, value)
+        (key, _value(value))
         for key, value in sorted(attributes.items())
         if key not in nested and str(value)
     ]
@@ -207,7 +219,7 @@ def attributes_of(data: ReportData, key: str) -> dict[str, Any]:
     data : ReportData
         What was read.
     key : str
-        "configuration", "versions" or "provenance".
+        "configuration", "execution", "versions" or "provenance".
     """
     value = data.result.attributes.get(key)
     return value if isinstance(value, dict) else {}
@@ -218,6 +230,8 @@ def _text(value: Any) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_value(each)}" for key, each in value.items())
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 import mri_alps
+from mri_alps.priors.gaussian import GaussianPrior
+from mri_alps.priors.registry import DEFAULT_PRIOR, GAUSSIAN
 from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
 from mri_alps.reconstruction.result import SliceReconstruction
@@ -28,6 +30,7 @@ def attributes_of(
     prior: Any,
     configuration: ReconstructionConfiguration,
     first: SliceReconstruction,
+    prior_name: str | None = None,
 ) -> dict[str, Any]:
     """Return the attributes of a reconstruction file.
 
@@ -41,6 +44,8 @@ def attributes_of(
         The settings.
     first : SliceReconstruction
         For the counted evaluations, and how unlike the training images it is.
+    prior_name : str, optional
+        Name or file under which the prior was loaded.
     """
     return {
         "configuration": configuration.to_dict(),
@@ -50,7 +55,7 @@ def attributes_of(
         "setup_evaluations": first.facts["setup_evaluations"],
         "novelty": first.facts["novelty"],
         "versions": versions(),
-        "prior": getattr(prior, "name", type(prior).__name__),
+        "prior": prior_label(prior, prior_name),
         "checkpoint_sha256": getattr(prior, "checkpoint_sha256", "") or "",
         "source": Path(raw.path).name,
         "source_format": raw.format,
@@ -61,6 +66,21 @@ def attributes_of(
         "interval": "90 % predictive interval, Student t",
         "provenance": raw.provenance | {"geometry": geometry_of(raw)},
     }
+
+
+def prior_label(prior: Any, name: str | None = None) -> str:
+    """Return what people call a prior.
+
+    Parameters
+    ----------
+    prior : ScoreModel
+        The prior.
+    name : str, optional
+        Name or file under which it was loaded.
+    """
+    if name == DEFAULT_PRIOR and isinstance(prior, GaussianPrior):
+        return GAUSSIAN  # which stands in where the weights are not installed
+    return Path(name).name if name else str(getattr(prior, "name", type(prior).__name__))
 
 
 def geometry_of(raw: RawKSpace) -> dict[str, Any]:

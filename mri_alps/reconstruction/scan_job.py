@@ -32,6 +32,7 @@ from mri_alps.reconstruction.output import (
 from mri_alps.reconstruction.provenance import attributes_of
 from mri_alps.reconstruction.result import SliceReconstruction
 from mri_alps.reconstruction.selection import chosen_slices
+from mri_alps.reconstruction.slice import LoadedSlice, batch_of
 from mri_alps.reconstruction.slice_store import Execution, SliceStore
 from mri_alps.reconstruction.undersampling import undersampling_mask
 
@@ -71,7 +72,7 @@ class Setup:
         return Execution(
             device=self.device.type,
             n_threads=self.n_threads or torch.get_num_threads(),
-            batch=self.configuration.n_samples,
+            batch=None,
             versions=f"mri_alps {mri_alps.__version__} with torch {torch.__version__}",
         )
 
@@ -211,6 +212,33 @@ class ScanJob:
         mask = undersampling_mask(self.raw, self.setup.configuration)
         return mask, calibrate_volume(self.raw, mask)
 
+    def batch(self, loaded: LoadedSlice) -> int:
+        """Return how many samples to draw at a time: what an interrupted run did, or what fits.
+
+        Parameters
+        ----------
+        loaded : LoadedSlice
+            A slice of the scan.
+        """
+        if self.execution.batch is None:
+            batch = batch_of(loaded, self.setup.prior, self.setup.configuration)
+            self.execution = dataclasses.replace(self.execution, batch=batch)
+            self.store.record(self.execution)
+        assert self.execution.batch is not None
+        return self.execution.batch
+
+    def keep_batch(self, batch: int | None) -> None:
+        """Draw the following slices in smaller batches where memory ran out in one.
+
+        Parameters
+        ----------
+        batch : int or None
+            Of the last slice.
+        """
+        if batch is not None and self.execution.batch is not None and batch < self.execution.batch:
+            self.execution = dataclasses.replace(self.execution, batch=batch)
+            self.store.record(self.execution)
+
     def fail(self, error: Exception) -> None:
         """Give up on this scan; the first reason counts.
 
@@ -298,7 +326,9 @@ class ScanJob:
 
     def _attributes(self, first: SliceReconstruction) -> dict[str, Any]:
         configuration = self.setup.configuration
-        return attributes_of(self.raw, self.setup.prior, configuration, first) | {
+        return attributes_of(
+            self.raw, self.setup.prior, configuration, first, self.setup.prior_name
+        ) | {
             **self._identity,
             "settings": self._settings,
             "execution": dataclasses.asdict(self.execution),

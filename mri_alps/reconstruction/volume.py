@@ -49,7 +49,8 @@ def reconstruct(source: str | Path | RawKSpace, **settings: Any) -> Reconstructi
     raw = source if isinstance(source, RawKSpace) else read_raw(source)
     prior, device = load_prior_for(configuration)
     results = list(reconstruct_slices(raw, prior, configuration, device))
-    return stack_slices(results, attributes_of(raw, prior, configuration, results[0]))
+    name = configuration.prior or DEFAULT_PRIOR
+    return stack_slices(results, attributes_of(raw, prior, configuration, results[0], name))
 
 
 def reconstruct_to_file(

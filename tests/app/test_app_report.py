@@ -280,3 +280,20 @@ def test_reconstruct_writes_the_page_as_well(scan, tmp_path, run):
     assert len(content(tmp_path / "out" / "scan.html")["slices"][0]["samples"]) == 2
     (tmp_path / "out" / "scan.html").unlink()
     assert run(*command).code == 0 and (tmp_path / "out" / "scan.html").exists()
+
+
+def test_a_foreign_image_is_warned_of(reconstruction):
+    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    # The Gaussian prior cannot tell, so there is neither a column nor a warning.
+    assert "slices look unlike" not in text and ">foreignness<" not in text
+    with h5py.File(reconstruction, "a") as file:
+        file["facts/novelty"][...] = [0.5, 7.25]
+    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    assert "1 of 2 slices look unlike the images" in text
+    assert ">foreignness<" in text and ">7.25<" in text
+
+
+def test_the_page_names_the_prior_as_people_do(reconstruction):
+    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    assert "with the prior gaussian" in text
+    assert load_reconstruction(reconstruction).attributes["prior"] == "gaussian"

@@ -184,6 +184,27 @@ def test_a_click_marks_a_pixel_in_all_panels_and_keys_move_the_mark(shown, recon
     wait(shown, lambda: caption.text == "Marked pixel: row 31, column 25")
 
 
+def test_every_panel_says_its_value_under_the_pointer(shown, recon_file):
+    move_to_pixel(shown, 20, 40).perform()
+    with h5py.File(recon_file) as file:
+        std = float(file["reconstruction_std"][1, 20, 40])
+    corners = shown.find_elements(By.CSS_SELECTOR, ".panel .here")
+    wait(shown, lambda: all(corner.text for corner in corners))
+    assert len(corners) == 6
+    found = float(shown.find_element(By.CSS_SELECTOR, "#panel-std .here").text)
+    assert found == pytest.approx(std, rel=1e-3) and numbers(shown, "std") == [found]
+    ActionChains(shown).move_to_element(shown.find_element(By.TAG_NAME, "h1")).perform()
+    wait(shown, lambda: not any(corner.text for corner in corners))
+
+
+def test_images_can_be_made_large(shown):
+    small = canvas(shown).size["width"]
+    shown.find_element(By.ID, "size").click()
+    wait(shown, lambda: canvas(shown).size["width"] > 1.5 * small)
+    ActionChains(shown).send_keys("l").perform()
+    wait(shown, lambda: canvas(shown).size["width"] == small)
+
+
 def test_a_drag_changes_the_window_of_images_of_that_kind_only(shown):
     before = pictures(shown)
     start = move_to_pixel(shown, 32, 32)

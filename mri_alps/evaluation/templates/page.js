@@ -59,6 +59,12 @@ function showSample(index) {
   if (!samples.length) return;
   state.sample = index % samples.length;
   viewer.show("samples", samples[state.sample], `${state.sample + 1} of ${samples.length}`);
+  showHere();
+}
+
+function toggleSize() {
+  const large = byId("panels").classList.toggle("large");
+  byId("size").setAttribute("aria-pressed", String(large));
 }
 
 function togglePlay() {
@@ -73,12 +79,22 @@ function togglePlay() {
   byId("play").textContent = state.timer ? "Stop samples" : "Play samples";
 }
 
+// The value under the pointer, in the corner of every panel.
+function showHere() {
+  for (const panel of viewer.panels) {
+    const step = panel.name === "samples" ? entryOf().samples[state.sample].step : stepOf(panel.name === "error" ? "reference" : panel.name);
+    const [row, column] = viewer.hover || [0, 0];
+    panel.here.textContent = viewer.hover && panel.values ? figure(panel.values[row * width + column], step) : "";
+  }
+}
+
 function readOut() {
   if (!state.decoded) return;
   const [row, column] = viewer.hover || viewer.mark;
   const at = row * width + column;
   const { decoded } = state;
   const text = (name) => figure(decoded[name][at], stepOf(name));
+  showHere();
   const lines = [
     ["value", "value (posterior mean)", text("mean")],
     ["std", "standard deviation", text("std")],
@@ -148,7 +164,7 @@ function onKey(event) {
   const onSlider = event.target === byId("slice");
   if (event.shiftKey && moveMark(event.key)) return event.preventDefault();
   const actions = {
-    "+": () => viewer.zoomBy(1.5), "=": () => viewer.zoomBy(1.5), "-": () => viewer.zoomBy(1 / 1.5), "0": resetView,
+    "+": () => viewer.zoomBy(1.5), "=": () => viewer.zoomBy(1.5), "-": () => viewer.zoomBy(1 / 1.5), "0": resetView, l: toggleSize,
   };
   if (!onSlider) {
     Object.assign(actions, {
@@ -180,6 +196,7 @@ function start() {
   byId("zoom-in").addEventListener("click", () => viewer.zoomBy(1.5));
   byId("zoom-out").addEventListener("click", () => viewer.zoomBy(1 / 1.5));
   byId("reset").addEventListener("click", resetView);
+  byId("size").addEventListener("click", toggleSize);
   byId("profile-others").textContent = data.slices[0].images.reference ? ", with the reference and the zero-filled image" : ", with the zero-filled image";
   document.addEventListener("keydown", onKey);
   calibrationPlots(byId("calibration-plots"), data.calibration);

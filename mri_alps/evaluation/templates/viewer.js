@@ -36,16 +36,17 @@ class Viewer {
     const detail = element("span");
     const bar = element("canvas", { width: 256, height: 1 });
     const [low, high] = [element("span"), element("span")];
+    const here = element("span", { className: "here" });
     const panel = element(
       "figure",
       { className: "panel", id: `panel-${name}` },
       element("figcaption", {}, element("span", { textContent: title }), detail),
-      element("div", { className: "frame" }, canvas),
+      element("div", { className: "frame" }, canvas, here),
       element("div", { className: "scale" }, low, bar, high),
     );
     this.container.append(panel);
     const buffer = element("canvas", { width: this.width, height: this.height });
-    const entry = { name, kind, canvas, buffer, bar, low, high, detail, values: null };
+    const entry = { name, kind, canvas, buffer, bar, low, high, detail, here, values: null };
     this.panels.push(entry);
     this.listen(entry);
     new ResizeObserver(() => this.draw(entry)).observe(canvas);
