@@ -138,8 +138,13 @@ class _Run:
                 torch.set_num_threads(job.execution.n_threads)
             try:
                 item.sampled = draw_samples(
-                    item.loaded, self._setup.prior, self._setup.configuration, self._progress
+                    item.loaded,
+                    self._setup.prior,
+                    self._setup.configuration,
+                    self._progress,
+                    job.batch(item.loaded),
                 )
+                job.keep_batch(item.sampled.batch)
             except Exception as error:
                 job.fail(error)
             if self._progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +12,17 @@ import numpy as np
 import torch
 
 from mri_alps.calibration import Acquisition, VolumeCalibration, prepare_slice
-from mri_alps.errors import MriAlpsError
+from mri_alps.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.operators import SenseOperator
 from mri_alps.priors.novelty import novelty
 from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
+from mri_alps.reconstruction.batches import choose_batch, draw_in_batches
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
 from mri_alps.reconstruction.images import center_crop_or_pad, root_sum_of_squares
 from mri_alps.reconstruction.progress import Progress
 from mri_alps.reconstruction.result import SliceReconstruction
 from mri_alps.reconstruction.statistics import sample_statistics
-from mri_alps.sampling import PosteriorSamples, sample_posterior
+from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -102,7 +104,8 @@ class SampledSlice:
     """A slice whose samples are drawn; `samples` is complex, (n_samples, H, W), on the CPU.
 
     `novelty` tells how unlike the prior's training images their mean is, see
-    `mri_alps.priors.novelty`; None where the prior cannot tell.
+    `mri_alps.priors.novelty`; None where the prior cannot tell. `batch` is how many samples were
+    drawn at a time in the end.
     """
 
     loaded: LoadedSlice
@@ -110,6 +113,7 @@ class SampledSlice:
     result: PosteriorSamples
     seconds: float
     novelty: float | None = None
+    batch: int | None = None
 
 
 def load_slice(
@@ -150,6 +154,7 @@ def draw_samples(
     prior: Any,
     configuration: ReconstructionConfiguration,
     progress: Progress | None = None,
+    batch: int | None = None,
 ) -> SampledSlice:
     """Draw the posterior samples of one slice: the part that the device is needed for.
 
@@ -159,11 +164,13 @@ def draw_samples(
         From `load_slice`.
     prior, configuration, progress
         As `reconstruct_slice` has them.
+    batch : int, optional
+        How many samples to draw at a time; as many as fit the memory if left out.
 
     Raises
     ------
     MriAlpsError
-        If the sampler diverged.
+        If the sampler diverged, or the memory does not hold a single sample.
 
     Warns
     -----
@@ -171,7 +178,9 @@ def draw_samples(
         If the image is unlike those that the prior was trained on.
     """
     started = time.perf_counter()
-    result = _sample(loaded.acquisition, loaded.index, prior, configuration, progress)
+    if batch is None:
+        batch = batch_of(loaded, prior, configuration)
+    result, batch = _sample(loaded, prior, configuration, progress, batch)
     samples = result.samples.cpu().numpy()
     if not np.isfinite(samples).all():
         raise MriAlpsError(
@@ -179,18 +188,35 @@ def draw_samples(
             f"{configuration.method!r} diverged, try more evaluations or another prior"
         )
     with torch.no_grad():
-        unlike = novelty(prior, result.samples.mean(0))
+        mean = result.samples.mean(0).to(loaded.acquisition.kspace.device)
+        unlike = novelty(prior, mean)
     seconds = time.perf_counter() - started
     _LOGGER.debug(
-        "%s, slice %d: %d samples of %d evaluations in %.1f s, data misfit %.3g",
+        "%s, slice %d: %d samples, %d at a time, of %d evaluations in %.1f s, data misfit %.3g",
         loaded.raw.path,
         loaded.index,
         len(samples),
+        batch,
         result.n_evaluations,
         seconds,
         _number(_last_misfit(result.diagnostics)),
     )
-    return SampledSlice(loaded, samples, result, seconds, unlike)
+    return SampledSlice(loaded, samples, result, seconds, unlike, batch)
+
+
+def batch_of(loaded: LoadedSlice, prior: Any, configuration: ReconstructionConfiguration) -> int:
+    """Return how many samples of a slice fit the memory at a time.
+
+    Parameters
+    ----------
+    loaded : LoadedSlice
+        The slice.
+    prior, configuration
+        As `reconstruct_slice` has them.
+    """
+    kspace = loaded.acquisition.kspace
+    shape = loaded.acquisition.shape
+    return choose_batch(prior, shape, len(kspace), configuration.n_samples, kspace.device)
 
 
 def reduce_samples(
@@ -299,28 +325,49 @@ def reference_image(raw: RawKSpace, index: int) -> np.ndarray | None:
 
 
 def _sample(
-    acquisition: Acquisition,
-    index: int,
+    loaded: LoadedSlice,
     prior: Any,
     configuration: ReconstructionConfiguration,
     progress: Progress | None,
-) -> PosteriorSamples:
+    batch: int,
+) -> tuple[PosteriorSamples, int]:
+    acquisition = loaded.acquisition
+    n_samples, n_evaluations = configuration.n_samples, configuration.n_evaluations
+    operator = SenseOperator(acquisition.sensitivity_maps, acquisition.mask)
     if progress:
-        progress.start_slice(index, configuration.n_evaluations)
-    # On the CPU whatever the device: one number is drawn from it, the seed of all streams.
-    generator = torch.Generator().manual_seed(configuration.sampler_seed)
-    return sample_posterior(
-        prior,
-        SenseOperator(acquisition.sensitivity_maps, acquisition.mask),
-        acquisition.kspace,
-        acquisition.noise_std,
-        n_samples=configuration.n_samples,
-        n_evaluations=configuration.n_evaluations,
-        method=configuration.method,
-        generator=generator,
-        callback=(lambda _: progress.step()) if progress else None,
-        first_slice=index,
-    )
+        progress.start_slice(loaded.index, n_evaluations)
+    n_told = 0
+
+    def tell(first: int, info: StepInfo) -> None:
+        """One step of progress whenever all samples together are a step further on average."""
+        nonlocal n_told
+        done = (first * n_evaluations + len(info.x) * info.step) // n_samples
+        while progress and n_told < done:
+            progress.step()
+            n_told += 1
+
+    def draw(first: int, count: int) -> PosteriorSamples:
+        # On the CPU whatever the device: one number is drawn from it, the seed of all streams.
+        generator = torch.Generator().manual_seed(configuration.sampler_seed)
+        return sample_posterior(
+            prior,
+            operator,
+            acquisition.kspace,
+            acquisition.noise_std,
+            n_samples=count,
+            n_evaluations=n_evaluations,
+            method=configuration.method,
+            generator=generator,
+            callback=(lambda info: tell(first, info)) if progress else None,
+            first_sample=first,
+            first_slice=loaded.index,
+        )
+
+    def say(sentence: str) -> None:
+        warning = f"{loaded.raw.path}, slice {loaded.index}: {sentence}"
+        warnings.warn(warning, MriAlpsWarning, stacklevel=2)
+
+    return draw_in_batches(draw, n_samples, batch, say)
 
 
 def _last_misfit(diagnostics: dict[str, Any]) -> float | None:

@@ -47,15 +47,15 @@ class Execution:
         Type of device.
     n_threads : int
         CPU threads of the process.
-    batch : int
-        Samples drawn at a time.
+    batch : int or None
+        Samples drawn at a time; None as long as it is not known how many fit.
     versions : str
         Of the package and of torch.
     """
 
     device: str
     n_threads: int
-    batch: int
+    batch: int | None
     versions: str
 
 
@@ -105,10 +105,20 @@ class SliceStore:
             self.remove()  # killed before it wrote how it computes
         self.folder.mkdir(parents=True, exist_ok=True)
         if recorded is None:
-            with atomic_path(self.folder / _EXECUTION) as temporary:
-                temporary.write_text(json.dumps(dataclasses.asdict(execution)))
+            self.record(execution)
             recorded = execution
         return recorded
+
+    def record(self, execution: Execution) -> None:
+        """Keep for a run that goes on how the slices are computed.
+
+        Parameters
+        ----------
+        execution : Execution
+            With what is known by now.
+        """
+        with atomic_path(self.folder / _EXECUTION) as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(execution)))
 
     def finished(self, say: Callable[[str], None]) -> set[int]:
         """Return the slices that are whole; damaged ones are removed.

@@ -17,7 +17,7 @@ from mri_alps.sampling.posterior import (
 )
 from mri_alps.sampling.preconditioner import Preconditioner
 from mri_alps.sampling.problem import Problem, make_problem
-from mri_alps.sampling.result import PosteriorSamples, StepInfo
+from mri_alps.sampling.result import PosteriorSamples, StepInfo, join_samples
 from mri_alps.sampling.schedules import AdmissibleSchedule, admissible_schedule, karras_ladder
 from mri_alps.sampling.score import CountedScore, LocalScore
 from mri_alps.sampling.spectrum_estimate import estimate_prior_spectrum
@@ -39,6 +39,7 @@ __all__ = [
     "estimate_prior_spectrum",
     "euler_maruyama_step",
     "init_langevin",
+    "join_samples",
     "karras_ladder",
     "leimkuhler_matthews_step",
     "make_problem",

@@ -6,6 +6,9 @@ autocorrelation is summed by Geyer's initial positive sequence.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable
+
 import torch
 
 from mri_alps.random import standard_normal
@@ -36,6 +39,20 @@ class Trace:
         """Take in the state of all chains, (n, *domain_shape)."""
         flat = x.reshape(len(x), -1)
         self._rows.append((flat @ self._weights.mH).real)
+
+    def joined(self, others: Iterable[Trace]) -> Trace:
+        """Return the trace of the chains of several batches, as far as all of them went.
+
+        Parameters
+        ----------
+        others : iterable of Trace
+            Of runs on the same problem.
+        """
+        traces = [self, *others]
+        result = copy.copy(self)
+        n_steps = min(len(trace._rows) for trace in traces)
+        result._rows = [torch.cat([trace._rows[i] for trace in traces]) for i in range(n_steps)]
+        return result
 
     def summary(self) -> dict[str, float | None]:
         """Worst split R-hat and smallest effective sample size over the functionals."""

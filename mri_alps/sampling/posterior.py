@@ -258,6 +258,7 @@ def sample_alps(
         diagnostics={**_diagnostics(first), "n_restarts": attempt - 1},
         prior_spectrum=spectrum,
         seed=task.seed,
+        trace=first.trace,
     )
 
 

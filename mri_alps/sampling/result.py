@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 
 from mri_alps.priors.spectrum import PriorSpectrum
+from mri_alps.sampling.diagnostics import Trace
 
 
 class StepInfo(NamedTuple):
@@ -62,6 +63,8 @@ class PosteriorSamples:
         What preconditioned the run, to be handed on.
     seed : int
         The seed from which all noise streams derive.
+    trace : Trace or None
+        What the convergence figures were computed from, where a method keeps it.
     """
 
     samples: torch.Tensor
@@ -70,3 +73,60 @@ class PosteriorSamples:
     diagnostics: dict[str, Any] = field(default_factory=dict)
     prior_spectrum: PriorSpectrum | None = None
     seed: int = 0
+    trace: Trace | None = field(default=None, repr=False)
+
+
+def join_samples(parts: Sequence[PosteriorSamples]) -> PosteriorSamples:
+    """Put the samples of several batches of one run together.
+
+    Parameters
+    ----------
+    parts : sequence of PosteriorSamples
+        Batches on the same problem, in the order of their samples; at least one.
+
+    Returns
+    -------
+    PosteriorSamples
+        Convergence figures are those of all chains where each part has its trace, else the
+        worst of the parts; figures of a level are means over the parts, weighted by their sizes.
+    """
+    first, *others = parts
+    if not others:
+        return first
+    sizes = [len(part.samples) for part in parts]
+    found = [part.diagnostics for part in parts]
+    joined = dict(found[0])
+    traces = [part.trace for part in parts if part.trace is not None]
+    trace = traces[0].joined(traces[1:]) if len(traces) == len(parts) else None
+    if trace is not None:
+        joined |= trace.summary()
+    else:
+        for key, worst in (("split_r_hat", max), ("effective_sample_size", min)):
+            values = [d[key] for d in found if d.get(key) is not None]
+            joined |= {key: worst(values)} if values else {}
+    if "n_restarts" in joined:
+        joined["n_restarts"] = max(int(d.get("n_restarts", 0)) for d in found)
+    if "levels" in joined:
+        all_levels = zip(*(d["levels"] for d in found), strict=False)
+        joined["levels"] = [_mean_figures(levels, sizes) for levels in all_levels]
+    if "operator" in joined:
+        joined["operator"] = _mean_figures([d["operator"] for d in found], sizes)
+    return replace(
+        first,
+        samples=torch.cat([part.samples for part in parts]),
+        n_evaluations=max(part.n_evaluations for part in parts),
+        setup_evaluations=sum(part.setup_evaluations for part in parts),
+        diagnostics=joined,
+        trace=trace,
+    )
+
+
+def _mean_figures(parts: Sequence[dict[str, Any]], sizes: Sequence[int]) -> dict[str, Any]:
+    """Mean of numbers that differ between batches; what is no single number is the first's."""
+    result = dict(parts[0])
+    for key, first in parts[0].items():
+        values = [part[key] for part in parts if isinstance(part.get(key), float)]
+        if len(values) == len(parts) and any(value != first for value in values):
+            total = sum(value * size for value, size in zip(values, sizes, strict=True))
+            result[key] = total / sum(sizes)
+    return result
