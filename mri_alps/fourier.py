@@ -59,6 +59,23 @@ def ifftc(x: torch.Tensor, dim: int | Sequence[int] = (-2, -1)) -> torch.Tensor:
     return _transform(torch.fft.ifftn, x, dim)
 
 
+def multiply_spectrum(x: torch.Tensor, weight: torch.Tensor, dim: Sequence[int]) -> torch.Tensor:
+    """Multiply by a real even weight in the Fourier domain; a real array stays real.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Complex or real, any shape.
+    weight : torch.Tensor
+        Real, broadcasts against `x`; in the order of torch.fft, the zero frequency first.
+    dim : sequence of int
+        Axes to transform. Shifts of the image cancel between the two transforms.
+    """
+    axes = tuple(dim)
+    filtered = torch.fft.ifftn(torch.fft.fftn(x, dim=axes).mul_(weight), dim=axes)
+    return filtered if x.is_complex() else filtered.real
+
+
 def _transform(
     transform: Callable[..., torch.Tensor], x: torch.Tensor, dim: int | Sequence[int]
 ) -> torch.Tensor:

@@ -14,7 +14,8 @@ from mri_alps.fourier import fftc, ifftc
 from mri_alps.operators.base import LinearOperator
 from mri_alps.operators.gram import make_gram
 from mri_alps.operators.kinds import as_tensor, with_precision
-from mri_alps.operators.line_structure import line_normal_matrices, normal_fourier_diagonal
+from mri_alps.operators.line_factors import LineFactors
+from mri_alps.operators.line_structure import line_axis, normal_fourier_diagonal
 
 
 class SenseOperator(LinearOperator):
@@ -57,6 +58,7 @@ class SenseOperator(LinearOperator):
         self.sensitivity_maps = sensitivity_maps.detach()
         self.mask = as_mask(mask, self.domain_shape).to(self.device)
         self._gram = make_gram(self.sensitivity_maps, self.mask)
+        self._factors: LineFactors | None = None
 
     @property
     def n_coils(self) -> int:
@@ -84,9 +86,16 @@ class SenseOperator(LinearOperator):
         """Diagonal of A^H A in the Fourier basis, real (*domain_shape); see `line_structure`."""
         return normal_fourier_diagonal(self.sensitivity_maps, self.mask)
 
-    def line_normal_matrices(self) -> tuple[torch.Tensor, int] | None:
-        """A^H A per image line and the axis of the lines; None for masks along both axes."""
-        return line_normal_matrices(self.sensitivity_maps, self.mask)
+    def line_factors(self) -> LineFactors | None:
+        """Eigenvectors of A^H A per image line; None for masks along both axes.
+
+        Found when they are first asked for, and kept.
+        """
+        if line_axis(self.mask) is None:
+            return None
+        if self._factors is None:
+            self._factors = LineFactors(self.sensitivity_maps, self.mask)
+        return self._factors
 
     def _to(self, device: torch.device | None, real_dtype: torch.dtype | None) -> SenseOperator:
         maps = with_precision(self.sensitivity_maps, device, real_dtype)

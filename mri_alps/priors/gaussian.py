@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from mri_alps.fourier import multiply_spectrum
 from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 from mri_alps.random import standard_normal
 
@@ -176,11 +177,7 @@ def apply_filter(x: torch.Tensor, weight: torch.Tensor, dims: Sequence[int]) -> 
     dims : sequence of int
         Axes to transform.
     """
-    # Shifts of the image cancel between the transforms; only the weight has to be shifted.
-    axes = tuple(dims)
-    shifted = torch.fft.ifftshift(weight, dim=axes)
-    filtered = torch.fft.ifftn(torch.fft.fftn(x, dim=axes).mul_(shifted), dim=axes)
-    return filtered if x.is_complex() else filtered.real
+    return multiply_spectrum(x, torch.fft.ifftshift(weight, dim=tuple(dims)), dims)
 
 
 def _square(sigma: float | torch.Tensor, x: torch.Tensor) -> torch.Tensor:

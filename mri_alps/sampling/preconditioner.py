@@ -12,19 +12,24 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
-from mri_alps.fourier import fftc
+from mri_alps.fourier import fftc, multiply_spectrum
 from mri_alps.priors.gaussian import apply_filter
 from mri_alps.random import standard_normal
 from mri_alps.sampling.problem import Problem
+
+if TYPE_CHECKING:
+    from mri_alps.operators.line_factors import LineFactors
+    from mri_alps.sampling.noise import ChainNoise
 
 DENSE_LIMIT = 2048
 """Images of up to so many pixels are preconditioned by the exact S^-1."""
 HANDOVER = 0.5
 """Guided diffusion hands over at this multiple of the images' root mean square."""
-POWER_ITERATIONS = 12
+KRYLOV_STEPS = 8
 SAFETY = 1.1
 
 
@@ -55,7 +60,7 @@ class Preconditioner(ABC):
     def __init__(self, problem: Problem):
         self.problem = problem
         self.n_normals = 0
-        self.fisher = torch.zeros(())
+        self.fisher = self.shifted_fisher = torch.zeros(())
         self.noise_std = problem.noise_std
 
     def set_level(self, fisher: torch.Tensor, noise_std: torch.Tensor) -> None:
@@ -69,6 +74,8 @@ class Preconditioner(ABC):
             Per real component, () or (B, 1, ...).
         """
         self.fisher, self.noise_std = fisher, noise_std
+        # In the order of torch.fft: shifted once, not at each application.
+        self.shifted_fisher = torch.fft.ifftshift(fisher, dim=self.problem.dims)
         self._factor()
 
     @abstractmethod
@@ -94,17 +101,39 @@ class Preconditioner(ABC):
             (n, *domain_shape).
         """
 
-    def apply(self, drift: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def apply(self, drift: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
         """Return M drift + M^(1/2) noise.
 
         Parameters
         ----------
         drift : torch.Tensor
             (n, *domain_shape).
-        noise : torch.Tensor
-            White, same shape.
+        noise : torch.Tensor or None
+            White, same shape; none is added if left out.
         """
-        return self.root(self.root_adjoint(drift) + noise)
+        coefficients = self.root_adjoint(drift)
+        return self.root(coefficients if noise is None else coefficients + noise)
+
+    def normal(self, x: torch.Tensor) -> torch.Tensor:
+        """Return A^H A x, counted.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            (n, *domain_shape).
+        """
+        self.n_normals += 1
+        return self.problem.operator.normal(x)
+
+    def prior_precision(self, x: torch.Tensor) -> torch.Tensor:
+        """Return F x.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            (n, *domain_shape).
+        """
+        return multiply_spectrum(x, self.shifted_fisher, self.problem.dims)
 
     def precision(self, x: torch.Tensor) -> torch.Tensor:
         """Return S x = (A^H A / noise_std^2 + F) x.
@@ -114,25 +143,63 @@ class Preconditioner(ABC):
         x : torch.Tensor
             (n, *domain_shape).
         """
-        self.n_normals += 1
-        prior = apply_filter(x, self.fisher, self.problem.dims)
-        return self.problem.operator.normal(x) / self.noise_std**2 + prior
+        return self.normal(x) / self.noise_std**2 + self.prior_precision(x)
+
+    def data_noise(self, noise: ChainNoise) -> torch.Tensor:
+        """Draw noise of the covariance A^H A / noise_std^2, that of the data's gradient.
+
+        Parameters
+        ----------
+        noise : ChainNoise
+            The chains' randomness.
+        """
+        return self.problem.operator.adjoint(noise.data()) / self.noise_std
 
     def largest_eigenvalue(self) -> float:
         """Largest eigenvalue of R^H S R, which decides what steps are stable; 1 if exact.
 
-        By power iteration on A^H A, without the score, over all slices at once, with a margin
-        for what the iteration leaves.
+        By Lanczos' method on A^H A, without the score, over all slices at once, with a margin
+        for what the iteration leaves. Its vectors are those of preconditioned conjugate
+        gradients for S x = b, whose coefficients make up the tridiagonal matrix (Golub and Van
+        Loan, Matrix Computations, 4th edition, section 11.5).
         """
         generator = torch.Generator(device=self.problem.device).manual_seed(0)
         shape = (1, *self.problem.domain_shape)
-        z = standard_normal(shape, generator, self.problem.dtype)
-        value = torch.ones(())
-        for _ in range(POWER_ITERATIONS):
-            z = z / z.abs().square().sum().sqrt()
-            z = self.root_adjoint(self.precision(self.root(z)))
-            value = z.abs().square().sum().sqrt()
-        return SAFETY * float(value)
+        residual = standard_normal(shape, generator, self.problem.dtype)
+        # White noise of covariance M in the coordinates of R is white: no direction is missed.
+        direction = preconditioned = self.apply(residual, None)
+        energy = _inner(residual, preconditioned)
+        steps, ratios = [], []
+        for _ in range(min(KRYLOV_STEPS, residual.numel())):
+            response = self.precision(direction)
+            step = energy / _inner(direction, response)
+            residual = residual - step * response
+            preconditioned = self.apply(residual, None)
+            previous, energy = energy, _inner(residual, preconditioned)
+            ratio = energy / previous
+            direction = preconditioned + ratio * direction
+            steps.append(step)
+            ratios.append(ratio)
+        return SAFETY * _largest_ritz_value(torch.stack([*steps, *ratios]).tolist())
+
+
+def _inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Re <a, b> over everything."""
+    return (a.conj() * b).real.sum() if a.is_complex() else (a * b).sum()
+
+
+def _largest_ritz_value(coefficients: list[float]) -> float:
+    """Largest eigenvalue of Lanczos' matrix, from the steps and ratios of conjugate gradients."""
+    n = len(coefficients) // 2
+    steps, ratios = coefficients[:n], coefficients[n:]
+    # What is solved to the last digit goes on with rounding errors: no more is learned from it.
+    n = next((i for i in range(1, n) if not ratios[i - 1] > 1e-10 or not steps[i] > 0), n)
+    matrix = torch.zeros(n, n, dtype=torch.float64)
+    for i in range(n):
+        matrix[i, i] = 1 / steps[i] + (ratios[i - 1] / steps[i - 1] if i else 0.0)
+        if i:
+            matrix[i, i - 1] = math.sqrt(ratios[i - 1]) / steps[i - 1]
+    return float(torch.linalg.eigvalsh(matrix)[-1])
 
 
 class DensePreconditioner(Preconditioner):
@@ -188,11 +255,12 @@ class FourierPreconditioner(Preconditioner):
         self._root = self._diagonal
 
     def _factor(self) -> None:
-        self._root = (self._diagonal / self.noise_std**2 + self.fisher).rsqrt()
+        root = (self._diagonal / self.noise_std**2 + self.fisher).rsqrt()
+        self._root = torch.fft.ifftshift(root, dim=self.problem.dims)
 
     def root(self, z: torch.Tensor) -> torch.Tensor:
         """R z with R = (diag(A^H A) / noise_std^2 + F)^(-1/2) in the Fourier domain."""
-        return apply_filter(z, self._root, self.problem.dims)
+        return multiply_spectrum(z, self._root, self.problem.dims)
 
     def root_adjoint(self, z: torch.Tensor) -> torch.Tensor:
         """The same: R is Hermitian."""
@@ -203,61 +271,64 @@ class LinePreconditioner(Preconditioner):
     """M = D U (L / noise_std^2 + f)^-1 U^H D for masks of whole lines.
 
     There A^H A couples only the pixels of one image line: each line has a small dense matrix
-    B = U L U^H, decomposed once for all levels. D, diagonal in the Fourier domain, corrects
-    for f being one number where F depends on the frequency.
+    U L U^H, decomposed once for all levels. D, diagonal in the Fourier domain, corrects for f
+    being one number where F depends on the frequency.
 
     Parameters
     ----------
     problem : Problem
-        Whose operator has `line_normal_matrices()`.
-    matrices : torch.Tensor
-        (*slices, lines, n, n), Hermitian.
-    axis : int
-        Image axis along which the lines run, -1 or -2.
+        Whose operator has `line_factors()`.
+    factors : LineFactors
+        What that returned.
     """
 
     n_inner = 2
     handover = HANDOVER
 
-    def __init__(self, problem: Problem, matrices: torch.Tensor, axis: int):
+    def __init__(self, problem: Problem, factors: LineFactors):
         super().__init__(problem)
-        self._axis = axis
-        self._values, self._vectors = torch.linalg.eigh(matrices)
-        # Stored without lazy conjugation or transposition: a product would copy them each time.
-        self._vectors = self._vectors.contiguous()
-        self._vectors_adjoint = self._vectors.mH.resolve_conj().contiguous()
-        self._diagonal = fourier_diagonal(problem)
-        self._correction = self._line_root = self._diagonal
+        self._factors = factors
+        diagonal = fourier_diagonal(problem)
+        self._diagonal = torch.fft.ifftshift(diagonal, dim=problem.dims)
+        self._correction = self._diagonal
+        self._squares = self._roots = factors.values
+        self._outside = (self.noise_std, self.noise_std)
 
     def _factor(self) -> None:
         flat = self.fisher.log().mean().exp()
-        per_line = self.noise_std.reshape(-1, *[1] * 2) if self.noise_std.ndim else self.noise_std
-        self._line_root = (self._values.clamp_min(0) / per_line**2 + flat).rsqrt().unsqueeze(-1)
+        self._squares = 1 / (self._factors.values / self._per_value(self.noise_std) ** 2 + flat)
+        self._roots = self._squares.sqrt()
+        self._outside = (1 / flat, flat.rsqrt())
         data = self._diagonal / self.noise_std**2
-        self._correction = ((data + flat) / (data + self.fisher)).sqrt()
+        self._correction = ((data + flat) / (data + self.shifted_fisher)).sqrt()
+
+    def _per_value(self, noise_std: torch.Tensor) -> torch.Tensor:
+        """One value for all eigenvalues, or that of each one's slice."""
+        return noise_std.flatten()[self._factors.slice_of_value] if noise_std.ndim else noise_std
+
+    def _correct(self, z: torch.Tensor) -> torch.Tensor:
+        return multiply_spectrum(z, self._correction, self.problem.dims)
 
     def root(self, z: torch.Tensor) -> torch.Tensor:
         """R z with R = D U (L / noise_std^2 + f)^(-1/2)."""
-        lines = _adjoint_product(self._vectors_adjoint, self._line_root * self._to_lines(z))
-        return apply_filter(self._from_lines(lines, z), self._correction, self.problem.dims)
+        return self._correct(self._factors.synthesise(z, self._roots, self._outside[1]))
 
     def root_adjoint(self, z: torch.Tensor) -> torch.Tensor:
         """R^H z = (L / noise_std^2 + f)^(-1/2) U^H D z."""
-        filtered = apply_filter(z, self._correction, self.problem.dims)
-        lines = self._line_root * _adjoint_product(self._vectors, self._to_lines(filtered))
-        return self._from_lines(lines, z)
+        return self._factors.analyse(self._correct(z), self._roots, self._outside[1])
 
-    def _to_lines(self, z: torch.Tensor) -> torch.Tensor:
-        """(n, *slices, H, W) to (*slices, lines, pixels, n): one matrix product per line."""
-        return z.transpose(-1, self._axis).movedim(0, -1)
+    def apply(self, drift: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
+        """Return M drift + R noise, reading U once."""
+        found = self._factors.filter(
+            self._correct(drift), noise, self._squares, self._roots, self._outside
+        )
+        return self._correct(found)
 
-    def _from_lines(self, lines: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        return lines.movedim(-1, 0).transpose(-1, self._axis).reshape(like.shape)
-
-
-def _adjoint_product(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    """Return matrices^H @ vectors, as rows times matrices: they are read once, in order."""
-    return (vectors.mH.resolve_conj() @ matrices).mH
+    def data_noise(self, noise: ChainNoise) -> torch.Tensor:
+        """Draw U L^(1/2) z / noise_std: less work than noise of all coils."""
+        weights = self._factors.values.sqrt() / self._per_value(self.noise_std)
+        nothing = torch.zeros_like(self._outside[0])
+        return self._factors.synthesise(noise.image(), weights, nothing)
 
 
 def make_preconditioner(problem: Problem, dense_limit: int = DENSE_LIMIT) -> Preconditioner:
@@ -266,19 +337,17 @@ def make_preconditioner(problem: Problem, dense_limit: int = DENSE_LIMIT) -> Pre
     Parameters
     ----------
     problem : Problem
-        The data term. Its operator may offer `line_normal_matrices()`, which returns matrices
-        and axis for `LinePreconditioner`, or None.
+        The data term. Its operator may offer `line_factors()`, which returns a
+        `mri_alps.operators.line_factors.LineFactors`, or None.
     dense_limit : int
         Largest number of pixels that is treated densely.
     """
     if torch.Size(problem.image_shape).numel() <= dense_limit:
         return DensePreconditioner(problem)
-    offer: Callable[[], tuple[torch.Tensor, int] | None] | None = getattr(
-        problem.operator, "line_normal_matrices", None
-    )
-    lines = offer() if offer is not None else None
-    if lines is not None:
-        return LinePreconditioner(problem, *lines)
+    offer: Callable[[], LineFactors | None] | None = getattr(problem.operator, "line_factors", None)
+    factors = offer() if offer is not None else None
+    if factors is not None:
+        return LinePreconditioner(problem, factors)
     return FourierPreconditioner(problem)
 
 

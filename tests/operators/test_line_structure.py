@@ -38,31 +38,14 @@ def test_fourier_diagonal_is_that_of_the_matrix(shape, mask):
     torch.testing.assert_close(operator.normal_fourier_diagonal().flatten(), expected)
 
 
-@pytest.mark.parametrize("shape", [(6, 8), (7, 9), (6, 5)])
-@pytest.mark.parametrize("mask", ["lines, last axis", "lines, first axis"])
-def test_line_matrices_make_up_the_whole_matrix(shape, mask):
-    operator = make_operator(shape, MASKS[mask](shape))
-    matrices, axis = operator.line_normal_matrices()
-    assert axis == (-1 if mask == "lines, last axis" else -2)
-    n_lines = shape[0] if axis == -1 else shape[1]
-    assert len(matrices) == n_lines
-    blocks = torch.block_diag(*matrices)
-    if axis == -2:  # lines are columns: bring (column, row) order to (row, column)
-        order = torch.arange(shape[0] * shape[1]).reshape(shape[1], shape[0]).T.flatten()
-        blocks = blocks[order][:, order]
-    torch.testing.assert_close(blocks, dense_normal(operator, shape))
-
-
 def test_masks_of_points_have_no_lines():
-    assert make_operator((6, 8), MASKS["points"]((6, 8))).line_normal_matrices() is None
+    assert make_operator((6, 8), MASKS["points"]((6, 8))).line_factors() is None
 
 
-def test_slices_have_their_own_matrices():
+def test_slices_have_their_own_diagonal():
     shape = (6, 8)
     batch = make_operator(shape, MASKS["lines, last axis"](shape), n_slices=2)
-    matrices, _ = batch.line_normal_matrices()
     diagonal = batch.normal_fourier_diagonal()
     for i in range(2):
         one = SenseOperator(batch.sensitivity_maps[i], MASKS["lines, last axis"](shape))
-        torch.testing.assert_close(matrices[i], one.line_normal_matrices()[0])
         torch.testing.assert_close(diagonal[i], one.normal_fourier_diagonal())

@@ -10,7 +10,7 @@ from typing import Any
 
 import numba
 
-from mri_alps.operators.fused import kernel
+from mri_alps.operators.fused import kernel, lines
 
 
 def _edition() -> str:
@@ -39,6 +39,22 @@ def line_kernel() -> Callable[..., None]:
 def plane_kernel() -> Callable[..., None]:
     """Return `kernel.plane_normal`, compiled at its first call."""
     return _compiled(_plane(_edition()))
+
+
+@cache
+def factor_kernel() -> Callable[..., None]:
+    """Return `lines.line_filter`, compiled at its first call."""
+    return _compiled(_factor(_edition()))
+
+
+def _factor(edition: str) -> Callable[..., None]:
+    run: Any = numba.njit(**lines.OPTIONS)(lines.line_filter)
+
+    def line_filter(x, noise, result, vectors, table, product, shift, work, strides, a, b, mode):
+        edition  # noqa: B018
+        run(x, noise, result, vectors, table, product, shift, work, strides, a, b, mode)
+
+    return line_filter
 
 
 def _line(edition: str) -> Callable[..., None]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +12,7 @@ import torch
 
 from mri_alps.operators.fused import ELEMENT, LANES
 from mri_alps.operators.fused.tables import line_axis, pack_maps, padded, plane_axes
+from mri_alps.operators.fused.threads import in_threads, work_space
 
 _IMAGES_BYTES = 1 << 18
 """Images that go through the coils together; they should stay in a core's second-level cache."""
@@ -189,13 +187,13 @@ class LinePart:
                 self._maps,
                 self._rows,
                 self._transform,
-                _work(n_work, self._dtype),
+                work_space(n_work, self._dtype),
                 edges[k],
                 edges[k + 1],
                 self._n_coils,
             )
 
-        _in_threads(run, n_threads)
+        in_threads(run, n_threads)
 
 
 class PlanePart:
@@ -231,7 +229,7 @@ class PlanePart:
         most = max(1, _WORK_BYTES // (self._n_work * self._dtype.itemsize))
         n_threads = min(torch.get_num_threads(), self._n_coils, most)
         edges = [self._n_coils * k // n_threads for k in range(n_threads + 1)]
-        works = [_work(self._n_work, self._dtype) for _ in range(n_threads)]
+        works = [work_space(self._n_work, self._dtype) for _ in range(n_threads)]
         for offset in offsets:
 
             def run(k: int, image: np.ndarray = images[offset:]) -> None:
@@ -247,7 +245,7 @@ class PlanePart:
                     self._n_coils,
                 )
 
-            _in_threads(run, n_threads)
+            in_threads(run, n_threads)
             total = torch.from_numpy(works[0][: self._total])
             for work in works[1:]:
                 total += torch.from_numpy(work[: self._total])
@@ -262,23 +260,3 @@ def _real_dtype(maps: torch.Tensor) -> np.dtype:
 
 def _flat(x: torch.Tensor) -> np.ndarray:
     return (torch.view_as_real(x) if x.is_complex() else x).reshape(-1).numpy()
-
-
-def _work(n: int, dtype: np.dtype) -> np.ndarray:
-    """Return uninitialised space from torch, which aligns it to 64 bytes."""
-    return torch.empty(n, dtype=torch.float64 if dtype.itemsize == 8 else torch.float32).numpy()
-
-
-def _in_threads(run: Callable[[int], None], n_threads: int) -> None:
-    """Call run(0) .. run(n_threads - 1) side by side; the kernels release the GIL."""
-    if n_threads == 1:
-        run(0)
-        return
-    for _ in _pool(os.getpid()).map(run, range(n_threads)):
-        pass
-
-
-@cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Return this process' threads; after a fork the parent's are gone."""
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mri-alps-normal")

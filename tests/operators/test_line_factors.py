@@ -1,0 +1,151 @@
+"""Functions of A^H A by the eigenvectors of its lines, against A^H A; both forms of the product."""
+
+import pytest
+import torch
+
+from mri_alps.operators import SenseOperator, line_factors
+from mri_alps.operators.line_factors import LineFactors
+from mri_alps.random import standard_normal
+
+TOLERANCE = {torch.complex64: 3e-6, torch.complex128: 1e-13}
+FORMS = ["compiled", "torch"]
+
+
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch):
+    size = 0 if request.param == "compiled" else 1 << 60
+    monkeypatch.setattr(line_factors, "_COMPILED_SIZE", size)
+    return request.param
+
+
+def make_operator(shape, axis=-1, n_slices=None, dtype=torch.complex128, seed=0, own_masks=False):
+    """Maps that vanish outside a slanted region, so that lines have ranges of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    batch = () if n_slices is None else (n_slices,)
+    maps = standard_normal((*batch, 3, *shape), generator, dtype)
+    row, column = torch.arange(shape[0])[:, None], torch.arange(shape[1])[None]
+    inside = (column >= row // 3) & (column < shape[1] - row // 4) & (row != 2) & (row < 17)
+    inside[0, shape[1] // 2] = False  # a hole
+    if axis == -2:
+        inside = inside.flip(0) | (row == 1)
+    mask = torch.arange(shape[axis]) % 3 == 1
+    mask[-1] = True
+    if own_masks:
+        mask = torch.stack([mask, mask.roll(1)])
+        mask = mask[:, None] if axis == -1 else mask[:, :, None]
+    elif axis == -2:
+        mask = mask[:, None]
+    return SenseOperator(maps * inside, mask)
+
+
+def images(operator, n=2, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return standard_normal((n, *operator.domain_shape), generator, operator.dtype)
+
+
+CASES = [
+    {"shape": (9, 8)},
+    {"shape": (20, 13)},
+    {"shape": (11, 1), "axis": -1},
+    {"shape": (13, 20), "axis": -2},
+    {"shape": (9, 12), "n_slices": 2},
+    {"shape": (9, 12), "n_slices": 2, "own_masks": True},
+    {"shape": (12, 7), "n_slices": 2, "own_masks": True, "axis": -2},
+]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_eigenvalues_rebuild_the_normal_operator(form, case, dtype):
+    operator = make_operator(**case, dtype=dtype)
+    factors = LineFactors(operator.sensitivity_maps, operator.mask)
+    assert type(factors._parts).__name__ == {"compiled": "_Packed", "torch": "_Batched"}[form]
+    x, zero = images(operator), torch.zeros((), dtype=dtype.to_real())
+    expected = operator.normal(x)
+    found = factors.filter(x, None, factors.values, factors.values, (zero, zero))
+    error = float((found - expected).norm() / expected.norm())
+    assert error < TOLERANCE[dtype]
+    assert found.is_contiguous() and found.shape == x.shape
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_one_pass_is_analysis_then_noise_then_synthesis(form, case):
+    operator = make_operator(**case)
+    factors = LineFactors(operator.sensitivity_maps, operator.mask)
+    x, noise = images(operator), images(operator, seed=5)
+    weights = 1 / (1 + factors.values)
+    one, two = torch.tensor(0.7).double(), torch.tensor(0.3).double()
+    coefficients = factors.analyse(x, weights, one)
+    # The weight outside is applied once by each of analysis and synthesis.
+    expected = factors.synthesise(coefficients + noise * two, weights, one)
+    found = factors.filter(x, noise, weights**2, two * weights, (one**2, two * one))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_eigenvectors_are_unitary_outside_the_support_too(form, case):
+    operator = make_operator(**case)
+    factors = LineFactors(operator.sensitivity_maps, operator.mask)
+    x, one = images(operator), torch.ones(()).double()
+    weights = torch.ones_like(factors.values)
+    torch.testing.assert_close(
+        factors.synthesise(factors.analyse(x, weights, one), weights, one), x
+    )
+    z = images(operator, seed=7)
+    left = (z.conj() * factors.analyse(x, weights, one)).sum()
+    torch.testing.assert_close((factors.synthesise(z, weights, one).conj() * x).sum(), left)
+
+
+def test_only_the_support_is_stored_and_values_know_their_slice(form):
+    operator = make_operator((20, 13), n_slices=2)
+    factors = LineFactors(operator.sensitivity_maps, operator.mask)
+    assert len(factors.values) < 2 * 20 * 13
+    assert len(factors.values) == len(factors.slice_of_value)
+    per_slice = [float(factors.values[factors.slice_of_value == i].sum()) for i in range(2)]
+    for i, found in enumerate(per_slice):  # the trace of A^H A
+        one = SenseOperator(operator.sensitivity_maps[i], operator.mask[0])
+        basis = torch.eye(260, dtype=torch.complex128).reshape(-1, 20, 13)
+        trace = torch.einsum("iij->", one.normal(basis).reshape(260, 260, 1).real)
+        assert abs(found - float(trace)) < 1e-9 * float(trace)
+
+
+def test_maps_that_vanish_everywhere(form):
+    factors = LineFactors(torch.zeros(2, 6, 8, dtype=torch.complex64), torch.ones(1, 8) > 0)
+    x, half = torch.randn(1, 6, 8, dtype=torch.complex64), torch.tensor(0.5)
+    found = factors.filter(x, None, factors.values, factors.values, (half, half))
+    torch.testing.assert_close(found, 0.5 * x)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_threads_and_strided_images_change_nothing(form, n_threads):
+    operator = make_operator((20, 13))
+    factors = LineFactors(operator.sensitivity_maps, operator.mask)
+    x, zero = images(operator, 4), torch.zeros(()).double()
+    strided = x.mT.contiguous().mT
+    before = torch.get_num_threads()
+    expected = factors.filter(x, None, factors.values, factors.values, (zero, zero))
+    torch.set_num_threads(n_threads)
+    try:
+        found = factors.filter(strided, None, factors.values, factors.values, (zero, zero))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found, expected)
+
+
+def test_without_numba_the_torch_form_is_used_with_a_warning(monkeypatch):
+    from mri_alps.operators.fused import compiled
+
+    def fail():
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(line_factors, "_COMPILED_SIZE", 0)
+    monkeypatch.setattr(compiled, "factor_kernel", fail)
+    operator = make_operator((9, 8))
+    with pytest.warns(RuntimeWarning, match="slower pure-torch path"):
+        factors = LineFactors(operator.sensitivity_maps, operator.mask)
+    assert type(factors._parts).__name__ == "_Batched"
+
+
+def test_factors_are_found_once():
+    operator = make_operator((9, 8))
+    assert operator.line_factors() is operator.line_factors()
