@@ -31,6 +31,8 @@ _HOME_OF = {
     "ReconstructionConfiguration": "mri_alps.reconstruction",
     "ScoreModel": "mri_alps.priors",
     "SenseOperator": "mri_alps.operators",
+    "compare_masks": "mri_alps.evaluation.study",
+    "design_mask": "mri_alps.evaluation.design",
     "estimate_prior_spectrum": "mri_alps.sampling",
     "evaluate_folder": "mri_alps.evaluation",
     "load_prior": "mri_alps.priors",
