@@ -127,8 +127,8 @@ def test_an_undersampled_scan_gives_what_needs_no_reference(tmp_path, capsys):
     ("masks", "accelerations", "message"),
     [
         ("random,spiral", "2", "'spiral' is neither a kind of mask"),
-        ("random,random", "2", "each once"),
-        ("", "2", "give at least one"),
+        ("random,random", "2", "two of the masks are called random"),
+        ("", "2", "no mask to compare was given"),
         ("random", "2,x", "is not a list of numbers"),
         ("random", "0.5", "at least 1, found 0.5"),
         ("random", "", "at least 1, found none"),

@@ -102,10 +102,16 @@ def make_candidates(
         If a mask's file cannot be used.
     """
     given = masks if isinstance(masks, Mapping) else {mask_name(mask): mask for mask in masks}
-    if not given or (isinstance(masks, Sequence) and len(given) < len(masks)):
+    if not given:
         raise ConfigurationError(
-            f"the masks to compare are {', '.join(map(str, masks)) or 'none'}: give at least one, "
-            f"and each once (kinds are {', '.join(MASK_KINDS)})"
+            "no mask to compare was given: name kinds or files in --masks (kinds are "
+            f"{', '.join(MASK_KINDS)})"
+        )
+    if len(given) < len(masks):
+        names = [mask_name(mask) for mask in masks]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigurationError(
+            f"two of the masks are called {twice}: name each once, and files differently"
         )
     wrong = [value for value in accelerations if not (math.isfinite(value) and value >= 1)]
     if wrong or not accelerations:

@@ -144,7 +144,7 @@ def measure_mask(
         metrics["coverage"] = interval_coverage(
             part.reference, found.reconstruction_lower, found.reconstruction_upper, region
         )
-    intensity = float(found.reconstruction[region].mean()) if region.any() else math.nan
+    intensity = float(found.reconstruction[region].mean()) if region.any() else 0.0
     metrics |= {
         # the mean of n samples scatters by one n-th of their variance itself
         "predicted_NMSE": variance * (1 + 1 / len(sampled.samples)) / max(energy, 1e-30),

@@ -144,9 +144,11 @@ def compare_pairs(results: Sequence[MaskResult]) -> list[Difference]:
     return differences
 
 
-def _paired(first: dict[str, MaskResult], second: dict[str, MaskResult], metric: str):  # type: ignore[no-untyped-def]
+def _paired(
+    first: dict[str, MaskResult], second: dict[str, MaskResult], metric: str
+) -> list[float]:
     values = []
-    for name in first.keys() & second.keys():
+    for name in sorted(first.keys() & second.keys()):
         a, b = first[name].metrics[metric], second[name].metrics[metric]
         if a is not None and b is not None:
             values.append(a - b)
