@@ -67,6 +67,11 @@ def estimate_noise_covariance(
 ) -> np.ndarray:
     """Estimate the noise covariance of one slice; see `estimate_noise`.
 
+    Parameters
+    ----------
+    kspace, mask, readout_crop
+        As `estimate_noise` takes them.
+
     Returns
     -------
     numpy.ndarray

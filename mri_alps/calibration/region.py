@@ -36,7 +36,15 @@ class CalibrationRegion:
 
 
 def center_crop(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cut the centred block of the last two axes: index N // 2 goes to size // 2."""
+    """Cut the centred block of the last two axes: index N // 2 goes to size // 2.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        (..., H, W).
+    size : tuple of int
+        Of the block.
+    """
     parts = [
         slice(length // 2 - n // 2, length // 2 - n // 2 + n)
         for length, n in zip(array.shape[-2:], size, strict=True)
@@ -79,6 +87,15 @@ def find_calibration_region(
 
 def require(raw: RawKSpace, index: int, region: CalibrationRegion) -> None:
     """Refuse a calibration region that is too small to estimate sensitivity maps from.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan, for the message.
+    index : int
+        Slice, for the message.
+    region : CalibrationRegion
+        What was found.
 
     Raises
     ------

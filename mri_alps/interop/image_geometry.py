@@ -41,6 +41,11 @@ class ImageGeometry:
     def of(cls, reconstruction: Reconstruction) -> ImageGeometry:
         """Take it from the provenance of a reconstruction.
 
+        Parameters
+        ----------
+        reconstruction : Reconstruction
+            A result.
+
         Raises
         ------
         ConfigurationError

@@ -444,6 +444,11 @@ def compose(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
 
     Factors are regrouped to bring neighbours together: with A a composition P @ Q, the product
     A @ B tries Q @ B first. Scalar factors move to the front.
+
+    Parameters
+    ----------
+    outer, inner : LinearOperator
+        Of which `inner` is applied first.
     """
     if isinstance(outer, IdentityOperator):
         return inner

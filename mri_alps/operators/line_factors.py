@@ -150,7 +150,13 @@ class LineFactors:
 
 
 def padded(n: int) -> int:
-    """Return the length of a row of eigenvectors in the kernel."""
+    """Return the length of a row of eigenvectors in the kernel.
+
+    Parameters
+    ----------
+    n : int
+        Phase encodes.
+    """
     return -(-n // LANES) * LANES
 
 

@@ -168,7 +168,13 @@ def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPr
 
 
 def describe(model: NetworkPrior) -> dict[str, Any]:
-    """Return what `build_prior` needs, JSON-able."""
+    """Return what `build_prior` needs, JSON-able.
+
+    Parameters
+    ----------
+    model : NetworkPrior
+        The prior.
+    """
     return {
         "unet": model.config.to_dict(),
         "sigma_data": model.sigma_data,
@@ -178,7 +184,15 @@ def describe(model: NetworkPrior) -> dict[str, Any]:
 
 
 def build_prior(description: Any, path: Path) -> NetworkPrior:
-    """Make an untrained network from what `describe` returned; `path` is named in errors."""
+    """Make an untrained network from what `describe` returned; `path` is named in errors.
+
+    Parameters
+    ----------
+    description : dict
+        From `describe`, as it was read from a file.
+    path : pathlib.Path
+        The file.
+    """
     try:
         values = dict(description)
         return NetworkPrior(UNetConfig(**values.pop("unet")), **values)

@@ -15,7 +15,13 @@ DIMENSIONS = tuple(
 
 
 def bart_base(path: Path | str) -> Path | None:
-    """Return the name without suffix if `path` is x, x.cfl or x.hdr of a BART pair, else None."""
+    """Return the name without suffix if `path` is x, x.cfl or x.hdr of a BART pair, else None.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        Any name.
+    """
     path = Path(path)
     base = path.with_suffix("") if path.suffix in (".cfl", ".hdr") else path
     pair = [base.with_name(base.name + suffix) for suffix in (".hdr", ".cfl")]
@@ -102,6 +108,11 @@ def write_cfl(path: Path | str, array: np.ndarray) -> None:
 
 def kspace_to_cfl(kspace: np.ndarray) -> np.ndarray:
     """Reorder (slice, coil, readout, phase_encode) to BART's dimensions, with SLICE the 14th.
+
+    Parameters
+    ----------
+    kspace : numpy.ndarray
+        Complex, (slice, coil, readout, phase_encode).
 
     Raises
     ------

@@ -15,12 +15,28 @@ BLOCK_BYTES = 256 * 2**20
 
 
 def center_crop_start(length: int, cropped: int) -> int:
-    """Return where a centred crop starts: index length // 2 lands on cropped // 2."""
+    """Return where a centred crop starts: index length // 2 lands on cropped // 2.
+
+    Parameters
+    ----------
+    length : int
+        Samples of the axis.
+    cropped : int
+        Samples that are kept.
+    """
     return length // 2 - cropped // 2
 
 
 def readout_to_image(lines: np.ndarray, axis: int) -> np.ndarray:
-    """Centred orthonormal inverse Fourier transform along one axis (numpy's own precision)."""
+    """Centred orthonormal inverse Fourier transform along one axis (numpy's own precision).
+
+    Parameters
+    ----------
+    lines : numpy.ndarray
+        Complex, any shape.
+    axis : int
+        The readout.
+    """
     shifted = np.fft.ifftshift(lines, axes=axis)
     return np.fft.fftshift(np.fft.ifft(shifted, axis=axis, norm="ortho"), axes=axis)
 

@@ -161,6 +161,13 @@ def padding_free_range(encoding: Encoding, n_phase: int) -> tuple[int, int]:
 
     left = encoded.y // 2 - center, right = left + maximum + 1, as fastMRI computes them; the
     k-space's own width stands for encoded.y. Everything if the header has no limits.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        From the file's ISMRMRD header.
+    n_phase : int
+        Phase encodes of the k-space.
     """
     limit = encoding.limits.get("kspace_encoding_step_1")
     if limit is None:

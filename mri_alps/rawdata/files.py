@@ -32,6 +32,11 @@ ALWAYS_ALLOWED_BYTES = 16 * 2**20
 def check_readable(path: Path) -> None:
     """Raise unless `path` is a file that can be read.
 
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
     Raises
     ------
     InputFileError
@@ -70,6 +75,11 @@ _DAMAGE = (
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file for reading; damage found now or while reading is an InputFileError.
 
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
     Raises
     ------
     InputFileError
@@ -91,6 +101,15 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 def check_matrix(path: Path, what: str, *sizes: int) -> None:
     """Raise if a claimed matrix has an impossible size.
 
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, for the message.
+    what : str
+        What claims the sizes, for the message.
+    *sizes : int
+        Samples along each axis.
+
     Raises
     ------
     InputFileError
@@ -105,6 +124,15 @@ def check_matrix(path: Path, what: str, *sizes: int) -> None:
 
 def check_slice_bytes(path: Path, n_coils: int, *shape: int) -> None:
     """Raise if one slice of complex64 k-space would not fit any memory.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, for the message.
+    n_coils : int
+        Coils.
+    *shape : int
+        Samples along each axis of a slice.
 
     Raises
     ------
@@ -159,6 +187,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     A failure leaves neither a half-written file nor the temporary one; an older file of the
     same name survives it. The content is on the disk before the name is: a loss of power leaves
     the old file or the new one.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        The file to be written.
     """
     path = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)

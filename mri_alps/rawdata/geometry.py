@@ -50,7 +50,17 @@ class Geometry:
         recon_field_of_view: tuple[float, float, float],
         n_slices: int,
     ) -> Geometry:
-        """Stack `n_slices` along z, one slice thickness (z of the recon field of view) apart."""
+        """Stack `n_slices` along z, one slice thickness (z of the recon field of view) apart.
+
+        Parameters
+        ----------
+        encoded_matrix, recon_matrix : tuple of int
+            (x, y, z).
+        encoded_field_of_view, recon_field_of_view : tuple of float
+            (x, y, z) in mm.
+        n_slices : int
+            Slices.
+        """
         positions = np.zeros((n_slices, 3))
         positions[:, 2] = (np.arange(n_slices) - (n_slices - 1) / 2) * recon_field_of_view[2]
         read, phase, normal = (np.tile(axis, (n_slices, 1)) for axis in np.eye(3))

@@ -22,6 +22,11 @@ _HEADER, _ENTRY = 16, 16
 def check_global_heaps(path: Path) -> None:
     """Raise if a global heap collection has an entry that never ends.
 
+    Parameters
+    ----------
+    path : pathlib.Path
+        An HDF5 file.
+
     Raises
     ------
     InputFileError

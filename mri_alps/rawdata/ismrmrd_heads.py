@@ -91,6 +91,13 @@ class Heads:
 def read_heads(dataset: h5py.Dataset, path: Path) -> Heads:
     """Read all acquisition headers of an ISMRMRD `data` dataset, not their samples.
 
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        One compound element per acquisition.
+    path : pathlib.Path
+        The file, for messages.
+
     Raises
     ------
     InputFileError
@@ -156,6 +163,11 @@ def kept_samples(heads: Heads) -> tuple[np.ndarray, np.ndarray]:
 
     discard_pre and discard_post count in the order of acquisition, so they change sides in a
     reversed line.
+
+    Parameters
+    ----------
+    heads : Heads
+        Of any lines.
     """
     reverse = heads.has(ismrmrd.ACQ_IS_REVERSE)
     first = np.where(reverse, heads.discard_post, heads.discard_pre)
@@ -164,6 +176,13 @@ def kept_samples(heads: Heads) -> tuple[np.ndarray, np.ndarray]:
 
 def check_counters(heads: Heads, path: Path) -> int:
     """Check what all imaging lines must share and return the number of coils.
+
+    Parameters
+    ----------
+    heads : Heads
+        Of the imaging lines.
+    path : pathlib.Path
+        The file, for messages.
 
     Raises
     ------

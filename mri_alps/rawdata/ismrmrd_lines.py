@@ -156,6 +156,13 @@ def settle_center(heads: Heads, grid: Grid) -> tuple[Heads, Grid, list[str]]:
 
     A zero in a full readout is an unset field. If all lines are full and off by the same one
     sample, the grid's centre is moved instead of losing a column: a linear phase over the image.
+
+    Parameters
+    ----------
+    heads : Heads
+        Of the imaging lines.
+    grid : Grid
+        Sizes and centre of k-space as the header has them.
     """
     notes = []
     _, count = kept_samples(heads)
@@ -185,6 +192,15 @@ def effective_centers(
     Of a reversed line, writers count `center_sample` either in the line as stored or in the
     flipped line. The reading that fits the grid is taken; where both fit and differ (asymmetric
     echoes), the one under which the echo lies at the centre, with the flipped line as default.
+
+    Parameters
+    ----------
+    heads : Heads
+        Of the imaging lines.
+    grid : Grid
+        Sizes and centre of k-space.
+    store : AcquisitionStore
+        Gives the samples of lines that have to be looked at.
     """
     flipped = heads.center_sample
     reverse = heads.has(ismrmrd.ACQ_IS_REVERSE)
@@ -225,6 +241,17 @@ def read_lines(
     """Yield (line of the table, complex64 (coil, count) in the order of increasing k).
 
     In the order of the store, at most `_CHUNK_LINES` lines in memory.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the samples of acquisitions.
+    table : LineTable
+        Where each line belongs.
+    which : numpy.ndarray
+        Int, the lines of the table that are wanted.
+    path : pathlib.Path
+        The file, for messages.
     """
     which = which[np.argsort(table.index[which], kind="stable")]
     index = table.index[which]

@@ -22,7 +22,13 @@ from mri_alps.rawdata.raw import RawKSpace
 
 
 def find_groups(file: h5py.File) -> list[str]:
-    """Return the HDF5 groups that look like ISMRMRD measurements, whatever their names."""
+    """Return the HDF5 groups that look like ISMRMRD measurements, whatever their names.
+
+    Parameters
+    ----------
+    file : h5py.File
+        An open file.
+    """
     groups = [name for name in file if isinstance(file.get(name), h5py.Group)]
     return [name for name in ["/", *groups] if _is_measurement(file[name])]
 
@@ -123,6 +129,15 @@ def _xml(group: h5py.Group, path: Path) -> bytes | str:
 
 def choose_encoding(header: Header, index: int, path: Path) -> Encoding:
     """Return an encoding space of the header.
+
+    Parameters
+    ----------
+    header : Header
+        The ISMRMRD header.
+    index : int
+        Number of the encoding space, from 0.
+    path : pathlib.Path
+        The file, for messages.
 
     Raises
     ------

@@ -156,6 +156,15 @@ class VolumeLines:
 def check_coils(samples: np.ndarray, n_coils: int, path: Path) -> np.ndarray:
     """Return `samples` if they have `n_coils` rows.
 
+    Parameters
+    ----------
+    samples : numpy.ndarray
+        Complex, (coil, sample).
+    n_coils : int
+        What the headers say.
+    path : pathlib.Path
+        The file, for messages.
+
     Raises
     ------
     InputFileError

@@ -125,7 +125,13 @@ class RawKSpace:
         return geometry.recon_field_of_view[2] / geometry.recon_matrix[2]
 
     def slice_mask(self, index: int) -> np.ndarray:
-        """Return the sampling of slice `index`, bool (readout, phase_encode), a fresh array."""
+        """Return the sampling of slice `index`, bool (readout, phase_encode), a fresh array.
+
+        Parameters
+        ----------
+        index : int
+            Slice.
+        """
         index = self._check_index(index)
         mask = self.mask[index if len(self.mask) > 1 else 0]
         return np.array(np.broadcast_to(mask, self.shape))
@@ -157,6 +163,11 @@ class RawKSpace:
     def read_calibration(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Read the separate calibration lines of one slice.
 
+        Parameters
+        ----------
+        index : int
+            Slice.
+
         Returns
         -------
         None or (kspace, mask)
@@ -176,6 +187,11 @@ class RawKSpace:
     def read_reference(self, index: int) -> np.ndarray | None:
         """Read the file's own reconstruction (root-sum-of-squares or emulated single coil).
 
+        Parameters
+        ----------
+        index : int
+            Slice.
+
         Returns
         -------
         np.ndarray or None
@@ -189,6 +205,11 @@ class RawKSpace:
 
     def read_ground_truth(self, index: int) -> np.ndarray | None:
         """Read the complex image from which the k-space was simulated.
+
+        Parameters
+        ----------
+        index : int
+            Slice.
 
         Returns
         -------

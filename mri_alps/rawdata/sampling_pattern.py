@@ -60,13 +60,29 @@ def _center_run(line: np.ndarray) -> int:
 
 
 def net_acceleration(mask: np.ndarray, first: int = 0, stop: int | None = None) -> float:
-    """Return points over measured points, over the phase encodes [first, stop)."""
+    """Return points over measured points, over the phase encodes [first, stop).
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        Bool, phase encodes along the last axis.
+    first : int
+        First phase encode that counts.
+    stop : int, optional
+        Phase encode after the last one that counts; all up to the end if left out.
+    """
     part = np.asarray(mask, bool)[..., first:stop]
     measured = int(part.sum())
     return float("inf") if measured == 0 else part.size / measured
 
 
 def measured_range(mask: np.ndarray) -> tuple[int, int]:
-    """Return [first, stop) of the last axis outside which nothing is measured."""
+    """Return [first, stop) of the last axis outside which nothing is measured.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        Bool, phase encodes along the last axis.
+    """
     measured = np.flatnonzero(np.asarray(mask, bool).reshape(-1, mask.shape[-1]).any(axis=0))
     return (0, 0) if measured.size == 0 else (int(measured[0]), int(measured[-1]) + 1)

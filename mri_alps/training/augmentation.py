@@ -36,7 +36,15 @@ def low_resolution(image: torch.Tensor) -> torch.Tensor:
 
 
 def uniform(generator: torch.Generator, low: float, high: float) -> float:
-    """Draw one number between `low` and `high`."""
+    """Draw one number between `low` and `high`.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        Source of the randomness.
+    low, high : float
+        Bounds.
+    """
     return low + (high - low) * torch.rand((), generator=generator).item()
 
 
@@ -104,7 +112,15 @@ def draw_phase(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def evaluate_polynomial(c: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Evaluate `draw_phase`'s polynomial at coordinates (h,) and (w,); returns (h, w)."""
+    """Evaluate `draw_phase`'s polynomial at coordinates (h,) and (w,); returns (h, w).
+
+    Parameters
+    ----------
+    c : torch.Tensor
+        Coefficients.
+    y, x : torch.Tensor
+        Real, (h,) and (w,).
+    """
     y = y[:, None]
     return c[0] * y + c[1] * x + c[2] * y**2 + c[3] * y * x + c[4] * x**2
 

@@ -37,7 +37,17 @@ class Batch(NamedTuple):
 
 
 def noise_seed(seed: int, step: int, rank: int) -> int:
-    """Return the seed of the noise that is added at a step on a process."""
+    """Return the seed of the noise that is added at a step on a process.
+
+    Parameters
+    ----------
+    seed : int
+        Of the run.
+    step : int
+        Step of the training.
+    rank : int
+        Number of the process.
+    """
     return stream_seed(seed, _NOISE_STREAM, step, rank)
 
 
@@ -104,7 +114,13 @@ def draw_levels(plan: CropPlan, generator: torch.Generator) -> torch.Tensor:
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """Convert a record's pixels to float32 or complex64."""
+    """Convert a record's pixels to float32 or complex64.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (H, W), of any real or complex dtype.
+    """
     tensor = torch.from_numpy(np.ascontiguousarray(image))
     return tensor if tensor.is_complex() else tensor.float()
 

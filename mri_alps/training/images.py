@@ -116,7 +116,15 @@ def split(
 
 
 def check_image(image: np.ndarray, name: str) -> None:
-    """Raise `InputFileError` if a slice cannot be trained on: empty, not finite, all zero."""
+    """Raise `InputFileError` if a slice cannot be trained on: empty, not finite, all zero.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (H, W).
+    name : str
+        Where it comes from, for the message.
+    """
     if image.ndim != 2 or min(image.shape) < 8:
         raise InputFileError(f"{name} has shape {image.shape}, expected slices of at least 8 x 8")
     if image.dtype.kind not in "uifc":

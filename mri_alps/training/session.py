@@ -162,7 +162,13 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
 
 
 def load_initial(name_or_path: Path) -> NetworkPrior:
-    """Load the weights to start from; an exact prior has none, which is an error."""
+    """Load the weights to start from; an exact prior has none, which is an error.
+
+    Parameters
+    ----------
+    name_or_path : pathlib.Path
+        As `load_prior` takes it.
+    """
     prior = load_prior(name_or_path)
     if not isinstance(prior, NetworkPrior):
         raise ConfigurationError(

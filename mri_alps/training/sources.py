@@ -57,7 +57,13 @@ def load_images(paths: Sequence[Path], cache: Path | None = None) -> ImageSet:
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
-    """List the supported files in and under `paths`, sorted, each once."""
+    """List the supported files in and under `paths`, sorted, each once.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        Files and folders.
+    """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if not path.exists():

@@ -34,7 +34,15 @@ def frequency_grid(count: int = 40) -> torch.Tensor:
 
 
 def level_grid(sigma_min: float, sigma_max: float, count: int = 24) -> torch.Tensor:
-    """Noise levels spaced evenly in the logarithm, float64 (count,)."""
+    """Noise levels spaced evenly in the logarithm, float64 (count,).
+
+    Parameters
+    ----------
+    sigma_min, sigma_max : float
+        Lowest and highest level.
+    count : int
+        Levels.
+    """
     return torch.logspace(math.log10(sigma_min), math.log10(sigma_max), count, dtype=torch.float64)
 
 

@@ -144,7 +144,13 @@ def load_state(
 
 
 def read_config(path: Path) -> TrainingConfig:
-    """Return the recipe inside a run's checkpoint."""
+    """Return the recipe inside a run's checkpoint.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The checkpoint.
+    """
     _, metadata = load_tensors(path)
     return TrainingConfig.from_dict(metadata["config"])
 
