@@ -203,7 +203,7 @@ class Engine:
             scan_identity=job.scan_hash,
             prior_identity=prior_identity(self._setup.prior, self._setup.configuration.prior),
             configuration=self._setup.configuration,
-            n_threads=job.execution.n_threads,
+            execution=job.execution,
         )
 
     def _collect(self) -> None:
@@ -229,6 +229,7 @@ class Engine:
                 self._said.add(note)
                 self._setup.say(f"warning: {note}")
         self.computed.update((scan.job.path.name, index) for index in receipt.computed)
+        scan.job.keep_batch(receipt.batch)
         self._busy += receipt.busy_seconds
         self._n_done += len(indices)
         if receipt.error is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ except ImportError as error:
 
 CORES = "MRI_ALPS_CORES"
 THREADS = "MRI_ALPS_THREADS"
+SHARING = "MRI_ALPS_SHARING"
+"""How many workers share the memory of a device."""
 LOST_WORKERS = 10
 """So many workers may be lost with a slice before it is given up."""
 
@@ -79,6 +82,7 @@ def worker_environments(n_workers: int, device: str, n_threads: int | None) -> l
     for number in range(n_workers):
         # Waiting threads that spin would take the cores from those that work.
         environment = {THREADS: str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        environment[SHARING] = str(math.ceil(n_workers / len(gpus)) if gpus else n_workers)
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             environment[name] = str(threads)
         if gpus:

@@ -28,6 +28,7 @@ from mri_alps.calibration import VolumeCalibration, calibrate_volume
 from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsError, MriAlpsWarning
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.reconstruction.batches import choose_batch
 from mri_alps.reconstruction.identity import prior_identity, scan_identity
 from mri_alps.reconstruction.overlap import overlap
 from mri_alps.reconstruction.slice import (
@@ -38,7 +39,7 @@ from mri_alps.reconstruction.slice import (
     load_slice,
     reduce_samples,
 )
-from mri_alps.reconstruction.slice_store import SliceStore
+from mri_alps.reconstruction.slice_store import Execution, SliceStore
 from mri_alps.reconstruction.threads import use_threads
 from mri_alps.reconstruction.undersampling import undersampling_mask
 from mri_alps.reconstruction.volume import load_prior_for
@@ -65,8 +66,8 @@ class ScanTask:
         What the worker must find under the same names.
     configuration : ReconstructionConfiguration
         The settings.
-    n_threads : int
-        CPU threads.
+    execution : Execution
+        How the slices are computed; its batch is None where nobody chose one yet.
     """
 
     path: str
@@ -75,28 +76,33 @@ class ScanTask:
     scan_identity: str
     prior_identity: str
     configuration: ReconstructionConfiguration
-    n_threads: int
+    execution: Execution
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibrated:
-    """Mask and noise of a scan, or why there are none."""
+    """Mask and noise of a scan, and the samples drawn at a time, or why there are none."""
 
     mask: np.ndarray | None = None
     calibration: VolumeCalibration | None = None
+    batch: int | None = None
     notes: tuple[str, ...] = ()
     error: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Receipt:
-    """Which slices are safe on disk: `computed` now, or `found` from a worker that was lost."""
+    """Which slices are safe on disk: `computed` now, or `found` from a worker that was lost.
+
+    `batch` is how many samples were drawn at a time.
+    """
 
     computed: tuple[int, ...] = ()
     found: tuple[int, ...] = ()
     busy_seconds: float = 0.0
     notes: tuple[str, ...] = ()
     error: str | None = None
+    batch: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +132,9 @@ def worker_facts(configuration: ReconstructionConfiguration) -> WorkerFacts:
 
 
 def calibrate(task: ScanTask) -> Calibrated:
-    """Find the mask and the noise of a scan.
+    """Find the mask and the noise of a scan, and how many samples fit the memory.
+
+    What fits is recorded beside the slices, for the run that goes on if this one is killed.
 
     Parameters
     ----------
@@ -136,10 +144,11 @@ def calibrate(task: ScanTask) -> Calibrated:
     with _notes() as notes:
         try:
             with _READING:
-                use_threads(task.n_threads)
+                use_threads(task.execution.n_threads)
                 raw = _open(task)
                 mask = undersampling_mask(raw, task.configuration)
-                return Calibrated(mask, calibrate_volume(raw, mask), tuple(notes))
+                calibration = calibrate_volume(raw, mask)
+            return Calibrated(mask, calibration, _batch(task, raw), tuple(notes))
         except MriAlpsError as error:
             return Calibrated(notes=tuple(notes), error=_sentence(error))
 
@@ -165,19 +174,20 @@ def reconstruct_slices(task: ScanTask, indices: tuple[int, ...], calibrated: Cal
     if calibrated.error is not None or calibrated.calibration is None:
         return Receipt(error=calibrated.error)
     with _PLACES:
-        return _reconstruct(task, indices, calibrated.mask, calibrated.calibration)
+        return _reconstruct(task, indices, calibrated, calibrated.calibration)
 
 
 def _reconstruct(
     task: ScanTask,
     indices: tuple[int, ...],
-    mask: np.ndarray | None,
+    calibrated: Calibrated,
     calibration: VolumeCalibration,
 ) -> Receipt:
     store = SliceStore(Path(task.target), task.store_identity)
     found = tuple(index for index in indices if store.has(index))
     missing = tuple(index for index in indices if index not in found)
     busy: list[float] = []
+    batch = calibrated.batch
     with _notes() as notes:
         try:
             with _READING:
@@ -186,15 +196,17 @@ def _reconstruct(
 
             def load(index: int) -> LoadedSlice:
                 with _READING:
-                    use_threads(task.n_threads)
+                    use_threads(task.execution.n_threads)
                     maps = given_maps(raw, index, task.configuration)
-                    return load_slice(raw, index, mask, calibration, device, maps)
+                    return load_slice(raw, index, calibrated.mask, calibration, device, maps)
 
             def sample(loaded: LoadedSlice) -> SampledSlice:
+                nonlocal batch
                 with _SAMPLING:
                     started = time.perf_counter()
-                    use_threads(task.n_threads)
-                    sampled = draw_samples(loaded, prior, task.configuration)
+                    use_threads(task.execution.n_threads)
+                    sampled = draw_samples(loaded, prior, task.configuration, batch=batch)
+                    batch = sampled.batch  # smaller if memory ran out
                     busy.append(time.perf_counter() - started)
                 return sampled
 
@@ -206,7 +218,21 @@ def _reconstruct(
             )
         except MriAlpsError as error:
             return Receipt(found=found, notes=tuple(notes), error=_sentence(error))
-    return Receipt(missing, found, sum(busy), tuple(notes))
+    return Receipt(missing, found, sum(busy), tuple(notes), batch=batch)
+
+
+def _batch(task: ScanTask, raw: RawKSpace) -> int:
+    """Return how many samples to draw at a time: the same for all slices of a scan."""
+    if task.execution.batch is not None:
+        return task.execution.batch
+    prior, device = _prior(task.configuration, task.prior_identity)
+    with _SAMPLING:
+        count = task.configuration.n_samples
+        sharing = int(os.environ.get("MRI_ALPS_SHARING", 1))
+        batch = choose_batch(prior, raw.shape, raw.n_coils, count, device, sharing)
+    store = SliceStore(Path(task.target), task.store_identity)
+    store.record(dataclasses.replace(task.execution, batch=batch))
+    return batch
 
 
 def _open(task: ScanTask) -> RawKSpace:

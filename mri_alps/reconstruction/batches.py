@@ -30,7 +30,12 @@ Draw = Callable[[int, int], PosteriorSamples]
 
 
 def choose_batch(
-    prior: Any, shape: tuple[int, int], n_coils: int, n_samples: int, device: torch.device
+    prior: Any,
+    shape: tuple[int, int],
+    n_coils: int,
+    n_samples: int,
+    device: torch.device,
+    n_processes: int = 1,
 ) -> int:
     """Return how many samples are to be drawn at a time.
 
@@ -49,6 +54,8 @@ def choose_batch(
         Samples per slice.
     device : torch.device
         Where they are drawn.
+    n_processes : int
+        Processes that share the memory.
 
     Returns
     -------
@@ -59,7 +66,7 @@ def choose_batch(
     free = available_bytes(device)
     if free is None:
         return n_samples
-    left = _USABLE_SHARE * free - slice_bytes(shape, n_coils)
+    left = _USABLE_SHARE * free / n_processes - slice_bytes(shape, n_coils)
     fitting = int(left / sample_bytes(shape, n_coils, evaluation))
     n_batches = math.ceil(n_samples / max(1, fitting))
     return math.ceil(n_samples / n_batches)

@@ -228,14 +228,15 @@ class ScanJob:
         return self.execution.batch
 
     def keep_batch(self, batch: int | None) -> None:
-        """Draw the following slices in smaller batches where memory ran out in one.
+        """Draw the following slices as the last one, in smaller batches where memory ran out.
 
         Parameters
         ----------
         batch : int or None
             Of the last slice.
         """
-        if batch is not None and self.execution.batch is not None and batch < self.execution.batch:
+        recorded = self.execution.batch
+        if batch is not None and (recorded is None or batch < recorded):
             self.execution = dataclasses.replace(self.execution, batch=batch)
             self.store.record(self.execution)
 

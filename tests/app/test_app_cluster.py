@@ -125,7 +125,7 @@ def test_tasks_can_be_repeated_and_check_what_they_find(scans, tmp_path):
     job.open()
     task = tasks.ScanTask(
         str(scans[0]), str(job.target), job.store.identity, job.scan_hash,
-        prior_identity(setup.prior), setup.configuration, 1,
+        prior_identity(setup.prior), setup.configuration, job.execution,
     )  # fmt: skip
     calibrated = tasks.calibrate(task)
     first = tasks.reconstruct_slices(task, (0, 1), calibrated)
@@ -149,8 +149,10 @@ def test_environments_share_the_machine_out(monkeypatch):
     assert [e["MRI_ALPS_CORES"] for e in cpu] == ["0,1", "2,3"]
     assert {e["OMP_NUM_THREADS"] for e in cpu} == {"2"}
     assert "CUDA_VISIBLE_DEVICES" not in cpu[0]
+    assert {e["MRI_ALPS_SHARING"] for e in cpu} == {"2"}
     gpu = worker_environments(3, "auto", 1)
     assert [e["CUDA_VISIBLE_DEVICES"] for e in gpu] == ["3", "5", "3"]
+    assert {e["MRI_ALPS_SHARING"] for e in gpu} == {"2"}
     assert "MRI_ALPS_CORES" not in worker_environments(3, "cpu", 4)[0]
     with pytest.raises(ConfigurationError, match="a GPU of its own"):
         worker_environments(2, "cuda:1", None)

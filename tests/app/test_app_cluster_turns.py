@@ -1,5 +1,6 @@
 """Two tasks beside each other on a worker: one prepares while the other samples."""
 
+import dataclasses
 import itertools
 import threading
 import time
@@ -42,7 +43,7 @@ def job(tmp_path):
 def task(job):
     return tasks.ScanTask(
         str(job.path), str(job.target), job.store.identity, job.scan_hash,
-        prior_identity(job.setup.prior, "gaussian"), CONFIGURATION, 1,
+        prior_identity(job.setup.prior, "gaussian"), CONFIGURATION, job.execution,
     )  # fmt: skip
 
 
@@ -64,10 +65,10 @@ def test_the_next_task_is_prepared_while_this_one_samples(task, monkeypatch):
             prepared_meanwhile.set()
         return result
 
-    def draw(*arguments):
+    def draw(*arguments, **batch):
         # The first to sample does not end before the other's slice is ready.
         assert prepared_meanwhile.wait(60)
-        return real_draw(*arguments)
+        return real_draw(*arguments, **batch)
 
     monkeypatch.setattr(tasks, "load_slice", load)
     monkeypatch.setattr(tasks, "draw_samples", draw)
@@ -79,9 +80,9 @@ def test_the_next_task_is_prepared_while_this_one_samples(task, monkeypatch):
 def test_samples_are_drawn_one_slice_at_a_time_to_the_same_bits(task, job, tmp_path, monkeypatch):
     spans, real_draw = [], tasks.draw_samples
 
-    def draw(*arguments):
+    def draw(*arguments, **batch):
         began = time.perf_counter()
-        result = real_draw(*arguments)
+        result = real_draw(*arguments, **batch)
         spans.append((began, time.perf_counter()))
         return result
 
@@ -94,7 +95,7 @@ def test_samples_are_drawn_one_slice_at_a_time_to_the_same_bits(task, job, tmp_p
     measured = sum(receipt.busy_seconds for receipt in receipts)
     drawn = sum(end - began for began, end in spans)
     assert drawn <= measured <= spans[-1][1] - spans[0][0] + 0.5
-    job.missing = ()
+    job.keep_batch(receipts[0].batch)
     job.assemble()
     alone = reconstruct_to_file(job.path, tmp_path / "alone", CONFIGURATION)
     assert_same_file(job.target, alone)
@@ -128,3 +129,25 @@ def test_warnings_reach_all_tasks_and_python_is_left_as_it_was():
         warnings.warn("one hears this", MriAlpsWarning, stacklevel=1)
     assert first == ["both hear this", "one hears this"] and second == ["both hear this"]
     assert warnings.showwarning is before
+
+
+def test_all_slices_of_a_scan_are_drawn_in_the_batch_that_was_recorded_first(
+    task, job, monkeypatch
+):
+    seen, real_draw = [], tasks.draw_samples
+
+    def draw(*arguments, **batch):
+        seen.append(batch["batch"])
+        return real_draw(*arguments, **batch)
+
+    monkeypatch.setattr(tasks, "draw_samples", draw)
+    monkeypatch.setattr(tasks, "choose_batch", lambda *_: 1)
+    calibrated = tasks.calibrate(task)
+    assert calibrated.batch == 1
+    # A run that goes on finds it, however much memory is free by then.
+    monkeypatch.setattr(tasks, "choose_batch", lambda *_: 2)
+    going_on = job.store.open(job.setup.execution(), print)
+    assert going_on.batch == 1
+    assert tasks.calibrate(dataclasses.replace(task, execution=going_on)).batch == 1
+    receipt = tasks.reconstruct_slices(task, (0, 1), calibrated)
+    assert seen == [1, 1] and receipt.batch == 1
