@@ -186,8 +186,8 @@ def test_all_threads_that_torch_may_use(mask_shape, monkeypatch):
     x = make_images(operator, 2)
     expected = operator.normal(x)
     counts = []
-    run = fused._in_threads
-    monkeypatch.setattr(fused, "_in_threads", lambda f, n: (counts.append(n), run(f, n)))
+    run = fused.in_threads
+    monkeypatch.setattr(fused, "in_threads", lambda f, n: (counts.append(n), run(f, n)))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     torch.testing.assert_close(operator.normal(x), expected)
     assert set(counts) == {3}

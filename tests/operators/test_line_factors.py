@@ -1,5 +1,9 @@
 """Functions of A^H A by the eigenvectors of its lines, against A^H A; both forms of the product."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -149,3 +153,22 @@ def test_without_numba_the_torch_form_is_used_with_a_warning(monkeypatch):
 def test_factors_are_found_once():
     operator = make_operator((9, 8))
     assert operator.line_factors() is operator.line_factors()
+
+
+def test_a_second_process_finds_the_compiled_kernel(tmp_path):
+    program = "from mri_alps.operators import line_factors as f; import torch;"
+    program += "assert f._load_kernel(torch.complex64)"
+    counts = []
+    for _ in range(2):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+        counts.append(len(list(tmp_path.rglob("*.nbc"))))
+    assert counts[0] > 0 and counts == [counts[0]] * 2
+
+
+@pytest.mark.parametrize("kernel", ["line_kernel", "plane_kernel", "factor_kernel"])
+def test_the_cache_knows_a_kernel_by_its_sources_alone(kernel):
+    from mri_alps.operators.fused import compiled
+
+    cells = getattr(compiled, kernel)().py_func.__closure__
+    assert [cell.cell_contents for cell in cells] == [compiled._edition()]

@@ -29,6 +29,13 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
         return numba.njit(**kernel.OPTIONS)(function)
 
 
+# In the modules' scope: a function in a closure would be part of the cache's key, and is a new
+# one in each process.
+_line_normal: Any = numba.njit(**kernel.OPTIONS)(kernel.line_normal)
+_plane_normal: Any = numba.njit(**kernel.OPTIONS)(kernel.plane_normal)
+_line_filter: Any = numba.njit(**lines.OPTIONS)(lines.line_filter)
+
+
 @cache
 def line_kernel() -> Callable[..., None]:
     """Return `kernel.line_normal`, compiled at its first call."""
@@ -47,31 +54,25 @@ def factor_kernel() -> Callable[..., None]:
     return _compiled(_factor(_edition()))
 
 
-def _factor(edition: str) -> Callable[..., None]:
-    run: Any = numba.njit(**lines.OPTIONS)(lines.line_filter)
-
-    def line_filter(x, noise, result, vectors, table, product, shift, work, strides, a, b, mode):
-        edition  # noqa: B018
-        run(x, noise, result, vectors, table, product, shift, work, strides, a, b, mode)
-
-    return line_filter
-
-
 def _line(edition: str) -> Callable[..., None]:
-    run: Any = numba.njit(**kernel.OPTIONS)(kernel.line_normal)
-
     def line_normal(images, result, strides, maps, rows, axis, work, first, stop, n_coils):
         edition  # noqa: B018 - a variable of the closure is part of the cache's key
-        run(images, result, strides, maps, rows, axis, work, first, stop, n_coils)
+        _line_normal(images, result, strides, maps, rows, axis, work, first, stop, n_coils)
 
     return line_normal
 
 
 def _plane(edition: str) -> Callable[..., None]:
-    run: Any = numba.njit(**kernel.OPTIONS)(kernel.plane_normal)
-
     def plane_normal(image, maps, rows, along, across, work, first, stop, n_coils):
         edition  # noqa: B018
-        run(image, maps, rows, along, across, work, first, stop, n_coils)
+        _plane_normal(image, maps, rows, along, across, work, first, stop, n_coils)
 
     return plane_normal
+
+
+def _factor(edition: str) -> Callable[..., None]:
+    def line_filter(x, noise, result, vectors, table, product, shift, work, strides, a, b, mode):
+        edition  # noqa: B018
+        _line_filter(x, noise, result, vectors, table, product, shift, work, strides, a, b, mode)
+
+    return line_filter
