@@ -51,8 +51,8 @@ RIVALS = ("random", "equispaced", "poisson-lines", "gaussian")
 REAL_SCAN = "brain_axial_8ch.h5"
 # patient, contrast, position of the slice in the head
 EVALUATED = (
-    *(("09", "FLAIR", 0.4), ("20", "T1W", 0.5), ("09", "T2W", 0.6), ("20", "FLAIR", 0.4)),
-    *(("09", "T1W", 0.5), ("20", "T2W", 0.6)),
+    *(("09", "FLAIR", 0.4), ("20", "T1W", 0.5), ("09", "FLAIR", 0.6), ("20", "FLAIR", 0.4)),
+    ("20", "T1W", 0.65),
 )
 DESIGNED_ON = (
     *(("01", "T2W", 0.5), ("03", "FLAIR", 0.4), ("12", "T1W", 0.6), ("19", "FLAIR", 0.5)),
