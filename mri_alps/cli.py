@@ -381,6 +381,27 @@ def convert(
 
 app.command()(train)
 app.command()(masks)
+
+
+@app.command("check-device")
+def check_device(
+    device: DeviceOption = "auto",
+    prior: PriorOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Time small images only.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Test and time a GPU: run this whenever one is at hand.
+
+    Operators, sensitivity maps, the prior and whole samples are compared with the
+    CPU's, the sampler's steps are watched for places where the host waits for the
+    device, and A^H A, the prior and a step are timed. Without a GPU, --device cpu
+    runs the code that a GPU would. Exit status 1 if anything differs or waits.
+    """
+    from mri_alps.commands.check_device import run_check_device
+
+    run_check_device(device, prior, quick, json)
+
+
 app.command("design-mask")(design_mask)
 app.command()(serve)
 app.command()(send)

@@ -102,7 +102,7 @@ class NetworkPrior(nn.Module):
             return self.denoise(x.flatten(0, 1), per_image).reshape(x.shape)
         if x.ndim != 3:
             raise ShapeError(f"the prior expects images (n, H, W), found shape {tuple(x.shape)}")
-        levels = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
+        levels = _on_device(sigma, x.device)
         if levels.ndim > 1 or (levels.ndim == 1 and len(levels) not in (1, len(x))):
             raise ShapeError(
                 f"sigma must be a scalar or have one entry per image ({len(x)}), found shape "
@@ -121,7 +121,7 @@ class NetworkPrior(nn.Module):
         sigma : float or torch.Tensor
             Noise level per real component, a scalar or (n,).
         """
-        levels = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
+        levels = _on_device(sigma, x.device)
         levels = levels.reshape(-1, *[1] * (x.ndim - 1)) if levels.ndim else levels
         return (self.denoise(x, sigma) - x) / levels**2
 
@@ -136,6 +136,13 @@ class NetworkPrior(nn.Module):
             with torch.autocast(x.device.type, dtype=self.autocast_dtype):
                 y = self.unet(channels, level, noise_power)
         return channels_to_complex(y.float())[:, 0, :height, :width]
+
+
+def _on_device(sigma: float | torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Noise levels in float32; a number becomes a fill, since a copy makes the host wait."""
+    if isinstance(sigma, torch.Tensor):
+        return sigma.to(device, torch.float32)
+    return torch.full((), float(sigma), dtype=torch.float32, device=device)
 
 
 def reflect_pad(x: torch.Tensor, multiple: int) -> torch.Tensor:

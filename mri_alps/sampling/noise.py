@@ -25,6 +25,9 @@ class ChainNoise:
         Counts restarts: a restarted chain gets fresh noise.
     first_slice : int
         Index in the volume of the first slice.
+    drawn_on : torch.device, optional
+        Where the noise is drawn, the problem's device if left out: the same seed gives other
+        noise on another type of device.
     """
 
     def __init__(
@@ -34,21 +37,22 @@ class ChainNoise:
         samples: Sequence[int],
         attempt: int = 0,
         first_slice: int = 0,
+        drawn_on: torch.device | None = None,
     ):
         self._problem = problem
         self.n = len(samples)
         slices = range(first_slice, first_slice + (problem.n_slices or 1))
         addresses = [(k, i, attempt) for i in samples for k in slices]
-        self._streams = NoiseStreams(seed, addresses, problem.device)
+        self._streams = NoiseStreams(seed, addresses, drawn_on or problem.device)
 
     def image(self) -> torch.Tensor:
         """Unit noise in the image domain, (n, *domain_shape)."""
         problem = self._problem
         noise = self._streams.normal(problem.image_shape, problem.dtype)
-        return noise.reshape(self.n, *problem.domain_shape)
+        return noise.reshape(self.n, *problem.domain_shape).to(problem.device)
 
     def data(self) -> torch.Tensor:
         """Unit noise in the data domain, (n, *data.shape)."""
         problem = self._problem
         noise = self._streams.normal(problem.data_shape, problem.data.dtype)
-        return noise.reshape(self.n, *problem.data.shape)
+        return noise.reshape(self.n, *problem.data.shape).to(problem.device)
