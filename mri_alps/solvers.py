@@ -45,7 +45,7 @@ def conjugate_gradient(
     energy = _energy(residual, n_axes)
     for _ in range(n_iterations):
         response = apply(direction)
-        step = _ratio(energy, _inner(direction, response, n_axes))
+        step = _ratio(energy, inner_product(direction, response, n_axes))
         x.addcmul_(step, direction)
         residual = residual.addcmul(-step, response)
         previous, energy = energy, _energy(residual, n_axes)
@@ -53,8 +53,16 @@ def conjugate_gradient(
     return x
 
 
-def _inner(a: torch.Tensor, b: torch.Tensor, n_axes: int) -> torch.Tensor:
-    """Return Re <a, b> of each image, with the axes of an image kept at length one."""
+def inner_product(a: torch.Tensor, b: torch.Tensor, n_axes: int) -> torch.Tensor:
+    """Return Re <a, b> of each image, with the axes of an image kept at length one.
+
+    Parameters
+    ----------
+    a, b : torch.Tensor
+        (..., *image_shape), complex or real.
+    n_axes : int
+        Number of trailing axes that make up one image.
+    """
     left, right = (torch.view_as_real(z) if z.is_complex() else z for z in (a, b))
     left, right = (z.flatten(a.ndim - n_axes) for z in (left, right))
     product = (left.unsqueeze(-2) @ right.unsqueeze(-1)).to(a.dtype)
@@ -62,7 +70,7 @@ def _inner(a: torch.Tensor, b: torch.Tensor, n_axes: int) -> torch.Tensor:
 
 
 def _energy(a: torch.Tensor, n_axes: int) -> torch.Tensor:
-    return _inner(a, a, n_axes)
+    return inner_product(a, a, n_axes)
 
 
 def _ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,10 @@ spectrum costs evaluations, not correctness.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 
@@ -103,7 +105,7 @@ class PriorSpectrum:
         torch.Tensor
             Float64, `shape`, positive.
         """
-        variance = max(sigma**2 - float(self.sigmas[0]) ** 2, 0.0)
+        variance = max(sigma**2 - self.levels[0] ** 2, 0.0)
         return 1 / (self._equivalent_image(sigma, shape) + variance)
 
     def posterior_variance(self, sigma: float, shape: Sequence[int]) -> torch.Tensor:
@@ -124,26 +126,61 @@ class PriorSpectrum:
         torch.Tensor
             Float64, `shape`, positive.
         """
-        variance = max(sigma**2 - float(self.sigmas[0]) ** 2, 1e-12 * sigma**2)
+        variance = max(sigma**2 - self.levels[0] ** 2, 1e-12 * sigma**2)
         return 1 / (1 / self._equivalent_image(sigma, shape) + 1 / variance)
+
+    def to(self, device: torch.device | str) -> PriorSpectrum:
+        """Return the spectrum with its tensors on `device`.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            Where grids are to be made.
+        """
+        moved = {name: value.to(device) for name, value in self.tensors().items()}
+        return PriorSpectrum.from_tensors(moved)
+
+    @cached_property
+    def levels(self) -> list[float]:
+        """The noise levels as numbers: read from the device once."""
+        return [float(sigma) for sigma in self.sigmas.tolist()]
+
+    @cached_property
+    def _nodes(self) -> tuple[float, ...]:
+        return () if self.frequencies is None else tuple(self.frequencies.double().tolist())
+
+    @cached_property
+    def _powers(self) -> list[torch.Tensor]:
+        """Logarithm of `_equivalent_power` of each level."""
+        return [self._equivalent_power(i).log() for i in range(len(self.levels))]
+
+    @cached_property
+    def _last_grid(self) -> dict[tuple[float, tuple[int, ...]], torch.Tensor]:
+        return {}
 
     def _equivalent_image(self, sigma: float, shape: Sequence[int]) -> torch.Tensor:
         """Power on the grid of the Gaussian with the same Fisher information at `sigma`."""
-        levels = self.sigmas.double()
-        position = torch.searchsorted(levels.log(), torch.tensor(math.log(sigma)).double())
-        upper = int(position.clamp(1, len(levels) - 1)) if len(levels) > 1 else 0
+        key = (float(sigma), tuple(shape))
+        kept = self._last_grid
+        if key not in kept:
+            found = self._spread(self._equivalent_profile(sigma), shape)
+            kept.clear()  # a level's grid is asked for several times, then never again
+            kept[key] = found
+        return kept[key]
+
+    def _equivalent_profile(self, sigma: float) -> torch.Tensor:
+        levels, powers = self.levels, self._powers
+        upper = min(bisect_left(levels, sigma), len(levels) - 1)
         lower = max(upper - 1, 0)
-        equivalent = [self._equivalent_power(i) for i in (lower, upper)]
         weight = 0.0
         if upper != lower:
             span = math.log(levels[upper] / levels[lower])
             weight = min(max(math.log(sigma / levels[lower]) / span, 0.0), 1.0)
-        power = (1 - weight) * equivalent[0].log() + weight * equivalent[1].log()
-        return self._spread(power.exp(), shape)
+        return ((1 - weight) * powers[lower] + weight * powers[upper]).exp()
 
     def _equivalent_power(self, level: int) -> torch.Tensor:
         """Power of the Gaussian with the same Fisher information at this level."""
-        sigma, base = float(self.sigmas[level]), float(self.sigmas[0])
+        sigma, base = self.levels[level], self.levels[0]
         variance = sigma**2 - base**2
         from_score = 1 / self.score_power[level].double().clamp_min(1e-300) - variance
         if variance <= 0:
@@ -166,7 +203,12 @@ class PriorSpectrum:
                     "estimate_prior_spectrum"
                 )
             return values
-        return _interpolate(frequency_radius(shape), self.frequencies.double(), values)
+        upper, weight, folded = _radial_plan(tuple(shape), self._nodes, values.device)
+        logs = values.clamp_min(_tiny(values)).log()
+        radial = torch.lerp(logs[upper - 1], logs[upper], weight).exp()
+        for axis, index in enumerate(folded):
+            radial = radial.index_select(axis, index)
+        return radial
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the contents for a safetensors file, names without prefix."""
@@ -185,14 +227,24 @@ class PriorSpectrum:
         return cls(**{name: tensors.get(name) for name in cls.__dataclass_fields__})  # type: ignore[arg-type]
 
 
-def _interpolate(at: torch.Tensor, nodes: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Piecewise linear in log(values), constant beyond the ends."""
-    logs = values.clamp_min(_tiny(values)).log()
-    upper = torch.searchsorted(nodes, at.contiguous()).clamp(1, len(nodes) - 1)
-    lower = upper - 1
-    weight = ((at - nodes[lower]) / (nodes[upper] - nodes[lower])).clamp(0, 1)
-    return ((1 - weight) * logs[lower] + weight * logs[upper]).exp()
+@lru_cache(maxsize=8)
+def _radial_plan(
+    shape: tuple[int, ...], nodes: tuple[float, ...], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Interpolate piecewise linearly from radial values to the centred grid of `shape`.
+
+    Constant beyond the ends. One orthant is interpolated, between the nodes before `upper` and
+    `upper` with `weight`, and unfolded by the index of |k| along each axis.
+    """
+    orthant = tuple(n // 2 + 1 for n in shape)
+    radius = frequency_radius(shape)[tuple(slice(0, n) for n in orthant)]
+    at = torch.tensor(nodes, dtype=torch.float64)
+    upper = torch.searchsorted(at, radius.contiguous()).clamp(1, len(nodes) - 1)
+    weight = ((radius - at[upper - 1]) / (at[upper] - at[upper - 1])).clamp(0, 1)
+    # k = 0 is the last index of the orthant, which begins at the lowest frequency.
+    folded = tuple((n // 2 - (torch.arange(n) - n // 2).abs()).to(device) for n in shape)
+    return upper.to(device), weight.to(device), folded
 
 
-def _tiny(values: torch.Tensor) -> float:
-    return max(float(values.abs().max()) * 1e-12, 1e-300)
+def _tiny(values: torch.Tensor) -> torch.Tensor:
+    return (values.abs().amax() * 1e-12).clamp_min(1e-300)

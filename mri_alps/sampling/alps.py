@@ -27,8 +27,7 @@ from typing import Any
 import torch
 
 from mri_alps.errors import DivergenceError
-from mri_alps.fourier import fftc
-from mri_alps.priors.gaussian import apply_filter
+from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.diagnostics import Trace
 from mri_alps.sampling.guided import GuidedDiffusion
 from mri_alps.sampling.kernels import LangevinState, init_langevin, leimkuhler_matthews_step
@@ -191,6 +190,8 @@ def run_alps(
         Mean of the prior at the start, (n, *domain_shape); zero if left out.
     """
     sigmas = smoothing_ladder(score, spectrum, n_evaluations, configuration)
+    if isinstance(spectrum, PriorSpectrum):
+        spectrum = spectrum.to(problem.device)
     chain = _Chain(problem, score, spectrum, noise, configuration)
     handover = chain.handover() if prior_center is None else math.inf
     n_guided = sum(sigma > handover for sigma in sigmas[:-1])
@@ -215,12 +216,12 @@ def run_alps(
         bad = ~(energy < limit) & (diverged < 0)
         diverged = torch.where(bad, torch.full_like(diverged, step), diverged)
         energies = torch.where(bad, energy, energies)
-        # A chain that is lost is parked at zero, so that it cannot overflow meanwhile.
-        state = state._replace(x=_where(diverged < 0, state.x))
-        last_of_level = step + 1 == len(sigmas) or sigmas[step + 1] != sigma
-        if last_of_level:
-            levels[-1]["data_misfit"] = float(problem.misfit(state.x).median())
-            levels[-1]["score_energy"] = float(energy.median())
+        # A chain that is lost is parked, so that it cannot overflow meanwhile.
+        state = chain.keep(diverged < 0, state)
+        if step + 1 == len(sigmas):
+            levels[-1] |= _measures(problem.misfit(state.x), energy)
+        elif sigmas[step + 1] != sigma:
+            levels[-1] |= _measures(problem.misfit(state.x, chain.normal(state.x)), energy)
         final = sigma == sigmas[-1]
         if final:
             trace.record(state.x)
@@ -229,9 +230,31 @@ def run_alps(
             info = StepInfo(step + 1, len(sigmas), level, sigma, phase, state.x)
             if callback(info) == "stop":
                 break
+    _read_measures(levels)
     return AlpsRun(
         state.x, diverged, energies, levels, trace, step + 1, chain.preconditioner.n_normals
     )
+
+
+def _measures(misfit: torch.Tensor, energy: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What is told of a level, left on the device: reading a number would wait for it."""
+    return {"data_misfit": misfit.median(), "score_energy": energy.median()}
+
+
+def _read_measures(levels: list[dict[str, Any]]) -> None:
+    """Turn what was measured at all levels into numbers, at once."""
+    found = [
+        (k, name) for k, level in enumerate(levels) for name in level if _is_tensor(level[name])
+    ]
+    if not found:
+        return
+    values = torch.stack([levels[k][name].double() for k, name in found]).tolist()
+    for (k, name), value in zip(found, values, strict=True):
+        levels[k][name] = value
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
 
 
 def raise_if_diverged(run: AlpsRun, attempts: int) -> None:
@@ -281,6 +304,10 @@ class _Chain:
         self._target = problem.back_projection
         self._step_size = configuration.largest_step
         self._verified: tuple[float, float] | None = None
+        self._noise_levels = problem.noise_std.flatten().tolist()
+        self._known: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._curvatures = None if spectrum.curvature is None else spectrum.curvature.tolist()
+        self._log_levels = [math.log(sigma) for sigma in spectrum.sigmas.tolist()]
         self._path_noise = noise.image()
         self._path_projection: torch.Tensor | None = None
         if configuration.data_noise:
@@ -294,11 +321,8 @@ class _Chain:
         """
         self.facts = self.set_level(sigma)
         x = torch.zeros_like(self.noise.image()) if center is None else center
-        prior_pull = 0.0 if center is None else self._prior_pull(center)
-        state = init_langevin(x, self.noise.image())
-        for _ in range(1 if self.preconditioner.n_inner == 1 else START_STEPS):
-            state = self._inner_step(state, prior_pull)
-        return state
+        n_steps = 1 if self.preconditioner.n_inner == 1 else START_STEPS
+        return self._walk(init_langevin(x, self.noise.image()), torch.zeros_like(x), n_steps)
 
     def handover(self) -> float:
         """Level above which diffusion is guided by the data instead of annealed."""
@@ -327,7 +351,7 @@ class _Chain:
         The last such step adds the path's own noise, so that the annealed path finds its data.
         """
         score = self.score.score(state.x, self.sigma)
-        energy = self._score_energy(score)
+        energy = self._score_energy(self._spectrum_of(score))
         finite = torch.isfinite(energy)
         x0 = self._guided.step(_where(finite, state.x), _where(finite, score), self.sigma)
         noise = self._path_noise if last else self.noise.image()
@@ -340,22 +364,29 @@ class _Chain:
 
     def _set_guided_level(self, sigma: float) -> None:
         self.sigma = sigma
-        fisher = self.spectrum.fisher(sigma, self.problem.image_shape)
-        self._fisher = fisher.to(self.problem.device, self.problem.noise_std.dtype)
-        levels = self.problem.noise_std.flatten().tolist()
-        self.facts = {"sigma": sigma, "noise_std": levels, "step_size": 1.0}
+        self._set_fisher(sigma)
+        self.facts = {"sigma": sigma, "noise_std": self._noise_levels, "step_size": 1.0}
+
+    def _set_fisher(self, sigma: float) -> torch.Tensor:
+        """Fix F of the level, in the order of torch.fft; return it on the centred grid."""
+        problem = self.problem
+        fisher = self.spectrum.fisher(sigma, problem.image_shape)
+        fisher = fisher.to(problem.device, problem.noise_std.dtype)
+        self._fisher = torch.fft.ifftshift(fisher, dim=problem.dims)
+        return fisher
 
     def set_level(self, sigma: float) -> dict[str, Any]:
         """Fix smoothing, data, preconditioner and step size; return the level's facts."""
         problem, configuration = self.problem, self.configuration
         self.sigma = sigma
         variance = max(sigma**2 - self.score.sigma_min**2, 0.0)
-        real = problem.noise_std.dtype
         width = configuration.data_variance
         width = self.preconditioner.data_variance if width is None else width
-        noise_std = (problem.noise_std**2 + width * variance).sqrt()
-        self._fisher = self.spectrum.fisher(sigma, problem.image_shape).to(problem.device, real)
-        self.preconditioner.set_level(self._fisher, noise_std)
+        noise_std, levels = problem.noise_std, self._noise_levels
+        if width * variance:
+            noise_std = (problem.noise_std**2 + width * variance).sqrt()
+            levels = [math.sqrt(level**2 + width * variance) for level in levels]
+        self.preconditioner.set_level(self._set_fisher(sigma), noise_std)
         self._step_size = self._stable_step(sigma)
         self._target = problem.back_projection
         if self._path_projection is not None:
@@ -363,7 +394,7 @@ class _Chain:
             self._target = problem.back_projection + amplitude * self._path_projection
         return {
             "sigma": sigma,
-            "noise_std": noise_std.flatten().tolist(),
+            "noise_std": levels,
             "step_size": self._step_size,
         }
 
@@ -375,38 +406,50 @@ class _Chain:
         a Gaussian prior: a chain never has more noise than the level at which it is evaluated.
         """
         score = self.score.score(state.x, self.sigma)
-        energy = self._score_energy(score)
+        spectrum = self._spectrum_of(score)
+        energy = self._score_energy(spectrum)
         finite = torch.isfinite(energy)
-        state = state._replace(x=_where(finite, state.x))
-        score = _where(finite, score)
+        state = self.keep(finite, state)
         last = self.sigma == self.score.sigma_min
         if following != self.sigma:
             before = self._fisher
             self.facts = self.set_level(following)
-            score = apply_filter(score, self._fisher / before, self.problem.dims)
-        # Between evaluations the score is continued linearly, s(x) - F (x' - x).
-        prior_pull = score + self._prior_pull(state.x)
-        for _ in range(1 if last else self.preconditioner.n_inner):
-            state = self._inner_step(state, prior_pull)
-        return state, energy
+            moved = torch.fft.ifftn(spectrum * (self._fisher / before), dim=self.problem.dims)
+            score = moved if score.is_complex() else moved.real
+        n_steps = 1 if last else self.preconditioner.n_inner
+        return self._walk(state, _where(finite, score), n_steps), energy
 
-    def _inner_step(self, state: LangevinState, prior_pull: torch.Tensor | float) -> LangevinState:
-        variance = self.preconditioner.noise_std**2
-        drift = self._target / variance + prior_pull - self.preconditioner.precision(state.x)
-        return leimkuhler_matthews_step(
-            state, drift, self.preconditioner, self._step_size, self.noise.image()
-        )
+    def _walk(self, state: LangevinState, score: torch.Tensor, n_steps: int) -> LangevinState:
+        """Take Langevin steps; between them the score is continued linearly, s - F (x' - x)."""
+        start, noise_std = state.x, self.preconditioner.noise_std
+        for k in range(n_steps):
+            drift = (self._target - self.normal(state.x)) / noise_std**2 + score
+            if k:
+                drift = drift - self.preconditioner.prior_precision(state.x - start)
+            state = leimkuhler_matthews_step(
+                state, drift, self.preconditioner, self._step_size, self.noise.image()
+            )
+        return state
 
-    def _prior_pull(self, x: torch.Tensor) -> torch.Tensor:
-        return apply_filter(x, self._fisher, self.problem.dims)
+    def normal(self, x: torch.Tensor) -> torch.Tensor:
+        """A^H A x; that of the last x is kept, since a step begins where misfit was measured."""
+        if self._known is None or self._known[0] is not x:
+            self._known = x, self.preconditioner.normal(x)
+        return self._known[1]
+
+    def keep(self, alive: torch.Tensor, state: LangevinState) -> LangevinState:
+        """Park the chains that are not alive at zero, A^H A x included."""
+        x = _where(alive, state.x)
+        if self._known is not None and self._known[0] is state.x:
+            self._known = x, _where(alive, self._known[1])
+        return state._replace(x=x)
 
     def _stable_step(self, sigma: float) -> float:
         """Step that is stable for the curvature of the prior and for the preconditioner."""
         curvature = 1.0
-        if self.spectrum.curvature is not None:
-            levels, values = self.spectrum.sigmas.double(), self.spectrum.curvature.double()
-            index = int((levels.log() - math.log(sigma)).abs().argmin())
-            curvature = max(float(values[index]), 1e-3)
+        if self._curvatures is not None:
+            away = [abs(level - math.log(sigma)) for level in self._log_levels]
+            curvature = max(self._curvatures[away.index(min(away))], 1e-3)
         known = self._verified
         final = sigma == self.score.sigma_min
         if known is None or known[0] > VERIFY_EVERY * sigma or (final and known[0] != sigma):
@@ -414,20 +457,19 @@ class _Chain:
         limit = self.configuration.stable_curvature / max(curvature, 1.0)
         return min(self.configuration.largest_step, limit / known[1])
 
-    def _score_energy(self, score: torch.Tensor) -> torch.Tensor:
+    def _spectrum_of(self, score: torch.Tensor) -> torch.Tensor:
+        return torch.fft.fftn(score, dim=self.problem.dims)
+
+    def _score_energy(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Largest over the slices of sum_k |FFT(score)_k|^2 / F_k per real value, (n,)."""
         problem = self.problem
-        as_complex = score if score.is_complex() else score.to(_complex_of(score.dtype))
-        power = fftc(as_complex, problem.dims).abs().square() / self._fisher
-        parts = 2 if score.is_complex() else 1
-        energy = power.double().mean(problem.dims) / parts
-        return energy.reshape(len(score), -1).amax(1)
+        power = torch.view_as_real(spectrum).square().sum(-1) / self._fisher
+        parts = 2 if problem.back_projection.is_complex() else 1
+        n_pixels = torch.Size(problem.image_shape).numel()
+        energy = power.mean(problem.dims).double() / (parts * n_pixels)
+        return energy.reshape(len(spectrum), -1).amax(1)
 
 
 def _where(keep: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Zero the chains that are not kept, non-finite values included."""
     return torch.where(keep.reshape(-1, *[1] * (x.ndim - 1)), x, torch.zeros_like(x))
-
-
-def _complex_of(dtype: torch.dtype) -> torch.dtype:
-    return torch.complex128 if dtype == torch.float64 else torch.complex64

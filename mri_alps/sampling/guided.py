@@ -18,17 +18,19 @@ import math
 
 import torch
 
-from mri_alps.priors.gaussian import apply_filter
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.preconditioner import Preconditioner
 from mri_alps.sampling.problem import Problem
+from mri_alps.solvers import inner_product
 
 TOLERANCE = 1e-2
 """Energy of the solver's remaining error, in squared standard deviations per real value, the
 preconditioner taken for the covariance. What is left is small beside the Gaussian approximation,
 and the annealed path corrects both."""
 MAX_ITERATIONS = 60
+CHECK_EVERY = 4
+"""Iterations between looks at the error on a device that would have to be waited for."""
 
 
 class GuidedDiffusion:
@@ -65,6 +67,7 @@ class GuidedDiffusion:
         self.preconditioner, self.noise = preconditioner, noise
         self.sigma_min = sigma_min
         self.n_iterations = 0
+        self._last: torch.Tensor | None = None
 
     def start(self) -> torch.Tensor:
         """Draw x0 given the data under the Gaussian prior of the image spectrum."""
@@ -103,37 +106,52 @@ class GuidedDiffusion:
         return x0 + math.sqrt(self.variance(sigma)) * noise
 
     def _draw(self, mean: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
-        problem = self.problem
+        problem, preconditioner = self.problem, self.preconditioner
         precision = (1 / covariance).to(problem.device, problem.noise_std.dtype)
-        self.preconditioner.set_level(precision, problem.noise_std)
-        prior_noise = apply_filter(self.noise.image(), precision.sqrt(), problem.dims)
-        data_noise = problem.operator.adjoint(self.noise.data()) / problem.noise_std
+        preconditioner.set_level(precision, problem.noise_std)
+        root = preconditioner.shifted_fisher.sqrt()
+        # One pair of transforms serves the mean's pull, precision mean, and the prior's noise.
+        prior = torch.fft.fftn(mean, dim=problem.dims).mul_(root)
+        prior = prior.add_(torch.fft.fftn(self.noise.image(), dim=problem.dims)).mul_(root)
+        prior = torch.fft.ifftn(prior, dim=problem.dims)
+        prior = prior if mean.is_complex() else prior.real
         data = problem.back_projection / problem.noise_std**2
-        pull = apply_filter(mean, precision, problem.dims)
-        return self._solve(pull + data + prior_noise + data_noise, mean)
+        target = prior + data + preconditioner.data_noise(self.noise)
+        # The last draw explains the data already, which the mean does not.
+        start = mean if self._last is None else self._last
+        self._last = self._solve(target, start)
+        return self._last
 
     def _solve(self, target: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Preconditioned conjugate gradients for M^-1 x = target, from x."""
         preconditioner = self.preconditioner
-        white = torch.zeros_like(x)
         residual = target - preconditioner.precision(x)
-        direction = preconditioned = preconditioner.apply(residual, white)
+        preconditioned = preconditioner.apply(residual, None)
+        direction, x = preconditioned, x.clone()
         energy = self._inner(residual, preconditioned)
         parts = 2 if x.is_complex() else 1
         limit = TOLERANCE * parts * float(torch.Size(self.problem.image_shape).numel())
         self.n_iterations = 0
-        while self.n_iterations < MAX_ITERATIONS and float(energy.max()) > limit:
+        while self.n_iterations < MAX_ITERATIONS and self._goes_on(energy, limit):
             response = preconditioner.precision(direction)
             # A chain that is solved waits for the others: its solution must not depend on them.
-            step = energy / self._inner(direction, response).clamp_min(1e-30)
-            step = torch.where(energy > limit, step, torch.zeros_like(step))
-            x = x + step * direction
-            residual = residual - step * response
-            preconditioned = preconditioner.apply(residual, white)
+            curvature = self._inner(direction, response)
+            step = energy / curvature.clamp_min(1e-30)
+            step = torch.where(energy > limit, step, torch.zeros_like(step)).to(x.dtype)
+            x.addcmul_(step, direction)
+            residual.addcmul_(step, response, value=-1)
+            preconditioned = preconditioner.apply(residual, None)
             previous, energy = energy, self._inner(residual, preconditioned)
-            direction = preconditioned + (energy / previous.clamp_min(1e-30)) * direction
+            ratio = (energy / previous.clamp_min(1e-30)).to(x.dtype)
+            direction = torch.addcmul(preconditioned, ratio, direction)
             self.n_iterations += 1
         return x
 
+    def _goes_on(self, energy: torch.Tensor, limit: float) -> bool:
+        """Tell whether a chain is unsolved; looked at now and then where looking means waiting."""
+        if self.n_iterations % (1 if energy.device.type == "cpu" else CHECK_EVERY):
+            return True
+        return float(energy.max()) > limit
+
     def _inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return (a.conj() * b).real.sum(self.problem.dims, keepdim=True)
+        return inner_product(a, b, len(self.problem.image_shape)).real

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -86,24 +87,57 @@ class Problem:
         target = self.back_projection if back_projection is None else back_projection
         return (target - self.operator.normal(x)) / noise_std**2
 
-    def misfit(self, x: torch.Tensor) -> torch.Tensor:
+    def misfit(self, x: torch.Tensor, normal: torch.Tensor | None = None) -> torch.Tensor:
         """Return |y - A x|^2 / (m noise_std^2) per sample and slice, float64; about 1.
 
-        m is the number of measured real values. Computed from the residual itself in double
-        precision: the Gram form cancels near convergence.
+        m is the number of measured real values.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            (n, *domain_shape).
+        normal : torch.Tensor, optional
+            A^H A x. With it the Gram form |y|^2 - Re <x, 2 A^H y - A^H A x> is taken, which
+            costs next to nothing but cancels near convergence: its error is that of A^H A
+            times |y|^2 / (m noise_std^2). Without it the residual itself is computed, and
+            squared in double precision.
         """
+        if normal is not None:
+            return self._gram_misfit(x, normal)
         residual = (self.data - self.operator.forward(x)).to(_double(self.data.dtype))
-        power = residual.abs().square() / self.over_data(self.noise_std).double() ** 2
+        power = self._measured_only(residual.abs().square())
+        power = power / self.over_data(self.noise_std).double() ** 2
         axes = tuple(range(-len(self.data_shape), 0))
         return power.sum(axes) / self.n_measured()
 
+    def _gram_misfit(self, x: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
+        products = _product(x, normal - 2 * self.back_projection)
+        squares = products.sum(self.dims, dtype=torch.float64)
+        variance = self.noise_std.double() ** 2
+        if self.n_slices is not None:
+            variance = variance.reshape(-1)
+        misfit = (self._data_energy + squares) / variance / self.n_measured()
+        return misfit.clamp_min(0)
+
+    @cached_property
+    def _data_energy(self) -> torch.Tensor:
+        """|y|^2 over what was measured, () or (B,)."""
+        power = self._measured_only(self.data.abs().double().square())
+        return power.sum(tuple(range(-len(self.data_shape), 0)))
+
+    def _measured_only(self, power: torch.Tensor) -> torch.Tensor:
+        measured = getattr(self.operator, "measured", None)
+        return power if measured is None else power * measured
+
     def n_measured(self) -> float:
         """Number of real values measured per image: points outside a mask do not count."""
+        return self._n_measured
+
+    @cached_property
+    def _n_measured(self) -> float:
         parts = 2 if self.data.is_complex() else 1
         total = torch.ones(self.data.shape, dtype=torch.bool, device=self.device)
-        measured = getattr(self.operator, "measured", None)
-        if measured is not None:
-            total = total & measured
+        total = self._measured_only(total)
         return max(parts * float(total.sum()) / (self.n_slices or 1), 1.0)
 
 
@@ -169,6 +203,13 @@ def _count_slices(operator: Any, levels: torch.Tensor, domain_shape: Sequence[in
             f"slice of the domain {tuple(domain_shape)}"
         )
     return int(domain_shape[0]) if batched else None
+
+
+def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Re conj(a) b, point by point."""
+    if not a.is_complex():
+        return a * b
+    return (torch.view_as_real(a.resolve_conj()) * torch.view_as_real(b.resolve_conj())).sum(-1)
 
 
 def _double(dtype: torch.dtype) -> torch.dtype:

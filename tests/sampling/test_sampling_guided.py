@@ -15,7 +15,7 @@ from mri_alps.sampling import AlpsConfiguration, alps, estimate_prior_spectrum, 
 from mri_alps.sampling.guided import MAX_ITERATIONS, TOLERANCE, GuidedDiffusion
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.posterior import sample_alps
-from mri_alps.sampling.preconditioner import make_preconditioner
+from mri_alps.sampling.preconditioner import Preconditioner, make_preconditioner
 from mri_alps.sampling.problem import make_problem
 
 C128 = torch.complex128
@@ -77,6 +77,7 @@ def test_the_solver_is_exact_to_its_tolerance_whatever_the_preconditioner(lines)
     draws, iterations = [], []
     for limit in (10**6, 0):
         preconditioner = make_preconditioner(problem, limit)
+        preconditioner.data_noise = partial(Preconditioner.data_noise, preconditioner)
         diffusion = GuidedDiffusion(
             problem, prior.prior_spectrum, preconditioner, ChainNoise(problem, 5, range(20)), 0.02
         )
@@ -91,6 +92,30 @@ def test_the_solver_is_exact_to_its_tolerance_whatever_the_preconditioner(lines)
     preconditioner.set_level(precision, problem.noise_std)
     energy = (difference.conj() * preconditioner.precision(difference)).real.sum((-2, -1)) / 240
     assert float(energy.max()) < 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("limit", [10**6, 0])
+def test_the_noise_of_the_data_has_the_covariance_of_their_gradient(limit):
+    """It is linear in white noise: the matrix, applied to its adjoint, is A^H A / noise^2."""
+    shape, noise_std = (6, 5), 0.3
+    operator = sense(shape, line_mask(5, 3, 2))
+    problem = make_problem(operator, torch.zeros(operator.range_shape, dtype=C128), noise_std)
+
+    class Basis:
+        """White noise of one point at a time."""
+
+        def image(self):
+            return torch.eye(30, dtype=C128).reshape(30, *shape)
+
+        def data(self):
+            n = torch.Size(operator.range_shape).numel()
+            return torch.eye(n, dtype=C128).reshape(n, *operator.range_shape)
+
+    preconditioner = make_preconditioner(problem, limit)
+    preconditioner.set_level(torch.ones(shape).double(), problem.noise_std)
+    found = preconditioner.data_noise(Basis()).reshape(-1, 30)
+    normal = operator.normal(Basis().image()).reshape(30, 30) / noise_std**2
+    torch.testing.assert_close(found.T @ found.conj(), normal.T)
 
 
 def test_samples_do_not_depend_on_the_batch(monkeypatch):
