@@ -12,7 +12,8 @@ from rich.table import Table
 from mri_alps.operators import SenseOperator, achieved_acceleration
 from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction import ReconstructionConfiguration
-from mri_alps.reconstruction.resources import memory_bytes
+from mri_alps.reconstruction.batches import choose_batch
+from mri_alps.reconstruction.resources import evaluation_bytes, memory_bytes
 from mri_alps.reconstruction.undersampling import undersampling_mask
 from mri_alps.reconstruction.volume import chosen_slices
 
@@ -45,6 +46,8 @@ def plan(
     mask = undersampling_mask(raw, configuration)
     sampled = raw.slice_mask(0) if mask is None else raw.slice_mask(0) & mask
     seconds = n_slices * seconds_per_slice(raw, prior, configuration, device)
+    evaluation = evaluation_bytes(prior, raw.shape, device) if device.type == "cpu" else None
+    batch = choose_batch(prior, raw.shape, raw.n_coils, configuration.n_samples, device)
     return {
         "source": str(raw.path),
         "n_slices": n_slices,
@@ -56,7 +59,8 @@ def plan(
         "n_samples": configuration.n_samples,
         "n_evaluations": configuration.n_evaluations,
         "output_bytes": n_slices * output_bytes_per_slice(raw, configuration),
-        "memory_bytes": int(memory_bytes(raw.shape, raw.n_coils, configuration.n_samples)),
+        "batch": batch,
+        "memory_bytes": int(memory_bytes(raw.shape, raw.n_coils, batch, evaluation)),
         "device": str(device),
         "seconds": seconds,
     }
@@ -78,6 +82,7 @@ def plan_table(facts: dict[str, Any]) -> Table:
     table.add_row("acceleration", f"{facts['acceleration']:.2f}")
     table.add_row("samples x evaluations", f"{facts['n_samples']} x {facts['n_evaluations']}")
     table.add_row("output file", _bytes(facts["output_bytes"]))
+    table.add_row("samples at a time", str(facts["batch"]))
     table.add_row("memory, about", _bytes(facts["memory_bytes"]))
     table.add_row(f"time on {facts['device']}, about", _duration(facts["seconds"]))
     return table

@@ -10,15 +10,17 @@ from typing import Any
 
 import torch
 
-# Image-sized complex arrays that the sampler holds per sample at the peak, beside the prior's.
-_ARRAYS_PER_SAMPLE = 40
-# What an evaluation of the built-in network takes, where it was not measured.
-_ARRAYS_PER_EVALUATION = 45
+# Image-sized complex arrays that the sampler keeps per sample,
+_ARRAYS_PER_SAMPLE = 35
+# and on top of them either those of an evaluation of the prior (of the built-in network where it
+# was not measured), or the coil images of a forward operator in double precision.
+_ARRAYS_PER_EVALUATION = 50
+_ARRAYS_PER_COIL = 6
 # A process with all libraries loaded, that has reconstructed the smallest of slices on a CPU.
-_BASE_BYTES = 750e6
+_BASE_BYTES = 900e6
 # Phase encode x phase encode matrices for each readout line that the sampler's preconditioner of
-# masks along lines takes while it is set up: the matrices, their eigenvectors and the adjoints.
-_MATRICES_PER_LINE = 3
+# masks along lines keeps: the eigenvectors, less where the object leaves a margin.
+_MATRICES_PER_LINE = 1.25
 _SAMPLING_INTERVAL = 1e-3
 
 
@@ -71,7 +73,7 @@ def sample_bytes(shape: tuple[int, int], n_coils: int, evaluation: float | None 
     image = _image_bytes(shape)
     if evaluation is None:
         evaluation = _ARRAYS_PER_EVALUATION * image
-    return (_ARRAYS_PER_SAMPLE + 2 * n_coils) * image + evaluation
+    return _ARRAYS_PER_SAMPLE * image + max(evaluation, _ARRAYS_PER_COIL * n_coils * image)
 
 
 def _image_bytes(shape: tuple[int, int]) -> float:
