@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mri_alps.operators.fused import LANES
+from mri_alps.operators.fused import LANES, ROWS
 from mri_alps.operators.fused.threads import in_threads, work_space
 from mri_alps.operators.line_structure import LineBlock, line_axis, line_blocks
 
@@ -61,7 +61,8 @@ class LineFactors:
         if on_cpu and type(maps) is torch.Tensor and image.numel() >= _COMPILED_SIZE:
             kernel = _load_kernel(maps.dtype)
             if kernel is not None:
-                n_most = image.numel() * 2 * padded(self._n_pixels)
+                n_rows = image[..., 0].numel() if axis == -1 else image[..., 0, :].numel()
+                n_most = n_rows * 2 * padded(self._n_pixels) * padded(self._n_pixels, ROWS)
                 self._parts = _Packed(kernel, maps, n_most)
         values, slices = [maps.real.new_zeros(0)], [torch.zeros(0, dtype=torch.long)]
         for block in line_blocks(maps, mask, n_lines):
@@ -149,15 +150,15 @@ class LineFactors:
         return lines.reshape(shape).transpose(-1, self._axis).contiguous()
 
 
-def padded(n: int) -> int:
-    """Return the length of a row of eigenvectors in the kernel.
+def padded(n: int, step: int = LANES) -> int:
+    """Return `n` rounded up to a multiple of `step`.
 
     Parameters
     ----------
-    n : int
-        Phase encodes.
+    n, step : int
+        A size, and how much of it the kernel works on at a time.
     """
-    return -(-n // LANES) * LANES
+    return -(-n // step) * step
 
 
 class _Batched:
@@ -222,20 +223,24 @@ class _Packed:
 
     def __init__(self, kernel: Any, maps: torch.Tensor, n_most: int):
         self._kernel = kernel
-        # Pages that are never written to take no memory.
-        self._vectors = torch.empty(n_most, dtype=maps.real.dtype)
+        # Pages that are never written to take no memory; numpy asks for large ones.
+        kind = np.float64 if maps.dtype == torch.complex128 else np.float32
+        self._vectors = torch.from_numpy(np.empty(n_most, dtype=kind))
         self._rows: list[list[int]] = []
         self._start = self._count = self._widest = 0
 
     def add(self, block: LineBlock, rows: torch.Tensor, start: int, stride: int) -> None:
         n_lines, n, _ = rows.shape
-        width = padded(n)
-        stop = self._start + n_lines * n * 2 * width
-        target = self._vectors[self._start : stop].reshape(n_lines, n, 2, width)
-        target[..., n:] = 0
-        target[..., :n] = torch.view_as_real(rows.resolve_conj()).movedim(-1, -2)
+        width, height = padded(n), padded(n, ROWS)
+        stop = self._start + n_lines * height * 2 * width
+        # (line, row, part, pixel) as (line, row / 4, pixel / 8, row, part, pixel)
+        planar = rows.new_zeros((n_lines, height, 2, width), dtype=self._vectors.dtype)
+        planar[:, :n, :, :n] = torch.view_as_real(rows.resolve_conj()).movedim(-1, -2)
+        tiled = planar.reshape(n_lines, height // ROWS, ROWS, 2, width // LANES, LANES)
+        target = self._vectors[self._start : stop].reshape(tiled.movedim(4, 2).shape)
+        target.copy_(tiled.movedim(4, 2))
         for line in range(n_lines):
-            first = self._start + line * n * 2 * width
+            first = self._start + line * height * 2 * width
             self._rows.append([2 * (start + line * stride), n, first, self._count + line * n])
         self._start, self._count = stop, self._count + n_lines * n
         self._widest = max(self._widest, width)

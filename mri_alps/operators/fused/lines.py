@@ -2,8 +2,8 @@
 
 Each eigenvector is read once from memory: its coefficient is known as soon as its product with
 the line is, and the line's images stay in the first-level cache meanwhile. Four eigenvectors at
-a time share what is loaded of the images. They are stored as rows, all real parts before all
-imaginary parts, padded with zeros to whole vectors.
+a time share what is loaded of the images. They lie as they are read: eight pixels of each of the
+four, real parts before imaginary parts, then the next eight pixels.
 """
 
 from __future__ import annotations
@@ -12,89 +12,63 @@ from typing import Any
 
 import numba
 
-from mri_alps.operators.fused import LANES
+from mri_alps.operators.fused import LANES, ROWS
 from mri_alps.operators.fused.vectors import fma, load, prefetch, splat, store, sub, total, zero
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
-# Numbers of single precision in a cache line.
-LINE = 16
 SYNTHESISE, WITHOUT_NOISE, ANALYSE = 1, 2, 3
+TILE = 2 * ROWS * LANES
+# Numbers of single precision in a cache line.
+_CACHE_LINE = 16
 
 
 @numba.njit(**OPTIONS)
-def _analyse_four(vectors, v, width, planes, x, out):
+def _analyse(vectors, v, width, planes, x, out):
     """Write conj(v) x for four eigenvectors."""
     o = zero(vectors)
     a0, b0, a1, b1, a2, b2, a3, b3 = o, o, o, o, o, o, o, o
-    row = 2 * width
-    following = v + 4 * row
     for i in range(0, width, LANES):
-        for j in range(0, 8 * LANES, LINE):
-            prefetch(vectors, following + 8 * i + j)
         re, im = load(planes, x + i), load(planes, x + width + i)
         minus = sub(o, re)
-        p, q = load(vectors, v + i), load(vectors, v + width + i)
+        p, q = load(vectors, v), load(vectors, v + LANES)
         a0, b0 = fma(q, im, fma(p, re, a0)), fma(q, minus, fma(p, im, b0))
-        w = v + row
-        p, q = load(vectors, w + i), load(vectors, w + width + i)
+        p, q = load(vectors, v + 2 * LANES), load(vectors, v + 3 * LANES)
         a1, b1 = fma(q, im, fma(p, re, a1)), fma(q, minus, fma(p, im, b1))
-        w += row
-        p, q = load(vectors, w + i), load(vectors, w + width + i)
+        p, q = load(vectors, v + 4 * LANES), load(vectors, v + 5 * LANES)
         a2, b2 = fma(q, im, fma(p, re, a2)), fma(q, minus, fma(p, im, b2))
-        w += row
-        p, q = load(vectors, w + i), load(vectors, w + width + i)
+        p, q = load(vectors, v + 6 * LANES), load(vectors, v + 7 * LANES)
         a3, b3 = fma(q, im, fma(p, re, a3)), fma(q, minus, fma(p, im, b3))
+        v += TILE
     out[0], out[1], out[2], out[3] = total(a0), total(b0), total(a1), total(b1)
     out[4], out[5], out[6], out[7] = total(a2), total(b2), total(a3), total(b3)
 
 
 @numba.njit(**OPTIONS)
-def _analyse_one(vectors, v, width, planes, x, out):
-    """Write conj(v) x for one eigenvector."""
-    o = zero(vectors)
-    a, b = o, o
-    for i in range(0, width, LANES):
-        re, im = load(planes, x + i), load(planes, x + width + i)
-        p, q = load(vectors, v + i), load(vectors, v + width + i)
-        a, b = fma(q, im, fma(p, re, a)), fma(q, sub(o, re), fma(p, im, b))
-    out[0], out[1] = total(a), total(b)
-
-
-@numba.njit(**OPTIONS)
-def _synthesise_four(vectors, v, width, c, planes, x):
+def _synthesise(vectors, v, width, c, planes, x):
     """Add four eigenvectors times their coefficients."""
-    row = 2 * width
     a0, b0, n0 = splat(vectors, c[0]), splat(vectors, c[1]), splat(vectors, -c[1])
     a1, b1, n1 = splat(vectors, c[2]), splat(vectors, c[3]), splat(vectors, -c[3])
     a2, b2, n2 = splat(vectors, c[4]), splat(vectors, c[5]), splat(vectors, -c[5])
     a3, b3, n3 = splat(vectors, c[6]), splat(vectors, c[7]), splat(vectors, -c[7])
+    # The next four are on their way meanwhile.
+    following = v + 2 * ROWS * width
     for i in range(0, width, LANES):
+        for j in range(0, TILE, _CACHE_LINE):
+            prefetch(vectors, following + j)
+        following += TILE
         re, im = load(planes, x + i), load(planes, x + width + i)
-        p, q = load(vectors, v + i), load(vectors, v + width + i)
+        p, q = load(vectors, v), load(vectors, v + LANES)
         re, im = fma(q, n0, fma(p, a0, re)), fma(q, a0, fma(p, b0, im))
-        w = v + row
-        p, q = load(vectors, w + i), load(vectors, w + width + i)
+        p, q = load(vectors, v + 2 * LANES), load(vectors, v + 3 * LANES)
         re, im = fma(q, n1, fma(p, a1, re)), fma(q, a1, fma(p, b1, im))
-        w += row
-        p, q = load(vectors, w + i), load(vectors, w + width + i)
+        p, q = load(vectors, v + 4 * LANES), load(vectors, v + 5 * LANES)
         re, im = fma(q, n2, fma(p, a2, re)), fma(q, a2, fma(p, b2, im))
-        w += row
-        p, q = load(vectors, w + i), load(vectors, w + width + i)
+        p, q = load(vectors, v + 6 * LANES), load(vectors, v + 7 * LANES)
         re, im = fma(q, n3, fma(p, a3, re)), fma(q, a3, fma(p, b3, im))
         store(re, planes, x + i)
         store(im, planes, x + width + i)
-
-
-@numba.njit(**OPTIONS)
-def _synthesise_one(vectors, v, width, c, planes, x):
-    """Add one eigenvector times its coefficient."""
-    a, b, n = splat(vectors, c[0]), splat(vectors, c[1]), splat(vectors, -c[1])
-    for i in range(0, width, LANES):
-        re, im = load(planes, x + i), load(planes, x + width + i)
-        p, q = load(vectors, v + i), load(vectors, v + width + i)
-        store(fma(q, n, fma(p, a, re)), planes, x + i)
-        store(fma(q, a, fma(p, b, im)), planes, x + width + i)
+        v += TILE
 
 
 def line_filter(x, noise, result, vectors, lines, product, shift, work, strides, first, stop, mode):
@@ -120,22 +94,17 @@ def line_filter(x, noise, result, vectors, lines, product, shift, work, strides,
                 for i in range(n):
                     planes[t + i] = x[s + 2 * i]
                     planes[t + width + i] = x[s + 2 * i + 1]
-        k = 0
-        while k < n:
-            m = 4 if k + 4 <= n else 1
+        for k in range(0, n, ROWS):
+            m = min(ROWS, n - k)
             for image in range(n_images):
                 t = image * size
                 o = strides[image] + start + 2 * k
+                c[:] = 0
                 if mode != SYNTHESISE:
-                    if m == 4:
-                        _analyse_four(vectors, v, width, planes, t, c)
-                    else:
-                        _analyse_one(vectors, v, width, planes, t, c)
+                    _analyse(vectors, v, width, planes, t, c)
                     for i in range(m):
                         c[2 * i] *= product[value + k + i]
                         c[2 * i + 1] *= product[value + k + i]
-                else:
-                    c[:] = 0
                 if mode == ANALYSE:
                     for i in range(2 * m):
                         result[o + i] = c[i]
@@ -144,12 +113,8 @@ def line_filter(x, noise, result, vectors, lines, product, shift, work, strides,
                     for i in range(m):
                         c[2 * i] += shift[value + k + i] * noise[o + 2 * i]
                         c[2 * i + 1] += shift[value + k + i] * noise[o + 2 * i + 1]
-                if m == 4:
-                    _synthesise_four(vectors, v, width, c, planes, t + 2 * width)
-                else:
-                    _synthesise_one(vectors, v, width, c, planes, t + 2 * width)
-            v += 2 * width * m
-            k += m
+                _synthesise(vectors, v, width, c, planes, t + 2 * width)
+            v += 2 * ROWS * width
         if mode != ANALYSE:
             for image in range(n_images):
                 s, t = strides[image] + start, image * size + 2 * width
