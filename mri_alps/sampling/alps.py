@@ -221,7 +221,7 @@ def run_alps(
         if step + 1 == len(sigmas):
             levels[-1] |= _measures(problem.misfit(state.x), energy)
         elif sigmas[step + 1] != sigma:
-            levels[-1] |= _measures(problem.misfit(state.x, chain.normal(state.x)), energy)
+            levels[-1] |= _measures(chain.misfit(state, guided), energy)
         final = sigma == sigmas[-1]
         if final:
             trace.record(state.x)
@@ -353,7 +353,8 @@ class _Chain:
         score = self.score.score(state.x, self.sigma)
         energy = self._score_energy(self._spectrum_of(score))
         finite = torch.isfinite(energy)
-        x0 = self._guided.step(_where(finite, state.x), _where(finite, score), self.sigma)
+        x, score = _where(finite, state.x), _where(finite, score)
+        x0 = self._guided.step(x, score, self.sigma, following)
         noise = self._path_noise if last else self.noise.image()
         x = self._guided.renoise(x0, following, noise)
         if last:
@@ -436,6 +437,13 @@ class _Chain:
         if self._known is None or self._known[0] is not x:
             self._known = x, self.preconditioner.normal(x)
         return self._known[1]
+
+    def misfit(self, state: LangevinState, guided: bool) -> torch.Tensor:
+        """Misfit of the data; that of the clean image, not of the state, while guided."""
+        if guided:
+            clean, normal = self._guided.clean_image()
+            return self.problem.misfit(clean, normal)
+        return self.problem.misfit(state.x, self.normal(state.x))
 
     def keep(self, alive: torch.Tensor, state: LangevinState) -> LangevinState:
         """Park the chains that are not alive at zero, A^H A x included."""

@@ -28,6 +28,10 @@ TOLERANCE = 1e-2
 """Energy of the solver's remaining error, in squared standard deviations per real value, the
 preconditioner taken for the covariance. What is left is small beside the Gaussian approximation,
 and the annealed path corrects both."""
+RELAXED = 5
+"""How much larger that energy may be where the next level's noise hides the error."""
+HIDDEN = 1e-4
+"""Energy of an error that is hidden, over that of the noise added next."""
 MAX_ITERATIONS = 60
 CHECK_EVERY = 4
 """Iterations between looks at the error on a device that would have to be waited for."""
@@ -67,15 +71,18 @@ class GuidedDiffusion:
         self.preconditioner, self.noise = preconditioner, noise
         self.sigma_min = sigma_min
         self.n_iterations = 0
-        self._last: torch.Tensor | None = None
+        self._x0: torch.Tensor | None = None
+        self._explained: torch.Tensor | None = None
 
     def start(self) -> torch.Tensor:
         """Draw x0 given the data under the Gaussian prior of the image spectrum."""
         power = self.spectrum.image(self.problem.image_shape)
         mean = torch.zeros_like(self.noise.image())
-        return self._draw(mean, power)
+        return self._draw(mean, power, 0.0)
 
-    def step(self, x: torch.Tensor, score: torch.Tensor, sigma: float) -> torch.Tensor:
+    def step(
+        self, x: torch.Tensor, score: torch.Tensor, sigma: float, following: float
+    ) -> torch.Tensor:
         """Draw x0 given x at level `sigma` and the data.
 
         Parameters
@@ -84,10 +91,17 @@ class GuidedDiffusion:
             State and the score there, (n, *domain_shape).
         sigma : float
             Level of the state.
+        following : float
+            Level whose noise is added to x0 next.
         """
         variance = self.variance(sigma)
         covariance = self.spectrum.posterior_variance(sigma, self.problem.image_shape)
-        return self._draw(x + variance * score, covariance)
+        return self._draw(x + variance * score, covariance, self.variance(following))
+
+    def clean_image(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last draw of x0, and A^H A x0 without another application of A^H A."""
+        assert self._x0 is not None and self._explained is not None
+        return self._x0, self._explained * self.problem.noise_std**2
 
     def variance(self, sigma: float) -> float:
         """v, the variance that the level adds to the prior's own."""
@@ -105,7 +119,7 @@ class GuidedDiffusion:
         """
         return x0 + math.sqrt(self.variance(sigma)) * noise
 
-    def _draw(self, mean: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
+    def _draw(self, mean: torch.Tensor, covariance: torch.Tensor, added: float) -> torch.Tensor:
         problem, preconditioner = self.problem, self.preconditioner
         precision = (1 / covariance).to(problem.device, problem.noise_std.dtype)
         preconditioner.set_level(precision, problem.noise_std)
@@ -118,40 +132,59 @@ class GuidedDiffusion:
         data = problem.back_projection / problem.noise_std**2
         target = prior + data + preconditioner.data_noise(self.noise)
         # The last draw explains the data already, which the mean does not.
-        start = mean if self._last is None else self._last
-        self._last = self._solve(target, start)
-        return self._last
+        start, explained = self._x0, self._explained
+        if start is None or explained is None:
+            start = mean
+            explained = preconditioner.normal(mean) / problem.noise_std**2
+        residual = target - explained - preconditioner.prior_precision(start)
+        x, residual = self._solve(residual, start.clone(), added)
+        self._x0 = x
+        self._explained = target - residual - preconditioner.prior_precision(x)
+        return x
 
-    def _solve(self, target: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Preconditioned conjugate gradients for M^-1 x = target, from x."""
+    def _solve(
+        self, residual: torch.Tensor, x: torch.Tensor, added: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Preconditioned conjugate gradients for M^-1 x = target, from x and its residual.
+
+        A chain that is solved waits for the others: its solution must not depend on them.
+        """
         preconditioner = self.preconditioner
-        residual = target - preconditioner.precision(x)
-        preconditioned = preconditioner.apply(residual, None)
-        direction, x = preconditioned, x.clone()
+        direction = preconditioned = preconditioner.apply(residual, None)
         energy = self._inner(residual, preconditioned)
-        parts = 2 if x.is_complex() else 1
-        limit = TOLERANCE * parts * float(torch.Size(self.problem.image_shape).numel())
+        unsolved = self._is_unsolved(energy, preconditioned, added)
         self.n_iterations = 0
-        while self.n_iterations < MAX_ITERATIONS and self._goes_on(energy, limit):
+        while self.n_iterations < MAX_ITERATIONS and self._goes_on(unsolved):
             response = preconditioner.precision(direction)
-            # A chain that is solved waits for the others: its solution must not depend on them.
-            curvature = self._inner(direction, response)
-            step = energy / curvature.clamp_min(1e-30)
-            step = torch.where(energy > limit, step, torch.zeros_like(step)).to(x.dtype)
+            step = energy / self._inner(direction, response).clamp_min(1e-30)
+            step = torch.where(unsolved, step, torch.zeros_like(step)).to(x.dtype)
             x.addcmul_(step, direction)
             residual.addcmul_(step, response, value=-1)
             preconditioned = preconditioner.apply(residual, None)
             previous, energy = energy, self._inner(residual, preconditioned)
             ratio = (energy / previous.clamp_min(1e-30)).to(x.dtype)
             direction = torch.addcmul(preconditioned, ratio, direction)
+            unsolved = unsolved & self._is_unsolved(energy, preconditioned, added)
             self.n_iterations += 1
-        return x
+        return x, residual
 
-    def _goes_on(self, energy: torch.Tensor, limit: float) -> bool:
-        """Tell whether a chain is unsolved; looked at now and then where looking means waiting."""
-        if self.n_iterations % (1 if energy.device.type == "cpu" else CHECK_EVERY):
+    def _is_unsolved(
+        self, energy: torch.Tensor, preconditioned: torch.Tensor, added: float
+    ) -> torch.Tensor:
+        """Tell by the error's energy, or by that and its size beside the noise added next.
+
+        The error is near the preconditioned residual, and its energy near that of the residual.
+        """
+        parts = 2 if preconditioned.is_complex() else 1
+        limit = TOLERANCE * parts * torch.Size(self.problem.image_shape).numel()
+        large = self._inner(preconditioned, preconditioned) > HIDDEN / TOLERANCE * limit * added
+        return (energy > RELAXED * limit) | ((energy > limit) & large)
+
+    def _goes_on(self, unsolved: torch.Tensor) -> bool:
+        """Look whether a chain is unsolved: now and then only where looking means waiting."""
+        if self.n_iterations % (1 if unsolved.device.type == "cpu" else CHECK_EVERY):
             return True
-        return float(energy.max()) > limit
+        return bool(unsolved.any())
 
     def _inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return inner_product(a, b, len(self.problem.image_shape)).real

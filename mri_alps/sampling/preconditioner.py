@@ -30,6 +30,8 @@ DENSE_LIMIT = 2048
 HANDOVER = 0.5
 """Guided diffusion hands over at this multiple of the images' root mean square."""
 KRYLOV_STEPS = 8
+KRYLOV_RESTART = 4
+NOISE_SHARE = 0.3
 SAFETY = 1.1
 
 
@@ -60,6 +62,7 @@ class Preconditioner(ABC):
     def __init__(self, problem: Problem):
         self.problem = problem
         self.n_normals = 0
+        self._dominant: torch.Tensor | None = None
         self.fisher = self.shifted_fisher = torch.zeros(())
         self.noise_std = problem.noise_std
 
@@ -163,14 +166,12 @@ class Preconditioner(ABC):
         gradients for S x = b, whose coefficients make up the tridiagonal matrix (Golub and Van
         Loan, Matrix Computations, 4th edition, section 11.5).
         """
-        generator = torch.Generator(device=self.problem.device).manual_seed(0)
-        shape = (1, *self.problem.domain_shape)
-        residual = standard_normal(shape, generator, self.problem.dtype)
-        # White noise of covariance M in the coordinates of R is white: no direction is missed.
+        residual = self._krylov_start()
         direction = preconditioned = self.apply(residual, None)
         energy = _inner(residual, preconditioned)
-        steps, ratios = [], []
-        for _ in range(min(KRYLOV_STEPS, residual.numel())):
+        residuals, energies, steps, ratios = [residual], [energy], [], []
+        n_steps = KRYLOV_STEPS if self._dominant is None else KRYLOV_RESTART
+        for _ in range(min(n_steps, residual.numel())):
             response = self.precision(direction)
             step = energy / _inner(direction, response)
             residual = residual - step * response
@@ -178,9 +179,29 @@ class Preconditioner(ABC):
             previous, energy = energy, _inner(residual, preconditioned)
             ratio = energy / previous
             direction = preconditioned + ratio * direction
+            residuals.append(residual)
+            energies.append(energy)
             steps.append(step)
             ratios.append(ratio)
-        return SAFETY * _largest_ritz_value(torch.stack([*steps, *ratios]).tolist())
+        largest, vector = _largest_ritz_pair(torch.stack([*steps, *ratios]).tolist())
+        scales = [weight / e.sqrt() for weight, e in zip(vector, energies, strict=False)]
+        self._dominant = sum(
+            (c * r for c, r in zip(scales, residuals, strict=False)), torch.zeros_like(residual)
+        )
+        return SAFETY * largest
+
+    def _krylov_start(self) -> torch.Tensor:
+        """White noise, or mostly what the last level's largest eigenvalue belonged to.
+
+        Noise of covariance 1 misses no direction; S and M change little from level to level.
+        """
+        generator = torch.Generator(device=self.problem.device).manual_seed(0)
+        shape = (1, *self.problem.domain_shape)
+        white = standard_normal(shape, generator, self.problem.dtype)
+        if self._dominant is None:
+            return white
+        share = NOISE_SHARE * (_inner(self._dominant, self._dominant) / _inner(white, white)).sqrt()
+        return self._dominant + share * white
 
 
 def _inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -188,8 +209,8 @@ def _inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a.conj() * b).real.sum() if a.is_complex() else (a * b).sum()
 
 
-def _largest_ritz_value(coefficients: list[float]) -> float:
-    """Largest eigenvalue of Lanczos' matrix, from the steps and ratios of conjugate gradients."""
+def _largest_ritz_pair(coefficients: list[float]) -> tuple[float, list[float]]:
+    """Largest eigenvalue of Lanczos' matrix and its vector, from the steps and ratios of CG."""
     n = len(coefficients) // 2
     steps, ratios = coefficients[:n], coefficients[n:]
     # What is solved to the last digit goes on with rounding errors: no more is learned from it.
@@ -199,7 +220,11 @@ def _largest_ritz_value(coefficients: list[float]) -> float:
         matrix[i, i] = 1 / steps[i] + (ratios[i - 1] / steps[i - 1] if i else 0.0)
         if i:
             matrix[i, i - 1] = math.sqrt(ratios[i - 1]) / steps[i - 1]
-    return float(torch.linalg.eigvalsh(matrix)[-1])
+    values, vectors = torch.linalg.eigh(matrix)
+    # Lanczos' vectors are the residuals with alternating signs.
+    signs = [1.0 if i % 2 == 0 else -1.0 for i in range(n)]
+    weights = [sign * weight for sign, weight in zip(signs, vectors[:, -1].tolist(), strict=True)]
+    return float(values[-1]), weights
 
 
 class DensePreconditioner(Preconditioner):
