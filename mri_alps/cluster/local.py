@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ CORES = "MRI_ALPS_CORES"
 THREADS = "MRI_ALPS_THREADS"
 SHARING = "MRI_ALPS_SHARING"
 """How many workers share the memory of a device."""
+_NANNY_LOGGER = logging.getLogger("distributed.nanny")
 LOST_WORKERS = 10
 """So many workers may be lost with a slice before it is given up."""
 
@@ -129,7 +131,13 @@ def connect(
         specification = {
             number: {
                 "cls": Nanny,
-                "options": {"nthreads": THREADS_OF_A_WORKER, "env": environment, "memory_limit": 0},
+                "options": {
+                    "nthreads": THREADS_OF_A_WORKER,
+                    "env": environment,
+                    "memory_limit": 0,
+                    # Failures come back in one sentence; tracebacks are for --verbose.
+                    "silence_logs": logging.INFO if _is_verbose() else logging.CRITICAL,
+                },
             }
             for number, environment in enumerate(environments)
         }
@@ -138,12 +146,26 @@ def connect(
             SpecCluster(
                 workers=specification,
                 scheduler={"cls": Scheduler, "options": local},
-                silence_logs=False,
+                silence_logs=_log_level(),
             ) as cluster,
             Client(cluster) as client,
         ):
             client.register_plugin(PinCores())
-            yield client
+            try:
+                yield client
+            finally:
+                _NANNY_LOGGER.setLevel(logging.ERROR)  # that one takes seconds to end is no news
+        _NANNY_LOGGER.setLevel(logging.NOTSET)
+
+
+def _is_verbose() -> bool:
+    return logging.getLogger("mri_alps").getEffectiveLevel() <= logging.DEBUG
+
+
+def _log_level() -> int:
+    """Return the level of Dask's own log: that a worker is lost, but not every connection."""
+    ours = logging.getLogger("mri_alps").getEffectiveLevel()
+    return logging.INFO if _is_verbose() else max(ours, logging.WARNING)
 
 
 def _join(scheduler: str) -> Client:

@@ -104,6 +104,7 @@ def test_the_command_line_with_workers(scans, alone, tmp_path, run):
     )  # fmt: skip
     assert finished.code != 0
     assert "dashboard" in finished.err and "NaN or Inf" in finished.err
+    assert "INFO" not in finished.err and "Traceback" not in finished.err
     for scan in scans:
         assert_same_file(out / scan.name, alone / scan.name)
         assert (out / scan.name).with_suffix(".png").exists()
