@@ -147,6 +147,15 @@ def reconstruct(
             rich_help_panel=SCAN_PANEL,
         ),
     ] = None,
+    coil_compression_tolerance: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            help="Fewer coils at each readout position, until this fraction of a pixel's "
+            "sensitivity is lost at most: 1e-2 changes A^H A by some 1e-4. Masks of whole lines "
+            "only. Left out: all coils.",
+            rich_help_panel=SCAN_PANEL,
+        ),
+    ] = None,
     save_samples: Annotated[
         bool, typer.Option("--save-samples", help="Keep the samples.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
@@ -259,6 +268,7 @@ def reconstruct(
         device=device,
         slices=parse_slices(slices),
         sensitivity_maps=None if sensitivity_maps is None else str(sensitivity_maps),
+        coil_compression_tolerance=coil_compression_tolerance,
         save_samples=save_samples or report,
         save_maps=save_maps,
     )

@@ -13,6 +13,7 @@ from mri_alps.calibration.noise_estimate import (
 )
 from mri_alps.calibration.prepare import Acquisition, prepare_slice
 from mri_alps.calibration.region import CalibrationRegion, find_calibration_region
+from mri_alps.calibration.row_compression import compress_rows, row_compression
 from mri_alps.calibration.scale import calibration_scale, image_scale
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
 from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
@@ -26,6 +27,7 @@ __all__ = [
     "calibrate_volume",
     "calibration_scale",
     "combined_mask",
+    "compress_rows",
     "compression_matrix",
     "estimate_noise",
     "estimate_noise_covariance",
@@ -34,5 +36,6 @@ __all__ = [
     "image_scale",
     "noise_covariance",
     "prepare_slice",
+    "row_compression",
     "whitening_matrix",
 ]

@@ -12,10 +12,15 @@ import torch
 from mri_alps.calibration.compression import compression_matrix
 from mri_alps.calibration.noise import apply_to_coils
 from mri_alps.calibration.region import CalibrationRegion, find_calibration_region, require
+from mri_alps.calibration.row_compression import (
+    compress_rows,
+    require_full_readout,
+    row_compression,
+)
 from mri_alps.calibration.scale import calibration_scale
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
 from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
-from mri_alps.errors import InputFileError, MriAlpsWarning, ShapeError
+from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
 from mri_alps.rawdata import RawKSpace
 
 PLAUSIBLE_NOISE = (1e-5, 0.5)
@@ -50,7 +55,8 @@ class Acquisition:
     whitening : numpy.ndarray
         complex128 (coils, coils) W of the uncompressed coils.
     compression : numpy.ndarray or None
-        complex128 (virtual coils, coils) with orthonormal rows; None without compression.
+        (virtual coils, coils) with orthonormal rows, or one such matrix for each readout
+        position, (H, virtual coils, coils); None without compression.
     maps_uncompressed : torch.Tensor
         complex64 (coils, H, W), the maps of the whitened coils before compression, in the
         normalisation in which they go with x.
@@ -93,6 +99,7 @@ def prepare_slice(
     sensitivity_maps: np.ndarray | torch.Tensor | None = None,
     n_virtual_coils: int | None = None,
     compression_tolerance: float | None = None,
+    row_compression_tolerance: float | None = None,
     noise_std: float | None = None,
     device: torch.device | str = "cpu",
 ) -> Acquisition:
@@ -119,6 +126,9 @@ def prepare_slice(
         Compress to this many coils.
     compression_tolerance : float, optional
         Or compress until this fraction of the calibration energy is lost.
+    row_compression_tolerance : float, optional
+        Or compress at each readout position anew, until this fraction of a pixel's sensitivity
+        is lost (see `row_compression`); whole lines along the readout only.
     noise_std : float, optional
         As in `calibrate_volume`; only without `calibration`.
     device : torch.device or str
@@ -135,6 +145,8 @@ def prepare_slice(
         If there is no calibration region and no maps are given, or the slice is empty.
     ShapeError
         If mask or maps do not fit.
+    ConfigurationError
+        If the compression asked for is impossible.
 
     Warns
     -----
@@ -151,11 +163,21 @@ def prepare_slice(
     maps = _whitened_maps(raw, index, region, sensitivity_maps, calibration, device)
     scale = _scale(raw, index, region, maps, kspace, measured)
     full_maps, compression = maps, None
-    if raw.n_coils > 1 and (n_virtual_coils is not None or compression_tolerance is not None):
+    if row_compression_tolerance is not None:
+        if n_virtual_coils is not None or compression_tolerance is not None:
+            raise ConfigurationError(
+                "row_compression_tolerance goes with no other coil compression: give one of them"
+            )
+        require_full_readout(measured)
+        matrices = row_compression(maps, row_compression_tolerance)
+        kspace = compress_rows(kspace, matrices)
+        compression = matrices.cpu().numpy()
+        maps, full_maps = _compress_maps(matrices, maps)
+    elif raw.n_coils > 1 and (n_virtual_coils is not None or compression_tolerance is not None):
         source = region.kspace if min(region.size) > 0 else kspace
         compression = compression_matrix(source, n_virtual_coils, compression_tolerance)
         kspace = apply_to_coils(compression, kspace)
-        maps, full_maps = _compress_maps(compression, maps)
+        maps, full_maps = _compress_maps(torch.as_tensor(compression), maps)
     info = {
         "noise_source": calibration.noise_source,
         "noise_std_per_coil": np.sqrt(np.diag(calibration.noise_covariance).real).tolist(),
@@ -214,15 +236,16 @@ def _normalise(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _compress_maps(
-    compression: np.ndarray, maps: torch.Tensor
+    compression: torch.Tensor, maps: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Maps of the virtual coils, and the uncompressed ones in the new image's normalisation.
 
     Where compression loses a part of a pixel's sensitivity, the virtual maps are normalised
     again, which makes the image smaller by that part; the uncompressed maps grow by it.
     """
-    matrix = torch.as_tensor(compression).to(maps.device, maps.dtype)
-    virtual, norm = _normalise(torch.tensordot(matrix, maps, dims=1))
+    matrix = compression.to(maps.device, maps.dtype)
+    # (virtual, coils), or one for each row: (H, virtual, coils) @ (H, coils, W).
+    virtual, norm = _normalise((matrix @ maps.transpose(0, 1)).transpose(0, 1))
     return virtual, torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0)
 
 

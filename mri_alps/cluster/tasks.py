@@ -198,7 +198,9 @@ def _reconstruct(
                 with _READING:
                     use_threads(task.execution.n_threads)
                     maps = given_maps(raw, index, task.configuration)
-                    return load_slice(raw, index, calibrated.mask, calibration, device, maps)
+                    tolerance = task.configuration.coil_compression_tolerance
+                    mask = calibrated.mask
+                    return load_slice(raw, index, mask, calibration, device, maps, tolerance)
 
             def sample(loaded: LoadedSlice) -> SampledSlice:
                 nonlocal batch

@@ -43,6 +43,9 @@ class ReconstructionConfiguration:
         Slices to reconstruct; None for all.
     sensitivity_maps : str or None
         File with sensitivity maps, BART cfl or HDF5; None to estimate them from the scan.
+    coil_compression_tolerance : float or None
+        Compress the coils at each readout position until this fraction of a pixel's sensitivity
+        is lost, 1e-2 for example; None keeps all coils.
     save_samples, save_maps : bool
         Whether the file holds the samples, and the sensitivity maps.
 
@@ -63,6 +66,7 @@ class ReconstructionConfiguration:
     device: str = "auto"
     slices: tuple[int, ...] | None = None
     sensitivity_maps: str | None = None
+    coil_compression_tolerance: float | None = None
     save_samples: bool = False
     save_maps: bool = False
 
@@ -81,6 +85,12 @@ class ReconstructionConfiguration:
             raise ConfigurationError(
                 f"an acceleration is at least 1, found {self.acceleration}: "
                 "raise --acceleration (acceleration)"
+            )
+        tolerance = self.coil_compression_tolerance
+        if tolerance is not None and not 0 < tolerance < 1:
+            raise ConfigurationError(
+                f"the tolerance of coil compression lies between 0 and 1, found {tolerance}: "
+                "change --coil-compression-tolerance (coil_compression_tolerance)"
             )
         if self.center_fraction is not None and not 0 < self.center_fraction <= 1:
             raise ConfigurationError(

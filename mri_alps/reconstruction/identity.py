@@ -53,6 +53,8 @@ def settings_identity(
         del settings["sensitivity_maps"]
     else:
         settings["sensitivity_maps"] = _file_identity(configuration.sensitivity_maps)
+    if configuration.coil_compression_tolerance is None:
+        del settings["coil_compression_tolerance"]
     return json.loads(json.dumps(settings, sort_keys=True, default=str))
 
 

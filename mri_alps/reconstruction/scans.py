@@ -121,6 +121,7 @@ class _Run:
                         calibration,
                         self._setup.device,
                         given_maps(job.raw, index, self._setup.configuration),
+                        self._setup.configuration.coil_compression_tolerance,
                     )
                     yield _Item(job, loaded)
                     del loaded

@@ -64,7 +64,8 @@ def reconstruct_slice(
         In the scan's own units.
     """
     maps = given_maps(raw, index, configuration)
-    prepared = load_slice(raw, index, mask, calibration, device, maps)
+    tolerance = configuration.coil_compression_tolerance
+    prepared = load_slice(raw, index, mask, calibration, device, maps, tolerance)
     return reduce_samples(draw_samples(prepared, prior, configuration, progress), configuration)
 
 
@@ -123,6 +124,7 @@ def load_slice(
     calibration: VolumeCalibration,
     device: torch.device,
     sensitivity_maps: np.ndarray | None = None,
+    coil_compression_tolerance: float | None = None,
 ) -> LoadedSlice:
     """Read and calibrate one slice: the part that does not need the prior.
 
@@ -132,16 +134,26 @@ def load_slice(
         As `reconstruct_slice` has them.
     sensitivity_maps : numpy.ndarray, optional
         From `given_maps`; estimated if left out.
+    coil_compression_tolerance : float, optional
+        As `ReconstructionConfiguration` has it.
     """
     started = time.perf_counter()
     acquisition = prepare_slice(
-        raw, index, mask, calibration=calibration, sensitivity_maps=sensitivity_maps, device=device
+        raw,
+        index,
+        mask,
+        calibration=calibration,
+        sensitivity_maps=sensitivity_maps,
+        row_compression_tolerance=coil_compression_tolerance,
+        device=device,
     )
     _LOGGER.debug(
-        "%s, slice %d: noise %.3g of the image scale, sensitivity maps from %s",
+        "%s, slice %d: noise %.3g of the image scale, %d of %d coils, sensitivity maps from %s",
         raw.path,
         index,
         acquisition.noise_std,
+        len(acquisition.kspace),
+        raw.n_coils,
         "outside" if sensitivity_maps is not None else acquisition.info["calibration_source"],
     )
     image = zero_filled(raw, index, acquisition.mask.cpu().numpy())
