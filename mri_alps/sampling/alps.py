@@ -38,7 +38,7 @@ from mri_alps.sampling.result import Callback, StepInfo
 from mri_alps.sampling.schedules import karras_ladder
 
 START_STEPS = 24
-VERIFY_EVERY = 1.6
+VERIFY_EVERY = 2.5
 """The preconditioner's largest eigenvalue is measured anew whenever sigma fell this much."""
 
 

@@ -101,7 +101,8 @@ class GuidedDiffusion:
     def clean_image(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The last draw of x0, and A^H A x0 without another application of A^H A."""
         assert self._x0 is not None and self._explained is not None
-        return self._x0, self._explained * self.problem.noise_std**2
+        image = self.preconditioner.image
+        return image(self._x0), image(self._explained) * self.problem.noise_std**2
 
     def variance(self, sigma: float) -> float:
         """v, the variance that the level adds to the prior's own."""
@@ -124,43 +125,42 @@ class GuidedDiffusion:
         precision = (1 / covariance).to(problem.device, problem.noise_std.dtype)
         preconditioner.set_level(precision, problem.noise_std)
         root = preconditioner.shifted_fisher.sqrt()
-        # One pair of transforms serves the mean's pull, precision mean, and the prior's noise.
-        prior = torch.fft.fftn(mean, dim=problem.dims).mul_(root)
-        prior = prior.add_(torch.fft.fftn(self.noise.image(), dim=problem.dims)).mul_(root)
-        prior = torch.fft.ifftn(prior, dim=problem.dims)
-        prior = prior if mean.is_complex() else prior.real
+        mean = preconditioner.spectrum(mean)
+        prior = (mean * root).add_(preconditioner.spectrum(self.noise.image())).mul_(root)
         data = problem.back_projection / problem.noise_std**2
-        target = prior + data + preconditioner.data_noise(self.noise)
+        target = prior + preconditioner.spectrum(data + preconditioner.data_noise(self.noise))
         # The last draw explains the data already, which the mean does not.
         start, explained = self._x0, self._explained
         if start is None or explained is None:
             start = mean
-            explained = preconditioner.normal(mean) / problem.noise_std**2
-        residual = target - explained - preconditioner.prior_precision(start)
+            image = preconditioner.image(mean)
+            explained = preconditioner.spectrum(preconditioner.normal(image) / problem.noise_std**2)
+        residual = target - explained - start * preconditioner.shifted_fisher
         x, residual = self._solve(residual, start.clone(), added)
         self._x0 = x
-        self._explained = target - residual - preconditioner.prior_precision(x)
-        return x
+        self._explained = target - residual - x * preconditioner.shifted_fisher
+        return preconditioner.image(x)
 
     def _solve(
         self, residual: torch.Tensor, x: torch.Tensor, added: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Preconditioned conjugate gradients for M^-1 x = target, from x and its residual.
 
-        A chain that is solved waits for the others: its solution must not depend on them.
+        All are spectra, which saves transforms. A chain that is solved waits for the others: its
+        solution must not depend on them.
         """
         preconditioner = self.preconditioner
-        direction = preconditioned = preconditioner.apply(residual, None)
+        direction = preconditioned = preconditioner.apply_to_spectrum(residual)
         energy = self._inner(residual, preconditioned)
         unsolved = self._is_unsolved(energy, preconditioned, added)
         self.n_iterations = 0
         while self.n_iterations < MAX_ITERATIONS and self._goes_on(unsolved):
-            response = preconditioner.precision(direction)
+            response = preconditioner.precision_of_spectrum(direction)
             step = energy / self._inner(direction, response).clamp_min(1e-30)
             step = torch.where(unsolved, step, torch.zeros_like(step)).to(x.dtype)
             x.addcmul_(step, direction)
             residual.addcmul_(step, response, value=-1)
-            preconditioned = preconditioner.apply(residual, None)
+            preconditioned = preconditioner.apply_to_spectrum(residual)
             previous, energy = energy, self._inner(residual, preconditioned)
             ratio = (energy / previous.clamp_min(1e-30)).to(x.dtype)
             direction = torch.addcmul(preconditioned, ratio, direction)
@@ -175,9 +175,10 @@ class GuidedDiffusion:
 
         The error is near the preconditioned residual, and its energy near that of the residual.
         """
-        parts = 2 if preconditioned.is_complex() else 1
-        limit = TOLERANCE * parts * torch.Size(self.problem.image_shape).numel()
-        large = self._inner(preconditioned, preconditioned) > HIDDEN / TOLERANCE * limit * added
+        parts = 2 if self.problem.dtype.is_complex else 1
+        limit = TOLERANCE * parts * self._n_pixels
+        size = self._inner(preconditioned, preconditioned)
+        large = size > HIDDEN * parts * self._n_pixels * added
         return (energy > RELAXED * limit) | ((energy > limit) & large)
 
     def _goes_on(self, unsolved: torch.Tensor) -> bool:
@@ -187,4 +188,10 @@ class GuidedDiffusion:
         return bool(unsolved.any())
 
     def _inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return inner_product(a, b, len(self.problem.image_shape)).real
+        """Re <a, b> of the images whose spectra are given."""
+        n_axes = len(self.problem.image_shape)
+        return inner_product(a, b, n_axes).real / self._n_pixels
+
+    @property
+    def _n_pixels(self) -> int:
+        return torch.Size(self.problem.image_shape).numel()

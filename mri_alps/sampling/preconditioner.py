@@ -117,6 +117,48 @@ class Preconditioner(ABC):
         coefficients = self.root_adjoint(drift)
         return self.root(coefficients if noise is None else coefficients + noise)
 
+    def spectrum(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the Fourier transform of images, unshifted and not normalised.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            (n, *domain_shape).
+        """
+        return torch.fft.fftn(x, dim=self.problem.dims)
+
+    def image(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Return the images of spectra.
+
+        Parameters
+        ----------
+        spectrum : torch.Tensor
+            (n, *domain_shape), from `spectrum`.
+        """
+        found = torch.fft.ifftn(spectrum, dim=self.problem.dims)
+        return found if self.problem.dtype.is_complex else found.real
+
+    def apply_to_spectrum(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Return the spectrum of M drift, for solvers that stay in the Fourier domain.
+
+        Parameters
+        ----------
+        spectrum : torch.Tensor
+            That of a drift, (n, *domain_shape).
+        """
+        return self.spectrum(self.apply(self.image(spectrum), None))
+
+    def precision_of_spectrum(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Return the spectrum of S x.
+
+        Parameters
+        ----------
+        spectrum : torch.Tensor
+            That of x, (n, *domain_shape).
+        """
+        explained = self.spectrum(self.normal(self.image(spectrum)) / self.noise_std**2)
+        return explained.addcmul_(spectrum, self.shifted_fisher)
+
     def normal(self, x: torch.Tensor) -> torch.Tensor:
         """Return A^H A x, counted.
 
@@ -283,6 +325,10 @@ class FourierPreconditioner(Preconditioner):
         root = (self._diagonal / self.noise_std**2 + self.fisher).rsqrt()
         self._root = torch.fft.ifftshift(root, dim=self.problem.dims)
 
+    def apply_to_spectrum(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Return the spectrum of M drift: M is diagonal there."""
+        return spectrum * self._root**2
+
     def root(self, z: torch.Tensor) -> torch.Tensor:
         """R z with R = (diag(A^H A) / noise_std^2 + F)^(-1/2) in the Fourier domain."""
         return multiply_spectrum(z, self._root, self.problem.dims)
@@ -348,6 +394,12 @@ class LinePreconditioner(Preconditioner):
             self._correct(drift), noise, self._squares, self._roots, self._outside
         )
         return self._correct(found)
+
+    def apply_to_spectrum(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Return the spectrum of M drift: two transforms instead of six."""
+        drift = self.image(spectrum * self._correction)
+        found = self._factors.filter(drift, None, self._squares, self._roots, self._outside)
+        return self.spectrum(found).mul_(self._correction)
 
     def data_noise(self, noise: ChainNoise) -> torch.Tensor:
         """Draw U L^(1/2) z / noise_std: less work than noise of all coils."""
