@@ -38,12 +38,12 @@ class Model:
     per_task: int = 4
     sampling: float = 10.0
     sampling_spread: float = 0.05  # relative standard deviation
-    loading: float = 6.25
-    saving: float = 0.025
-    calibration: float = 0.125
-    opening: float = 0.01  # client, per volume
+    loading: float = 2.44
+    saving: float = 0.038
+    calibration: float = 0.183
+    opening: float = 0.048  # client, per volume
     handling: float = 0.003  # client, per task
-    assembling: float = 0.026  # client, per slice
+    assembling: float = 0.038  # client, per slice
     slice_bytes: float = 16 * 640 * 368 * 8 + 8e6  # read and written
     bandwidth: float = 2e9  # bytes per second, of the shared file system
 
