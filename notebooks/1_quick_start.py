@@ -81,7 +81,8 @@ show(
 # ## Does the standard deviation mean anything?
 #
 # The file also holds a 90 % interval for every pixel. Within the head it should hold the truth
-# nine times out of ten.
+# nine times out of ten. It does for a prior that is exactly right (notebook 2); a small learned
+# prior comes out somewhat below.
 
 # %%
 from mri_alps.evaluation import head_mask, image_metrics, interval_coverage

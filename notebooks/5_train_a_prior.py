@@ -70,6 +70,23 @@ print(
 )
 
 # %% [markdown]
+# `training.csv` has the weighted loss, `validation.csv` the scores on held-out patients at each
+# noise level. The loss is 1 for a network that does nothing but scale its input rightly, so look at
+# how far below 1 it gets, and at which noise levels.
+
+# %%
+steps = np.genfromtxt(folder / "run" / "training.csv", delimiter=",", names=True)
+levels = np.genfromtxt(folder / "run" / "validation.csv", delimiter=",", names=True)
+last = levels[levels["step"] == levels["step"].max()]
+figure, axes = plt.subplots(1, 2, figsize=(7, 2.4), dpi=70)
+axes[0].plot(steps["step"], steps["loss"], "o-")
+axes[0].set(xlabel="step", ylabel="loss, mean of 50 steps", ylim=(0, None))
+axes[1].semilogx(last["sigma"], last["loss"], "o-")
+axes[1].set(xlabel="noise level sigma", ylabel="held-out loss", ylim=(0, None))
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
 # The folder of the run is a prior. What it was trained on, and with what, travels with it.
 
 # %%
@@ -88,3 +105,10 @@ for column, sigma in enumerate((0.05, 0.1, 0.3, 1.0)):
     axes[1, column].set_title(f"error {before:.3f} to {after:.3f}", fontsize=8)
 figure.tight_layout()
 plt.show()
+
+# %% [markdown]
+# At small noise so short a training has learned nothing yet. A prior that is worth using takes
+# thousands of images and hours; the steps are the same, and so is the way to use it:
+#
+#     mri-alps train multicoil_train --output run
+#     mri-alps reconstruct scan.h5 -o results --prior run
