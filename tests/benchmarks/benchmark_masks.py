@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--prior", default="brain-small")
     parser.add_argument("--n-samples", type=int, default=6)
-    parser.add_argument("--n-evaluations", type=int, default=24)
+    parser.add_argument("--n-evaluations", type=int, default=20)
     parser.add_argument("--design-samples", type=int, default=5)
     parser.add_argument("--design-evaluations", type=int, default=20)
     parser.add_argument("--design-only", action="store_true")
