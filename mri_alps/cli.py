@@ -305,11 +305,12 @@ def evaluate(
     """Score reconstructions: NMSE, PSNR and SSIM as fastMRI, and interval coverage.
 
     Every file of TARGETS is compared with the file of the same name in
-    RECONSTRUCTIONS. Coverage is the share of pixels within the head whose
-    reference lies in the 90 % interval; a reference carries noise of its own,
-    which lowers it a little. Sharpness is the interval's mean width over the mean
-    intensity; sparsification the area between the error that is left when the
-    most uncertain pixels are discarded and the least that could be (0 is best).
+    RECONSTRUCTIONS; those without one are left out, which is said. Coverage is
+    the share of pixels within the head whose reference lies in the 90 % interval;
+    a reference carries noise of its own, which lowers it a little. Sharpness is
+    the interval's mean width over the mean intensity; sparsification the area
+    between the error that is left when the most uncertain pixels are discarded
+    and the least that could be (0 is best).
     Mean and two standard deviations by acquisition and in total.
     """
     from mri_alps.commands.evaluate import run_evaluate

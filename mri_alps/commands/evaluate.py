@@ -80,6 +80,8 @@ def evaluation_table(report: EvaluationReport) -> Table:
         for name, group in groups.items() if len(groups) > 1 else ():
             _add_summary(table, name, group)
         _add_summary(table, "all", report)
+    if report.missing:
+        table.caption = f"{len(report.missing)} targets without a reconstruction are left out."
     return table
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from mri_alps.errors import InputFileError, MriAlpsError
+from mri_alps.errors import InputFileError, MriAlpsError, MriAlpsWarning
 from mri_alps.evaluation.coverage import head_mask, interval_coverage
 from mri_alps.evaluation.metrics import crop_like_fastmri, image_metrics
 from mri_alps.evaluation.sparsification import (
@@ -69,9 +70,12 @@ class EvaluationReport:
     ----------
     volumes : tuple of VolumeScore
         One per target file, in the order of names.
+    missing : tuple of str
+        Names of target files without a reconstruction, which are left out.
     """
 
     volumes: tuple[VolumeScore, ...]
+    missing: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Return mean and standard deviation over volumes of each metric and of the intervals.
@@ -109,6 +113,7 @@ class EvaluationReport:
         """Return everything as a dictionary that JSON can hold."""
         return {
             "volumes": [dataclasses.asdict(volume) for volume in self.volumes],
+            "missing": list(self.missing),
             "summary": self.summary(),
             "by_acquisition": {
                 name: report.summary() for name, report in self.by_acquisition().items()
@@ -135,10 +140,22 @@ def evaluate_folder(reconstructions: str | Path, targets: str | Path) -> Evaluat
     Raises
     ------
     InputFileError
-        If a file or a dataset is missing; the message names it.
+        If a file cannot be used, or no target has a reconstruction; the message names it.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If some targets have no reconstruction: they are left out.
     """
-    pairs = _pair(Path(reconstructions), Path(targets))
-    return EvaluationReport(tuple(score_volume(*pair) for pair in pairs))
+    pairs, missing = _pair(Path(reconstructions), Path(targets))
+    if missing:
+        warnings.warn(
+            f"{reconstructions} lacks {len(missing)} of {len(pairs) + len(missing)} files of "
+            f"{targets}, the first is {missing[0]}: they are left out",
+            MriAlpsWarning,
+            stacklevel=2,
+        )
+    return EvaluationReport(tuple(score_volume(*pair) for pair in pairs), missing)
 
 
 def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
@@ -198,7 +215,8 @@ def _interval(reference: np.ndarray, images: dict[str, np.ndarray]) -> dict[str,
     return found
 
 
-def _pair(reconstructions: Path, targets: Path) -> list[tuple[Path, Path]]:
+def _pair(reconstructions: Path, targets: Path) -> tuple[list[tuple[Path, Path]], tuple[str, ...]]:
+    """Return files that belong together, and the names of targets that are alone."""
     for path in (reconstructions, targets):
         if not path.exists():
             raise InputFileError(f"{path} does not exist: give a file or a folder")
@@ -214,14 +232,15 @@ def _pair(reconstructions: Path, targets: Path) -> list[tuple[Path, Path]]:
                 f"{reconstructions} is one file and {targets} holds {len(found)}: give two "
                 "files or two folders"
             )
-        return [(reconstructions, found[0])]
-    missing = [path.name for path in found if not (reconstructions / path.name).is_file()]
-    if missing:
+        return [(reconstructions, found[0])], ()
+    pairs = [(reconstructions / path.name, path) for path in found]
+    missing = tuple(target.name for made, target in pairs if not made.is_file())
+    if len(missing) == len(found):
         raise InputFileError(
-            f"{reconstructions} lacks {len(missing)} of {len(found)} files of {targets}, the "
-            f"first is {missing[0]}: reconstruct them or give the folder of their targets alone"
+            f"{reconstructions} has none of the {len(found)} files of {targets}, the first of "
+            f"which is {missing[0]}: reconstruct them, or give the folders that belong together"
         )
-    return [(reconstructions / path.name, path) for path in found]
+    return [(made, target) for made, target in pairs if made.is_file()], missing
 
 
 def _open(path: Path) -> h5py.File:

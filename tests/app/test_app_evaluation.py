@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mri_alps.cli import main
-from mri_alps.errors import InputFileError, ShapeError
+from mri_alps.errors import InputFileError, MriAlpsWarning, ShapeError
 from mri_alps.evaluation import evaluate_folder, head_mask, image_metrics, interval_coverage
 
 
@@ -103,7 +103,7 @@ def test_single_coil_targets_are_found(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda r, t: (r / "b.h5").unlink(), "lacks 1 of 2 files"),
+        (lambda r, t: [f.unlink() for f in r.iterdir()], "none of the 2 files"),
         (lambda r, t: write(t / "b.h5", kspace=np.zeros(3)), "no reference image"),
         (lambda r, t: write(r / "b.h5", other=np.zeros(3)), "no dataset 'reconstruction'"),
         (lambda r, t: (r / "b.h5").write_bytes(b"no"), "cannot be read as HDF5"),
@@ -116,6 +116,18 @@ def test_what_cannot_be_scored_is_named(folders, spoil, message):
     spoil(*folders)
     with pytest.raises(InputFileError, match=message):
         evaluate_folder(*folders)
+
+
+def test_targets_without_a_reconstruction_are_left_out_and_counted(folders, run):
+    whole = evaluate_folder(*folders)
+    (folders[0] / "b.h5").unlink()
+    with pytest.warns(MriAlpsWarning, match="lacks 1 of 2 files .* the first is b.h5"):
+        report = evaluate_folder(*folders)
+    assert report.missing == ("b.h5",) and report.volumes == whole.volumes[:1]
+    finished = run("evaluate", *folders, "--json")
+    assert finished.code == 0 and "lacks 1 of 2 files" in finished.err
+    assert json.loads(finished.out)["missing"] == ["b.h5"]
+    assert "1 targets without a reconstruction" in run("evaluate", *folders).out
 
 
 def test_shapes_must_agree():
