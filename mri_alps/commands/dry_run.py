@@ -46,6 +46,7 @@ def plan(
     mask = undersampling_mask(raw, configuration)
     sampled = raw.slice_mask(0) if mask is None else raw.slice_mask(0) & mask
     seconds = n_slices * seconds_per_slice(raw, prior, configuration, device)
+    lines = bool((sampled == sampled[:1]).all() or (sampled == sampled[:, :1]).all())
     evaluation = evaluation_bytes(prior, raw.shape, device) if device.type == "cpu" else None
     batch = choose_batch(prior, raw.shape, raw.n_coils, configuration.n_samples, device)
     return {
@@ -60,7 +61,9 @@ def plan(
         "n_evaluations": configuration.n_evaluations,
         "output_bytes": n_slices * output_bytes_per_slice(raw, configuration),
         "batch": batch,
-        "memory_bytes": int(memory_bytes(raw.shape, raw.n_coils, batch, evaluation)),
+        "memory_bytes": int(
+            memory_bytes(raw.shape, raw.n_coils, batch, evaluation, raw.crop, lines)
+        ),
         "device": str(device),
         "seconds": seconds,
     }

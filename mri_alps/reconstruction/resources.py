@@ -15,7 +15,7 @@ _ARRAYS_PER_SAMPLE = 35
 # and on top of them either those of an evaluation of the prior (of the built-in network where it
 # was not measured), or the coil images of a forward operator in double precision.
 _ARRAYS_PER_EVALUATION = 50
-_ARRAYS_PER_COIL = 6
+_ARRAYS_PER_COIL = 4
 # A process with all libraries loaded, that has reconstructed the smallest of slices on a CPU.
 _BASE_BYTES = 900e6
 # Phase encode x phase encode matrices for each readout line that the sampler's preconditioner of
@@ -29,10 +29,10 @@ def memory_bytes(
     n_coils: int,
     n_samples: int,
     evaluation: float | None = None,
+    crop: tuple[int, int] | None = None,
+    lines: bool = True,
 ) -> float:
     """Return a rough peak of memory; it does not depend on the number of slices.
-
-    For a mask along lines, which takes more than one of points.
 
     Parameters
     ----------
@@ -45,21 +45,32 @@ def memory_bytes(
     evaluation : float, optional
         Bytes per sample of an evaluation of the prior, from `evaluation_bytes`; those of the
         built-in network if left out.
+    crop : tuple of int, optional
+        (readout, phase_encode) of the final image, outside of which there is no object.
+    lines : bool
+        Whether whole lines are measured, which takes more than a mask of points.
     """
-    fixed = _BASE_BYTES + slice_bytes(shape, n_coils)
+    fixed = _BASE_BYTES + slice_bytes(shape, n_coils, crop, lines)
     return fixed + n_samples * sample_bytes(shape, n_coils, evaluation)
 
 
-def slice_bytes(shape: tuple[int, int], n_coils: int) -> float:
+def slice_bytes(
+    shape: tuple[int, int],
+    n_coils: int,
+    crop: tuple[int, int] | None = None,
+    lines: bool = True,
+) -> float:
     """Return what a slice takes whatever the number of samples.
 
     Parameters
     ----------
-    shape, n_coils
+    shape, n_coils, crop, lines
         As `memory_bytes` has them.
     """
     image = _image_bytes(shape)
-    return image * (_MATRICES_PER_LINE * shape[1] + 6 * n_coils)
+    readout, phase_encode = (min(n, c) for n, c in zip(shape, crop or shape, strict=True))
+    matrices = _MATRICES_PER_LINE * 8.0 * readout * phase_encode**2
+    return lines * matrices + 6 * n_coils * image
 
 
 def sample_bytes(shape: tuple[int, int], n_coils: int, evaluation: float | None = None) -> float:
