@@ -36,6 +36,7 @@ from mri_alps.sampling.preconditioner import make_preconditioner
 from mri_alps.sampling.problem import Problem
 from mri_alps.sampling.result import Callback, StepInfo
 from mri_alps.sampling.schedules import karras_ladder
+from mri_alps.solvers import inner_product
 
 START_STEPS = 24
 VERIFY_EVERY = 2.5
@@ -422,9 +423,9 @@ class _Chain:
 
     def _walk(self, state: LangevinState, score: torch.Tensor, n_steps: int) -> LangevinState:
         """Take Langevin steps; between them the score is continued linearly, s - F (x' - x)."""
-        start, noise_std = state.x, self.preconditioner.noise_std
+        start, weight = state.x, self.preconditioner.weight
         for k in range(n_steps):
-            drift = (self._target - self.normal(state.x)) / noise_std**2 + score
+            drift = (self._target - self.normal(state.x)).mul_(weight).add_(score)
             if k:
                 drift = drift - self.preconditioner.prior_precision(state.x - start)
             state = leimkuhler_matthews_step(
@@ -471,10 +472,10 @@ class _Chain:
     def _score_energy(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Largest over the slices of sum_k |FFT(score)_k|^2 / F_k per real value, (n,)."""
         problem = self.problem
-        power = torch.view_as_real(spectrum).square().sum(-1) / self._fisher
+        power = inner_product(spectrum, spectrum / self._fisher, len(problem.image_shape)).real
         parts = 2 if problem.back_projection.is_complex() else 1
         n_pixels = torch.Size(problem.image_shape).numel()
-        energy = power.mean(problem.dims).double() / (parts * n_pixels)
+        energy = power.double() / (parts * float(n_pixels) ** 2)
         return energy.reshape(len(spectrum), -1).amax(1)
 
 

@@ -71,7 +71,9 @@ class GuidedDiffusion:
         self.preconditioner, self.noise = preconditioner, noise
         self.sigma_min = sigma_min
         self.n_iterations = 0
+        # Spectra of the last draw and of A^H A / noise_std^2 times it.
         self._x0: torch.Tensor | None = None
+        self._image: torch.Tensor | None = None
         self._explained: torch.Tensor | None = None
 
     def start(self) -> torch.Tensor:
@@ -100,9 +102,9 @@ class GuidedDiffusion:
 
     def clean_image(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The last draw of x0, and A^H A x0 without another application of A^H A."""
-        assert self._x0 is not None and self._explained is not None
-        image = self.preconditioner.image
-        return image(self._x0), image(self._explained) * self.problem.noise_std**2
+        assert self._image is not None and self._explained is not None
+        explained = self.preconditioner.image(self._explained)
+        return self._image, explained * self.problem.noise_std**2
 
     def variance(self, sigma: float) -> float:
         """v, the variance that the level adds to the prior's own."""
@@ -139,7 +141,8 @@ class GuidedDiffusion:
         x, residual = self._solve(residual, start.clone(), added)
         self._x0 = x
         self._explained = target - residual - x * preconditioner.shifted_fisher
-        return preconditioner.image(x)
+        self._image = preconditioner.image(x)
+        return self._image
 
     def _solve(
         self, residual: torch.Tensor, x: torch.Tensor, added: float

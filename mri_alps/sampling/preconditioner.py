@@ -49,8 +49,8 @@ class Preconditioner(ABC):
     handover : float
         Down to which level, relative to the prior's root mean square, diffusion guided by the
         data should take the annealed path's place; infinity for nowhere.
-    fisher, noise_std : torch.Tensor
-        The level's F (*image_shape) and noise.
+    fisher, noise_std, weight : torch.Tensor
+        The level's F (*image_shape), noise, and 1 / noise_std^2.
     n_normals : int
         Applications of A^H A so far.
     """
@@ -65,6 +65,7 @@ class Preconditioner(ABC):
         self._dominant: torch.Tensor | None = None
         self.fisher = self.shifted_fisher = torch.zeros(())
         self.noise_std = problem.noise_std
+        self.weight = 1 / problem.noise_std**2
 
     def set_level(self, fisher: torch.Tensor, noise_std: torch.Tensor) -> None:
         """Fix F and the noise level for what follows.
@@ -76,7 +77,7 @@ class Preconditioner(ABC):
         noise_std : torch.Tensor
             Per real component, () or (B, 1, ...).
         """
-        self.fisher, self.noise_std = fisher, noise_std
+        self.fisher, self.noise_std, self.weight = fisher, noise_std, 1 / noise_std**2
         # In the order of torch.fft: shifted once, not at each application.
         self.shifted_fisher = torch.fft.ifftshift(fisher, dim=self.problem.dims)
         self._factor()
@@ -156,8 +157,8 @@ class Preconditioner(ABC):
         spectrum : torch.Tensor
             That of x, (n, *domain_shape).
         """
-        explained = self.spectrum(self.normal(self.image(spectrum)) / self.noise_std**2)
-        return explained.addcmul_(spectrum, self.shifted_fisher)
+        explained = self.spectrum(self.normal(self.image(spectrum)).mul_(self.weight))
+        return explained.add_(spectrum * self.shifted_fisher)
 
     def normal(self, x: torch.Tensor) -> torch.Tensor:
         """Return A^H A x, counted.
@@ -188,7 +189,7 @@ class Preconditioner(ABC):
         x : torch.Tensor
             (n, *domain_shape).
         """
-        return self.normal(x) / self.noise_std**2 + self.prior_precision(x)
+        return self.normal(x).mul_(self.weight).add_(self.prior_precision(x))
 
     def data_noise(self, noise: ChainNoise) -> torch.Tensor:
         """Draw noise of the covariance A^H A / noise_std^2, that of the data's gradient.

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.solvers import inner_product
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,11 @@ class Problem:
         return power.sum(axes) / self.n_measured()
 
     def _gram_misfit(self, x: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
-        products = _product(x, normal - 2 * self.back_projection)
-        squares = products.sum(self.dims, dtype=torch.float64)
+        double = _double(x.dtype)
+        products = inner_product(
+            x.to(double), (normal - 2 * self.back_projection).to(double), len(self.image_shape)
+        )
+        squares = products.real.flatten(-len(self.image_shape))[..., 0]
         variance = self.noise_std.double() ** 2
         if self.n_slices is not None:
             variance = variance.reshape(-1)
@@ -203,13 +207,6 @@ def _count_slices(operator: Any, levels: torch.Tensor, domain_shape: Sequence[in
             f"slice of the domain {tuple(domain_shape)}"
         )
     return int(domain_shape[0]) if batched else None
-
-
-def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Re conj(a) b, point by point."""
-    if not a.is_complex():
-        return a * b
-    return (torch.view_as_real(a.resolve_conj()) * torch.view_as_real(b.resolve_conj())).sum(-1)
 
 
 def _double(dtype: torch.dtype) -> torch.dtype:

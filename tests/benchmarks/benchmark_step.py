@@ -2,10 +2,11 @@
 
     python tests/benchmarks/benchmark_step.py [--core 1] [--samples 1] [--prior brain-small]
 
-Prints the median time of a step and of its network evaluation, the time of the set-up, and
-torch.profiler's table of some steps. Everything but the network has to take at most 60 ms a step
-where one sample is drawn. The coils see a head-shaped ellipse; with --full the object fills the
-field of view, which is the worst case of the preconditioner.
+Prints the median time of a step and of its network evaluation, the time of the set-up (loading
+the compiled kernels included), and torch.profiler's table of some steps. Everything but the
+network has to take at most 60 ms a step, where one sample is drawn. Times are those that the
+thread ran. The coils see a head-shaped ellipse; with --full the object fills the field of view,
+which is the worst case of the preconditioner.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ import time
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 BOUND_MS = 60.0
 NOISE_STD = 0.03
+
+# The time that this thread ran: whatever else runs on the core does not count.
+clock = time.thread_time
 
 
 def make_scan(shape, n_coils, n_lines, full, seed=0):
@@ -67,9 +71,9 @@ class TimedPrior:
 
     def score(self, x, sigma):
         """Evaluate, timed."""
-        start = time.perf_counter()
+        start = clock()
         score = self.prior.score(x, sigma)
-        self.seconds.append(time.perf_counter() - start)
+        self.seconds.append(clock() - start)
         return score
 
     def denoise(self, x, sigma):
@@ -78,21 +82,22 @@ class TimedPrior:
 
 
 def run(prior, operator, kspace, n_samples, n_evaluations, stop_after=None, profiler=None):
-    """Sample; return the seconds of set-up, of each step, and of each step's evaluation."""
+    """Sample; return the seconds of set-up, of each step and its evaluation, and the phases."""
     import torch
 
     from mri_alps.sampling import sample_posterior
 
     timed = TimedPrior(prior)
-    marks = []
+    marks, phases = [], []
 
     def callback(info):
-        marks.append(time.perf_counter())
+        marks.append(clock())
+        phases.append(info.phase)
         if profiler is not None:
             profiler.step()
         return "stop" if stop_after is not None and info.step >= stop_after else None
 
-    start = time.perf_counter()
+    start = clock()
     sample_posterior(
         timed,
         operator,
@@ -104,7 +109,34 @@ def run(prior, operator, kspace, n_samples, n_evaluations, stop_after=None, prof
         callback=callback,
     )
     steps = [b - a for a, b in itertools.pairwise(marks)]
-    return marks[0] - start - timed.seconds[0], steps, timed.seconds[1 : len(steps) + 1]
+    setup = marks[0] - start - timed.seconds[0]
+    return setup, steps, timed.seconds[1 : len(steps) + 1], phases[1:]
+
+
+def best_of(work, n=7):
+    """Seconds of the fastest call."""
+    seconds = []
+    for _ in range(n):
+        start = clock()
+        work()
+        seconds.append(clock() - start)
+    return min(seconds)
+
+
+def read_rate():
+    """Rate at which this core reads memory that no cache holds, GB/s."""
+    import torch
+
+    data = torch.randn(1 << 25)
+    return 4e-9 * data.numel() / best_of(data.sum)
+
+
+def sgemm_rate():
+    """Rate of a matrix product in single precision on this core, GF/s."""
+    import torch
+
+    matrix = torch.randn(768, 768)
+    return 2e-9 * 768**3 / best_of(lambda: matrix @ matrix)
 
 
 def print_profile(prior, operator, kspace, arguments):
@@ -148,7 +180,8 @@ def main():
     prior = load_prior(arguments.prior)
     shape = tuple(arguments.shape)
     operator, kspace = make_scan(shape, arguments.coils, shape[1] // 4, arguments.full)
-    setup, steps, network = run(prior, operator, kspace, arguments.samples, arguments.evaluations)
+    arrays = (prior, operator, kspace, arguments.samples, arguments.evaluations)
+    setup, steps, network, phases = run(*arrays)
     outside = [1e3 * (a - b) for a, b in zip(steps, network, strict=True)]
     print(
         f"python {platform.python_version()}, torch {torch.__version__}; {arguments.coils} coils, "
@@ -159,6 +192,10 @@ def main():
     print(f"  network                 {1e3 * statistics.median(network):8.1f} ms")
     ordinary = statistics.median(outside)
     print(f"  everything else, median {ordinary:8.1f} ms, mean {statistics.mean(outside):.1f} ms")
+    for phase in dict.fromkeys(phases):
+        own = [a for a, b in zip(outside, phases, strict=True) if b == phase]
+        print(f"    {phase:8s} {len(own):3d} steps, median {statistics.median(own):8.1f} ms")
+    print(f"memory is read at {read_rate():.1f} GB/s, sgemm {sgemm_rate():.0f} GF/s on this core")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of the process {peak:7.0f} MB")
     if not arguments.no_profile:
