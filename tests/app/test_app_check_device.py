@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import warnings
 
 import pytest
@@ -115,11 +116,19 @@ def test_the_network_does_not_make_the_host_wait():
     assert isinstance(result, OnDevice)
 
 
+# Iterations stop when they have converged, which only the host can decide.
+STOPS = {"guided.py (_goes_on)", "preconditioner.py (largest_eigenvalue)"}
+
+
+@pytest.mark.parametrize("pattern", ["lines", "points"])
+def test_a_step_makes_the_host_wait_nowhere_but_where_iterations_stop(pattern):
+    found = device_check.host_traffic(load_prior("brain-small"), CPU, pattern)
+    places = {re.sub(r":\d+| *: .*", "", place) for place in found}
+    assert places <= STOPS, found
+
+
 def test_a_device_that_computes_something_else_is_found_out(monkeypatch):
     prior = load_prior("gaussian")
-    right = device_check.compare_with_cpu(prior, prior, CPU)
-    assert all(comparison.equal for comparison in right)
-    assert {"samples, lines", "samples, points", "sensitivity maps"} <= {c.name for c in right}
     normal = SenseOperator.normal
 
     def wrong(self, x):
@@ -140,6 +149,8 @@ def test_the_command(run, monkeypatch):
     assert finished.code == 0, finished.err
     found = json.loads(finished.out)
     assert all(c["equal"] and c["difference"] < c["bound"] for c in found["comparisons"])
+    compared = {comparison["name"] for comparison in found["comparisons"]}
+    assert {"samples, lines", "samples, points", "sensitivity maps"} <= compared
     assert found["host_synchronisation"] == [] and found["device"] == "cpu"
     names = " ".join(timing["name"] for timing in found["timings"])
     assert "normal, 4 x 64x48, points" in names and "step, 4 x 64x48, lines, 2 samples" in names
