@@ -54,11 +54,11 @@ class LineFactors:
         assert axis is not None
         self._axis = axis
         self._n_lines, self._n_pixels = maps.transpose(-1, axis).shape[-2:]
-        on_cpu = maps.device.type == "cpu"
+        on_cpu = maps.device.type == "cpu" and type(maps) is torch.Tensor
         n_lines = _LINES_ON_CPU if on_cpu else self._n_lines
         self._parts: _Batched | _Packed = _Batched()
         image = maps[..., 0, :, :]
-        if on_cpu and type(maps) is torch.Tensor and image.numel() >= _COMPILED_SIZE:
+        if on_cpu and image.numel() >= _COMPILED_SIZE:
             kernel = _load_kernel(maps.dtype)
             if kernel is not None:
                 n_rows = image[..., 0].numel() if axis == -1 else image[..., 0, :].numel()

@@ -44,6 +44,7 @@ class GaussianPrior:
         self.sigma_max = float(sigma_max)
         self.n_dimensions = power.ndim if isinstance(power, torch.Tensor) else n_dimensions
         self._dims = tuple(range(-self.n_dimensions, 0))
+        self._kept: tuple[tuple[int, ...], torch.device, torch.Tensor] | None = None
 
     @classmethod
     def power_law(
@@ -109,6 +110,12 @@ class GaussianPrior:
             return self._power.double()
         return self._power(frequency_radius(shape))
 
+    def _power_on(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        """P on a device, kept for the next evaluation: a copy would make the host wait."""
+        if self._kept is None or self._kept[:2] != (shape, device):
+            self._kept = shape, device, self.power(shape).to(device)
+        return self._kept[2]
+
     def denoise(self, x: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
         """Posterior mean at noise level `sigma`; see `ScoreModel`.
 
@@ -131,7 +138,7 @@ class GaussianPrior:
         sigma : float or torch.Tensor
             Scalar or (n,).
         """
-        power = self.power(x.shape[-self.n_dimensions :]).to(x.device)
+        power = self._power_on(tuple(x.shape[-self.n_dimensions :]), x.device)
         centred = x if self.mean is None else x - self.mean.to(x)
         weight = (1 / (power + _square(sigma, x))).to(x.real.dtype)
         return -apply_filter(centred, weight, self._dims)
@@ -182,5 +189,7 @@ def apply_filter(x: torch.Tensor, weight: torch.Tensor, dims: Sequence[int]) -> 
 
 def _square(sigma: float | torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """sigma^2, shaped to broadcast against (n, ...)."""
-    value = torch.as_tensor(sigma, dtype=x.real.dtype, device=x.device) ** 2
+    if not isinstance(sigma, torch.Tensor):  # a fill: a copy would make the host wait
+        return torch.full((), float(sigma) ** 2, dtype=x.real.dtype, device=x.device)
+    value = sigma.to(x.device, x.real.dtype) ** 2
     return value.reshape(-1, *[1] * (x.ndim - 1)) if value.ndim else value

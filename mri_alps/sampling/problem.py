@@ -109,7 +109,7 @@ class Problem:
         power = self._measured_only(residual.abs().square())
         power = power / self.over_data(self.noise_std).double() ** 2
         axes = tuple(range(-len(self.data_shape), 0))
-        return power.sum(axes) / self.n_measured()
+        return power.sum(axes) / self._n_measured
 
     def _gram_misfit(self, x: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
         double = _double(x.dtype)
@@ -120,7 +120,7 @@ class Problem:
         variance = self.noise_std.double() ** 2
         if self.n_slices is not None:
             variance = variance.reshape(-1)
-        misfit = (self._data_energy + squares) / variance / self.n_measured()
+        misfit = (self._data_energy + squares) / variance / self._n_measured
         return misfit.clamp_min(0)
 
     @cached_property
@@ -135,14 +135,15 @@ class Problem:
 
     def n_measured(self) -> float:
         """Number of real values measured per image: points outside a mask do not count."""
-        return self._n_measured
+        return float(self._n_measured)
 
     @cached_property
-    def _n_measured(self) -> float:
+    def _n_measured(self) -> torch.Tensor:
+        """The same, left on the device: reading it would make the host wait."""
         parts = 2 if self.data.is_complex() else 1
-        total = torch.ones(self.data.shape, dtype=torch.bool, device=self.device)
-        total = self._measured_only(total)
-        return max(parts * float(total.sum()) / (self.n_slices or 1), 1.0)
+        points = torch.ones(self.data.shape, dtype=torch.bool, device=self.device)
+        total = self._measured_only(points).sum().double()
+        return (parts * total / (self.n_slices or 1)).clamp_min(1)
 
 
 def make_problem(operator: Any, data: torch.Tensor, noise_std: float | torch.Tensor) -> Problem:

@@ -1,0 +1,103 @@
+"""Nothing in the loop leaves the device of the data, and the host waits only where it decides."""
+
+import re
+
+import pytest
+import torch
+
+from mri_alps.operators import SenseOperator, line_factors
+from mri_alps.priors import GaussianPrior
+from mri_alps.random import standard_normal
+from mri_alps.reconstruction.host_traffic import OnDevice, on_device, watched
+from mri_alps.sampling import alps, sample_posterior
+from mri_alps.sampling.alps import AlpsConfiguration
+from mri_alps.sampling.posterior import sample_alps
+
+CPU = torch.device("cpu")
+SHAPE = (18, 14)
+NOISE_STD = 0.05
+PRIOR = GaussianPrior.power_law()
+# Only the host can decide that a solver is done, and what step is stable.
+DECISIONS = {"guided.py (_goes_on)", "preconditioner.py (largest_eigenvalue)"}
+
+
+def sense(pattern):
+    generator = torch.Generator().manual_seed(0)
+    maps = standard_normal((3, *SHAPE), generator, torch.complex64)
+    maps[:, :2] = 0
+    mask = torch.arange(SHAPE[1]) % 2 == 0
+    if pattern == "points":
+        mask = torch.rand(SHAPE, generator=generator) < 0.5
+    return SenseOperator(on_device(maps, CPU), on_device(mask, CPU))
+
+
+def data_of(operator):
+    generator = torch.Generator().manual_seed(1)
+    image = PRIOR.sample(1, SHAPE, generator)[0]
+    data = operator.forward(on_device(image, CPU))
+    noise = standard_normal(tuple(data.shape), generator, torch.complex64)
+    return data + NOISE_STD * on_device(noise, CPU) * operator.measured
+
+
+def sample(operator, monkeypatch, dense_limit, **constants):
+    """Return where the host waited, the states that callbacks saw, and the result."""
+    make = alps.make_preconditioner
+    monkeypatch.setattr(alps, "make_preconditioner", lambda p: make(p, dense_limit))
+    states = []
+
+    def method(task):
+        return sample_alps(task, AlpsConfiguration(**constants))
+
+    with watched(CPU) as traffic:
+
+        def callback(info):
+            states.append(info.x)
+            # The first step sets up, and the last is followed by the end of the run.
+            traffic.watching = 2 <= info.step < info.n_steps
+
+        result = sample_posterior(
+            PRIOR, operator, data_of(operator), NOISE_STD, n_samples=2, n_evaluations=16,
+            method=method, callback=callback, generator=torch.Generator().manual_seed(2),
+        )  # fmt: skip
+    places = {re.sub(r":\d+| *: .*", "", place) for place in traffic.found}
+    return places, states, result
+
+
+@pytest.mark.parametrize("dense_limit", [10_000, 0])
+@pytest.mark.parametrize("pattern", ["lines", "points"])
+@pytest.mark.parametrize("handover", [None, float("inf"), 0.01])
+def test_the_loop_waits_only_for_decisions(pattern, dense_limit, handover, monkeypatch):
+    places, states, result = sample(sense(pattern), monkeypatch, dense_limit, handover=handover)
+    assert places <= DECISIONS, places
+    assert all(isinstance(state, OnDevice) for state in states)
+    assert isinstance(result.samples, OnDevice)
+    numbers = [level["data_misfit"] for level in result.diagnostics["levels"]]
+    assert all(isinstance(number, float) for number in numbers)
+
+
+@pytest.mark.parametrize("pattern", ["lines", "points"])
+def test_a_step_at_the_final_level_never_waits(pattern, monkeypatch):
+    """With one level only nothing is left to decide."""
+    places, states, _ = sample(
+        sense(pattern), monkeypatch, 0, final_share=1.0, handover=float("inf")
+    )
+    assert places == set() and len(states) == 16
+
+
+def test_a_wait_in_the_loop_would_be_found(monkeypatch):
+    measures = alps._measures
+
+    def reads(misfit, energy):
+        return {name: float(value) for name, value in measures(misfit, energy).items()}
+
+    monkeypatch.setattr(alps, "_measures", reads)
+    places, _, _ = sample(sense("lines"), monkeypatch, 0)
+    assert not places <= DECISIONS
+
+
+def test_the_compiled_line_factors_are_for_plain_tensors_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(line_factors, "_COMPILED_SIZE", 0)
+    factors = sense("lines").line_factors()
+    assert type(factors._parts).__name__ == "_Batched"
+    # One product of matrices for a whole slice: few calls of the device.
+    assert len(factors._parts._blocks) == 1
