@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -19,20 +18,12 @@ _LINES_ON_CPU = 8
 _COMPILED_SIZE = 1 << 14
 
 
-class Mode(IntEnum):
-    """What `fused.lines.line_filter` does."""
-
-    BOTH = 0
-    SYNTHESISE = 1
-    WITHOUT_NOISE = 2
-    ANALYSE = 3
-
-
 class LineFactors:
     """A^H A = U L U^H, where A^H A couples only the pixels of one image line.
 
-    Images are (n, *slices, H, W). Coefficients U^H x lie where the line's pixels are; pixels
-    outside the maps' support are eigenvectors to the eigenvalue zero.
+    Images are (n, *slices, H, W). Pixels outside the maps' support are eigenvectors to the
+    eigenvalue zero. Eigenvectors are found up to phases and rotations, which differ from one
+    library to the next: nothing here depends on them.
 
     Parameters
     ----------
@@ -83,14 +74,14 @@ class LineFactors:
         shift: torch.Tensor,
         outside: tuple[torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
-        """Return U (product U^H x + shift noise), in one pass over U.
+        """Return U (product U^H x + shift U^H noise), in one pass over U.
 
         Parameters
         ----------
         x : torch.Tensor
             (n, *slices, H, W).
         noise : torch.Tensor or None
-            Coefficients, same shape; none are added if left out.
+            Same shape; none is added if left out.
         product, shift : torch.Tensor
             (V,) weights.
         outside : pair of torch.Tensor
@@ -102,44 +93,6 @@ class LineFactors:
             torch.add(result, added * outside[1], out=result)
         self._parts.filter(lines, added, product, shift, result)
         return self._from_lines(result, x)
-
-    def analyse(
-        self, x: torch.Tensor, weights: torch.Tensor, outside: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the coefficients weights U^H x.
-
-        Parameters
-        ----------
-        x : torch.Tensor
-            (n, *slices, H, W).
-        weights : torch.Tensor
-            (V,).
-        outside : torch.Tensor
-            The weight outside the support, 0-dimensional.
-        """
-        lines = self._to_lines(x)
-        result = lines * outside
-        self._parts.analyse(lines, weights, result)
-        return self._from_lines(result, x)
-
-    def synthesise(
-        self, coefficients: torch.Tensor, weights: torch.Tensor, outside: torch.Tensor
-    ) -> torch.Tensor:
-        """Return U (weights coefficients).
-
-        Parameters
-        ----------
-        coefficients : torch.Tensor
-            (n, *slices, H, W).
-        weights : torch.Tensor
-            (V,).
-        outside : torch.Tensor
-            The weight outside the support, 0-dimensional.
-        """
-        lines = self._to_lines(coefficients)
-        result = lines * outside
-        self._parts.synthesise(lines, weights, result)
-        return self._from_lines(result, coefficients)
 
     def _to_lines(self, x: torch.Tensor) -> torch.Tensor:
         """(n, *slices, H, W) to contiguous (n, slices * lines * pixels)."""
@@ -192,19 +145,9 @@ class _Batched:
         for rows, values, place in self._blocks:
             coefficients = _analyse(rows, _window(x, place, len(rows)), product[values])
             if noise is not None:
-                weights = shift[values].reshape(*rows.shape[:2], 1)
-                coefficients = coefficients + weights * _window(noise, place, len(rows))
+                added = _analyse(rows, _window(noise, place, len(rows)), shift[values])
+                coefficients = coefficients + added
             _window(result, place, len(rows)).copy_(rows.mT @ coefficients)
-
-    def analyse(self, x: torch.Tensor, weights: torch.Tensor, result: torch.Tensor) -> None:
-        for rows, values, place in self._blocks:
-            found = _analyse(rows, _window(x, place, len(rows)), weights[values])
-            _window(result, place, len(rows)).copy_(found)
-
-    def synthesise(self, z: torch.Tensor, weights: torch.Tensor, result: torch.Tensor) -> None:
-        for rows, values, place in self._blocks:
-            scaled = weights[values].reshape(*rows.shape[:2], 1) * _window(z, place, len(rows))
-            _window(result, place, len(rows)).copy_(rows.mT @ scaled)
 
 
 def _window(lines: torch.Tensor, place: tuple[int, int, int], n_lines: int) -> torch.Tensor:
@@ -256,37 +199,29 @@ class _Packed:
         shift: torch.Tensor,
         result: torch.Tensor,
     ) -> None:
-        added, mode = (x, Mode.WITHOUT_NOISE) if noise is None else (noise, Mode.BOTH)
-        self._run(x, added, result, product, shift, mode)
-
-    def analyse(self, x: torch.Tensor, weights: torch.Tensor, result: torch.Tensor) -> None:
-        self._run(x, x, result, weights, weights, Mode.ANALYSE)
-
-    def synthesise(self, z: torch.Tensor, weights: torch.Tensor, result: torch.Tensor) -> None:
-        self._run(z, z, result, weights, weights, Mode.SYNTHESISE)
-
-    def _run(
-        self,
-        x: torch.Tensor,
-        noise: torch.Tensor,
-        result: torch.Tensor,
-        product: torch.Tensor,
-        shift: torch.Tensor,
-        mode: Mode,
-    ) -> None:
         n_images, size = x.shape
         n_lines = len(self._table)
         n_threads = max(1, min(torch.get_num_threads(), n_lines))
         edges = [n_lines * k // n_threads for k in range(n_threads + 1)]
-        arrays = [torch.view_as_real(a).reshape(-1).numpy() for a in (x, noise, result)]
+        arrays = [
+            torch.view_as_real(a).reshape(-1).numpy()
+            for a in (x, x if noise is None else noise, result)
+        ]
         weights = [a.contiguous().numpy() for a in (product, shift)]
         strides = np.arange(n_images) * (2 * size)
         vectors = self._vectors.numpy()
 
         def run(k: int) -> None:
-            work = work_space(LANES + n_images * 4 * self._widest, vectors.dtype)
+            work = work_space(4 * ROWS + n_images * 6 * self._widest, vectors.dtype)
             self._kernel(
-                *arrays, vectors, self._table, *weights, work, strides, *edges[k : k + 2], mode
+                *arrays,
+                vectors,
+                self._table,
+                *weights,
+                work,
+                strides,
+                *edges[k : k + 2],
+                noise is not None,
             )
 
         in_threads(run, n_threads)
@@ -298,9 +233,9 @@ def _load_kernel(dtype: torch.dtype) -> Any:
         from mri_alps.operators.fused.compiled import factor_kernel
 
         kernel = factor_kernel()
-        nothing = work_space(LANES, np.dtype(np.float64 if dtype.itemsize == 16 else np.float32))
+        nothing = work_space(4 * ROWS, np.dtype(np.float64 if dtype.itemsize == 16 else np.float32))
         table, none = np.zeros((0, 4), dtype=np.int64), np.zeros(0, dtype=np.int64)
-        kernel(*[nothing] * 4, table, *[nothing] * 3, none, 0, 0, Mode.BOTH)  # compiles
+        kernel(*[nothing] * 4, table, *[nothing] * 3, none, 0, 0, True)  # compiles
     except Exception as error:  # numba is absent or does not work here
         warnings.warn(
             f"the kernel of the line preconditioner cannot be compiled ({type(error).__name__}: "

@@ -382,12 +382,15 @@ class LinePreconditioner(Preconditioner):
         return multiply_spectrum(z, self._correction, self.problem.dims)
 
     def root(self, z: torch.Tensor) -> torch.Tensor:
-        """R z with R = D U (L / noise_std^2 + f)^(-1/2)."""
-        return self._correct(self._factors.synthesise(z, self._roots, self._outside[1]))
+        """R z with R = D U (L / noise_std^2 + f)^(-1/2) U^H, whatever basis U is."""
+        return self._correct(self._weigh(z, self._roots, self._outside[1]))
 
     def root_adjoint(self, z: torch.Tensor) -> torch.Tensor:
-        """R^H z = (L / noise_std^2 + f)^(-1/2) U^H D z."""
-        return self._factors.analyse(self._correct(z), self._roots, self._outside[1])
+        """R^H z = U (L / noise_std^2 + f)^(-1/2) U^H D z."""
+        return self._weigh(self._correct(z), self._roots, self._outside[1])
+
+    def _weigh(self, z: torch.Tensor, weights: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
+        return self._factors.filter(z, None, weights, weights, (outside, outside))
 
     def apply(self, drift: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
         """Return M drift + R noise, reading U once."""
@@ -403,10 +406,10 @@ class LinePreconditioner(Preconditioner):
         return self.spectrum(found).mul_(self._correction)
 
     def data_noise(self, noise: ChainNoise) -> torch.Tensor:
-        """Draw U L^(1/2) z / noise_std: less work than noise of all coils."""
+        """Draw U L^(1/2) U^H z / noise_std: less work than noise of all coils."""
         weights = self._factors.values.sqrt() / self._per_value(self.noise_std)
         nothing = torch.zeros_like(self._outside[0])
-        return self._factors.synthesise(noise.image(), weights, nothing)
+        return self._weigh(noise.image(), weights, nothing)
 
 
 def make_preconditioner(problem: Problem, dense_limit: int = DENSE_LIMIT) -> Preconditioner:

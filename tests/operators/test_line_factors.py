@@ -73,31 +73,44 @@ def test_the_eigenvalues_rebuild_the_normal_operator(form, case, dtype):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_one_pass_is_analysis_then_noise_then_synthesis(form, case):
+def test_one_pass_adds_filtered_noise(form, case):
     operator = make_operator(**case)
     factors = LineFactors(operator.sensitivity_maps, operator.mask)
     x, noise = images(operator), images(operator, seed=5)
-    weights = 1 / (1 + factors.values)
-    one, two = torch.tensor(0.7).double(), torch.tensor(0.3).double()
-    coefficients = factors.analyse(x, weights, one)
-    # The weight outside is applied once by each of analysis and synthesis.
-    expected = factors.synthesise(coefficients + noise * two, weights, one)
-    found = factors.filter(x, noise, weights**2, two * weights, (one**2, two * one))
+    product, shift = 1 / (1 + factors.values), (2 + factors.values).sqrt()
+    a, b = torch.tensor(0.7).double(), torch.tensor(0.3).double()
+    expected = factors.filter(x, None, product, product, (a, a))
+    expected = expected + factors.filter(noise, None, shift, shift, (b, b))
+    found = factors.filter(x, noise, product, shift, (a, b))
     torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_eigenvectors_are_unitary_outside_the_support_too(form, case):
+def test_weights_multiply_as_functions_of_the_operator_do(form, case):
     operator = make_operator(**case)
     factors = LineFactors(operator.sensitivity_maps, operator.mask)
     x, one = images(operator), torch.ones(()).double()
-    weights = torch.ones_like(factors.values)
-    torch.testing.assert_close(
-        factors.synthesise(factors.analyse(x, weights, one), weights, one), x
-    )
-    z = images(operator, seed=7)
-    left = (z.conj() * factors.analyse(x, weights, one)).sum()
-    torch.testing.assert_close((factors.synthesise(z, weights, one).conj() * x).sum(), left)
+    same = torch.ones_like(factors.values)
+    torch.testing.assert_close(factors.filter(x, None, same, same, (one, one)), x)
+    root, inverse = (1 + factors.values).sqrt(), 1 / (1 + factors.values)
+    y = factors.filter(x, None, root, root, (one, one))
+    y = factors.filter(y, None, root, root, (one, one))
+    torch.testing.assert_close(y, x + operator.normal(x))
+    torch.testing.assert_close(factors.filter(y, None, inverse, inverse, (one, one)), x)
+
+
+def test_both_forms_and_any_blocks_give_the_same_root(monkeypatch):
+    """Eigenvectors are not unique, functions of the operator are."""
+    operator, found = make_operator((20, 13)), []
+    x, one = images(operator), torch.ones(()).double()
+    for size, n_lines in ((0, 8), (1 << 60, 8), (1 << 60, 20)):
+        monkeypatch.setattr(line_factors, "_COMPILED_SIZE", size)
+        monkeypatch.setattr(line_factors, "_LINES_ON_CPU", n_lines)
+        factors = LineFactors(operator.sensitivity_maps, operator.mask)
+        weights = (1 + factors.values).rsqrt()
+        found.append(factors.filter(x, x.conj(), weights, weights, (one, one)))
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(found[2], found[0])
 
 
 def test_only_the_support_is_stored_and_values_know_their_slice(form):

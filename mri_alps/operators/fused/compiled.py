@@ -71,8 +71,8 @@ def _plane(edition: str) -> Callable[..., None]:
 
 
 def _factor(edition: str) -> Callable[..., None]:
-    def line_filter(x, noise, result, vectors, table, product, shift, work, strides, a, b, mode):
+    def line_filter(x, noise, result, vectors, table, product, shift, work, strides, a, b, noisy):
         edition  # noqa: B018
-        _line_filter(x, noise, result, vectors, table, product, shift, work, strides, a, b, mode)
+        _line_filter(x, noise, result, vectors, table, product, shift, work, strides, a, b, noisy)
 
     return line_filter

@@ -1,4 +1,4 @@
-"""One pass over the eigenvectors of image lines: analyse, weigh, add noise, synthesise.
+"""One pass over the eigenvectors of image lines: analyse, weigh, synthesise.
 
 Each eigenvector is read once from memory: its coefficient is known as soon as its product with
 the line is, and the line's images stay in the first-level cache meanwhile. Four eigenvectors at
@@ -17,7 +17,6 @@ from mri_alps.operators.fused.vectors import fma, load, prefetch, splat, store, 
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
-SYNTHESISE, WITHOUT_NOISE, ANALYSE = 1, 2, 3
 TILE = 2 * ROWS * LANES
 # Numbers of single precision in a cache line.
 _CACHE_LINE = 16
@@ -71,53 +70,51 @@ def _synthesise(vectors, v, width, c, planes, x):
         v += TILE
 
 
-def line_filter(x, noise, result, vectors, lines, product, shift, work, strides, first, stop, mode):
-    """Write U (product U^H x + shift noise) of some lines of several images to `result`.
+@numba.njit(**OPTIONS)
+def _split(image, start, n, planes, plane, width):
+    """Copy a line's real and imaginary parts to planes of their own."""
+    for i in range(n):
+        planes[plane + i] = image[start + 2 * i]
+        planes[plane + width + i] = image[start + 2 * i + 1]
+
+
+def line_filter(
+    x, noise, result, vectors, lines, product, shift, work, strides, first, stop, noisy
+):
+    """Write U (product U^H x + shift U^H noise) of some lines of several images to `result`.
 
     Images are flat, real and imaginary parts side by side, and begin at `strides`. A row of
     `lines` holds a line's start in an image, its number of pixels, the start of its eigenvectors
-    and that of its weights. There is one value of the noise for each eigenvector, where the
-    line's pixels are. Mode `SYNTHESISE` leaves out U^H x, `WITHOUT_NOISE` the noise, and
-    `ANALYSE` writes product U^H x.
+    and that of its weights. The noise is left out unless `noisy`.
     """
     n_images = len(strides)
-    c = work[:8]
+    c, d = work[: 2 * ROWS], work[2 * ROWS : 4 * ROWS]
     for line in range(first, stop):
         start, n, v, value = lines[line, 0], lines[line, 1], lines[line, 2], lines[line, 3]
         width = -(-n // LANES) * LANES
-        size = 4 * width
-        planes = work[LANES : LANES + n_images * size]
+        size = 6 * width  # planes of x, of the noise and of the result
+        planes = work[4 * ROWS : 4 * ROWS + n_images * size]
         planes[:] = 0
-        if mode != SYNTHESISE:
-            for image in range(n_images):
-                s, t = strides[image] + start, image * size
-                for i in range(n):
-                    planes[t + i] = x[s + 2 * i]
-                    planes[t + width + i] = x[s + 2 * i + 1]
+        for image in range(n_images):
+            s, t = strides[image] + start, image * size
+            _split(x, s, n, planes, t, width)
+            if noisy:
+                _split(noise, s, n, planes, t + 2 * width, width)
         for k in range(0, n, ROWS):
             m = min(ROWS, n - k)
             for image in range(n_images):
                 t = image * size
-                o = strides[image] + start + 2 * k
-                c[:] = 0
-                if mode != SYNTHESISE:
-                    _analyse(vectors, v, width, planes, t, c)
-                    for i in range(m):
-                        c[2 * i] *= product[value + k + i]
-                        c[2 * i + 1] *= product[value + k + i]
-                if mode == ANALYSE:
+                _analyse(vectors, v, width, planes, t, c)
+                for i in range(2 * ROWS):  # rows past the last are zero
+                    c[i] *= product[value + min(k + i // 2, n - 1)]
+                if noisy:
+                    _analyse(vectors, v, width, planes, t + 2 * width, d)
                     for i in range(2 * m):
-                        result[o + i] = c[i]
-                    continue
-                if mode != WITHOUT_NOISE:
-                    for i in range(m):
-                        c[2 * i] += shift[value + k + i] * noise[o + 2 * i]
-                        c[2 * i + 1] += shift[value + k + i] * noise[o + 2 * i + 1]
-                _synthesise(vectors, v, width, c, planes, t + 2 * width)
+                        c[i] += shift[value + k + i // 2] * d[i]
+                _synthesise(vectors, v, width, c, planes, t + 4 * width)
             v += 2 * ROWS * width
-        if mode != ANALYSE:
-            for image in range(n_images):
-                s, t = strides[image] + start, image * size + 2 * width
-                for i in range(n):
-                    result[s + 2 * i] = planes[t + i]
-                    result[s + 2 * i + 1] = planes[t + width + i]
+        for image in range(n_images):
+            s, t = strides[image] + start, image * size + 4 * width
+            for i in range(n):
+                result[s + 2 * i] = planes[t + i]
+                result[s + 2 * i + 1] = planes[t + width + i]
