@@ -22,13 +22,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from mri_alps.errors import DivergenceError
 from mri_alps.priors.spectrum import PriorSpectrum
+from mri_alps.sampling.covariance import SolvedCovariance
 from mri_alps.sampling.diagnostics import Trace
+from mri_alps.sampling.diffusion import ancestral_step
 from mri_alps.sampling.guided import GuidedDiffusion
 from mri_alps.sampling.kernels import LangevinState, init_langevin, leimkuhler_matthews_step
 from mri_alps.sampling.noise import ChainNoise
@@ -38,9 +40,8 @@ from mri_alps.sampling.result import Callback, StepInfo
 from mri_alps.sampling.schedules import karras_ladder
 from mri_alps.solvers import inner_product
 
-START_STEPS = 24
-VERIFY_EVERY = 2.5
-"""The preconditioner's largest eigenvalue is measured anew whenever sigma fell this much."""
+HANDOVER = 0.5
+FINISH = 0.18
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,14 @@ class AlpsConfiguration:
     final_share: float = 0.2
     largest_step: float = 1.0
     stable_curvature: float = 1.5
-    data_variance: float | None = None
-    data_noise: float = 0.5
+    data_variance: float = 0.0
+    data_noise: float = 1.0
     start_excess: float = 1.0
     handover: float | None = None
+    finish: float | None = None
+    guided_share: float = 0.4
+    finish_share: float = 0.25
+    continuation: float = 1.0
     rho: float = 7.0
     score_energy_limit: float = 25.0
 
@@ -136,10 +141,41 @@ def start_level(spectrum: Any, sigma_min: float, sigma_max: float, limit: float)
     return min(float(sigmas[min(index, len(sigmas) - 1)]), sigma_max)
 
 
-def smoothing_ladder(
-    score: Any, spectrum: Any, n_evaluations: int, configuration: AlpsConfiguration
-) -> list[float]:
-    """Noise level of every step: the annealed phase, then the final one at sigma_min.
+class Path(NamedTuple):
+    """Noise level of every step, and the phases that they fall into.
+
+    Attributes
+    ----------
+    sigmas : list of float
+        Level at which each step evaluates the score.
+    n_guided, n_finish : int
+        Steps of guided diffusion before the annealed path, and after it, before those at
+        sigma_min.
+    """
+
+    sigmas: list[float]
+    n_guided: int
+    n_finish: int
+
+    def phase(self, step: int) -> str:
+        """Name the phase of a step: "start", "anneal", "finish" or "final"."""
+        if step < self.n_guided:
+            return "start"
+        if self.sigmas[step] == self.sigmas[-1]:
+            return "final"
+        n_final = self.sigmas.count(self.sigmas[-1])
+        return "finish" if step >= len(self.sigmas) - n_final - self.n_finish else "anneal"
+
+
+def plan_path(
+    score: Any,
+    spectrum: Any,
+    n_evaluations: int,
+    configuration: AlpsConfiguration,
+    handover: float = math.inf,
+    finish: float = 0.0,
+) -> Path:
+    """Divide the evaluations among the phases.
 
     Parameters
     ----------
@@ -151,12 +187,24 @@ def smoothing_ladder(
         Number of steps.
     configuration : AlpsConfiguration
         Shares and spacing.
+    handover, finish : float
+        Levels above and below which diffusion is guided by the data.
     """
-    top = start_level(spectrum, score.sigma_min, score.sigma_max, configuration.start_excess)
-    n_final = max(1, round(configuration.final_share * n_evaluations))
-    n_annealed = n_evaluations - n_final if top > score.sigma_min else 0
-    ladder = karras_ladder(top, score.sigma_min, n_annealed, configuration.rho)
-    return ladder + [score.sigma_min] * (n_evaluations - n_annealed)
+    rho, sigma_min = configuration.rho, score.sigma_min
+    top = start_level(spectrum, sigma_min, score.sigma_max, configuration.start_excess)
+    final_share = configuration.final_share if finish <= sigma_min else 0.0
+    n_final = max(1, round(final_share * n_evaluations))
+    left = n_evaluations - n_final if top > sigma_min else 0
+    n_guided = round(configuration.guided_share * left) if handover < top else 0
+    n_finish = round(configuration.finish_share * left) if sigma_min < finish < top else 0
+    n_annealed = left - n_guided - n_finish
+    start = handover if n_guided else top
+    end = max(finish, sigma_min) if n_finish else sigma_min
+    # What each phase ends with is where the next one starts.
+    sigmas = karras_ladder(top, start, n_guided + 1, rho)[:n_guided]
+    sigmas += karras_ladder(start, end, n_annealed + bool(n_finish), rho)[:n_annealed]
+    sigmas += karras_ladder(end, sigma_min, n_finish + 1, rho)[:n_finish]
+    return Path(sigmas + [sigma_min] * (n_evaluations - len(sigmas)), n_guided, n_finish)
 
 
 def run_alps(
@@ -190,12 +238,14 @@ def run_alps(
     prior_center : torch.Tensor, optional
         Mean of the prior at the start, (n, *domain_shape); zero if left out.
     """
-    sigmas = smoothing_ladder(score, spectrum, n_evaluations, configuration)
     if isinstance(spectrum, PriorSpectrum):
         spectrum = spectrum.to(problem.device)
     chain = _Chain(problem, score, spectrum, noise, configuration)
-    handover = chain.handover() if prior_center is None else math.inf
-    n_guided = sum(sigma > handover for sigma in sigmas[:-1])
+    handover, finish = chain.handover(), chain.finish()
+    if prior_center is not None:
+        handover = math.inf
+    path = plan_path(score, spectrum, n_evaluations, configuration, handover, finish)
+    sigmas, n_guided = path.sigmas, path.n_guided
     state = chain.start_guided(sigmas[0]) if n_guided else chain.start(sigmas[0], prior_center)
     diverged = torch.full((noise.n,), -1, dtype=torch.long, device=problem.device)
     energies = torch.zeros(noise.n, dtype=torch.float64, device=problem.device)
@@ -207,9 +257,11 @@ def run_alps(
             level += 1
             levels.append(chain.facts)
         following = sigmas[min(step + 1, len(sigmas) - 1)]
-        guided = step < n_guided
-        if guided:
+        phase = path.phase(step)
+        if phase == "start":
             state, energy = chain.guided_step(state, following, last=step + 1 == n_guided)
+        elif phase == "finish":
+            state, energy = chain.finishing_step(state, following)
         else:
             state, energy = chain.step(state, following)
         # A prior whose mean is far from zero starts far away: steps are given to come in.
@@ -222,12 +274,10 @@ def run_alps(
         if step + 1 == len(sigmas):
             levels[-1] |= _measures(problem.misfit(state.x), energy)
         elif sigmas[step + 1] != sigma:
-            levels[-1] |= _measures(chain.misfit(state, guided), energy)
-        final = sigma == sigmas[-1]
-        if final:
+            levels[-1] |= _measures(chain.misfit(state, phase in ("start", "finish")), energy)
+        if phase == "final":
             trace.record(state.x)
         if callback is not None:
-            phase = "start" if guided else "final" if final else "anneal"
             info = StepInfo(step + 1, len(sigmas), level, sigma, phase, state.x)
             if callback(info) == "stop":
                 break
@@ -300,11 +350,15 @@ class _Chain:
         self.problem, self.score, self.spectrum = problem, score, spectrum
         self.noise, self.configuration = noise, configuration
         self.preconditioner = make_preconditioner(problem)
+        exact = self.preconditioner.exact
+        self.covariance = self.preconditioner if exact else SolvedCovariance(self.preconditioner)
         self.sigma = score.sigma_min
         self.facts: dict[str, Any] = {}
         self._target = problem.back_projection
         self._step_size = configuration.largest_step
-        self._verified: tuple[float, float] | None = None
+        self._guided = GuidedDiffusion(
+            problem, spectrum, self.preconditioner, noise, score.sigma_min
+        )
         self._noise_levels = problem.noise_std.flatten().tolist()
         self._known: tuple[torch.Tensor, torch.Tensor] | None = None
         self._curvatures = None if spectrum.curvature is None else spectrum.curvature.tolist()
@@ -317,32 +371,39 @@ class _Chain:
     def start(self, sigma: float, center: torch.Tensor | None) -> LangevinState:
         """Draw from the posterior under the Gaussian prior of the start level's spectrum.
 
-        Langevin steps on that Gaussian need no evaluation of the score: one is exact where the
-        preconditioner is, some tens come close elsewhere.
+        One Langevin step on that Gaussian, which needs no evaluation of the score, is exact.
         """
         self.facts = self.set_level(sigma)
         x = torch.zeros_like(self.noise.image()) if center is None else center
-        n_steps = 1 if self.preconditioner.n_inner == 1 else START_STEPS
-        return self._walk(init_langevin(x, self.noise.image()), torch.zeros_like(x), n_steps)
+        self._step_size = 1.0
+        return self._move(init_langevin(x, self.draw()), torch.zeros_like(x))
+
+    def draw(self) -> torch.Tensor:
+        """Noise of a Langevin step."""
+        return self.covariance.draw(self.noise)
 
     def handover(self) -> float:
         """Level above which diffusion is guided by the data instead of annealed."""
-        relative = self.configuration.handover
-        relative = self.preconditioner.handover if relative is None else relative
-        if math.isinf(relative):
+        return self._level(self.configuration.handover, HANDOVER, math.inf)
+
+    def finish(self) -> float:
+        """Level below which diffusion is guided by the data instead of annealed."""
+        return self._level(self.configuration.finish, FINISH, 0.0)
+
+    def _level(self, relative: float | None, usual: float, if_exact: float) -> float:
+        if relative is None:
+            relative = if_exact if self.preconditioner.exact else usual
+        if not relative or math.isinf(relative):
             return relative
         power = self.spectrum.image(self.problem.image_shape)
         return relative * math.sqrt(float(power.mean()))
 
     def start_guided(self, sigma: float) -> LangevinState:
         """Draw given the data under the Gaussian prior of the image spectrum, and add noise."""
-        self._guided = GuidedDiffusion(
-            self.problem, self.spectrum, self.preconditioner, self.noise, self.score.sigma_min
-        )
         x0 = self._guided.start()
         self._set_guided_level(sigma)
         x = self._guided.renoise(x0, sigma, self.noise.image())
-        return init_langevin(x, self.noise.image())
+        return init_langevin(x, self.draw())
 
     def guided_step(
         self, state: LangevinState, following: float, last: bool
@@ -351,11 +412,7 @@ class _Chain:
 
         The last such step adds the path's own noise, so that the annealed path finds its data.
         """
-        score = self.score.score(state.x, self.sigma)
-        energy = self._score_energy(self._spectrum_of(score))
-        finite = torch.isfinite(energy)
-        x, score = _where(finite, state.x), _where(finite, score)
-        x0 = self._guided.step(x, score, self.sigma, following)
+        _, x0, energy = self._draw_clean(state, following)
         noise = self._path_noise if last else self.noise.image()
         x = self._guided.renoise(x0, following, noise)
         if last:
@@ -363,6 +420,33 @@ class _Chain:
         else:
             self._set_guided_level(following)
         return state._replace(x=x), energy
+
+    def finishing_step(
+        self, state: LangevinState, following: float
+    ) -> tuple[LangevinState, torch.Tensor]:
+        """Evaluate the score, draw the clean image given the data, and go towards it.
+
+        The state's noise is kept as far as the next level has it, so that the Gaussian
+        approximation enters only to the order of the step.
+        """
+        x, x0, energy = self._draw_clean(state, following)
+        variance, lower = self._guided.variance(self.sigma), self._guided.variance(following)
+        x = ancestral_step(x, x0, variance, lower, self.noise.image())
+        if following == self.score.sigma_min:
+            self.facts = self.set_level(following)
+        else:
+            self._set_guided_level(following)
+        return state._replace(x=x), energy
+
+    def _draw_clean(
+        self, state: LangevinState, following: float
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """State, clean image given it and the data, and the score's energy."""
+        score = self.score.score(state.x, self.sigma)
+        energy = self._score_energy(self._spectrum_of(score))
+        finite = torch.isfinite(energy)
+        x, score = _where(finite, state.x), _where(finite, score)
+        return x, self._guided.step(x, score, self.sigma, following), energy
 
     def _set_guided_level(self, sigma: float) -> None:
         self.sigma = sigma
@@ -383,7 +467,6 @@ class _Chain:
         self.sigma = sigma
         variance = max(sigma**2 - self.score.sigma_min**2, 0.0)
         width = configuration.data_variance
-        width = self.preconditioner.data_variance if width is None else width
         noise_std, levels = problem.noise_std, self._noise_levels
         if width * variance:
             noise_std = (problem.noise_std**2 + width * variance).sqrt()
@@ -412,26 +495,20 @@ class _Chain:
         energy = self._score_energy(spectrum)
         finite = torch.isfinite(energy)
         state = self.keep(finite, state)
-        last = self.sigma == self.score.sigma_min
         if following != self.sigma:
             before = self._fisher
             self.facts = self.set_level(following)
-            moved = torch.fft.ifftn(spectrum * (self._fisher / before), dim=self.problem.dims)
+            ratio = (self._fisher / before) ** self.configuration.continuation
+            moved = torch.fft.ifftn(spectrum * ratio, dim=self.problem.dims)
             score = moved if score.is_complex() else moved.real
-        n_steps = 1 if last else self.preconditioner.n_inner
-        return self._walk(state, _where(finite, score), n_steps), energy
+        return self._move(state, _where(finite, score)), energy
 
-    def _walk(self, state: LangevinState, score: torch.Tensor, n_steps: int) -> LangevinState:
-        """Take Langevin steps; between them the score is continued linearly, s - F (x' - x)."""
-        start, weight = state.x, self.preconditioner.weight
-        for k in range(n_steps):
-            drift = (self._target - self.normal(state.x)).mul_(weight).add_(score)
-            if k:
-                drift = drift - self.preconditioner.prior_precision(state.x - start)
-            state = leimkuhler_matthews_step(
-                state, drift, self.preconditioner, self._step_size, self.noise.image()
-            )
-        return state
+    def _move(self, state: LangevinState, score: torch.Tensor) -> LangevinState:
+        weight = self.preconditioner.weight
+        drift = (self._target - self.normal(state.x)).mul_(weight).add_(score)
+        return leimkuhler_matthews_step(
+            state, drift, self.covariance, self._step_size, self.draw()
+        )
 
     def normal(self, x: torch.Tensor) -> torch.Tensor:
         """A^H A x; that of the last x is kept, since a step begins where misfit was measured."""
@@ -454,17 +531,13 @@ class _Chain:
         return state._replace(x=x)
 
     def _stable_step(self, sigma: float) -> float:
-        """Step that is stable for the curvature of the prior and for the preconditioner."""
+        """Step that is stable for the curvature of the prior."""
         curvature = 1.0
         if self._curvatures is not None:
             away = [abs(level - math.log(sigma)) for level in self._log_levels]
-            curvature = max(self._curvatures[away.index(min(away))], 1e-3)
-        known = self._verified
-        final = sigma == self.score.sigma_min
-        if known is None or known[0] > VERIFY_EVERY * sigma or (final and known[0] != sigma):
-            known = self._verified = (sigma, self.preconditioner.largest_eigenvalue())
+            curvature = self._curvatures[away.index(min(away))]
         limit = self.configuration.stable_curvature / max(curvature, 1.0)
-        return min(self.configuration.largest_step, limit / known[1])
+        return min(self.configuration.largest_step, limit)
 
     def _spectrum_of(self, score: torch.Tensor) -> torch.Tensor:
         return torch.fft.fftn(score, dim=self.problem.dims)

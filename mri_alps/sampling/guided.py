@@ -19,22 +19,10 @@ import math
 import torch
 
 from mri_alps.priors.spectrum import PriorSpectrum
+from mri_alps.sampling.covariance import PrecisionSolver
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.preconditioner import Preconditioner
 from mri_alps.sampling.problem import Problem
-from mri_alps.solvers import inner_product
-
-TOLERANCE = 1e-2
-"""Energy of the solver's remaining error, in squared standard deviations per real value, the
-preconditioner taken for the covariance. What is left is small beside the Gaussian approximation,
-and the annealed path corrects both."""
-RELAXED = 5
-"""How much larger that energy may be where the next level's noise hides the error."""
-HIDDEN = 1e-4
-"""Energy of an error that is hidden, over that of the noise added next."""
-MAX_ITERATIONS = 60
-CHECK_EVERY = 4
-"""Iterations between looks at the error on a device that would have to be waited for."""
 
 
 class GuidedDiffusion:
@@ -70,11 +58,16 @@ class GuidedDiffusion:
         self.problem, self.spectrum = problem, spectrum
         self.preconditioner, self.noise = preconditioner, noise
         self.sigma_min = sigma_min
-        self.n_iterations = 0
+        self._solver = PrecisionSolver(preconditioner)
         # Spectra of the last draw and of A^H A / noise_std^2 times it.
         self._x0: torch.Tensor | None = None
         self._image: torch.Tensor | None = None
         self._explained: torch.Tensor | None = None
+
+    @property
+    def n_iterations(self) -> int:
+        """Of the last solution."""
+        return self._solver.n_iterations
 
     def start(self) -> torch.Tensor:
         """Draw x0 given the data under the Gaussian prior of the image spectrum."""
@@ -138,63 +131,8 @@ class GuidedDiffusion:
             image = preconditioner.image(mean)
             explained = preconditioner.spectrum(preconditioner.normal(image) / problem.noise_std**2)
         residual = target - explained - start * preconditioner.shifted_fisher
-        x, residual = self._solve(residual, start.clone(), added)
+        x, residual = self._solver.solve(residual, start.clone(), added)
         self._x0 = x
         self._explained = target - residual - x * preconditioner.shifted_fisher
         self._image = preconditioner.image(x)
         return self._image
-
-    def _solve(
-        self, residual: torch.Tensor, x: torch.Tensor, added: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Preconditioned conjugate gradients for M^-1 x = target, from x and its residual.
-
-        All are spectra, which saves transforms. A chain that is solved waits for the others: its
-        solution must not depend on them.
-        """
-        preconditioner = self.preconditioner
-        direction = preconditioned = preconditioner.apply_to_spectrum(residual)
-        energy = self._inner(residual, preconditioned)
-        unsolved = self._is_unsolved(energy, preconditioned, added)
-        self.n_iterations = 0
-        while self.n_iterations < MAX_ITERATIONS and self._goes_on(unsolved):
-            response = preconditioner.precision_of_spectrum(direction)
-            step = energy / self._inner(direction, response).clamp_min(1e-30)
-            step = torch.where(unsolved, step, torch.zeros_like(step)).to(x.dtype)
-            x.addcmul_(step, direction)
-            residual.addcmul_(step, response, value=-1)
-            preconditioned = preconditioner.apply_to_spectrum(residual)
-            previous, energy = energy, self._inner(residual, preconditioned)
-            ratio = (energy / previous.clamp_min(1e-30)).to(x.dtype)
-            direction = torch.addcmul(preconditioned, ratio, direction)
-            unsolved = unsolved & self._is_unsolved(energy, preconditioned, added)
-            self.n_iterations += 1
-        return x, residual
-
-    def _is_unsolved(
-        self, energy: torch.Tensor, preconditioned: torch.Tensor, added: float
-    ) -> torch.Tensor:
-        """Tell by the error's energy, or by that and its size beside the noise added next.
-
-        The error is near the preconditioned residual, and its energy near that of the residual.
-        """
-        parts = 2 if self.problem.dtype.is_complex else 1
-        limit = TOLERANCE * parts * self._n_pixels
-        size = self._inner(preconditioned, preconditioned)
-        large = size > HIDDEN * parts * self._n_pixels * added
-        return (energy > RELAXED * limit) | ((energy > limit) & large)
-
-    def _goes_on(self, unsolved: torch.Tensor) -> bool:
-        """Look whether a chain is unsolved: now and then only where looking means waiting."""
-        if self.n_iterations % (1 if unsolved.device.type == "cpu" else CHECK_EVERY):
-            return True
-        return bool(unsolved.any())
-
-    def _inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Re <a, b> of the images whose spectra are given."""
-        n_axes = len(self.problem.image_shape)
-        return inner_product(a, b, n_axes).real / self._n_pixels
-
-    @property
-    def _n_pixels(self) -> int:
-        return torch.Size(self.problem.image_shape).numel()

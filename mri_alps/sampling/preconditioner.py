@@ -9,7 +9,6 @@ F is the prior's Fisher information, diagonal in the Fourier domain.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ import torch
 
 from mri_alps.fourier import fftc, multiply_spectrum
 from mri_alps.priors.gaussian import apply_filter
-from mri_alps.random import standard_normal
 from mri_alps.sampling.problem import Problem
 
 if TYPE_CHECKING:
@@ -27,12 +25,6 @@ if TYPE_CHECKING:
 
 DENSE_LIMIT = 2048
 """Images of up to so many pixels are preconditioned by the exact S^-1."""
-HANDOVER = 0.5
-"""Guided diffusion hands over at this multiple of the images' root mean square."""
-KRYLOV_STEPS = 8
-KRYLOV_RESTART = 4
-NOISE_SHARE = 0.3
-SAFETY = 1.1
 
 
 class Preconditioner(ABC):
@@ -40,29 +32,19 @@ class Preconditioner(ABC):
 
     Attributes
     ----------
-    n_inner : int
-        Inner Langevin steps that each evaluation of the score should be followed by: 1 where M
-        is exact.
-    data_variance : float
-        How much of the smoothing's variance the likelihood should be widened by along an
-        annealed path for M to stay near S^-1.
-    handover : float
-        Down to which level, relative to the prior's root mean square, diffusion guided by the
-        data should take the annealed path's place; infinity for nowhere.
+    exact : bool
+        Whether M is S^-1.
     fisher, noise_std, weight : torch.Tensor
         The level's F (*image_shape), noise, and 1 / noise_std^2.
     n_normals : int
         Applications of A^H A so far.
     """
 
-    n_inner = 1
-    data_variance = 0.0
-    handover = math.inf
+    exact = False
 
     def __init__(self, problem: Problem):
         self.problem = problem
         self.n_normals = 0
-        self._dominant: torch.Tensor | None = None
         self.fisher = self.shifted_fisher = torch.zeros(())
         self.noise_std = problem.noise_std
         self.weight = 1 / problem.noise_std**2
@@ -201,77 +183,21 @@ class Preconditioner(ABC):
         """
         return self.problem.operator.adjoint(noise.data()) / self.noise_std
 
-    def largest_eigenvalue(self) -> float:
-        """Largest eigenvalue of R^H S R, which decides what steps are stable; 1 if exact.
+    def draw(self, noise: ChainNoise) -> torch.Tensor:
+        """Draw what `apply` takes for noise.
 
-        By Lanczos' method on A^H A, without the score, over all slices at once, with a margin
-        for what the iteration leaves. Its vectors are those of preconditioned conjugate
-        gradients for S x = b, whose coefficients make up the tridiagonal matrix (Golub and Van
-        Loan, Matrix Computations, 4th edition, section 11.5).
+        Parameters
+        ----------
+        noise : ChainNoise
+            The chains' randomness.
         """
-        residual = self._krylov_start()
-        direction = preconditioned = self.apply(residual, None)
-        energy = _inner(residual, preconditioned)
-        residuals, energies, steps, ratios = [residual], [energy], [], []
-        n_steps = KRYLOV_STEPS if self._dominant is None else KRYLOV_RESTART
-        for _ in range(min(n_steps, residual.numel())):
-            response = self.precision(direction)
-            step = energy / _inner(direction, response)
-            residual = residual - step * response
-            preconditioned = self.apply(residual, None)
-            previous, energy = energy, _inner(residual, preconditioned)
-            ratio = energy / previous
-            direction = preconditioned + ratio * direction
-            residuals.append(residual)
-            energies.append(energy)
-            steps.append(step)
-            ratios.append(ratio)
-        largest, vector = _largest_ritz_pair(torch.stack([*steps, *ratios]).tolist())
-        scales = [weight / e.sqrt() for weight, e in zip(vector, energies, strict=False)]
-        self._dominant = sum(
-            (c * r for c, r in zip(scales, residuals, strict=False)), torch.zeros_like(residual)
-        )
-        return SAFETY * largest
-
-    def _krylov_start(self) -> torch.Tensor:
-        """White noise, or mostly what the last level's largest eigenvalue belonged to.
-
-        Noise of covariance 1 misses no direction; S and M change little from level to level.
-        """
-        generator = torch.Generator(device=self.problem.device).manual_seed(0)
-        shape = (1, *self.problem.domain_shape)
-        white = standard_normal(shape, generator, self.problem.dtype)
-        if self._dominant is None:
-            return white
-        share = NOISE_SHARE * (_inner(self._dominant, self._dominant) / _inner(white, white)).sqrt()
-        return self._dominant + share * white
-
-
-def _inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Re <a, b> over everything."""
-    return (a.conj() * b).real.sum() if a.is_complex() else (a * b).sum()
-
-
-def _largest_ritz_pair(coefficients: list[float]) -> tuple[float, list[float]]:
-    """Largest eigenvalue of Lanczos' matrix and its vector, from the steps and ratios of CG."""
-    n = len(coefficients) // 2
-    steps, ratios = coefficients[:n], coefficients[n:]
-    # What is solved to the last digit goes on with rounding errors: no more is learned from it.
-    n = next((i for i in range(1, n) if not ratios[i - 1] > 1e-10 or not steps[i] > 0), n)
-    matrix = torch.zeros(n, n, dtype=torch.float64)
-    for i in range(n):
-        matrix[i, i] = 1 / steps[i] + (ratios[i - 1] / steps[i - 1] if i else 0.0)
-        if i:
-            matrix[i, i - 1] = math.sqrt(ratios[i - 1]) / steps[i - 1]
-    values, vectors = torch.linalg.eigh(matrix)
-    # Lanczos' vectors are the residuals with alternating signs.
-    signs = [1.0 if i % 2 == 0 else -1.0 for i in range(n)]
-    weights = [sign * weight for sign, weight in zip(signs, vectors[:, -1].tolist(), strict=True)]
-    return float(values[-1]), weights
+        return noise.image()
 
 
 class DensePreconditioner(Preconditioner):
     """M = S^-1 exactly, by Cholesky factors of dense matrices: for small images."""
+
+    exact = True
 
     def __init__(self, problem: Problem):
         super().__init__(problem)
@@ -300,10 +226,6 @@ class DensePreconditioner(Preconditioner):
         """R^H z = L^-1 z."""
         return self._solve(self._cholesky, z, upper=False)
 
-    def largest_eigenvalue(self) -> float:
-        """One: M is exact."""
-        return 1.0
-
     def _solve(self, factor: torch.Tensor, z: torch.Tensor, upper: bool) -> torch.Tensor:
         columns = z.reshape(len(z), -1, self._n).permute(1, 2, 0)
         solution = torch.linalg.solve_triangular(factor, columns, upper=upper)
@@ -312,10 +234,6 @@ class DensePreconditioner(Preconditioner):
 
 class FourierPreconditioner(Preconditioner):
     """M diagonal in the Fourier domain: for operators of which nothing else is known."""
-
-    n_inner = 4
-    data_variance = 0.3
-    handover = HANDOVER
 
     def __init__(self, problem: Problem):
         super().__init__(problem)
@@ -353,9 +271,6 @@ class LinePreconditioner(Preconditioner):
     factors : LineFactors
         What that returned.
     """
-
-    n_inner = 2
-    handover = HANDOVER
 
     def __init__(self, problem: Problem, factors: LineFactors):
         super().__init__(problem)
