@@ -42,6 +42,11 @@ from mri_alps.solvers import inner_product
 
 HANDOVER = 0.5
 FINISH = 0.18
+"""Where guided diffusion hands over to the annealed path and takes over from it again, relative
+to the images' root mean square: below, a learned score is too inexact for Langevin dynamics,
+which would have to resolve curvatures far smaller than 1 / sigma^2."""
+DATA_NOISE, DATA_NOISE_EXACT = 1.0, 0.5
+"""c: with 1 the score model sees noise of its own level everywhere, which a learned one needs."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +60,21 @@ class AlpsConfiguration:
     largest_step, stable_curvature : float
         Step size per level: min(largest_step, stable_curvature / curvature), the curvature
         relative to the preconditioner as the prior's spectrum has it.
-    data_variance : float or None
-        b above; None leaves it to the preconditioner: 0 where that is tight at any noise, a
-        width that keeps the posterior well conditioned along the path elsewhere.
-    data_noise : float
-        c above.
+    data_variance : float
+        b above.
+    data_noise : float or None
+        c above; None is 1, or 0.5 for small problems, whose covariance is exact.
     start_excess : float
         The path starts at the lowest level above which the prior's distance from a Gaussian
         (squared standard deviations) stays below this.
-    handover : float or None
-        Where guided diffusion hands over to the annealed path, relative to the root mean square
-        of the prior's images per real component; infinity for no guided diffusion, None leaves
-        it to the preconditioner: none where that is exact.
+    handover, finish : float or None
+        Where guided diffusion hands over to the annealed path, and where it takes over from it
+        again, relative to the root mean square of the prior's images per real component;
+        infinity and 0 for no guided diffusion; None decides by the problem's size.
+    guided_share, finish_share : float
+        Shares of the evaluations above `handover` and below `finish`, where those apply.
+    continuation : float
+        Power of the ratio of Fisher informations by which a score is taken to the next level.
     rho : float
         Spacing of the levels (Karras).
     score_energy_limit : float
@@ -79,7 +87,7 @@ class AlpsConfiguration:
     largest_step: float = 1.0
     stable_curvature: float = 1.5
     data_variance: float = 0.0
-    data_noise: float = 1.0
+    data_noise: float | None = None
     start_excess: float = 1.0
     handover: float | None = None
     finish: float | None = None
@@ -365,7 +373,10 @@ class _Chain:
         self._log_levels = [math.log(sigma) for sigma in spectrum.sigmas.tolist()]
         self._path_noise = noise.image()
         self._path_projection: torch.Tensor | None = None
-        if configuration.data_noise:
+        self._data_noise = configuration.data_noise
+        if self._data_noise is None:
+            self._data_noise = DATA_NOISE_EXACT if exact else DATA_NOISE
+        if self._data_noise:
             self._path_projection = problem.operator.normal(self._path_noise)
 
     def start(self, sigma: float, center: torch.Tensor | None) -> LangevinState:
@@ -475,7 +486,7 @@ class _Chain:
         self._step_size = self._stable_step(sigma)
         self._target = problem.back_projection
         if self._path_projection is not None:
-            amplitude = configuration.data_noise * math.sqrt(variance)
+            amplitude = self._data_noise * math.sqrt(variance)
             self._target = problem.back_projection + amplitude * self._path_projection
         return {
             "sigma": sigma,
