@@ -32,7 +32,12 @@ from mri_alps.sampling.covariance import SolvedCovariance
 from mri_alps.sampling.diagnostics import Trace
 from mri_alps.sampling.diffusion import ancestral_step
 from mri_alps.sampling.guided import GuidedDiffusion
-from mri_alps.sampling.kernels import LangevinState, init_langevin, leimkuhler_matthews_step
+from mri_alps.sampling.kernels import (
+    Covariance,
+    LangevinState,
+    init_langevin,
+    leimkuhler_matthews_step,
+)
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.preconditioner import make_preconditioner
 from mri_alps.sampling.problem import Problem
@@ -359,7 +364,9 @@ class _Chain:
         self.noise, self.configuration = noise, configuration
         self.preconditioner = make_preconditioner(problem)
         exact = self.preconditioner.exact
-        self.covariance = self.preconditioner if exact else SolvedCovariance(self.preconditioner)
+        self.covariance: Covariance = (
+            self.preconditioner if exact else SolvedCovariance(self.preconditioner)
+        )
         self.sigma = score.sigma_min
         self.facts: dict[str, Any] = {}
         self._target = problem.back_projection
@@ -373,9 +380,9 @@ class _Chain:
         self._log_levels = [math.log(sigma) for sigma in spectrum.sigmas.tolist()]
         self._path_noise = noise.image()
         self._path_projection: torch.Tensor | None = None
-        self._data_noise = configuration.data_noise
-        if self._data_noise is None:
-            self._data_noise = DATA_NOISE_EXACT if exact else DATA_NOISE
+        usual = DATA_NOISE_EXACT if exact else DATA_NOISE
+        chosen = configuration.data_noise
+        self._data_noise: float = usual if chosen is None else chosen
         if self._data_noise:
             self._path_projection = problem.operator.normal(self._path_noise)
 
@@ -517,9 +524,7 @@ class _Chain:
     def _move(self, state: LangevinState, score: torch.Tensor) -> LangevinState:
         weight = self.preconditioner.weight
         drift = (self._target - self.normal(state.x)).mul_(weight).add_(score)
-        return leimkuhler_matthews_step(
-            state, drift, self.covariance, self._step_size, self.draw()
-        )
+        return leimkuhler_matthews_step(state, drift, self.covariance, self._step_size, self.draw())
 
     def normal(self, x: torch.Tensor) -> torch.Tensor:
         """A^H A x; that of the last x is kept, since a step begins where misfit was measured."""

@@ -7,11 +7,21 @@ noise enters, and so in the bias that a finite step leaves.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
-from mri_alps.sampling.preconditioner import Preconditioner
+from mri_alps.sampling.noise import ChainNoise
+
+
+class Covariance(Protocol):
+    """M of a Langevin step, with noise of that covariance."""
+
+    def apply(self, drift: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Return M drift + M^(1/2) noise."""
+
+    def draw(self, noise: ChainNoise) -> torch.Tensor:
+        """Draw what `apply` takes for noise."""
 
 
 class LangevinState(NamedTuple):
@@ -45,7 +55,7 @@ def init_langevin(x: torch.Tensor, noise: torch.Tensor) -> LangevinState:
 def leimkuhler_matthews_step(
     state: LangevinState,
     drift: torch.Tensor,
-    preconditioner: Preconditioner,
+    preconditioner: Covariance,
     step_size: float,
     noise: torch.Tensor,
 ) -> LangevinState:

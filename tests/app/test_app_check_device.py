@@ -117,7 +117,7 @@ def test_the_network_does_not_make_the_host_wait():
 
 
 # Iterations stop when they have converged, which only the host can decide.
-STOPS = {"guided.py (_goes_on)", "preconditioner.py (largest_eigenvalue)"}
+STOPS = {"covariance.py (_goes_on)"}
 
 
 @pytest.mark.parametrize("pattern", ["lines", "points"])

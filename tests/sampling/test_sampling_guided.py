@@ -1,6 +1,5 @@
 """Guided diffusion, the outer path of large problems: exact under a Gaussian prior."""
 
-import math
 from functools import partial
 
 import pytest
@@ -12,7 +11,8 @@ from mri_alps.operators import InpaintingOperator, SenseOperator
 from mri_alps.operators.inpainting import random_pixel_mask
 from mri_alps.priors.exact import exact_posterior
 from mri_alps.sampling import AlpsConfiguration, alps, estimate_prior_spectrum, sample_posterior
-from mri_alps.sampling.guided import MAX_ITERATIONS, TOLERANCE, GuidedDiffusion
+from mri_alps.sampling.covariance import MAX_ITERATIONS, TOLERANCE, SolvedCovariance
+from mri_alps.sampling.guided import GuidedDiffusion
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.posterior import sample_alps
 from mri_alps.sampling.preconditioner import Preconditioner, make_preconditioner
@@ -138,8 +138,8 @@ def test_samples_do_not_depend_on_the_batch(monkeypatch):
 def test_small_problems_follow_the_annealed_path_and_large_ones_are_guided():
     _, operator = sense_bed(1)
     problem = make_problem(operator, torch.zeros(operator.range_shape, dtype=C128), 0.1)
-    assert math.isinf(make_preconditioner(problem).handover)
-    assert 0 < make_preconditioner(problem, dense_limit=0).handover < 2
+    assert make_preconditioner(problem).exact
+    assert not make_preconditioner(problem, dense_limit=0).exact
 
 
 def test_posterior_variance_lies_below_noise_and_prior():
@@ -150,3 +150,26 @@ def test_posterior_variance_lies_below_noise_and_prior():
         variance = sigma**2 - 0.02**2
         found = spectrum.posterior_variance(sigma, (10, 12))
         torch.testing.assert_close(found, variance * power / (variance + power), rtol=0.05, atol=0)
+
+
+def test_solved_steps_have_the_posterior_covariance():
+    """Perturb and solve: over all white noise, the draws' covariance is S^-1 by dense algebra."""
+    shape = (6, 5)
+    operator = sense(shape, line_mask(5, 3, 2))
+    problem = make_problem(operator, torch.zeros(operator.range_shape, dtype=C128), 0.3)
+    preconditioner = make_preconditioner(problem, 0)
+    preconditioner.set_level(image_power(shape, 1.0), problem.noise_std)
+    basis = torch.eye(30, dtype=C128).reshape(30, *shape)
+    covariance = SolvedCovariance(preconditioner)
+    nothing = torch.zeros_like(basis)
+
+    class Basis:
+        def image(self):
+            return basis
+
+    data = covariance.apply(nothing, torch.stack([covariance.draw(Basis())[0], nothing]))
+    prior = covariance.apply(nothing, torch.stack([nothing, basis]))
+    rows = torch.cat([data, prior]).reshape(60, 30)
+    precision = preconditioner.precision(basis).reshape(30, 30).T
+    whitened = (rows.T @ rows.conj()) @ precision
+    assert float((whitened - torch.eye(30)).norm()) / 30**0.5 < 5 * TOLERANCE**0.5
