@@ -15,7 +15,11 @@ A large problem, whose preconditioner is not exact, does not follow that path fr
 blurring the data with the prior's noise leaves to a few hundred steps what the data say, and on
 real scans they did not find it again. There the levels above `handover` are taken by
 `mri_alps.sampling.guided`, which keeps the data sharp but approximates the prior given a noisy
-image as Gaussian; the annealed path below corrects what that leaves.
+image as Gaussian; the annealed path below corrects what that leaves. Its steps solve for the
+posterior's covariance (`mri_alps.sampling.covariance`) instead of taking more steps with an
+approximate one. Below `finish` guided diffusion takes over again, now keeping the state's noise
+(the ancestral step): there Langevin dynamics on a learned score contracts its spread, for the wide
+directions of the posterior have curvatures that the score does not resolve beside 1 / sigma^2.
 """
 
 from __future__ import annotations
