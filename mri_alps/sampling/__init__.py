@@ -1,6 +1,5 @@
 """Samplers of p(image | data): schedules, Langevin kernels, methods, diagnostics."""
 
-from mri_alps.sampling.alps import AlpsConfiguration
 from mri_alps.sampling.diagnostics import effective_sample_size, split_r_hat
 from mri_alps.sampling.kernels import (
     LangevinState,
@@ -9,6 +8,7 @@ from mri_alps.sampling.kernels import (
     leimkuhler_matthews_step,
 )
 from mri_alps.sampling.noise import ChainNoise
+from mri_alps.sampling.path import AlpsConfiguration
 from mri_alps.sampling.posterior import (
     SamplingTask,
     require_spectrum,

@@ -12,8 +12,9 @@ import torch
 
 from mri_alps.errors import ConfigurationError, MriAlpsWarning, ShapeError
 from mri_alps.priors.spectrum import PriorSpectrum
-from mri_alps.sampling.alps import AlpsConfiguration, AlpsRun, raise_if_diverged, run_alps
+from mri_alps.sampling.alps import AlpsRun, raise_if_diverged, run_alps
 from mri_alps.sampling.noise import ChainNoise
+from mri_alps.sampling.path import AlpsConfiguration
 from mri_alps.sampling.problem import Problem, make_problem
 from mri_alps.sampling.result import Callback, PosteriorSamples
 from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, require_score_model

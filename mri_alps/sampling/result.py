@@ -24,7 +24,7 @@ class StepInfo(NamedTuple):
     sigma : float
         Smoothing of the prior at this step.
     phase : str
-        "start", "anneal" or "final".
+        "start", "anneal", "finish" or "final".
     x : torch.Tensor
         Current state of all chains, (n, *domain_shape): look, do not change.
     """

@@ -10,14 +10,14 @@ from mri_alps.priors import GaussianPrior
 from mri_alps.random import standard_normal
 from mri_alps.reconstruction.host_traffic import OnDevice, on_device, watched
 from mri_alps.sampling import alps, sample_posterior
-from mri_alps.sampling.alps import AlpsConfiguration
+from mri_alps.sampling.path import AlpsConfiguration
 from mri_alps.sampling.posterior import sample_alps
 
 CPU = torch.device("cpu")
 SHAPE = (18, 14)
 NOISE_STD = 0.05
 PRIOR = GaussianPrior.power_law()
-# Only the host can decide that a solver is done, and what step is stable.
+# Only the host can decide that a solver is done.
 DECISIONS = {"covariance.py (_goes_on)"}
 
 

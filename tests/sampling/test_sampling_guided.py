@@ -173,3 +173,20 @@ def test_solved_steps_have_the_posterior_covariance():
     precision = preconditioner.precision(basis).reshape(30, 30).T
     whitened = (rows.T @ rows.conj()) @ precision
     assert float((whitened - torch.eye(30)).norm()) / 30**0.5 < 5 * TOLERANCE**0.5
+
+
+def test_a_large_problem_may_start_from_a_reconstruction(monkeypatch):
+    """The prior about it is annealed: diffusion is not guided there."""
+    monkeypatch.setattr(alps, "make_preconditioner", partial(make_preconditioner, dense_limit=0))
+    prior = make_prior(8, (8, 8))
+    operator = SenseOperator(coil_maps(3, (8, 8)), line_mask(8, 3, 2))
+    data = measure(prior, operator, 0.3, torch.Generator().manual_seed(2)).data
+    image = prior.sample(1, torch.Generator().manual_seed(3))[0].to(C128)
+    phases = set()
+    result = sample_posterior(
+        prior, operator, data, 0.3, 2, 12, initial=image,
+        initial_radius=0.02, prior_spectrum=estimate_prior_spectrum(prior, (8, 8), dtype=C128),
+        generator=torch.Generator().manual_seed(4), callback=lambda info: phases.add(info.phase),
+    )  # fmt: skip
+    assert bool(torch.isfinite(torch.view_as_real(result.samples)).all())
+    assert phases == {"anneal", "final"}
