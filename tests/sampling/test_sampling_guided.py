@@ -181,7 +181,7 @@ def test_a_large_problem_may_start_from_a_reconstruction(monkeypatch):
     prior = make_prior(8, (8, 8))
     operator = SenseOperator(coil_maps(3, (8, 8)), line_mask(8, 3, 2))
     data = measure(prior, operator, 0.3, torch.Generator().manual_seed(2)).data
-    image = prior.sample(1, torch.Generator().manual_seed(3))[0].to(C128)
+    image = prior.sample(1, torch.Generator().manual_seed(3))[0].reshape(8, 8).to(C128)
     phases = set()
     result = sample_posterior(
         prior, operator, data, 0.3, 2, 12, initial=image,
