@@ -57,7 +57,7 @@ class LineFactors:
                 self._parts = _Packed(kernel, maps, n_most)
         values, slices = [maps.real.new_zeros(0)], [torch.zeros(0, dtype=torch.long)]
         for block in line_blocks(maps, mask, n_lines):
-            eigenvalues, vectors = torch.linalg.eigh(block.matrices)
+            eigenvalues, vectors = _eigh(block.matrices)
             start = (block.slice_index * self._n_lines + block.first_line) * self._n_pixels
             self._parts.add(block, vectors.mT, start + block.first_pixel, self._n_pixels)
             values.append(eigenvalues.clamp_min(0).flatten())
@@ -101,6 +101,19 @@ class LineFactors:
     def _from_lines(self, lines: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         shape = like.transpose(-1, self._axis).shape
         return lines.reshape(shape).transpose(-1, self._axis).contiguous()
+
+
+def _eigh(matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvalues and vectors; in double precision where single precision does not converge.
+
+    LAPACK's single-precision solver gives up on some matrices of rank well below their size, where
+    its intermediate numbers underflow: lines along which smooth maps fade out.
+    """
+    try:
+        return torch.linalg.eigh(matrices)
+    except torch.linalg.LinAlgError:
+        values, vectors = torch.linalg.eigh(matrices.to(torch.complex128))
+    return values.to(matrices.real.dtype), vectors.to(matrices.dtype)
 
 
 def padded(n: int, step: int = LANES) -> int:

@@ -185,3 +185,23 @@ def test_the_cache_knows_a_kernel_by_its_sources_alone(kernel):
 
     cells = getattr(compiled, kernel)().py_func.__closure__
     assert [cell.cell_contents for cell in cells] == [compiled._edition()]
+
+
+def test_lines_whose_decomposition_fails_in_single_precision(monkeypatch, form):
+    """LAPACK gave up on lines along which smooth maps fade out: double precision does not."""
+    plain, failed = torch.linalg.eigh, []
+
+    def fails_in_single_precision(matrices):
+        if matrices.dtype == torch.complex64:
+            failed.append(matrices.shape)
+            raise torch.linalg.LinAlgError("the algorithm failed to converge")
+        return plain(matrices)
+
+    operator = make_operator((9, 8), dtype=torch.complex64)
+    monkeypatch.setattr(torch.linalg, "eigh", fails_in_single_precision)
+    factors = LineFactors(operator.sensitivity_maps, operator.mask)
+    assert failed and factors.values.dtype == torch.float32
+    x = images(operator)
+    nothing = torch.zeros(())
+    product = factors.filter(x, None, factors.values, factors.values, (nothing, nothing))
+    torch.testing.assert_close(product, operator.normal(x), rtol=0, atol=3e-6)
