@@ -35,6 +35,7 @@ def scans(tmp_path):
 def test_tables_figures_and_page_are_written_and_an_interrupted_run_goes_on(
     scans, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setenv("COLUMNS", "160")  # pytest's workers set the width of a narrow terminal
     mine = tmp_path / "mine.npy"
     np.save(mine, make_mask("gaussian", SHAPE, 2, 0.25, seed=5))
     folder = tmp_path / "study"

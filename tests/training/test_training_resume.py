@@ -152,7 +152,7 @@ def test_command_writes_everything_and_resumes_after_a_kill(data, config, tmp_pa
     done = subprocess.run(
         command(data, output, config, "--steps", last), capture_output=True, text=True, check=True
     )
-    assert f"step {last}/{last}" in done.stdout and "time left" in done.stdout
+    assert f"step {last}/{last}" in done.stderr and "time left" in done.stderr
     with open(output / "training.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert int(rows[-1]["step"]) == step + 5
