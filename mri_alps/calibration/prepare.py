@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mri_alps.calibration.compression import compression_matrix
+from mri_alps.calibration.line_weights import MAPS_ERROR, sampling_weights
 from mri_alps.calibration.noise import apply_to_coils
 from mri_alps.calibration.region import CalibrationRegion, find_calibration_region, require
 from mri_alps.calibration.row_compression import (
@@ -21,6 +22,7 @@ from mri_alps.calibration.scale import calibration_scale
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
 from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
 from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
+from mri_alps.operators import SenseOperator
 from mri_alps.rawdata import RawKSpace
 
 PLAUSIBLE_NOISE = (1e-5, 0.5)
@@ -62,6 +64,9 @@ class Acquisition:
         normalisation in which they go with x.
     info : dict
         json-able: noise source, calibration region, notes.
+    weights : torch.Tensor or None
+        float32, shape of `mask`: how far each measured sample is trusted (see
+        `mri_alps.calibration.line_weights`); None for 1 everywhere.
     """
 
     kspace: torch.Tensor
@@ -74,6 +79,15 @@ class Acquisition:
     compression: np.ndarray | None
     maps_uncompressed: torch.Tensor = field(repr=False)
     info: dict[str, Any] = field(default_factory=dict)
+    weights: torch.Tensor | None = None
+
+    def operator(self) -> SenseOperator:
+        """Return A with the weights, which goes with `data()`."""
+        return SenseOperator(self.sensitivity_maps, self.mask, self.weights)
+
+    def data(self) -> torch.Tensor:
+        """Return k-space times the weights, (coils, H, W): noise and model error in one level."""
+        return self.kspace if self.weights is None else self.kspace * self.weights
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -101,6 +115,7 @@ def prepare_slice(
     compression_tolerance: float | None = None,
     row_compression_tolerance: float | None = None,
     noise_std: float | None = None,
+    maps_error: float = MAPS_ERROR,
     device: torch.device | str = "cpu",
 ) -> Acquisition:
     """Whiten, calibrate and scale one slice.
@@ -131,6 +146,9 @@ def prepare_slice(
         is lost (see `row_compression`); whole lines along the readout only.
     noise_std : float, optional
         As in `calibrate_volume`; only without `calibration`.
+    maps_error : float
+        Relative error of the sensitivity maps that is allowed for, of scans with several coils;
+        see `sampling_weights`.
     device : torch.device or str
         Where the result lies.
 
@@ -191,9 +209,16 @@ def prepare_slice(
     _judge_noise(raw, index, 1 / scale, info)
     inverse = torch.as_tensor(np.linalg.inv(calibration.whitening)).to(maps.device, maps.dtype)
     raw_maps = torch.tensordot(inverse, full_maps, dims=1)
+    kspace = torch.as_tensor(kspace / np.float32(scale), device=device)
+    sampled = torch.as_tensor(_smallest_mask(measured), device=device)
+    weights = None
+    if raw.n_coils > 1:  # a single coil has no maps that could be wrong
+        weights = sampling_weights(kspace, sampled, 1 / scale, maps_error)
+        info["smallest_weight"] = float(weights.min())
     return Acquisition(
-        kspace=torch.as_tensor(kspace / np.float32(scale), device=device),
-        mask=torch.as_tensor(_smallest_mask(measured), device=device),
+        kspace=kspace,
+        mask=sampled,
+        weights=weights,
         sensitivity_maps=maps,
         noise_std=1 / scale,
         scale=scale,

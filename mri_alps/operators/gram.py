@@ -49,7 +49,7 @@ def make_gram(maps: torch.Tensor, mask: torch.Tensor) -> Gram:
         Boolean, with as many dimensions as an image, broadcastable to one.
     """
     _keep_freed_memory()
-    if bool(mask.all()):
+    if bool((mask == 1).all()):
         return DiagonalGram(maps)
     if bool((mask == mask[..., :1, :]).all()):
         axis = -1

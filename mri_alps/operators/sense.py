@@ -19,7 +19,7 @@ from mri_alps.operators.line_structure import line_axis, normal_fourier_diagonal
 
 
 class SenseOperator(LinearOperator):
-    """Cartesian multi-coil acquisition, A x = mask * F(sensitivity_maps * x).
+    """Cartesian multi-coil acquisition, A x = weights * mask * F(sensitivity_maps * x).
 
     F is the centred orthonormal Fourier transform over the last two axes
     (`mri_alps.fourier.fftc`). Entries outside the mask are exactly zero after `forward` and
@@ -34,13 +34,18 @@ class SenseOperator(LinearOperator):
     mask : torch.Tensor or array_like
         Boolean (or only 0 and 1), True where measured. Broadcasts to (H, W); (W,) means lines
         along the last axis. With batched maps also (B, H or 1, W or 1).
+    weights : torch.Tensor, optional
+        Real, positive, of the shapes a mask may have; 1 if left out. Data whose noise is not
+        the same everywhere are given divided by its standard deviation relative to
+        `noise_std`, and the operator with that factor as its weight.
 
     Raises
     ------
     ShapeError
-        If maps and mask do not fit together.
+        If maps, mask and weights do not fit together.
     DtypeError
-        If the maps are real, or the mask has values other than 0 and 1.
+        If the maps are real, or the mask has values other than 0 and 1, or the weights are not
+        real, finite and positive.
 
     Notes
     -----
@@ -49,7 +54,12 @@ class SenseOperator(LinearOperator):
     packed copy of the maps for this.
     """
 
-    def __init__(self, sensitivity_maps: torch.Tensor, mask: torch.Tensor):
+    def __init__(
+        self,
+        sensitivity_maps: torch.Tensor,
+        mask: torch.Tensor,
+        weights: torch.Tensor | None = None,
+    ):
         _check_maps(sensitivity_maps)
         *batch, n_coils, height, width = sensitivity_maps.shape
         self.domain_shape = (*batch, height, width)
@@ -57,7 +67,14 @@ class SenseOperator(LinearOperator):
         self.dtype, self.device = sensitivity_maps.dtype, sensitivity_maps.device
         self.sensitivity_maps = sensitivity_maps.detach()
         self.mask = as_mask(mask, self.domain_shape).to(self.device)
-        self._gram = make_gram(self.sensitivity_maps, self.mask)
+        self.weights = None
+        # What stands between F and F^H in A^H A.
+        self._power = self.mask
+        if weights is not None:
+            self.weights = as_weights(weights, self.domain_shape).to(self.mask.device)
+            self.weights = self.weights.to(self.dtype.to_real())
+            self._power = self.weights.square() * self.mask
+        self._gram = make_gram(self.sensitivity_maps, self._power)
         self._factors: LineFactors | None = None
 
     @property
@@ -71,12 +88,15 @@ class SenseOperator(LinearOperator):
         return self.mask.unsqueeze(-3)
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
-        return fftc(self.sensitivity_maps * x.unsqueeze(-3)) * self.measured
+        return self._weigh(fftc(self.sensitivity_maps * x.unsqueeze(-3)) * self.measured)
 
     def _adjoint(self, y: torch.Tensor) -> torch.Tensor:
         # masked_fill, since NaN times zero would let unmeasured garbage through
         measured = y.masked_fill(~self.measured, 0)
-        return (self.sensitivity_maps.conj() * ifftc(measured)).sum(-3)
+        return (self.sensitivity_maps.conj() * ifftc(self._weigh(measured))).sum(-3)
+
+    def _weigh(self, kspace: torch.Tensor) -> torch.Tensor:
+        return kspace if self.weights is None else kspace * self.weights.unsqueeze(-3)
 
     def _normal(self, x: torch.Tensor) -> torch.Tensor:
         batched = x.reshape(-1, *self.domain_shape)
@@ -84,22 +104,22 @@ class SenseOperator(LinearOperator):
 
     def normal_fourier_diagonal(self) -> torch.Tensor:
         """Diagonal of A^H A in the Fourier basis, real (*domain_shape); see `line_structure`."""
-        return normal_fourier_diagonal(self.sensitivity_maps, self.mask)
+        return normal_fourier_diagonal(self.sensitivity_maps, self._power)
 
     def line_factors(self) -> LineFactors | None:
         """Eigenvectors of A^H A per image line; None for masks along both axes.
 
         Found when they are first asked for, and kept.
         """
-        if line_axis(self.mask) is None:
+        if line_axis(self._power) is None:
             return None
         if self._factors is None:
-            self._factors = LineFactors(self.sensitivity_maps, self.mask)
+            self._factors = LineFactors(self.sensitivity_maps, self._power)
         return self._factors
 
     def _to(self, device: torch.device | None, real_dtype: torch.dtype | None) -> SenseOperator:
         maps = with_precision(self.sensitivity_maps, device, real_dtype)
-        return SenseOperator(maps, self.mask.to(maps.device))
+        return SenseOperator(maps, self.mask.to(maps.device), self.weights)
 
 
 def single_coil_maps(
@@ -148,13 +168,42 @@ def as_mask(mask: torch.Tensor, domain_shape: tuple[int, ...]) -> torch.Tensor:
         mask = mask[:, 0]  # (B, 1, H, W), as it stands beside the k-space
     while mask.ndim > len(domain_shape) and mask.shape[0] == 1:
         mask = mask[0]
+    return _fit(mask, domain_shape, "sampling mask")
+
+
+def as_weights(weights: torch.Tensor, domain_shape: tuple[int, ...]) -> torch.Tensor:
+    """Return `weights` with the dimensions of `domain_shape`.
+
+    Parameters
+    ----------
+    weights : torch.Tensor or array_like
+        Real, finite and positive.
+    domain_shape : tuple of int
+        (H, W) or (B, H, W). The weights have to broadcast to it.
+
+    Raises
+    ------
+    DtypeError, ShapeError
+        If they are anything else.
+    """
+    weights = as_tensor(weights)
+    if not weights.is_floating_point() or not bool((weights.isfinite() & (weights > 0)).all()):
+        raise DtypeError(
+            f"sampling weights: found {weights.dtype}, or values that are not finite and positive; "
+            "expected positive real numbers, and the mask to say what was not measured"
+        )
+    return _fit(weights, domain_shape, "sampling weights")
+
+
+def _fit(mask: torch.Tensor, domain_shape: tuple[int, ...], name: str) -> torch.Tensor:
+    """Give a mask, or what varies like one, the dimensions of the domain."""
     mask = mask.reshape((1,) * (len(domain_shape) - mask.ndim) + tuple(mask.shape))
     fits = len(mask.shape) == len(domain_shape) and all(
         found in (1, wanted) for found, wanted in zip(mask.shape, domain_shape, strict=True)
     )
     if not fits:
         raise ShapeError(
-            f"sampling mask: found shape {tuple(mask.shape)}, expected one that broadcasts to "
+            f"{name}: found shape {tuple(mask.shape)}, expected one that broadcasts to "
             f"the image shape {domain_shape}; (W,) means lines along the last axis"
         )
     return mask.clone()

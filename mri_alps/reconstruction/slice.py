@@ -13,7 +13,6 @@ import torch
 
 from mri_alps.calibration import Acquisition, VolumeCalibration, prepare_slice
 from mri_alps.errors import MriAlpsError, MriAlpsWarning
-from mri_alps.operators import SenseOperator
 from mri_alps.priors.novelty import novelty
 from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
 from mri_alps.reconstruction.batches import choose_batch, draw_in_batches
@@ -345,7 +344,7 @@ def _sample(
 ) -> tuple[PosteriorSamples, int]:
     acquisition = loaded.acquisition
     n_samples, n_evaluations = configuration.n_samples, configuration.n_evaluations
-    operator = SenseOperator(acquisition.sensitivity_maps, acquisition.mask)
+    operator, data = acquisition.operator(), acquisition.data()
     if progress:
         progress.start_slice(loaded.index, n_evaluations)
     n_told = 0
@@ -364,7 +363,7 @@ def _sample(
         return sample_posterior(
             prior,
             operator,
-            acquisition.kspace,
+            data,
             acquisition.noise_std,
             n_samples=count,
             n_evaluations=n_evaluations,

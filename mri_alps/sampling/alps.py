@@ -49,7 +49,7 @@ from mri_alps.sampling.problem import Problem
 from mri_alps.sampling.result import Callback, StepInfo
 from mri_alps.solvers import inner_product
 
-HANDOVER = 0.5
+HANDOVER = 2.0
 FINISH = 0.18
 """Where guided diffusion hands over to the annealed path and takes over from it again, relative
 to the images' root mean square: below, a learned score is too inexact for Langevin dynamics,

@@ -50,8 +50,8 @@ class AlpsConfiguration:
     start_excess: float = 1.0
     handover: float | None = None
     finish: float | None = None
-    guided_share: float = 0.4
-    finish_share: float = 0.25
+    guided_share: float = 0.3
+    finish_share: float = 0.15
     rho: float = 7.0
     score_energy_limit: float = 25.0
 

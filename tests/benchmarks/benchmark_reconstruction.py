@@ -50,7 +50,7 @@ def ours(case: Case, prior, n_samples: int, n_evaluations: int, seed: int):
     result = sample_posterior(
         prior,
         case.operator,
-        case.acquisition.kspace,
+        case.acquisition.data(),
         case.noise_std,
         n_samples=n_samples,
         n_evaluations=n_evaluations,

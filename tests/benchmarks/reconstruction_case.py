@@ -40,6 +40,11 @@ class Case:
         """Per real component, of whitened and scaled k-space."""
         return self.acquisition.noise_std
 
+    @property
+    def plain_operator(self) -> SenseOperator:
+        """The operator without weights, for the methods that are compared with."""
+        return SenseOperator(self.acquisition.sensitivity_maps, self.acquisition.mask)
+
     def support(self) -> torch.Tensor:
         """Where there are maps; elsewhere an image is undefined, and taken to be zero."""
         return self.acquisition.sensitivity_maps.abs().sum(0) > 0
@@ -113,7 +118,7 @@ def load_case(
     return Case(
         name=f"{path.name}, {kind} {acceleration:g}x",
         acquisition=acquisition,
-        operator=SenseOperator(maps, acquisition.mask),
+        operator=acquisition.operator(),
         full_operator=full_operator,
         data=data,
         left_out=~acquisition.mask.expand(raw.shape),

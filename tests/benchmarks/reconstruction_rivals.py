@@ -26,17 +26,18 @@ def best(case: Case, candidates) -> tuple[torch.Tensor, str]:
 
 def zero_filled(case: Case) -> torch.Tensor:
     """Coil combination with zeros where nothing was measured."""
-    return case.operator.adjoint(case.acquisition.kspace)
+    return case.plain_operator.adjoint(case.acquisition.kspace)
 
 
 def cg_sense(case: Case) -> tuple[torch.Tensor, str]:
     """Conjugate gradients on the normal equations (Pruessmann 2001), stopped by an oracle."""
-    x = torch.zeros(case.operator.domain_shape, dtype=torch.complex64)
+    operator = case.plain_operator
+    x = torch.zeros(operator.domain_shape, dtype=torch.complex64)
     residual = zero_filled(case)
     direction, energy = residual, residual.abs().square().sum()
     iterates = []
     for iteration in range(CG_ITERATIONS):
-        response = case.operator.normal(direction)
+        response = operator.normal(direction)
         step = energy / (direction.conj() * response).sum().real
         x = x + step * direction
         residual = residual - step * response

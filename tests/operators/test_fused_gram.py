@@ -22,9 +22,9 @@ def _fuse_everything(monkeypatch):
     monkeypatch.setattr(gram, "_FUSED_SIZE", 0)
 
 
-def make_operator(shape, mask, dtype=torch.complex64, seed=0):
+def make_operator(shape, mask, dtype=torch.complex64, seed=0, weights=None):
     generator = torch.Generator().manual_seed(seed)
-    return SenseOperator(standard_normal(shape, generator, dtype), mask)
+    return SenseOperator(standard_normal(shape, generator, dtype), mask, weights)
 
 
 def make_images(operator, *batch, seed=1):
@@ -66,6 +66,17 @@ def test_lines_of_any_length(width):
 def test_lines_of_scanners_lengths(width):
     operator = make_operator((2, 8, width), random_mask(width, density=0.25))
     assert_is_normal(operator, make_images(operator))
+
+
+@pytest.mark.parametrize("mask_shape", [(1, 20), (1, 46), (9, 1), (12, 20)])
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_weights(mask_shape, everywhere):
+    """Real factors in the place of a mask; with everything measured they still count."""
+    mask = torch.ones(mask_shape, dtype=torch.bool) if everywhere else random_mask(*mask_shape)
+    weights = 0.2 + torch.rand(mask_shape, generator=torch.Generator().manual_seed(4))
+    shape = tuple(max(n, 8) for n in mask_shape)
+    operator = make_operator((3, *shape), mask, weights=weights)
+    assert_is_normal(operator, make_images(operator, 2))
 
 
 @pytest.mark.parametrize("n_coils", [1, 2, 16])

@@ -205,3 +205,17 @@ def test_lines_whose_decomposition_fails_in_single_precision(monkeypatch, form):
     nothing = torch.zeros(())
     product = factors.filter(x, None, factors.values, factors.values, (nothing, nothing))
     torch.testing.assert_close(product, operator.normal(x), rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_lines_with_weights(form, axis):
+    plain = make_operator((13, 12), axis=axis)
+    n = plain.domain_shape[axis]
+    weights = torch.linspace(0.3, 1, n, dtype=torch.float64)
+    weights = weights if axis == -1 else weights[:, None]
+    operator = SenseOperator(plain.sensitivity_maps, plain.mask, weights)
+    factors = operator.line_factors()
+    x = images(operator)
+    nothing = torch.zeros((), dtype=torch.float64)
+    product = factors.filter(x, None, factors.values, factors.values, (nothing, nothing))
+    torch.testing.assert_close(product, operator.adjoint(operator.forward(x)), rtol=0, atol=1e-13)

@@ -29,6 +29,8 @@ from mri_alps.random import standard_normal
 REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 COMPLEX_DTYPES = [torch.complex64, torch.complex128]
 DTYPES = [*COMPLEX_DTYPES, torch.float32, torch.float64]
+MASK_KINDS = ["lines", "rows", "points", "all", "nothing"]
+WEIGHTED = [f"weighted {kind}" for kind in ("lines", "rows", "points", "all")]
 SIZES = [(8, 6), (7, 9), (6, 7), (9, 4)]
 
 
@@ -40,6 +42,11 @@ def make_sense(size, dtype, mask_kind, slices=()):
     generator = seeded()
     maps = standard_normal((*slices, 3, *size), generator, dtype)
     maps[..., : size[0] // 4, :] = 0  # a margin without signal, as oversampling leaves it
+    weights = None
+    if mask_kind.startswith("weighted "):
+        mask_kind = mask_kind.removeprefix("weighted ")
+        varies = {"lines": (size[1],), "rows": (size[0], 1), "all": (size[1],)}.get(mask_kind, size)
+        weights = 0.3 + torch.rand(varies, generator=generator, dtype=REAL[dtype])
     shape = {
         "lines": (size[1],),
         "rows": (size[0], 1),
@@ -48,8 +55,8 @@ def make_sense(size, dtype, mask_kind, slices=()):
         "points of each slice": (*slices, *size),
     }
     if mask_kind in ("all", "nothing"):
-        return SenseOperator(maps, torch.full((1, size[1]), mask_kind == "all"))
-    return SenseOperator(maps, torch.rand(shape[mask_kind], generator=generator) < 0.5)
+        return SenseOperator(maps, torch.full((1, size[1]), mask_kind == "all"), weights)
+    return SenseOperator(maps, torch.rand(shape[mask_kind], generator=generator) < 0.5, weights)
 
 
 def make_real_weight_operators(size, dtype):
@@ -96,14 +103,15 @@ def test_real_weight_operators_conform(name, size, dtype):
 
 @pytest.mark.parametrize("dtype", COMPLEX_DTYPES)
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("mask_kind", ["lines", "rows", "points", "all", "nothing"])
+@pytest.mark.parametrize("mask_kind", MASK_KINDS + WEIGHTED)
 def test_sense_conforms(mask_kind, size, dtype):
     check_operator(make_sense(size, dtype, mask_kind), dtype, generator=seeded())
 
 
 @pytest.mark.parametrize("dtype", COMPLEX_DTYPES)
 @pytest.mark.parametrize(
-    "mask_kind", ["lines", "rows", "points", "lines of each slice", "points of each slice"]
+    "mask_kind",
+    ["lines", "rows", "points", "lines of each slice", "points of each slice", *WEIGHTED],
 )
 def test_sense_of_several_slices_conforms(mask_kind, dtype):
     operator = make_sense((7, 6), dtype, mask_kind, slices=(2,))

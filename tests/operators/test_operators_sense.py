@@ -272,3 +272,18 @@ def test_kspace_that_does_not_fit_is_named():
 def test_maps_and_masks_that_do_not_fit_are_named(maps, mask, error, message):
     with pytest.raises(error, match=message):
         SenseOperator(maps, mask)
+
+
+@pytest.mark.parametrize(
+    "weights", [torch.ones(6, dtype=torch.int64), torch.tensor([1.0, 0, 1, 1, 1, 1])]
+)
+def test_weights_that_are_no_positive_numbers(weights):
+    maps = torch.ones((2, 8, 6), dtype=torch.complex64)
+    with pytest.raises(DtypeError, match="sampling weights: found"):
+        SenseOperator(maps, torch.ones(6, dtype=torch.bool), weights)
+
+
+def test_weights_of_another_length():
+    maps = torch.ones((2, 8, 6), dtype=torch.complex64)
+    with pytest.raises(ShapeError, match=r"sampling weights: found shape \(1, 5\)"):
+        SenseOperator(maps, torch.ones(6, dtype=torch.bool), torch.ones(5))

@@ -51,7 +51,7 @@ def line_axis(mask: np.ndarray, dtype: np.dtype) -> Axis:
     Parameters
     ----------
     mask : np.ndarray
-        Boolean, (W,), zero frequency first.
+        Boolean, or real factors, (W,), zero frequency first.
     dtype : np.dtype
         float32 or float64.
 
@@ -60,14 +60,14 @@ def line_axis(mask: np.ndarray, dtype: np.dtype) -> Axis:
     The circular convolution is done at length W, or, where W's factors are too large, embedded
     in one of length L >= 2 W - 1: the kernel at the lags -(W - 1) .. W - 1 is what counts.
     """
-    width = len(mask)
+    width, n_sampled = len(mask), int(np.count_nonzero(mask))
     longer = min(
         (n for n in range(max(2 * width - 1, 6), 3 * width + 12) if cheapest(n, n)),
         key=lambda n: cheapest(n, n)[0] * n,  # type: ignore[index]
     )
-    direct = cheapest(width, int(mask.sum()))
+    direct = cheapest(width, n_sampled)
     if direct is not None and direct[0] * width <= cheapest(longer, longer)[0] * longer:  # type: ignore[index]
-        plan = make_plan(width, int(mask.sum()))
+        plan = make_plan(width, n_sampled)
         assert plan is not None
         return _axis(plan, plan.inputs, mask[plan.outputs] / width, dtype)
     plan = make_plan(longer, longer)
@@ -87,7 +87,7 @@ def plane_axes(mask: np.ndarray, dtype: np.dtype) -> tuple[Axis, Axis] | None:
     Parameters
     ----------
     mask : np.ndarray
-        Boolean, (H, W), zero frequency first.
+        Boolean, or real factors, (H, W), zero frequency first.
     dtype : np.dtype
         float32 or float64.
 
