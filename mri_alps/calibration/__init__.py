@@ -5,6 +5,7 @@ Noise covariance and whitening, coil compression, sensitivity maps, the image sc
 """
 
 from mri_alps.calibration.compression import compression_matrix
+from mri_alps.calibration.line_weights import sampling_weights
 from mri_alps.calibration.noise import apply_to_coils, noise_covariance, whitening_matrix
 from mri_alps.calibration.noise_estimate import (
     NoiseEstimate,
@@ -37,5 +38,6 @@ __all__ = [
     "noise_covariance",
     "prepare_slice",
     "row_compression",
+    "sampling_weights",
     "whitening_matrix",
 ]
