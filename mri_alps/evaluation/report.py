@@ -13,16 +13,15 @@ from string import Template
 from typing import Any
 
 from mri_alps.errors import ConfigurationError
+from mri_alps.evaluation.report_convergence import convergence_notes, convergence_table
 from mri_alps.evaluation.report_data import ReportData, page_data, read_report_data
 from mri_alps.evaluation.report_tables import (
     acquisition_table,
-    convergence_table,
     provenance_tables,
     score_table,
     summary_line,
     warning_list,
 )
-from mri_alps.priors.novelty import LIMIT
 from mri_alps.rawdata.files import atomic_path
 
 SCRIPTS = ("decode.js", "viewer.js", "plots.js", "page.js")
@@ -100,10 +99,10 @@ def render(data: ReportData, max_bytes: float) -> str:
         shown=escape(_shown(indices, content["n_slices"])),
         scores=score_table(data),
         convergence=convergence_table(data),
+        convergence_notes=convergence_notes(data),
         acquisition=acquisition_table(data),
         provenance=provenance_tables(data),
         reference=escape(data.reference_name),
-        limit=f"{LIMIT:g}",
         script=script,
         script_hash=_hash(script),
         style=style,

@@ -132,37 +132,6 @@ def score_table(data: ReportData) -> str:
     return table(rows, ("", *names))
 
 
-def convergence_table(data: ReportData) -> str:
-    """Return the sampler's figures slice by slice.
-
-    Parameters
-    ----------
-    data : ReportData
-        What was read.
-    """
-    columns = {
-        "data_misfit": "data misfit",
-        "split_r_hat": "split R-hat",
-        "n_restarts": "restarts",
-        "n_evaluations": "evaluations",
-        "novelty": "foreignness",
-        "noise_std": "noise of the image scale",
-        "seconds": "seconds",
-    }
-    facts = data.result.facts
-    known = {
-        name: label
-        for name, label in columns.items()
-        if name in facts and np.isfinite(np.asarray(facts[name], dtype=float)).any()
-    }
-    coverage = data.coverage()
-    rows = [
-        (index, *(_figure(facts[name][row]) for name in known), *_figures(coverage[row : row + 1]))
-        for row, index in enumerate(data.result.slices.tolist())
-    ]
-    return table(rows, ("slice", *known.values(), *(["90 % coverage"] if coverage else [])))
-
-
 def acquisition_table(data: ReportData) -> str:
     """Return what was measured and how much of it was used.
 
@@ -233,15 +202,6 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_value(each)}" for key, each in value.items())
     return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _figure(value: Any) -> str:
-    number = float(value)
-    return f"{number:.4g}" if np.isfinite(number) else "-"
-
-
-def _figures(values: Sequence[float]) -> list[str]:
-    return [_figure(value) for value in values]
 
 
 def _span(values: np.ndarray) -> str:

@@ -100,6 +100,7 @@ def _draw_sparsification(axis: Any, report: EvaluationReport) -> None:
         axis.plot(curve["fraction"], curve["error"], label="by standard deviation")
         axis.plot(curve["fraction"], curve["oracle"], "--", label="by the error itself")
         axis.legend(fontsize=7)
-    axis.set_ylim(0, 1.05)
+    # 1 where nothing is discarded; an uncertainty that misleads goes far above.
+    axis.set_ylim(0, 1.05 * max(1.0, *curve.get("error", ()), *curve.get("oracle", ())))
     axis.set_xlabel("fraction discarded", fontsize=8)
     axis.set_title("error of what is left", fontsize=9)

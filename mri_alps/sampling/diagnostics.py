@@ -14,6 +14,8 @@ import torch
 from mri_alps.random import standard_normal
 
 N_FUNCTIONALS = 8
+MIN_STEPS = 4
+"""Of a chain, so that its halves have a variance each."""
 
 
 class Trace:
@@ -55,13 +57,23 @@ class Trace:
         return result
 
     def summary(self) -> dict[str, float | None]:
-        """Worst split R-hat and smallest effective sample size over the functionals."""
-        if len(self._rows) < 4:
-            return {"split_r_hat": None, "effective_sample_size": None}
+        """Worst split R-hat and smallest effective sample size over the functionals.
+
+        Returns
+        -------
+        dict
+            "n_final_steps", the steps that were recorded; "split_r_hat" and
+            "effective_sample_size", None with fewer than four of them.
+        """
+        n_steps = len(self._rows)
+        if n_steps < MIN_STEPS:
+            return {"n_final_steps": n_steps, "split_r_hat": None, "effective_sample_size": None}
         chains = torch.stack(self._rows).double().permute(2, 1, 0)  # functional, chain, step
-        r_hat = max(split_r_hat(c) for c in chains)
-        size = min(effective_sample_size(c) for c in chains)
-        return {"split_r_hat": r_hat, "effective_sample_size": size}
+        return {
+            "n_final_steps": n_steps,
+            "split_r_hat": max(split_r_hat(c) for c in chains),
+            "effective_sample_size": min(effective_sample_size(c) for c in chains),
+        }
 
 
 def split_r_hat(chains: torch.Tensor) -> float:

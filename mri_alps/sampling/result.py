@@ -55,10 +55,11 @@ class PosteriorSamples:
         Evaluations spent once on estimating the prior's spectrum; 0 if it was given.
     diagnostics : dict
         "levels": one dict for each noise level with sigma, noise_std, step_size, data_misfit
-        (mean over chains of |y - A x|^2 / (m noise_std^2), about 1 at the end), score_energy
+        (median over chains of |y - A x|^2 / (m noise_std^2), about 1 at the end), score_energy
         (about 1 where the score can be trusted); "split_r_hat" and "effective_sample_size" of
-        the final phase (None where it is too short, and noisy where it has few steps);
-        "n_restarts"; "operator": applications of `normal` per evaluation, set-up included.
+        the final phase of "n_final_steps" (None with fewer than four, as in large problems, and
+        noisy with few); "n_restarts"; "operator": applications of `normal` per evaluation,
+        set-up included.
     prior_spectrum : PriorSpectrum or None
         What preconditioned the run, to be handed on.
     seed : int

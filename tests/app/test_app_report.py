@@ -177,6 +177,62 @@ def test_a_bad_data_misfit_is_said(reconstruction):
     assert "do not explain the measurement" in text and "1 of 2 slices" in text
 
 
+def with_diagnostics(path, r_hat, diagnostics):
+    """Put other convergence figures into a file, and return its page's section on them."""
+    with h5py.File(path, "a") as file:
+        file["facts/split_r_hat"][...] = r_hat
+        del file["diagnostics"]
+        texts = [json.dumps(each) for each in diagnostics]
+        file.create_dataset("diagnostics", data=texts, dtype=h5py.string_dtype())
+    text = mri_alps.write_report(path).read_text(encoding="utf-8")
+    return text[text.index("Did the sampler converge?") : text.index(">Acquisition<")]
+
+
+def ended(energy, **others):
+    levels = [{"sigma": 1.0, "score_energy": 9.75}, {"sigma": 0.1, "score_energy": energy}]
+    return {"levels": levels, **others}
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (1, "<b>R-hat: not available</b> with one final step, chains are independent"),
+        (3, "<b>R-hat: not available</b> with 3 final steps, chains are independent"),
+        (None, "<b>R-hat: not available</b> for this run, chains are independent"),
+        (["<b>"], "<b>R-hat: not available</b> for this run, chains are independent"),
+    ],
+)
+def test_a_missing_r_hat_is_explained_and_what_there_is_stands_instead(
+    reconstruction, steps, words
+):
+    others = {} if steps is None else {"n_final_steps": steps}
+    diagnostics = [ended(1.0625, **others), ended(None, **others)]
+    section = with_diagnostics(reconstruction, np.nan, diagnostics)
+    assert words in section and "split R-hat" not in section
+    assert ">score energy<" in section and "<b>Score energy</b> is" in section
+    # That of the last level; "-" for the slice that has none.
+    assert ">1.062<" in section and ">9.75<" not in section and ">-<" in section
+    assert ">nan<" not in section and ">None<" not in section
+
+
+def test_an_r_hat_that_is_there_is_shown_with_its_number_of_steps(reconstruction):
+    diagnostics = [{"n_final_steps": 6}, {"n_final_steps": 6}]
+    section = with_diagnostics(reconstruction, [1.25, np.nan], diagnostics)
+    assert ">split R-hat<" in section and ">1.25<" in section
+    assert "compares the chains in their 6 final steps" in section
+    assert "not available (-) in 1 of 2 slices" in section
+    assert "R-hat: not available" not in section and "core energy" not in section
+
+
+def test_the_final_steps_of_a_run_reach_its_page(reconstruction):
+    # A Gaussian prior needs no annealing: all five steps are at its smallest noise level.
+    found = load_reconstruction(reconstruction)
+    assert [each["n_final_steps"] for each in found.diagnostics] == [5, 5]
+    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    assert "compares the chains in their 5 final steps" in text
+    assert f">{found.facts['split_r_hat'][0]:.4g}<" in text
+
+
 def spoil(path, name, array):
     with h5py.File(path, "a") as file:
         del file[name]
@@ -270,6 +326,9 @@ def test_pixels_without_spread_or_outside_do_not_count():
 def test_levels_are_numbers_only():
     levels = [{"sigma": 1.0, "data_misfit": None, "noise_std": [1.0]}, "no level"]
     assert summary_of_levels({"levels": levels}) == [{"sigma": 1.0}]
+    assert summary_of_levels({"levels": [{"sigma": math.inf, "data_misfit": 1}]}) == [
+        {"data_misfit": 1.0}
+    ]
     assert summary_of_levels({}) == []
 
 

@@ -6,8 +6,10 @@ import csv
 import h5py
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from mri_alps.evaluation import evaluate_folder
+from mri_alps.evaluation.score_files import draw_scores
 from mri_alps.evaluation.sparsification import (
     FRACTIONS,
     sparsification_area,
@@ -98,6 +100,32 @@ def test_csv_and_figure(folders, tmp_path, run):
     assert float(rows[-2]["PSNR"]) == summary["mean"]
     assert float(rows[-1]["PSNR"]) == pytest.approx(2 * summary["std"])
     assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_the_figure_contains_the_sparsification_curves(folders, tmp_path, monkeypatch, honest):
+    report = evaluate_folder(*folders)
+    if not honest:  # the least uncertain pixels are those with the largest errors
+        for name in ACQUISITIONS:
+            with h5py.File(folders[0] / name, "a") as file:
+                with h5py.File(folders[1] / name) as target:
+                    error = file["reconstruction"][()] - target["reconstruction_rss"][()]
+                file["reconstruction_std"][...] = 1 / (0.01 + np.abs(error))
+        report = evaluate_folder(*folders)
+    curve = report.sparsification()
+    assert (max(curve["error"]) > 1.5) == (not honest)
+    drawn = []
+    savefig = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *a, **k: (drawn.append(self), savefig(self, *a, **k))
+    )
+    draw_scores(report, tmp_path / "scores.png")
+    axis = drawn[0].axes[-1]
+    low, high = axis.get_ylim()
+    for line, name in zip(axis.get_lines(), ("error", "oracle"), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), curve[name])
+        assert low <= min(curve[name]) and max(curve[name]) < high
+    assert low == 0 and high == pytest.approx(1.05 * max(curve["error"]))
 
 
 def test_a_figure_of_no_known_kind(folders, tmp_path, run):

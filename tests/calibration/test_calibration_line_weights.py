@@ -11,7 +11,7 @@ NOISE = 0.1
 
 
 def scan():
-    """Four coils; the line at index 5 has a hundred times the power of the noise, all others none."""
+    """Four coils; line 5 has a hundred times the noise as its signal, all others have none."""
     generator = torch.Generator().manual_seed(1)
     kspace = NOISE * standard_normal((4, 400, 9), generator, torch.complex64)
     kspace[..., 5] += 100 * NOISE

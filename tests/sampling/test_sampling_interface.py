@@ -252,6 +252,21 @@ def test_chain_diagnostics_of_a_known_process():
     assert split_r_hat(chains + 10 * torch.arange(20)[:, None]) > 2
 
 
+@pytest.mark.parametrize("n_evaluations", [5, 15, 30])
+def test_r_hat_is_there_with_four_final_steps_and_their_number_is_told(n_evaluations):
+    phases = []
+    operator, data = scan()
+    result = sample_posterior(
+        bimodal(), operator, data, 0.1, n_samples=3, n_evaluations=n_evaluations,
+        generator=seeded(), callback=lambda info: phases.append(info.phase),
+    )  # fmt: skip
+    n_final = phases.count("final")
+    assert result.diagnostics["n_final_steps"] == n_final >= n_evaluations // 5
+    for name in ("split_r_hat", "effective_sample_size"):
+        value = result.diagnostics[name]
+        assert value is None if n_final < 4 else math.isfinite(value)
+
+
 def test_real_images_stay_real():
     prior = GaussianPrior.power_law(sigma_min=0.02)
     data = torch.zeros(SHAPE, dtype=torch.float32)

@@ -128,8 +128,8 @@ function calibrationPlots(container, { curve, errors, ranks }) {
 function convergencePlots(container, levels) {
   container.replaceChildren();
   for (const [name, caption] of [
-    ["data_misfit", "Data misfit on the way from noise (right) to the posterior (left); about 1 at the end."],
-    ["score_energy", "Energy of the prior's score over what is expected: about 1 where the score can be trusted."],
+    ["data_misfit", "Data misfit on the way from noise (right) to the posterior (left): about 1 at the end. Before, it may be far above, where the images carry noise on purpose."],
+    ["score_energy", "Energy of the prior's score over what is expected: about 1 all the way where the score can be trusted."],
   ]) {
     const points = levels.filter((level) => level.sigma > 0 && Number.isFinite(level[name])).map((level) => [level.sigma, level[name]]);
     if (points.length < 2) continue;
@@ -138,13 +138,13 @@ function convergencePlots(container, levels) {
     if (range[0] === range[1]) continue;
     const values = points.map((point) => point[1]);
     const top = Math.max(1.2, ...values) * 1.05;
-    const logY = top > 20 && Math.min(...values) > 0;
+    const logY = top > 7 && Math.min(...values) > 0;
     const y = logY ? [Math.min(0.5, ...values), top * 1.5] : [0, top];
     addPlot(container, caption, {
       x: range, y, logX: true, logY, xLabel: "smoothing of the prior, sigma", yLabel: name.replace("_", " "),
       series: [
         { kind: "line", style: "expected", label: "expected", points: range.map((x) => [x, 1]) },
-        { kind: "dots", style: "ours", label: "this slice", points },
+        { kind: "dots", style: "ours", label: `this slice, ${short(Number(values[values.length - 1].toPrecision(3)))} at the end`, points },
       ],
     });
   }
