@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 
+from mri_alps.sampling.iteration_plan import IterationPlan
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.preconditioner import Preconditioner
 from mri_alps.solvers import inner_product
@@ -23,12 +24,13 @@ RELAXED = 5
 HIDDEN = 1e-4
 """Energy of an error that is hidden, over that of the noise added next."""
 MAX_ITERATIONS = 60
-CHECK_EVERY = 4
-"""Iterations between looks at the error on a device that would have to be waited for."""
 
 
 class PrecisionSolver:
     """Preconditioned conjugate gradients for S x = target.
+
+    On the CPU iterations stop when all chains are solved. On a device, which the host would have
+    to wait for to know, their number is planned; those beyond what is needed change nothing.
 
     Parameters
     ----------
@@ -44,6 +46,7 @@ class PrecisionSolver:
     def __init__(self, preconditioner: Preconditioner):
         self.preconditioner = preconditioner
         self.n_iterations = 0
+        self._plan = IterationPlan(MAX_ITERATIONS)
 
     def solve(
         self, residual: torch.Tensor, x: torch.Tensor, added: float = 0.0
@@ -67,7 +70,12 @@ class PrecisionSolver:
         energy = self._inner(residual, preconditioned)
         unsolved = self._is_unsolved(energy, preconditioned, added)
         self.n_iterations = 0
-        while self.n_iterations < MAX_ITERATIONS and self._goes_on(unsolved):
+        on_device = _is_on_device(residual)
+        needed = torch.zeros((), dtype=torch.long, device=unsolved.device)
+        limit = self._plan.n_iterations() if on_device else MAX_ITERATIONS
+        while self.n_iterations < limit and (on_device or bool(unsolved.any())):
+            if on_device:
+                needed += unsolved.any()
             response = preconditioner.precision_of_spectrum(direction)
             step = energy / self._inner(direction, response).clamp_min(1e-30)
             step = torch.where(unsolved, step, torch.zeros_like(step)).to(x.dtype)
@@ -79,6 +87,8 @@ class PrecisionSolver:
             direction = torch.addcmul(preconditioned, ratio, direction)
             unsolved = unsolved & self._is_unsolved(energy, preconditioned, added)
             self.n_iterations += 1
+        if on_device:
+            self._plan.record(needed, unsolved)
         return x, residual
 
     def _is_unsolved(
@@ -93,12 +103,6 @@ class PrecisionSolver:
         large = self._inner(preconditioned, preconditioned) > HIDDEN * n_values * added
         return (energy > RELAXED * limit) | ((energy > limit) & large)
 
-    def _goes_on(self, unsolved: torch.Tensor) -> bool:
-        """Look whether a chain is unsolved: now and then only where looking means waiting."""
-        if self.n_iterations % (1 if unsolved.device.type == "cpu" else CHECK_EVERY):
-            return True
-        return bool(unsolved.any())
-
     def _inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Re <a, b> of the images whose spectra are given."""
         n_axes = len(self.preconditioner.problem.image_shape)
@@ -107,6 +111,11 @@ class PrecisionSolver:
     @property
     def _n_pixels(self) -> int:
         return torch.Size(self.preconditioner.problem.image_shape).numel()
+
+
+def _is_on_device(tensor: torch.Tensor) -> bool:
+    """Whether reading it would be waiting; a subclass of tensor stands in for a device."""
+    return tensor.device.type != "cpu" or type(tensor) is not torch.Tensor
 
 
 class SolvedCovariance:

@@ -1,0 +1,127 @@
+"""Solvers on a device: never waited for, and as far as on the CPU."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from mri_alps.operators import SenseOperator
+from mri_alps.priors import GaussianPrior
+from mri_alps.random import standard_normal
+from mri_alps.reconstruction.host_traffic import on_device
+from mri_alps.sampling import alps, iteration_plan, sample_posterior
+from mri_alps.sampling.covariance import MAX_ITERATIONS, PrecisionSolver
+from mri_alps.sampling.iteration_plan import IterationPlan
+from mri_alps.sampling.preconditioner import make_preconditioner
+from mri_alps.sampling.problem import make_problem
+
+CPU = torch.device("cpu")
+SHAPE = (18, 14)
+NOISE_STD = 0.02
+
+
+class Event:
+    """Tells the truth, when it is asked for the second time."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def query(self):
+        self.asked += 1
+        return self.asked >= 2
+
+
+@pytest.fixture
+def late(monkeypatch):
+    """What is sent arrives late."""
+    send = iteration_plan.send_to_host
+    monkeypatch.setattr(iteration_plan, "send_to_host", lambda n: (send(n)[0], Event()))
+
+
+def numbers(needed, unsolved=False):
+    return torch.tensor(needed), torch.tensor([unsolved])
+
+
+def test_all_iterations_are_made_until_a_number_arrives(late):
+    plan = IterationPlan(60)
+    assert plan.n_iterations() == 60
+    plan.record(*numbers(8))
+    assert plan.n_iterations() == 60
+    plan.record(*numbers(50))  # not sent: another number is on its way
+    assert plan.n_iterations() == 13
+    assert plan.n_iterations() == 13
+
+
+def test_the_most_that_was_needed_counts_and_what_was_not_solved_most():
+    plan = IterationPlan(60)
+    found = []
+    for needed, unsolved in ((8, False), (3, False), (12, False), (19, True), (2, False)):
+        plan.record(*numbers(needed, unsolved))
+        found.append(plan.n_iterations())
+    assert found == [13, 13, 19, 60, 60]
+
+
+def test_where_no_number_can_be_sent_all_iterations_are_made():
+    assert iteration_plan.send_to_host(torch.zeros((), device="meta")) is None
+    plan = IterationPlan(60)
+    plan.record(torch.zeros((), device="meta"), torch.zeros(2, dtype=torch.bool, device="meta"))
+    assert plan.n_iterations() == 60
+
+
+def sense(pattern, there):
+    generator = torch.Generator().manual_seed(0)
+    maps = standard_normal((3, *SHAPE), generator, torch.complex64)
+    mask = torch.arange(SHAPE[1]) % 3 == 0
+    if pattern == "points":
+        mask = torch.rand(SHAPE, generator=generator) < 0.4
+    move = partial(on_device, device=CPU) if there else lambda tensor: tensor
+    return SenseOperator(move(maps), move(mask)), move
+
+
+@pytest.mark.parametrize("pattern", ["lines", "points"])
+def test_iterations_beyond_those_needed_change_nothing(pattern):
+    solutions, made = [], []
+    for there in (False, True):
+        operator, move = sense(pattern, there)
+        problem = make_problem(
+            operator, move(torch.zeros(operator.range_shape, dtype=torch.complex64)), NOISE_STD
+        )
+        preconditioner = make_preconditioner(problem, dense_limit=0)
+        preconditioner.set_level(
+            move(torch.linspace(1, 30, 18)[:, None].expand(SHAPE)), problem.noise_std
+        )
+        solver = PrecisionSolver(preconditioner)
+        for seed in range(2):
+            target = standard_normal(
+                (3, *SHAPE), torch.Generator().manual_seed(seed), torch.complex64
+            )
+            target *= torch.tensor([1.0, 100.0, 10_000.0])[:, None, None]
+            x, _ = solver.solve(move(target.clone()), move(torch.zeros_like(target)))
+            solutions.append(x)
+            made.append(solver.n_iterations)
+    # The CPU's two, then the device's: all that are allowed first, then what that has told.
+    assert made[2] == MAX_ITERATIONS
+    assert made[3] == min(MAX_ITERATIONS, -(-3 * made[0] // 2) + 1) > made[1]
+    for here, there in ((0, 2), (1, 3)):
+        torch.testing.assert_close(
+            solutions[there].as_subclass(torch.Tensor), solutions[here], rtol=1e-3, atol=1e-3
+        )
+
+
+@pytest.mark.parametrize("pattern", ["lines", "points"])
+def test_samples_do_not_depend_on_when_numbers_arrive(pattern, monkeypatch):
+    monkeypatch.setattr(alps, "make_preconditioner", partial(make_preconditioner, dense_limit=0))
+    prior = GaussianPrior.power_law()
+    operator, move = sense(pattern, there=True)
+    image = prior.sample(1, SHAPE, torch.Generator().manual_seed(1))[0]
+    data = operator.forward(move(image))
+
+    def draw():
+        return sample_posterior(
+            prior, operator, data, NOISE_STD, n_samples=2, n_evaluations=8,
+            generator=torch.Generator().manual_seed(2),
+        ).samples  # fmt: skip
+
+    expected = draw()
+    monkeypatch.setattr(iteration_plan, "send_to_host", lambda _: None)
+    assert torch.equal(draw(), expected)
