@@ -60,8 +60,9 @@ def convergence_notes(data: ReportData) -> str:
     if "data_misfit" in known:
         notes.append(
             "<b>Data misfit</b> is the squared distance of the samples to the measurement over "
-            "its noise: about 1 at the end. Above, the images do not explain the measurement; "
-            "below, they explain its noise as well."
+            "its noise, which with several coils includes an allowance for inexact sensitivity "
+            "maps: about 1 at the end. Above, the images do not explain the measurement; below, "
+            "they explain its noise as well, or the maps are better than allowed for."
         )
     if "score_energy" in known:
         notes.append(
