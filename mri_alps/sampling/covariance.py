@@ -29,8 +29,9 @@ MAX_ITERATIONS = 60
 class PrecisionSolver:
     """Preconditioned conjugate gradients for S x = target.
 
-    On the CPU iterations stop when all chains are solved. On a device, which the host would have
-    to wait for to know, their number is planned; those beyond what is needed change nothing.
+    On the CPU iterations stop when all chains are solved. On a device, which would run dry if the
+    host asked, their number is planned by `IterationPlan`; those beyond what is needed change
+    nothing.
 
     Parameters
     ----------

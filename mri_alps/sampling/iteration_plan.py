@@ -1,8 +1,9 @@
-"""How many iterations a solver on a device makes, without the host ever waiting to know."""
+"""How many iterations a solver on a device makes, without the device ever running dry."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Protocol
 
 import torch
@@ -12,22 +13,27 @@ MARGIN = 1.5
 simulated scans (noise of 0.003 to 0.2, 4x and 8x, lines and points, 4 and 30 evaluations) that was
 enough but for one solution of one, beyond which not even all that are allowed were."""
 
+LAG = 2
+"""How many of the last solutions are not asked about. Between two lies at least one evaluation of
+the network: with that much work queued behind it the device does not notice the question. The
+answer is waited for, in the rare case that it is not there, so that the plan, and with it each
+sample, depends on the solutions alone and never on the moment at which a number arrives."""
+
 
 class _Event(Protocol):
-    def query(self) -> bool: ...
+    def synchronize(self) -> None: ...
 
 
 class _Arrived:
-    def query(self) -> bool:
-        return True
+    def synchronize(self) -> None:
+        return
 
 
 class IterationPlan:
-    """Iterations of the next solution, by what earlier ones are known to have needed.
+    """Iterations of the next solution, by what all but the last few are known to have needed.
 
-    What was needed is copied to the host behind the computation and looked at once it is there;
-    until then, and where it never comes, as many are made as are allowed. Iterations beyond those
-    needed must change nothing, so that the moment at which a number arrives changes nothing.
+    What was needed is copied to the host behind the computation, and read `LAG` solutions later.
+    Until then, and where it cannot be copied so, as many iterations are made as are allowed.
 
     Parameters
     ----------
@@ -38,13 +44,14 @@ class IterationPlan:
     def __init__(self, allowed: int):
         self.allowed = allowed
         self._most: int | None = None
-        self._sent: tuple[torch.Tensor, _Event] | None = None
+        self._sent: deque[tuple[torch.Tensor, _Event]] = deque()
 
     def n_iterations(self) -> int:
         """Return how many iterations to make."""
-        if self._sent is not None and self._sent[1].query():
-            self._most = max(self._most or 0, int(self._sent[0]))
-            self._sent = None
+        while len(self._sent) > LAG:
+            number, event = self._sent.popleft()
+            event.synchronize()
+            self._most = max(self._most or 0, int(number))
         if self._most is None:
             return self.allowed
         return min(self.allowed, math.ceil(MARGIN * self._most) + 1)
@@ -57,10 +64,11 @@ class IterationPlan:
         needed : torch.Tensor
             Iterations before which something was unsolved, () on the device.
         unsolved : torch.Tensor
-            Bool: what is unsolved still; then the next solutions make all iterations allowed.
+            Bool: what is unsolved still; then later solutions make all iterations allowed.
         """
-        if self._sent is None:
-            self._sent = send_to_host(needed + self.allowed * unsolved.any())
+        sent = send_to_host(needed + self.allowed * unsolved.any())
+        if sent is not None:
+            self._sent.append(sent)
 
 
 def send_to_host(number: torch.Tensor) -> tuple[torch.Tensor, _Event] | None:

@@ -11,7 +11,7 @@ from mri_alps.random import standard_normal
 from mri_alps.reconstruction.host_traffic import on_device
 from mri_alps.sampling import alps, iteration_plan, sample_posterior
 from mri_alps.sampling.covariance import MAX_ITERATIONS, PrecisionSolver
-from mri_alps.sampling.iteration_plan import IterationPlan
+from mri_alps.sampling.iteration_plan import LAG, IterationPlan
 from mri_alps.sampling.preconditioner import make_preconditioner
 from mri_alps.sampling.problem import make_problem
 
@@ -20,36 +20,26 @@ SHAPE = (18, 14)
 NOISE_STD = 0.02
 
 
-class Event:
-    """Tells the truth, when it is asked for the second time."""
-
-    def __init__(self):
-        self.asked = 0
-
-    def query(self):
-        self.asked += 1
-        return self.asked >= 2
-
-
-@pytest.fixture
-def late(monkeypatch):
-    """What is sent arrives late."""
-    send = iteration_plan.send_to_host
-    monkeypatch.setattr(iteration_plan, "send_to_host", lambda n: (send(n)[0], Event()))
-
-
 def numbers(needed, unsolved=False):
     return torch.tensor(needed), torch.tensor([unsolved])
 
 
-def test_all_iterations_are_made_until_a_number_arrives(late):
+def test_the_last_solutions_are_not_asked_about(monkeypatch):
+    log = []
+
+    class Event:
+        def __init__(self, number):
+            self.number = number
+
+        def synchronize(self):
+            log.append(self.number)
+
+    monkeypatch.setattr(iteration_plan, "send_to_host", lambda n: (n, Event(int(n))))
     plan = IterationPlan(60)
-    assert plan.n_iterations() == 60
-    plan.record(*numbers(8))
-    assert plan.n_iterations() == 60
-    plan.record(*numbers(50))  # not sent: another number is on its way
-    assert plan.n_iterations() == 13
-    assert plan.n_iterations() == 13
+    for needed in range(1, 6):
+        plan.record(*numbers(needed))
+        plan.n_iterations()
+        assert log == list(range(1, needed + 1 - LAG))
 
 
 def test_the_most_that_was_needed_counts_and_what_was_not_solved_most():
@@ -58,13 +48,17 @@ def test_the_most_that_was_needed_counts_and_what_was_not_solved_most():
     for needed, unsolved in ((8, False), (3, False), (12, False), (19, True), (2, False)):
         plan.record(*numbers(needed, unsolved))
         found.append(plan.n_iterations())
-    assert found == [13, 13, 19, 60, 60]
+    for _ in range(LAG):
+        plan.record(*numbers(0))
+        found.append(plan.n_iterations())
+    assert found == [60] * LAG + [13, 13, 19, 60, 60]
 
 
 def test_where_no_number_can_be_sent_all_iterations_are_made():
     assert iteration_plan.send_to_host(torch.zeros((), device="meta")) is None
     plan = IterationPlan(60)
-    plan.record(torch.zeros((), device="meta"), torch.zeros(2, dtype=torch.bool, device="meta"))
+    for _ in range(LAG + 1):
+        plan.record(torch.zeros((), device="meta"), torch.zeros(2, dtype=torch.bool, device="meta"))
     assert plan.n_iterations() == 60
 
 
@@ -91,7 +85,7 @@ def test_iterations_beyond_those_needed_change_nothing(pattern):
             move(torch.linspace(1, 30, 18)[:, None].expand(SHAPE)), problem.noise_std
         )
         solver = PrecisionSolver(preconditioner)
-        for seed in range(2):
+        for seed in range(LAG + 2):
             target = standard_normal(
                 (3, *SHAPE), torch.Generator().manual_seed(seed), torch.complex64
             )
@@ -99,17 +93,16 @@ def test_iterations_beyond_those_needed_change_nothing(pattern):
             x, _ = solver.solve(move(target.clone()), move(torch.zeros_like(target)))
             solutions.append(x)
             made.append(solver.n_iterations)
-    # The CPU's two, then the device's: all that are allowed first, then what that has told.
-    assert made[2] == MAX_ITERATIONS
-    assert made[3] == min(MAX_ITERATIONS, -(-3 * made[0] // 2) + 1) > made[1]
-    for here, there in ((0, 2), (1, 3)):
-        torch.testing.assert_close(
-            solutions[there].as_subclass(torch.Tensor), solutions[here], rtol=1e-3, atol=1e-3
-        )
+    # The CPU's, then the device's: all that are allowed first, then what those have told.
+    n = LAG + 2
+    assert made[n : n + LAG + 1] == [MAX_ITERATIONS] * (LAG + 1)
+    assert made[-1] == min(MAX_ITERATIONS, -(-3 * made[0] // 2) + 1) > made[n - 1]
+    for here, there in zip(solutions[:n], solutions[n:], strict=True):
+        torch.testing.assert_close(there.as_subclass(torch.Tensor), here, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("pattern", ["lines", "points"])
-def test_samples_do_not_depend_on_when_numbers_arrive(pattern, monkeypatch):
+def test_samples_do_not_depend_on_the_plan(pattern, monkeypatch):
     monkeypatch.setattr(alps, "make_preconditioner", partial(make_preconditioner, dense_limit=0))
     prior = GaussianPrior.power_law()
     operator, move = sense(pattern, there=True)
