@@ -50,7 +50,7 @@ class AlpsConfiguration:
     start_excess: float = 1.0
     handover: float | None = None
     finish: float | None = None
-    guided_share: float = 0.3
+    guided_share: float = 0.15
     finish_share: float = 0.15
     rho: float = 7.0
     score_energy_limit: float = 25.0
