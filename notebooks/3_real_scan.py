@@ -101,8 +101,7 @@ plt.show()
 # look at the trend, not at the last digit. The interval is the predictive one that
 # `reconstruct` writes, within the head. Of the real scan the truth is the fully sampled image,
 # which has noise of its own, and the small prior knows little of the anatomy below the brain: both
-# make the coverage smaller than 0.9. At R = 8 it is so much smaller that the interval is not to be
-# relied on: that is what such a table is for.
+# make the coverage at R = 8 smaller than 0.9: what is left of it is what such a table is for.
 
 # %%
 from mri_alps.evaluation import head_mask, interval_coverage
