@@ -139,6 +139,16 @@ def sgemm_rate():
     return 2e-9 * 768**3 / best_of(lambda: matrix @ matrix)
 
 
+def network_work(prior, image):
+    """Multiply-adds of one evaluation, counted as two operations each, GF."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        prior.score(image, 1.0)
+    return 1e-9 * counter.get_total_flops()
+
+
 def print_profile(prior, operator, kspace, arguments):
     """Print torch.profiler's table over the steps from the third on."""
     import torch
@@ -195,7 +205,12 @@ def main():
     for phase in dict.fromkeys(phases):
         own = [a for a, b in zip(outside, phases, strict=True) if b == phase]
         print(f"    {phase:8s} {len(own):3d} steps, median {statistics.median(own):8.1f} ms")
-    print(f"memory is read at {read_rate():.1f} GB/s, sgemm {sgemm_rate():.0f} GF/s on this core")
+    sgemm = sgemm_rate()
+    print(f"memory is read at {read_rate():.1f} GB/s, sgemm {sgemm:.0f} GF/s on this core")
+    work = arguments.samples * network_work(prior, torch.zeros((1, *shape), dtype=kspace.dtype))
+    rate = work / statistics.median(network)
+    share = 100 * rate / sgemm
+    print(f"network: {work:.1f} GF an evaluation, {rate:.0f} GF/s, {share:.0f} % of sgemm")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of the process {peak:7.0f} MB")
     if not arguments.no_profile:
