@@ -207,7 +207,6 @@ class SliceStore:
             If another process is at it.
         """
         folder = self.folder.parent.parent
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.target.name}.lock"
         with _open_locked(path, self.target):
             try:
@@ -242,7 +241,13 @@ class SliceStore:
 
 def _open_locked(path: Path, target: Path) -> IO[str]:
     while True:
-        stream = path.open("a")
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.parent.mkdir()
+        try:
+            stream = path.open("a")
+        except FileNotFoundError:  # another scan has ended and removed the folder, then empty
+            continue
         try:
             if fcntl is not None:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

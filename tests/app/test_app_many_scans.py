@@ -1,5 +1,6 @@
 """Folders, patterns, parts of them; skipping, contained failures, the manifest."""
 
+import contextlib
 import json
 import threading
 import time
@@ -19,7 +20,7 @@ from mri_alps.reconstruction.manifest import Manifest, read_manifest
 from mri_alps.reconstruction.overlap import AHEAD, overlap
 from mri_alps.reconstruction.scan_job import Outcome, ScanJob, Setup
 from mri_alps.reconstruction.slice import SampledSlice
-from mri_alps.reconstruction.slice_store import WORK_FOLDER
+from mri_alps.reconstruction.slice_store import WORK_FOLDER, SliceStore
 from mri_alps.reconstruction.volume import load_prior_for
 
 
@@ -75,6 +76,28 @@ def test_failures_are_contained_and_listed(folder, tmp_path, run):
     entries = read_manifest(out / "manifest.jsonl")
     assert entries[str(bad)]["status"] == "failed" and "NaN" in entries[str(bad)]["reason"]
     assert entries[str(folder / "b.h5")]["status"] == "finished"
+
+
+def test_a_scan_that_begins_as_another_ends_keeps_its_lock(tmp_path):
+    """Whoever ends removes the folder of the locks if it is empty, at any moment."""
+    ended = threading.Event()
+    folder = tmp_path / WORK_FOLDER
+
+    def keep_ending():
+        while not ended.is_set():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    other = threading.Thread(target=keep_ending)
+    other.start()
+    try:
+        for index in range(300):
+            store = SliceStore(tmp_path / f"{index}.h5", "0")
+            with store.locked():
+                assert (folder / f"{index}.h5.lock").is_file()
+    finally:
+        ended.set()
+        other.join()
 
 
 def test_shards_are_everything_once(folder, tmp_path, run):
