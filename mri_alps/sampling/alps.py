@@ -54,8 +54,8 @@ FINISH = 0.25
 """Where guided diffusion hands over to the annealed path and takes over from it again, relative
 to the images' root mean square: below, a learned score is too inexact for Langevin dynamics,
 which would have to resolve curvatures far smaller than 1 / sigma^2. Chosen, with the shares of
-the evaluations, on draws of the network, held-out images and one real scan: higher ones, in either place, spread the
-samples more and mostly put the mean a little further from the truth."""
+the evaluations, on draws of the network, held-out images and one real scan: higher ones, in
+either place, spread the samples more and mostly put the mean a little further from the truth."""
 DATA_NOISE, DATA_NOISE_EXACT = 1.0, 0.5
 """c: with 1 the score model sees noise of its own level everywhere, which a learned one needs."""
 
