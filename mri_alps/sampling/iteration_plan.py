@@ -1,4 +1,4 @@
-"""How many iterations a solver on a device makes, without the device ever running dry."""
+"""How many iterations a solver on a device makes, so that the device need not run dry."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ enough but for one solution of one, beyond which not even all that are allowed w
 
 LAG = 2
 """How many of the last solutions are not asked about. Between two lies at least one evaluation of
-the network: with that much work queued behind it the device does not notice the question. The
-answer is waited for, in the rare case that it is not there, so that the plan, and with it each
-sample, depends on the solutions alone and never on the moment at which a number arrives."""
+the network: with that much work queued behind it the device should not notice the question (it
+has not been run on one). The answer is waited for where it is not there, so that the plan, and
+with it each sample, depends on the solutions alone and never on when a number arrives."""
 
 
 class _Event(Protocol):

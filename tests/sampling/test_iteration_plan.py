@@ -115,6 +115,12 @@ def test_samples_do_not_depend_on_the_plan(pattern, monkeypatch):
             generator=torch.Generator().manual_seed(2),
         ).samples  # fmt: skip
 
-    expected = draw()
+    plan, planned = IterationPlan.n_iterations, []
+    with monkeypatch.context() as watched:
+        watched.setattr(
+            IterationPlan, "n_iterations", lambda self: planned.append(plan(self)) or planned[-1]
+        )
+        expected = draw()
+    assert min(planned) < MAX_ITERATIONS  # otherwise there was no plan to depend on
     monkeypatch.setattr(iteration_plan, "send_to_host", lambda _: None)
     assert torch.equal(draw(), expected)
