@@ -11,6 +11,8 @@ import math
 import torch
 from torch.nn import functional
 
+from mri_alps.fourier import fftc, ifftc
+
 POOL = 8  # pixels per cell of the low-resolution companion of a large image
 _CELLS = 32  # cells that it has at least; twice the resolution that the scale looks at
 _ORDER = 6  # cosines per axis in a smooth random field
@@ -33,6 +35,33 @@ def low_resolution(image: torch.Tensor) -> torch.Tensor:
     planes = torch.view_as_real(image.to(torch.complex64)).permute(2, 0, 1)
     pooled = functional.adaptive_avg_pool2d(planes, (height, width))
     return torch.complex(pooled[0], pooled[1])
+
+
+def reduce_matrix(image: torch.Tensor, longest: float) -> torch.Tensor:
+    """Leave out the periphery of k-space: the same field of view with larger pixels.
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        (H, W) real or complex.
+    longest : float
+        Longest edge of the result in pixels; an image that is no longer stays as it is.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the kind of `image`, whose intensities it keeps, with the ringing that edges have in a
+        scan of that resolution.
+    """
+    factor = min(longest / max(image.shape), 1.0)
+    shape = [max(round(n * factor), 1) for n in image.shape]
+    if tuple(shape) == tuple(image.shape):
+        return image
+    kspace = fftc(image.to(torch.complex64))
+    for axis, n in enumerate(shape):
+        kspace = kspace.narrow(axis, image.shape[axis] // 2 - n // 2, n)
+    reduced = ifftc(kspace) * math.sqrt(math.prod(shape) / image.numel())
+    return reduced if image.is_complex() else reduced.real
 
 
 def uniform(generator: torch.Generator, low: float, high: float) -> float:

@@ -15,6 +15,8 @@ from mri_alps.training import augmentation
 from mri_alps.training.config import CropPlan, TrainingConfig
 from mri_alps.training.images import ImageRecord, ImageSet
 
+# Longest edge of a coarse slice relative to the crop: the head, or most of it, is inside.
+_COARSE = (0.85, 1.4)
 _PLAN_STREAM, _BATCH_STREAM, _NOISE_STREAM = 1, 2, 3
 
 
@@ -88,14 +90,15 @@ class TrainingBatches(Dataset):
         plan = self.plan(step)
         generator = _generator(stream_seed(self.config.seed, _BATCH_STREAM, step, self.rank))
         chosen = torch.randint(len(self.records), (plan.batch_size,), generator=generator)
-        crops = [self._crop(int(index), plan.size, generator) for index in chosen]
+        crops = [self._crop(int(index), plan, generator) for index in chosen]
         return Batch(torch.stack(crops), draw_levels(plan, generator), step)
 
-    def _crop(self, index: int, size: int, generator: torch.Generator) -> torch.Tensor:
+    def _crop(self, index: int, plan: CropPlan, generator: torch.Generator) -> torch.Tensor:
         record = self.records[index]
         if index not in self._low:
             self._low[index] = augmentation.low_resolution(to_tensor(record.image))
-        return random_crop(record, self._low[index], size, self.config.scale_jitter, generator)
+        low, jitter = self._low[index], self.config.scale_jitter
+        return random_crop(record, low, plan.size, jitter, generator, plan.coarse)
 
 
 def draw_levels(plan: CropPlan, generator: torch.Generator) -> torch.Tensor:
@@ -126,7 +129,12 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
 
 
 def random_crop(
-    record: ImageRecord, low: torch.Tensor, size: int, jitter: float, generator: torch.Generator
+    record: ImageRecord,
+    low: torch.Tensor,
+    size: int,
+    jitter: float,
+    generator: torch.Generator,
+    coarse: bool = False,
 ) -> torch.Tensor:
     """Cut an augmented crop out of a slice.
 
@@ -142,6 +150,8 @@ def random_crop(
         Largest relative deviation of the scale.
     generator : torch.Generator
         Source of randomness.
+    coarse : bool
+        Reduce the slice to about `size` first, see `CropPlan`.
 
     Returns
     -------
@@ -152,6 +162,9 @@ def random_crop(
     if record.image.dtype == np.uint8:
         # Undo the rounding, except where the scanner wrote exact zeros.
         image = image + (torch.rand(image.shape, generator=generator) - 0.5) * (image > 0)
+    if coarse:
+        longest = size * augmentation.uniform(generator, *_COARSE)
+        image = augmentation.reduce_matrix(image, longest)
     height, width = image.shape
     matrix = augmentation.random_affine(generator)
     center = augmentation.draw_center(low, (height, width), size, generator)

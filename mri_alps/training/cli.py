@@ -69,7 +69,9 @@ def train(
     precision: Annotated[
         str | None, Option("--precision", help="32-true, bf16-mixed or 16-mixed.")
     ] = None,
-    compile_model: Annotated[bool, Option("--compile", help="Use torch.compile.")] = False,
+    compile_model: Annotated[
+        bool, Option("--compile", help="Compile the gates: faster on a GPU.")
+    ] = False,
     show_progress: Annotated[
         bool | None, Option("--progress/--no-progress", help="Default: on a terminal only.")
     ] = None,

@@ -29,6 +29,9 @@ class CropPlan:
         Noise levels, drawn log-uniformly and stratified over the batch.
     share : float
         Relative frequency of the plan.
+    coarse : bool
+        Reduce the slice to about the crop's matrix first, by leaving out the periphery of its
+        k-space, as a scan of that resolution does: so small crops show whole heads.
     """
 
     size: int
@@ -36,6 +39,7 @@ class CropPlan:
     sigma_min: float
     sigma_max: float
     share: float = 1.0
+    coarse: bool = False
 
     def __post_init__(self) -> None:
         if min(self.size, self.batch_size) < 1 or not 0 < self.sigma_min < self.sigma_max:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -46,7 +47,7 @@ class RunLog:
         _truncate(folder / "training.csv", _STEP_FIELDS, first_step)
         _truncate(folder / "validation.csv", _LEVEL_FIELDS, first_step)
         self.board = _open_board(folder / "tensorboard", first_step)
-        self._losses: list[float] = []
+        self._losses: list[torch.Tensor] = []
         self._first = (first_step, time.monotonic())
         self._bar: Progress | None = None
         if show_progress:
@@ -62,11 +63,11 @@ class RunLog:
 
     def step(self, report: StepReport) -> None:
         """Take in one step."""
-        self._losses.append(float(report.losses.mean()))
+        self._losses.append(report.losses.mean())  # read below: a number would wait for the device
         step = report.progress.step
         if step % self.interval and step != self.last_step:
             return
-        loss = sum(self._losses) / len(self._losses)
+        loss = float(torch.stack(self._losses).mean())
         self._losses.clear()
         counters = (step, report.progress.images_seen, round(report.progress.seconds, 1))
         self._append("training.csv", [(*counters, f"{loss:.6g}", f"{report.learning_rate:.4g}")])

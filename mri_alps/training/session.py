@@ -47,7 +47,7 @@ class SessionOptions:
     fabric : dict
         Arguments of `lightning.fabric.Fabric`.
     compile_model : bool
-        Use `torch.compile`.
+        Run the gates through `torch.compile`.
     show_progress : bool
         Draw a progress bar.
     """

@@ -145,3 +145,41 @@ def test_whole_image_has_unit_scale_and_the_slice_s_size():
     image = whole_image(record, generator(0))
     assert image.shape == (30, 41)
     assert image_scale(image) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (48, 36), (49, 33)])
+@pytest.mark.parametrize("kind", [torch.float32, torch.complex64])
+def test_a_reduced_matrix_keeps_field_of_view_and_intensities(shape, kind):
+    """A band-limited image comes out as its own samples on the coarser grid."""
+
+    def wave(height: int, width: int) -> torch.Tensor:
+        # Pixel N // 2 is at the origin on every grid.
+        y = ((torch.arange(height) - height // 2) / height)[:, None]
+        x = (torch.arange(width) - width // 2) / width
+        field = 1 + 0.5 * torch.cos(2 * torch.pi * (2 * y + 3 * x))
+        return (field if kind == torch.float32 else field * torch.exp(4j * torch.pi * y)).to(kind)
+
+    reduced = augmentation.reduce_matrix(wave(*shape), 24.0)
+    expected = (round(shape[0] * 24 / max(shape)), round(shape[1] * 24 / max(shape)))
+    assert reduced.dtype == kind and tuple(reduced.shape) == expected
+    torch.testing.assert_close(reduced, wave(*expected), rtol=0, atol=1e-5)
+
+
+def test_a_small_image_is_not_reduced():
+    image = torch.rand(20, 30)
+    assert augmentation.reduce_matrix(image, 30.0) is image
+
+
+def test_coarse_crops_show_the_whole_object():
+    """A crop of a quarter of the edge holds a sixteenth of the disc, or nearly all of it."""
+    y, x = np.mgrid[-1:1:128j, -1:1:128j]
+    record = ImageRecord(np.where(x**2 + y**2 < 0.64, 150, 0).astype(np.uint8), "a")
+    low = augmentation.low_resolution(to_tensor(record.image))
+    shares = {}
+    for coarse in (False, True):
+        crops = [random_crop(record, low, 32, 0.0, generator(s), coarse) for s in range(40)]
+        assert all(crop.shape == (32, 32) for crop in crops)
+        shares[coarse] = np.mean([(crop.abs() > 0.3).float().mean().item() for crop in crops])
+    # The disc covers half of the slice; fine crops lie mostly inside of it.
+    assert shares[False] > 0.75
+    assert 0.3 < shares[True] < 0.65
