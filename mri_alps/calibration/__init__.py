@@ -6,6 +6,7 @@ Noise covariance and whitening, coil compression, sensitivity maps, the image sc
 
 from mri_alps.calibration.compression import compression_matrix
 from mri_alps.calibration.line_weights import sampling_weights
+from mri_alps.calibration.maps_error import MapsError, fit_maps_error
 from mri_alps.calibration.noise import apply_to_coils, noise_covariance, whitening_matrix
 from mri_alps.calibration.noise_estimate import (
     NoiseEstimate,
@@ -13,6 +14,11 @@ from mri_alps.calibration.noise_estimate import (
     estimate_noise_covariance,
 )
 from mri_alps.calibration.prepare import Acquisition, prepare_slice
+from mri_alps.calibration.refinement import (
+    RefinedMaps,
+    complete_low_rank,
+    refine_sensitivity_maps,
+)
 from mri_alps.calibration.region import CalibrationRegion, find_calibration_region
 from mri_alps.calibration.row_compression import compress_rows, row_compression
 from mri_alps.calibration.scale import calibration_scale, image_scale
@@ -22,21 +28,26 @@ from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, com
 __all__ = [
     "Acquisition",
     "CalibrationRegion",
+    "MapsError",
     "NoiseEstimate",
+    "RefinedMaps",
     "VolumeCalibration",
     "apply_to_coils",
     "calibrate_volume",
     "calibration_scale",
     "combined_mask",
+    "complete_low_rank",
     "compress_rows",
     "compression_matrix",
     "estimate_noise",
     "estimate_noise_covariance",
     "estimate_sensitivity_maps",
     "find_calibration_region",
+    "fit_maps_error",
     "image_scale",
     "noise_covariance",
     "prepare_slice",
+    "refine_sensitivity_maps",
     "row_compression",
     "sampling_weights",
     "whitening_matrix",

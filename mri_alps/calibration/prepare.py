@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from mri_alps.calibration.compression import compression_matrix
-from mri_alps.calibration.line_weights import MAPS_ERROR, sampling_weights
+from mri_alps.calibration.line_weights import sampling_weights
+from mri_alps.calibration.maps_error import MapsError, fit_maps_error
 from mri_alps.calibration.noise import apply_to_coils
+from mri_alps.calibration.refinement import refine_sensitivity_maps
 from mri_alps.calibration.region import CalibrationRegion, find_calibration_region, require
 from mri_alps.calibration.row_compression import (
     compress_rows,
@@ -25,6 +27,8 @@ from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning, 
 from mri_alps.operators import SenseOperator
 from mri_alps.rawdata import RawKSpace
 
+DOUBTFUL_MAPS = 0.1
+"""Relative error of the sensitivity maps from which on a warning is given."""
 PLAUSIBLE_NOISE = (1e-5, 0.5)
 """Range of `noise_std` (relative to the image scale) beyond which something is wrong."""
 
@@ -65,7 +69,7 @@ class Acquisition:
     info : dict
         json-able: noise source, calibration region, notes.
     weights : torch.Tensor or None
-        float32, shape of `mask`: how far each measured sample is trusted (see
+        float32, shape of `mask` or (H, W): how far each measured sample is trusted (see
         `mri_alps.calibration.line_weights`); None for 1 everywhere.
     """
 
@@ -115,7 +119,7 @@ def prepare_slice(
     compression_tolerance: float | None = None,
     row_compression_tolerance: float | None = None,
     noise_std: float | None = None,
-    maps_error: float = MAPS_ERROR,
+    maps_error: float | None = None,
     device: torch.device | str = "cpu",
 ) -> Acquisition:
     """Whiten, calibrate and scale one slice.
@@ -136,7 +140,8 @@ def prepare_slice(
         From `calibrate_volume`, so that the noise of a volume is looked at only once.
     sensitivity_maps : array, optional
         Complex (coils, readout, phase_encode), maps of the scan's own coils (not whitened) in
-        any normalisation, zero outside the object; estimated if left out.
+        any normalisation, zero outside the object; estimated if left out, and refined where the
+        data do not agree with them (`refine_sensitivity_maps`).
     n_virtual_coils : int, optional
         Compress to this many coils.
     compression_tolerance : float, optional
@@ -146,9 +151,9 @@ def prepare_slice(
         is lost (see `row_compression`); whole lines along the readout only.
     noise_std : float, optional
         As in `calibrate_volume`; only without `calibration`.
-    maps_error : float
-        Relative error of the sensitivity maps that is allowed for, of scans with several coils;
-        see `sampling_weights`.
+    maps_error : float, optional
+        Relative error of the sensitivity maps that is allowed for, of scans with several coils,
+        see `sampling_weights`; what the data call for if left out, see `fit_maps_error`.
     device : torch.device or str
         Where the result lies.
 
@@ -169,7 +174,7 @@ def prepare_slice(
     Warns
     -----
     MriAlpsWarning
-        If the noise is implausible.
+        If the noise is implausible, or the sensitivity maps do not explain the data.
     """
     measured = combined_mask(raw, index, mask)
     kspace = raw.read_slice(index) * measured
@@ -180,22 +185,22 @@ def prepare_slice(
     region = CalibrationRegion(apply_to_coils(calibration.whitening, region.kspace), region.source)
     maps = _whitened_maps(raw, index, region, sensitivity_maps, calibration, device)
     scale = _scale(raw, index, region, maps, kspace, measured)
-    full_maps, compression = maps, None
-    if row_compression_tolerance is not None:
-        if n_virtual_coils is not None or compression_tolerance is not None:
-            raise ConfigurationError(
-                "row_compression_tolerance goes with no other coil compression: give one of them"
-            )
-        require_full_readout(measured)
-        matrices = row_compression(maps, row_compression_tolerance)
-        kspace = compress_rows(kspace, matrices)
-        compression = matrices.cpu().numpy()
-        maps, full_maps = _compress_maps(matrices, maps)
-    elif raw.n_coils > 1 and (n_virtual_coils is not None or compression_tolerance is not None):
-        source = region.kspace if min(region.size) > 0 else kspace
-        compression = compression_matrix(source, n_virtual_coils, compression_tolerance)
-        kspace = apply_to_coils(compression, kspace)
-        maps, full_maps = _compress_maps(torch.as_tensor(compression), maps)
+    sampled = torch.as_tensor(_smallest_mask(measured), device=device)
+    refined = None
+    if sensitivity_maps is None and maps_error is None and raw.n_coils > 1:
+        scaled = torch.as_tensor(kspace / np.float32(scale), device=device)
+        refined = refine_sensitivity_maps(scaled, sampled, maps, 1 / scale)
+        maps = refined.sensitivity_maps
+    compressed = _compress(
+        kspace,
+        maps,
+        region.kspace if min(region.size) > 0 else kspace,
+        measured,
+        n_virtual_coils,
+        compression_tolerance,
+        row_compression_tolerance,
+    )
+    kspace, compression, maps, full_maps = compressed
     info = {
         "noise_source": calibration.noise_source,
         "noise_std_per_coil": np.sqrt(np.diag(calibration.noise_covariance).real).tolist(),
@@ -210,10 +215,14 @@ def prepare_slice(
     inverse = torch.as_tensor(np.linalg.inv(calibration.whitening)).to(maps.device, maps.dtype)
     raw_maps = torch.tensordot(inverse, full_maps, dims=1)
     kspace = torch.as_tensor(kspace / np.float32(scale), device=device)
-    sampled = torch.as_tensor(_smallest_mask(measured), device=device)
     weights = None
     if raw.n_coils > 1:  # a single coil has no maps that could be wrong
-        weights = sampling_weights(kspace, sampled, 1 / scale, maps_error)
+        known = None
+        if refined is not None:
+            info["maps_refined"] = refined.n_rounds
+            known = refined.error if compression is None else None
+        weights = _weigh(kspace, sampled, maps, 1 / scale, maps_error, known, info)
+        _judge_maps(raw, index, info)
         info["smallest_weight"] = float(weights.min())
     return Acquisition(
         kspace=kspace,
@@ -260,6 +269,40 @@ def _normalise(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0), norm
 
 
+class _Compressed(NamedTuple):
+    """K-space of the virtual coils, the matrices, their maps, and the uncompressed ones."""
+
+    kspace: np.ndarray
+    compression: np.ndarray | None
+    maps: torch.Tensor
+    full_maps: torch.Tensor
+
+
+def _compress(
+    kspace: np.ndarray,
+    maps: torch.Tensor,
+    source: np.ndarray,
+    measured: np.ndarray,
+    n_virtual_coils: int | None,
+    tolerance: float | None,
+    row_tolerance: float | None,
+) -> _Compressed:
+    if row_tolerance is not None:
+        if n_virtual_coils is not None or tolerance is not None:
+            raise ConfigurationError(
+                "row_compression_tolerance goes with no other coil compression: give one of them"
+            )
+        require_full_readout(measured)
+        matrices = row_compression(maps, row_tolerance)
+        kspace = compress_rows(kspace, matrices)
+        return _Compressed(kspace, matrices.cpu().numpy(), *_compress_maps(matrices, maps))
+    if len(kspace) > 1 and (n_virtual_coils is not None or tolerance is not None):
+        matrix = compression_matrix(source, n_virtual_coils, tolerance)
+        kspace = apply_to_coils(matrix, kspace)
+        return _Compressed(kspace, matrix, *_compress_maps(torch.as_tensor(matrix), maps))
+    return _Compressed(kspace, None, maps, maps)
+
+
 def _compress_maps(
     compression: torch.Tensor, maps: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -291,6 +334,38 @@ def _scale(
         return calibration_scale(kspace / np.float32(fraction), maps, ratio)
     except InputFileError as error:
         raise InputFileError(f"{raw.path}: slice {index}: {error}") from None
+
+
+def _weigh(
+    kspace: torch.Tensor,
+    mask: torch.Tensor,
+    maps: torch.Tensor,
+    noise_std: float,
+    maps_error: float | None,
+    known: MapsError | None,
+    info: dict[str, Any],
+) -> torch.Tensor:
+    """How far each line or sample is trusted; the error that is allowed for goes into `info`."""
+    if maps_error is not None:
+        info["maps_error"] = maps_error
+        return sampling_weights(kspace, mask, noise_std, maps_error)
+    found = known or fit_maps_error(kspace, mask, maps, noise_std)
+    info |= {"maps_error": found.relative_error, "maps_misfit": found.misfit}
+    return found.weights
+
+
+def _judge_maps(raw: RawKSpace, index: int, info: dict[str, Any]) -> None:
+    error = info["maps_error"]
+    if "maps_misfit" not in info or error < DOUBTFUL_MAPS:
+        return
+    note = (
+        f"{raw.path}: slice {index}: no image explains the data of all coils with these "
+        f"sensitivity maps, of which an error of {100 * error:.0f} % is allowed for (calibration "
+        f"region {info['calibration_region'][0]}x{info['calibration_region'][1]}): scan with "
+        "more calibration lines, or hand in better maps"
+    )
+    info["notes"].append(note)
+    warnings.warn(note, MriAlpsWarning, stacklevel=3)
 
 
 def _judge_noise(raw: RawKSpace, index: int, noise_std: float, info: dict[str, Any]) -> None:

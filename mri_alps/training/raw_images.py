@@ -74,7 +74,7 @@ def combine_coils(
     noise_std : float
         Per real component, in the image's units.
     """
-    slice_ = prepare_slice(raw, index, calibration=calibration)
+    slice_ = prepare_slice(raw, index, calibration=calibration, maps_error=0.0)
     image = (slice_.sensitivity_maps.conj() * ifftc(slice_.kspace)).sum(0)
     start = [size // 2 - crop // 2 for size, crop in zip(raw.shape, raw.crop, strict=True)]
     image = image[start[0] : start[0] + raw.crop[0], start[1] : start[1] + raw.crop[1]]
