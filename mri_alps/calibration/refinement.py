@@ -19,7 +19,7 @@ from mri_alps.calibration.maps_error import (
     MapsError,
     fit_maps_error,
     gaussian_mean,
-    usual_misfit,
+    strict_misfit,
 )
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
 from mri_alps.operators import SenseOperator
@@ -78,14 +78,14 @@ def refine_sensitivity_maps(
     leave in the left-out samples of the fully sampled image goes from -17.6 to -22.3 dB.
     """
     maps, n_rounds = sensitivity_maps, 0
-    error = fit_maps_error(kspace, mask, maps, noise_std)
     block = _Block(kspace, mask, noise_std)
-    if not block.is_of_low_rank or not error.is_raised:
+    misfit = strict_misfit(kspace, mask, maps, noise_std) if block.is_of_low_rank else 0.0
+    error = fit_maps_error(kspace, mask, maps, noise_std)
+    if misfit <= HIGHEST_MISFIT:
         return RefinedMaps(maps, error, 0)
-    misfit = usual_misfit(kspace, mask, maps, noise_std)
     for _ in range(_ROUNDS):
         candidate = block.maps(maps, error.weights)
-        following = usual_misfit(kspace, mask, candidate, noise_std)
+        following = strict_misfit(kspace, mask, candidate, noise_std)
         if following > max(misfit, HIGHEST_MISFIT):
             break
         maps, misfit, n_rounds = candidate, following, n_rounds + 1
