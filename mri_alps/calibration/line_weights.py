@@ -55,22 +55,29 @@ def sampling_weights(
     if mask.ndim == 1:
         power = kspace.abs().double().square().mean((0, 1)) / 2
     else:
-        power = _smooth(kspace.abs().double().square().mean(0) / 2, mask)
+        power = sample_power(kspace, mask)
     error = maps_error**2 * (power - noise_std**2).clamp_min(0)
     weights = noise_std / (noise_std**2 + error).sqrt()
     return torch.where(mask, weights, torch.ones_like(weights)).to(torch.float32)
 
 
-def _smooth(power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over the measured ones of three samples of a row of the readout axis, 1 : 2 : 1.
+def sample_power(kspace: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Power of each measured sample per real component and coil, float64 (H, W).
 
-    Maps are smooth, so their error spreads the signal a little; and a single sample's power is
-    as uncertain as it is large where there are few coils.
+    It is the mean over three neighbours along the readout, 1 : 2 : 1, as far as they are measured:
+    maps are smooth, so their error spreads the signal a little; and a single sample's power is as
+    uncertain as it is large where there are few coils.
+
+    Parameters
+    ----------
+    kspace : torch.Tensor
+        Complex (coils, H, W).
+    mask : torch.Tensor
+        Bool (H, W).
     """
+    power = kspace.abs().double().square().mean(0) / 2
     kernel = torch.tensor([0.25, 0.5, 0.25], dtype=power.dtype, device=power.device)
     columns = torch.stack([power * mask, mask.to(power.dtype)]).transpose(-2, -1)
-    width = columns.shape[-1]
-    total, share = functional.conv1d(
-        columns.reshape(-1, 1, width), kernel.reshape(1, 1, 3), padding=1
-    ).reshape(columns.shape)
+    smoothed = functional.conv1d(columns.reshape(-1, 1, len(power)), kernel[None, None], padding=1)
+    total, share = smoothed.reshape(columns.shape)
     return (total / share.clamp_min(1e-12)).transpose(-2, -1)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from mri_alps.calibration.line_weights import MAPS_ERROR, sampling_weights
+from mri_alps.calibration.line_weights import MAPS_ERROR, sample_power, sampling_weights
 from mri_alps.fourier import fftc, ifftc
 from mri_alps.operators import SenseOperator
 from mri_alps.random import standard_normal
@@ -24,15 +24,14 @@ from mri_alps.solvers import conjugate_gradient
 HIGHEST_MISFIT = 1.1
 """Misfit up to which the usual allowance is kept."""
 STRICT_ERROR = 0.02
-LARGEST_ERROR = 0.5
-"""Maps that are worse than this are told of, not allowed for."""
-_SMALLEST_ERROR = 0.01
+SMALLEST_ERROR = 0.005
+"""Of a sample, which is allowed for in any case."""
 _ROUNDS, _ITERATIONS, _PROGRESS = 20, 50, 0.97
-_HALVINGS, _SEED = 6, 20_260
+_FITS, _SEED = 6, 20_260
 # Power per real component of an image of scale 1 with 256 x 256 pixels at f cycles per field of
 # view, AMPLITUDE / (1 + (f / KNEE)^EXPONENT): several times that of heads, since a prior that is
 # too narrow would be taken for an error of the maps.
-_AMPLITUDE, _KNEE, _EXPONENT, _FLOOR, _PIXELS = 30.0, 5.0, 3.0, 1e-4, 256**2
+_AMPLITUDE, _KNEE, _EXPONENT, _FLOOR, _PIXELS = 7500.0, 0.5, 2.5, 1e-4, 256**2
 
 
 class MapsError(NamedTuple):
@@ -57,7 +56,12 @@ class MapsError(NamedTuple):
 def fit_maps_error(
     kspace: torch.Tensor, mask: torch.Tensor, sensitivity_maps: torch.Tensor, noise_std: float
 ) -> MapsError:
-    """Find the relative error of the maps at which data and model agree, at least `MAPS_ERROR`.
+    """Find the variance at which data and model agree where the usual allowance is too small.
+
+    The variance of a sample is taken for a noise_std^2 + e^2 (power of the sample), and a and e are
+    found from what draws of the image given the data leave of the data, in a few rounds of
+    expectation maximisation (Dempster, Laird and Rubin, J R Stat Soc B 39:1, 1977). What is
+    proportional to the signal is told from what is not, such as noise that was underestimated.
 
     Parameters
     ----------
@@ -75,21 +79,43 @@ def fit_maps_error(
     MapsError
         Weights, error and misfit.
     """
-
     weights = sampling_weights(kspace, mask, noise_std)
     problem = _Problem(kspace, mask, sensitivity_maps, noise_std)
     misfit = problem.misfit(weights, HIGHEST_MISFIT)
     if misfit <= HIGHEST_MISFIT:
         return MapsError(weights, MAPS_ERROR, misfit)
     points = mask.expand(kspace.shape[-2:])
-    low, high = math.log(_SMALLEST_ERROR), math.log(LARGEST_ERROR)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        weights = sampling_weights(kspace, points, noise_std, math.exp(middle))
-        low, high = (middle, high) if problem.misfit(weights) > 1 else (low, middle)
-    error = max(math.exp(high), MAPS_ERROR)
-    weights = sampling_weights(kspace, points, noise_std, error)
+    power = sample_power(kspace, points)
+    variance = noise_std**2 + MAPS_ERROR**2 * power
+    for _ in range(_FITS):
+        weights = torch.where(points, noise_std / variance.sqrt(), 1.0).to(torch.float32)
+        rest = problem.rest(weights).abs().double().square().mean(0) / 2
+        noise_factor, error = _regress(rest[points], power[points], variance[points], noise_std**2)
+        variance = noise_factor * noise_std**2 + error**2 * power
+    weights = torch.where(points, noise_std / variance.sqrt(), 1.0).to(torch.float32)
     return MapsError(weights, error, problem.misfit(weights))
+
+
+def _regress(
+    rest: torch.Tensor, power: torch.Tensor, variance: torch.Tensor, noise_variance: float
+) -> tuple[float, float]:
+    """Find a and e for which a noise_variance + e^2 power is the expectation of `rest`.
+
+    Least squares with the standard deviations that squares have, which are proportional to their
+    expectation; a is at least 1, and e at least `SMALLEST_ERROR`.
+    """
+    columns = torch.stack([torch.full_like(power, noise_variance), power]) / variance
+    target = rest / variance
+    normal, right = columns @ columns.mT, columns @ target
+    smallest = torch.tensor([1.0, SMALLEST_ERROR**2], dtype=normal.dtype, device=normal.device)
+    found = torch.linalg.solve(normal, right)
+    for fixed, free in ((0, 1), (1, 0)):
+        if found[fixed] < smallest[fixed]:
+            found = smallest.clone()
+            found[free] = (right[free] - normal[free, fixed] * smallest[fixed]) / normal[free, free]
+            break
+    noise_factor, error_square = torch.maximum(found, smallest).tolist()
+    return noise_factor, math.sqrt(error_square)
 
 
 def strict_misfit(
@@ -166,6 +192,13 @@ class _Problem:
 
         Iterations make it smaller; they stop where it is no more than `enough`.
         """
+        return self._draw(weights, enough)[1]
+
+    def rest(self, weights: torch.Tensor) -> torch.Tensor:
+        """What one draw of the image given the data leaves of the data, zero outside the mask."""
+        return self._draw(weights, 0.0)[0] / weights
+
+    def _draw(self, weights: torch.Tensor, enough: float) -> tuple[torch.Tensor, float]:
         operator = SenseOperator(self.maps, self.mask, weights)
         data = self.kspace * weights
         equations = _Equations(operator, self.noise_std)
@@ -179,7 +212,7 @@ class _Problem:
             before, misfit = misfit, float(rest.abs().double().square().sum()) / expected
             if misfit <= enough or misfit > _PROGRESS * before:
                 break
-        return misfit
+        return rest, misfit
 
 
 def _image_power(shape: tuple[int, ...]) -> torch.Tensor:
