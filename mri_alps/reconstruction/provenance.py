@@ -22,7 +22,15 @@ _PACKAGES = ("torch", "numpy", "h5py", "sigpy", "fastmri")
 def versions() -> dict[str, str]:
     """Return the versions of what made a result."""
     found = {"mri_alps": mri_alps.__version__, "python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return found | {name: _version(name) for name in _PACKAGES}
+
+
+def _version(name: str) -> str:
+    """Version of a package; a copy without its metadata is no reason to lose a result."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def attributes_of(

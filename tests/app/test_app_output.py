@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.reconstruction import provenance
 from mri_alps.reconstruction.output import (
     ReconstructionWriter,
     check_target,
@@ -111,3 +112,9 @@ def test_loading_something_else_is_an_error(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(InputFileError, match=r"x\.h5"):
         load_reconstruction(path)
+
+
+def test_a_package_without_metadata_costs_no_result(monkeypatch):
+    monkeypatch.setattr(provenance, "_PACKAGES", ("numpy", "no-such-package"))
+    found = provenance.versions()
+    assert found["numpy"] == np.__version__ and found["no-such-package"] == "unknown"
