@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -63,7 +64,10 @@ def calibration_facts(raw: RawKSpace) -> Facts:
             f"{max(noise):.3g} per real component; {acquisition.noise_std:.3g} of the image scale "
             "after whitening",
         ),
-        (f"calibration, slice {index}", f"{region} from the {info['calibration_source']}"),
+        (
+            f"calibration, slice {index}",
+            f"{region} from the {info['calibration_source']}{_trust_in_maps(info)}",
+        ),
         (
             "what will be done",
             f"whiten {raw.n_coils} coils, estimate sensitivity maps, draw posterior samples on "
@@ -71,6 +75,16 @@ def calibration_facts(raw: RawKSpace) -> Facts:
         ),
         *(("note", note) for note in info["notes"]),
     ]
+
+
+def _trust_in_maps(info: dict[str, Any]) -> str:
+    if "maps_error" not in info:
+        return ""  # a single coil
+    rounds = info.get("maps_refined", 0)
+    refined = f", refined {rounds} times by other lines" if rounds else ""
+    return (
+        f"; sensitivity maps{refined}: an error of {100 * info['maps_error']:.2g} % is allowed for"
+    )
 
 
 def as_dictionary(facts: Facts) -> dict[str, str | list[str]]:

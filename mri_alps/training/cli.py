@@ -35,7 +35,11 @@ def train(
     learning_rate: Annotated[float | None, Option("--learning-rate", min=0.0)] = None,
     initial: Annotated[
         Path | None,
-        Option("--initial", help="Start from these weights (a prior's name or file), not from 0."),
+        Option(
+            "--initial",
+            help="Start from these weights (a prior's name or file), not from 0. The recipe's "
+            "network may have more levels or blocks: it starts as the same function.",
+        ),
     ] = None,
     seed: Annotated[int | None, Option("--seed", help="Everything random follows from it.")] = None,
     two_channel: Annotated[

@@ -24,6 +24,7 @@ def test_inspect_as_json(scan, run):
     facts = json.loads(run("inspect", scan.path, "--json").out)
     assert facts["coils"] == "4" and facts["slices"] == "2"
     assert any("whiten 4 coils" in text for text in facts["what will be done"])
+    assert any("5 % is allowed for" in str(text) for text in facts.values())
 
 
 def test_inspect_of_something_else_is_one_sentence(tmp_path, run):
