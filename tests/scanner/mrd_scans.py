@@ -26,12 +26,13 @@ def coil_images(index=0):
     return image * np.stack(maps)
 
 
-def kspace_of(index=0, seed=0):
+def kspace_of(index=0, seed=0, strength=1):
+    """A slice's k-space, the signal times `strength`; the noise is that of the noise scan."""
     rng = np.random.default_rng([seed, index])
     images = np.fft.ifftshift(coil_images(index), axes=(-2, -1))
     kspace = np.fft.fftshift(np.fft.fft2(images, norm="ortho"), axes=(-2, -1))
     noise = rng.standard_normal((2, *kspace.shape)) * NOISE_STD
-    return (kspace + noise[0] + 1j * noise[1]).astype(np.complex64)
+    return (strength * kspace + noise[0] + 1j * noise[1]).astype(np.complex64)
 
 
 def header_xml(trajectory="cartesian", matrix=None, protocol="tiny", **limits):

@@ -138,7 +138,7 @@ def test_repetitions_and_contrasts_are_images_of_their_own(server):
     acquisitions = [noise_line()]
     for contrast in range(2):
         for repetition in range(2):
-            kspace = kspace_of() * (1 + contrast + 2 * repetition)
+            kspace = kspace_of(strength=1 + contrast + 2 * repetition)
             acquisitions += slice_lines(kspace=kspace, contrast=contrast, repetition=repetition)
     images, texts = exchange(server.port, acquisitions)
     means = {(i.contrast, i.repetition): i.data for i in images if i.image_series_index == 1}
