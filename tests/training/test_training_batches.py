@@ -183,3 +183,16 @@ def test_coarse_crops_show_the_whole_object():
     # The disc covers half of the slice; fine crops lie mostly inside of it.
     assert shares[False] > 0.75
     assert 0.3 < shares[True] < 0.65
+
+
+def test_a_coarse_plan_makes_batches_of_its_own(data, recipe):
+    images, plan = load_images([data]), recipe.plans[0]
+    fine, coarse = (
+        TrainingBatches(
+            images, dataclasses.replace(recipe, plans=(dataclasses.replace(plan, coarse=kind),))
+        )[3]
+        for kind in (False, True)
+    )
+    assert coarse.images.shape == fine.images.shape
+    assert plan.sigma_min <= coarse.sigma.min() and coarse.sigma.max() <= plan.sigma_max
+    assert not torch.equal(coarse.images, fine.images)

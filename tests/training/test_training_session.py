@@ -1,9 +1,11 @@
 """Recipes are combined in the documented order; weights are exported complete."""
 
+import dataclasses
 import json
 import logging
 
 import pytest
+import torch
 from tiny_training import TINY_RECIPE
 
 from mri_alps.errors import ConfigurationError
@@ -77,3 +79,31 @@ def test_what_is_said_on_the_way_goes_through_logging(options, data, tmp_path, c
         assert run_session([data], tmp_path / "run", options)
     assert any(record.message.startswith("step 3/3 loss") for record in caplog.records)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # compilers warn of what is theirs
+def test_compiled_gates_train_alike(options, data, tmp_path):
+    assert run_session([data], tmp_path / "plain", options)
+    compiled = dataclasses.replace(options, compile_model=True)
+    assert run_session([data], tmp_path / "compiled", compiled)
+    plain, other = (load_prior(tmp_path / name).state_dict() for name in ("plain", "compiled"))
+    assert plain.keys() == other.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_a_larger_network_goes_on_from_weights(options, data, tmp_path):
+    assert run_session([data], tmp_path / "run", options)
+    unet = {**TINY_RECIPE["unet"], "channels": [8, 8, 8]}
+    unet |= {"encoder_blocks": [1, 2, 1], "decoder_blocks": [1, 1, 1]}
+    larger = SessionOptions(
+        changes={"steps": 4, "learning_rate": 0.0, "unet": unet},
+        initial=tmp_path / "run" / "prior.safetensors",
+        fabric=options.fabric,
+    )
+    assert run_session([data], tmp_path / "next", larger)
+    first, second = (load_prior(tmp_path / name) for name in ("run", "next"))
+    assert second.config.channels == (8, 8, 8)
+    x = torch.ones((1, 32, 32), dtype=torch.complex64)
+    torch.testing.assert_close(second.denoise(x, 0.3), first.denoise(x, 0.3), rtol=0, atol=1e-5)
