@@ -125,8 +125,8 @@ def strict_misfit(
     """Misfit where an error of only 2 % is allowed for, sample by sample.
 
     Up to `HIGHEST_MISFIT` the maps are good, and iterations stop there. Of five real and three
-    simulated scans those with good maps had 0.65 to 0.98, a prospectively undersampled one 1.06, and
-    one whose maps come from 8, 10 and 12 lines 1.76, 1.55 and 1.08.
+    simulated scans those with good maps had 0.65 to 0.98, a prospectively undersampled one 1.06,
+    and one whose maps come from 8, 10 and 12 lines 1.76, 1.55 and 1.08.
 
     Parameters
     ----------
