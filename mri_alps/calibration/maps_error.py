@@ -5,7 +5,7 @@ that explains all of them to within the noise; where they are not, something is 
 measured with one draw of the image given the data under a stationary Gaussian prior, whose
 expected misfit |y - A x|^2 / (2 m noise_std^2) is 1 if noise and model error are as assumed. That
 takes no evaluation of a learned prior. Where there are hardly more data than unknowns nothing is
-left over whatever the maps are, so the allowance of `line_weights` is only ever raised.
+left over whatever the maps are, so a small misfit does not lower the allowance of `line_weights`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from mri_alps.solvers import conjugate_gradient
 HIGHEST_MISFIT = 1.05
 """Misfit up to which the usual allowance is kept."""
 STRICT_ERROR = 0.02
+"""Relative error of a sample with which `strict_misfit` tells good maps from bad ones."""
 SMALLEST_ERROR = 0.005
 """Of a sample, which is allowed for in any case."""
 _ROUNDS, _ITERATIONS, _PROGRESS = 20, 50, 0.97
@@ -149,6 +150,11 @@ def gaussian_mean(operator: SenseOperator, data: torch.Tensor, noise_std: float)
         Complex64 (coils, H, W), scaled so that the image has the scale 1.
     noise_std : float
         Per real component.
+
+    Returns
+    -------
+    torch.Tensor
+        Complex64 (H, W), after a fixed number of conjugate-gradient iterations.
     """
     equations = _Equations(operator, noise_std)
     target = equations.target(data)
