@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -135,7 +136,8 @@ def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPr
     Returns
     -------
     NetworkPrior
-        In evaluation mode, without gradients, `prior_spectrum` attached if the file has one.
+        In evaluation mode, without gradients, `prior_spectrum` attached if the file has one;
+        `name` is the file's without its suffix, `checkpoint_sha256` its hash.
 
     Raises
     ------
@@ -161,6 +163,8 @@ def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPr
             f"the weights in {path} do not fit the configuration in the same file: {error}"
         ) from error
     model.provenance = dict(metadata.get("provenance", {}))
+    model.name = Path(path).stem
+    model.checkpoint_sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     model.to(device).eval().requires_grad_(False)
     if spectrum:
         model.prior_spectrum = PriorSpectrum.from_tensors(spectrum)
