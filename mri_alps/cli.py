@@ -35,7 +35,6 @@ from mri_alps.training.cli import train
 app = typer.Typer(
     name="mri-alps",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
