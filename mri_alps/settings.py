@@ -23,6 +23,7 @@ from mri_alps.errors import ConfigurationError
 
 _Class = TypeVar("_Class", bound=type)
 _LONGEST_SHOWN = 40
+_CHECKS = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 Text = Annotated[str, BeforeValidator(lambda v: os.fspath(v) if isinstance(v, os.PathLike) else v)]
 """A name or a path; paths are kept as text, which JSON can hold."""
@@ -123,8 +124,7 @@ def settings(cls: _Class) -> _Class:
     SettingError
         When an instance is made with a value that makes no sense, or an unknown name.
     """
-    configuration = ConfigDict(extra="forbid", allow_inf_nan=False)
-    made = validated_dataclass(frozen=True, config=configuration)(cls)
+    made = validated_dataclass(frozen=True, config=_CHECKS)(cls)
     validate = made.__init__
 
     @functools.wraps(validate)
@@ -225,7 +225,8 @@ def checked(cls: type, name: str, value: Any) -> Any:
     """
     field = description(cls)[name]
     try:
-        found: Any = TypeAdapter(Annotated[field.annotation, field]).validate_python(value)  # type: ignore[arg-type]
+        annotation: Any = Annotated[field.annotation, field]
+        found = TypeAdapter(annotation, config=_CHECKS).validate_python(value)
     except ValidationError:
         raise _error(name, field, value) from None
     limit = property_of(field, "client_limit")

@@ -6,13 +6,15 @@ import dataclasses
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 from pydantic import BeforeValidator
 
 from mri_alps.errors import ConfigurationError
 from mri_alps.settings import Text, setting, settings
+
+if TYPE_CHECKING:
+    import torch
 
 DEFAULT_SEED = 0
 SCAN = "Scan and sampling"
@@ -161,6 +163,8 @@ class ReconstructionConfiguration:
         ConfigurationError
             If the device is unknown or this machine does not have it.
         """
+        import torch
+
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from tiny_scans import TINY, assert_same_file, write_tiny
 
+from mri_alps.commands.run_settings import RunSettings
 from mri_alps.errors import ConfigurationError, InputFileError
 from mri_alps.rawdata import read_raw
 from mri_alps.reconstruction import ReconstructionConfiguration, load_reconstruction
 from mri_alps.reconstruction.identity import prior_identity, scan_identity
-from mri_alps.reconstruction.inputs import choose_part, find_scans, parse_shard
+from mri_alps.reconstruction.inputs import choose_part, find_scans
 from mri_alps.reconstruction.manifest import Manifest, read_manifest
 from mri_alps.reconstruction.overlap import AHEAD, overlap
 from mri_alps.reconstruction.scan_job import Outcome, ScanJob, Setup
@@ -292,15 +293,12 @@ def test_parts():
     assert choose_part(scans, 3) == scans[:3]
     parts = [choose_part(scans, None, (i, 3)) for i in (1, 2, 3)]
     assert sorted(scan for part in parts for scan in part) == scans
-    assert parse_shard(" 2/ 5") == (2, 5) and parse_shard(None) is None
-    for text in ("2", "a/b", "-1/2"):
-        with pytest.raises(ConfigurationError, match="two numbers"):
-            parse_shard(text)
-    for shard in ((0, 2), (3, 2)):
-        with pytest.raises(ConfigurationError, match="makes no sense"):
-            choose_part(scans, None, shard)
-    with pytest.raises(ConfigurationError, match="--limit"):
-        choose_part(scans, 0)
+    assert RunSettings(shard=" 2/ 5").shard == (2, 5) and RunSettings().shard is None
+    for text in ("2", "a/b", "-1/2", "0/2", "3/2"):
+        with pytest.raises(ConfigurationError, match="expected a part such as 1/4"):
+            RunSettings(shard=text)
+    with pytest.raises(ConfigurationError, match=r"limit is 0, expected .* at least 1"):
+        RunSettings(limit=0)
 
 
 def test_a_manifest_survives_a_torn_line(tmp_path):
