@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from importlib import import_module
 from pathlib import Path
@@ -48,10 +49,8 @@ def finished_slices(folder):
         return 0
 
 
-def wait_for_slices(child, output, more, delay):
+def wait_for_slices(child, folder, enough, delay):
     """Wait until the run is over or has finished some more slices, and then a little."""
-    folder = Path(output, ".unfinished")
-    enough = finished_slices(folder) + more
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if finished_slices(folder) >= enough:
             break
@@ -59,11 +58,30 @@ def wait_for_slices(child, output, more, delay):
     time.sleep(delay)
 
 
+def hold_at_rename(folder, enough):
+    """Rename nothing more once these slices are there: the kill never comes too late."""
+    real = os.replace
+
+    def replace(*arguments):
+        if finished_slices(folder) >= enough:
+            threading.Event().wait()
+        real(*arguments)
+
+    os.replace = replace
+
+
 def run(arguments, fatal=0, wait=None):
     """Fork a run; return whether it came to its end."""
+    folder, enough, delay = Path(), 0, 0.0
+    if wait is not None:
+        output, more, delay = wait
+        folder = Path(output, ".unfinished")
+        enough = finished_slices(folder) + more
     child = os.fork()
     if child == 0:
         count_operations(fatal)
+        if wait is not None:
+            hold_at_rename(folder, enough)
         code = 1
         try:
             main(arguments)
@@ -73,7 +91,7 @@ def run(arguments, fatal=0, wait=None):
             sys.stderr.flush()
             os._exit(code)
     if wait is not None:
-        wait_for_slices(child, *wait)
+        wait_for_slices(child, folder, enough, delay)
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:

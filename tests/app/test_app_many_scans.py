@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from tiny_scans import TINY, assert_same_file, write_tiny
+from waiting import LONG
 
 from mri_alps.commands.run_settings import RunSettings
 from mri_alps.errors import ConfigurationError, InputFileError
@@ -222,16 +223,31 @@ class TestOverlap:
         assert seen == [x * x for x in range(20)]
 
     def test_stages_run_beside_each_other(self):
-        def slowly():
+        made, begun, last, met = threading.Event(), threading.Event(), threading.Event(), []
+
+        def produce():
             for x in range(6):
-                time.sleep(0.05)
+                if x == 1:
+                    met.append(begun.wait(LONG))  # item 0 is worked on before item 1 is made
+                if x == 2:
+                    made.set()
                 yield x
 
-        started = time.perf_counter()
-        occupation = overlap(slowly(), lambda x: time.sleep(0.06), lambda x: time.sleep(0.05))
-        # One after the other would take 6 * 0.16.
-        assert time.perf_counter() - started < 0.75
-        assert occupation.share > 0.8
+        def work(x):
+            if x == 0:
+                begun.set()
+                met.append(made.wait(LONG))  # two more are made before item 0 is done
+            if x == 3:
+                last.set()
+            return x
+
+        def consume(x):
+            if x == 1:
+                met.append(last.wait(LONG))  # the rest is worked on while this one is written
+
+        occupation = overlap(produce(), work, consume)
+        assert met == [True] * 3
+        assert 0 < occupation.busy_seconds <= occupation.total_seconds
 
     def test_no_more_items_than_promised(self):
         made, done, most = [0], [0], [0]

@@ -27,14 +27,13 @@ def run_python(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_import_is_quick_and_does_not_load_torch():
+def test_import_is_quick_since_it_loads_nothing_but_itself():
     code = (
-        "import time, sys; t = time.perf_counter(); import mri_alps; "
-        "print(time.perf_counter() - t, 'torch' in sys.modules, 'numpy' in sys.modules)"
+        "import sys; before = set(sys.modules); import mri_alps; "
+        "loaded = {name.partition('.')[0] for name in set(sys.modules) - before}; "
+        "print(*loaded - sys.stdlib_module_names)"
     )
-    fastest = min((run_python(code).split() for _ in range(3)), key=lambda words: float(words[0]))
-    assert float(fastest[0]) < 0.3
-    assert fastest[1:] == ["False", "False"]
+    assert run_python(code) == "mri_alps"
 
 
 def test_help_does_not_load_torch():

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from rawdata_helpers import lines as imaging_lines
 from rawdata_helpers import random_complex
 from rawdata_helpers import write_acquisitions as write
+from waiting import LONG
 
 from mri_alps.rawdata import kspace_to_cfl, write_cfl, write_fastmri, write_ismrmrd
 from mri_alps.rawdata.header import Limit, make_header
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 
-SECONDS = 30
 FLOOR, FACTOR = 48 * 2**20, 64  # bytes, and times the file: what opening may allocate
 KINDS = ("fastmri", "fastmri-gzip", "ismrmrd", "ismrmrd-3d", "bart")
 
@@ -42,7 +42,7 @@ class Worker:
                 text=True,
             )
             assert self.process.stdout.readline() == "ready\n"
-        timer = threading.Timer(SECONDS, self.process.kill)
+        timer = threading.Timer(LONG, self.process.kill)
         timer.start()
         try:
             self.process.stdin.write(f"{path}\n")
@@ -53,7 +53,7 @@ class Worker:
         if not answer:
             code = self.process.wait()
             self.close()
-            return f"died with {code} (-9 after {SECONDS} s: hung)"
+            return f"died with {code} (-9 after {LONG:g} s: hung)"
         return answer
 
     def close(self):

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.fabric import Fabric
 from tiny_training import TINY_RECIPE
+from waiting import LONG, until
 
 from mri_alps.errors import ConfigurationError, InputFileError
 from mri_alps.priors import load_prior
@@ -140,11 +140,8 @@ def test_command_writes_everything_and_resumes_after_a_kill(data, config, tmp_pa
     output = tmp_path / "run"
     endless = command(data, output, config, "--steps", "100000", "--checkpoint-minutes", "0")
     with subprocess.Popen(endless, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
-        while not (output / CHECKPOINT).exists():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(0.5)
+        until(lambda: (output / CHECKPOINT).exists() or process.poll() is not None)
+        assert process.poll() is None
         process.kill()  # no chance to save
     step = load_tensors(output / CHECKPOINT)[1]["progress"]["step"]
     assert step > 0
@@ -174,13 +171,13 @@ def test_two_processes_agree_and_see_twice_as_much(data, config, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(
         command(data, output, config, *options), check=True, capture_output=True, env=environment,
-        timeout=300,
+        timeout=LONG,
     )  # fmt: skip
     both = load_tensors(output / CHECKPOINT)[1]["progress"]
     alone = tmp_path / "alone"
     subprocess.run(
         command(data, alone, config, "--steps", "4"), check=True, capture_output=True,
-        env=environment, timeout=300,
+        env=environment, timeout=LONG,
     )  # fmt: skip
     single = load_tensors(alone / CHECKPOINT)[1]["progress"]
     assert both["step"] == single["step"] == 4
