@@ -197,7 +197,8 @@ def reconstruct(
         Optional[int],  # noqa: UP045
         typer.Option(
             min=1,
-            help="So many processes on this machine, one per GPU or group of cores.",
+            help="So many processes on this machine, one per GPU or group of cores; they listen "
+            "on 127.0.0.1 only, behind TLS.",
             rich_help_panel=MANY_PANEL,
         ),
     ] = None,
@@ -205,7 +206,9 @@ def reconstruct(
         Optional[str],  # noqa: UP045
         typer.Option(
             metavar="ADDRESS",
-            help="Join a Dask cluster, for example tcp://node1:8786.",
+            help="Join a Dask cluster, for example tls://node1:8786, with the certificates that "
+            "Dask's configuration names. Without TLS, everybody who reaches its ports runs code "
+            "as you.",
             rich_help_panel=MANY_PANEL,
         ),
     ] = None,
