@@ -39,7 +39,9 @@ def make_cluster(options: argparse.Namespace) -> SpecCluster:
         worker_options={"nthreads": 2, "dashboard_address": "127.0.0.1:0"},
         # The pages ask for no password: from elsewhere through ssh -L 8787:localhost:8787.
         scheduler_options={
-            "protocol": "tls://", "port": 0, "dashboard_address": "127.0.0.1:8787"
+            "protocol": "tls://",
+            "port": 0,
+            "dashboard_address": "127.0.0.1:8787",
         },  # fmt: skip
         remote_python=remote_pythons(options.hosts, options.threads),
         security=Security(),

@@ -78,7 +78,10 @@ def write_certificates(folder: str | Path) -> dict[str, Any]:
     _write_private(folder / KEY, security.tls_worker_key)
     _write_private(folder / CERTIFICATE, security.tls_worker_cert)
     comm = "distributed.comm"
-    settings = {f"{comm}.require-encryption": True, f"{comm}.tls.ca-file": str(folder / CERTIFICATE)}
+    settings = {
+        f"{comm}.require-encryption": True,
+        f"{comm}.tls.ca-file": str(folder / CERTIFICATE),
+    }
     for role in ("client", "scheduler", "worker"):
         settings[f"{comm}.tls.{role}.cert"] = str(folder / CERTIFICATE)
         settings[f"{comm}.tls.{role}.key"] = str(folder / KEY)
