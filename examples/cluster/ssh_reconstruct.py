@@ -42,7 +42,7 @@ def make_cluster(options: argparse.Namespace) -> SpecCluster:
             "protocol": "tls://",
             "port": 0,
             "dashboard_address": "127.0.0.1:8787",
-        },  # fmt: skip
+        },
         remote_python=remote_pythons(options.hosts, options.threads),
         security=Security(),
     )

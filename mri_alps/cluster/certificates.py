@@ -77,14 +77,10 @@ def write_certificates(folder: str | Path) -> dict[str, Any]:
         )
     _write_private(folder / KEY, security.tls_worker_key)
     _write_private(folder / CERTIFICATE, security.tls_worker_cert)
-    comm = "distributed.comm"
-    settings = {
-        f"{comm}.require-encryption": True,
-        f"{comm}.tls.ca-file": str(folder / CERTIFICATE),
-    }
+    certificate, tls = str(folder / CERTIFICATE), "distributed.comm.tls"
+    settings = {"distributed.comm.require-encryption": True, f"{tls}.ca-file": certificate}
     for role in ("client", "scheduler", "worker"):
-        settings[f"{comm}.tls.{role}.cert"] = str(folder / CERTIFICATE)
-        settings[f"{comm}.tls.{role}.key"] = str(folder / KEY)
+        settings |= {f"{tls}.{role}.cert": certificate, f"{tls}.{role}.key": str(folder / KEY)}
     nested: dict[str, Any] = {}
     dask.config.set(settings, config=nested)
     _write_private(folder / SETTINGS, json.dumps(nested, indent=2))  # JSON is YAML as well

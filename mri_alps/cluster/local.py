@@ -210,7 +210,7 @@ def _join(scheduler: str) -> Client:
             "tls:// needs the certificates of the cluster, named in Dask's configuration "
             "(distributed.comm.tls)"
         ) from error
-    address = client.scheduler.address
+    address = str(client.scheduler_info(n_workers=0)["address"])
     if not address.startswith(_GUARDED):
         warnings.warn(
             f"the scheduler at {address} has no TLS: whoever reaches a port of this cluster runs "

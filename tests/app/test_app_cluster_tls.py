@@ -6,10 +6,11 @@ import pytest
 
 from mri_alps.errors import ConfigurationError, MriAlpsWarning
 
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
 pytest.importorskip("cryptography")
 
-import dask.config
+import distributed
+from dask import config
 
 from mri_alps.cluster import shared_certificates, write_certificates
 from mri_alps.cluster.local import connect
@@ -32,28 +33,32 @@ def test_a_cluster_with_certificates_is_joined_without_a_warning(tmp_path):
         assert folder.stat().st_mode & 0o777 == 0o700
         assert (folder / "key.pem").stat().st_mode & 0o777 == 0o600
         # What another process reads that is told DASK_CONFIG says the same.
-        (read,) = dask.config.collect_yaml([str(folder)])
+        (read,) = config.collect_yaml([str(folder)])
         written = read["distributed"]["comm"]["tls"]
         assert written["worker"]["key"] == str(folder / "key.pem")
-        assert written.items() <= dask.config.get("distributed.comm.tls").items()
+        assert written.items() <= config.get("distributed.comm.tls").items()
         with warnings.catch_warnings():
             warnings.simplefilter("error", MriAlpsWarning)
             with connect(None, cluster.scheduler_address, "cpu", None) as client:
                 assert client.scheduler.address.startswith("tls://")
         address = cluster.scheduler_address
-        with dask.config.set({"distributed.comm.require-encryption": False,
-                              "distributed.comm.tls.ca-file": None}):  # fmt: skip
-            with pytest.raises(ConfigurationError, match="certificates"):
-                with connect(None, address, "cpu", None):
-                    pass
+        nothing = {"require-encryption": False, "tls.ca-file": None}
+        with (
+            config.set({f"distributed.comm.{name}": value for name, value in nothing.items()}),
+            pytest.raises(ConfigurationError, match="certificates"),
+            connect(None, address, "cpu", None),
+        ):
+            pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cluster_without_certificates_is_joined_with_a_warning():
-    with scheduler_alone("tcp://") as cluster:
-        with pytest.warns(MriAlpsWarning, match="runs code as you"):
-            with connect(None, cluster.scheduler_address, "cpu", None):
-                pass
+    with (
+        scheduler_alone("tcp://") as cluster,
+        pytest.warns(MriAlpsWarning, match="runs code as you"),
+        connect(None, cluster.scheduler_address, "cpu", None),
+    ):
+        pass
 
 
 def test_certificates_are_neither_replaced_nor_kept_where_others_write(tmp_path):
