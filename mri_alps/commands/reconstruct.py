@@ -195,7 +195,7 @@ class Report:
             say(outcome.reason, "error")
 
     def summarise(self, results: Results, distributed: bool, device: str) -> None:
-        """Say how it went: what was skipped, a table of failures, in detail how busy the device was.
+        """Say how it went: what was skipped, what failed, in detail how busy the device was.
 
         Parameters
         ----------
