@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from typing import Any
 
 import torch
 
+from mri_alps.devices import find_device
 from mri_alps.errors import ConfigurationError
+from mri_alps.values import FLAG, MOST, PATH, TEXT, check, number, several, whole
 
 DEFAULT_SEED = 0
+_MOST_DRAWN = 2**31 - 1
+_RULES = {
+    "prior": PATH.or_none(),
+    "method": TEXT,
+    "n_samples": whole(-MOST, _MOST_DRAWN),  # too few of them: see below
+    "n_evaluations": whole(-MOST, _MOST_DRAWN),
+    "mask": PATH.or_none(),
+    "acceleration": number(),
+    "center_fraction": number().or_none(),
+    "seed": whole(0).or_none(),
+    "device": TEXT,
+    "slices": several(whole(-MOST)).or_none(),
+    "sensitivity_maps": PATH.or_none(),
+    "coil_compression_tolerance": number().or_none(),
+    "save_samples": FLAG,
+    "save_maps": FLAG,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +91,14 @@ class ReconstructionConfiguration:
     save_maps: bool = False
 
     def __post_init__(self) -> None:
+        check("the settings of a reconstruction", _RULES, vars(self))
+        for name, value in list(vars(self).items()):  # kept as JSON can hold it
+            if isinstance(value, os.PathLike):
+                object.__setattr__(self, name, os.fspath(value))
+            elif hasattr(value, "item"):  # a number of numpy's
+                object.__setattr__(self, name, value.item())
+        if self.slices is not None:
+            object.__setattr__(self, "slices", tuple(map(int, self.slices)))
         if self.n_samples < 2:
             raise ConfigurationError(
                 f"a standard deviation needs at least 2 samples, found {self.n_samples}: "
@@ -120,18 +148,10 @@ class ReconstructionConfiguration:
         """
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-        except RuntimeError:
-            device = None
-        if device is None or device.type not in ("cpu", "cuda"):
+        device = find_device(self.device)
+        if device.type not in ("cpu", "cuda"):
             raise ConfigurationError(
                 f"unknown device {self.device!r}: use auto, cpu, cuda or cuda:0"
-            )
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            raise ConfigurationError(
-                f"device {self.device!r} was asked for and this machine has "
-                f"{torch.cuda.device_count()} CUDA devices: use --device cpu or auto"
             )
         return device
 
