@@ -37,7 +37,13 @@ class Rule:
 
 
 def whole(least: int = 0, most: int = MOST) -> Rule:
-    """Return the rule of an integer from `least` to `most`; True and False are none."""
+    """Return the rule of an integer; True and False are none.
+
+    Parameters
+    ----------
+    least, most : int
+        The bounds, both in.
+    """
     bound = f"of at least {least}" if most == MOST else f"from {least} to {most}"
 
     def fits(value: Any) -> bool:
@@ -61,6 +67,9 @@ def number(low: float = -math.inf, high: float = math.inf, ends: str = "()") -> 
         parts.append(f"{'of at least' if ends[0] == '[' else 'above'} {low:g}")
     if high < math.inf:
         parts.append(f"{'of at most' if ends[1] == ']' else 'below'} {high:g}")
+    expected = f"a finite number {' and '.join(parts)}".strip()
+    if parts == ["above 0"]:
+        expected = "a positive, finite number"
 
     def fits(value: Any) -> bool:
         if not isinstance(value, Real) or _is_flag(value) or not math.isfinite(value):
@@ -68,11 +77,19 @@ def number(low: float = -math.inf, high: float = math.inf, ends: str = "()") -> 
         above = float(value) >= low if ends[0] == "[" else float(value) > low
         return above and (float(value) <= high if ends[1] == "]" else float(value) < high)
 
-    return Rule(" ".join(["a finite number", " and ".join(parts)]).strip(), fits)
+    return Rule(expected, fits)
 
 
 def instance(*kinds: type, named: str = "") -> Rule:
-    """Return the rule of an object of one of these classes."""
+    """Return the rule of an object of one of some classes.
+
+    Parameters
+    ----------
+    *kinds : type
+        The classes.
+    named : str
+        What to call such an object, if not by its class.
+    """
     return Rule(
         named or " or ".join(kind.__name__ for kind in kinds), lambda v: isinstance(v, kinds)
     )
@@ -85,7 +102,13 @@ FUNCTION = Rule("a function", callable)
 
 
 def several(rule: Rule) -> Rule:
-    """Return the rule of a sequence whose members all fit a rule."""
+    """Return the rule of a sequence whose members all fit a rule.
+
+    Parameters
+    ----------
+    rule : Rule
+        Of the members.
+    """
 
     def fits(value: Any) -> bool:
         return (
@@ -121,7 +144,7 @@ def check(where: str, rules: Mapping[str, Rule], values: Mapping[str, Any]) -> N
             fits = False
         if not fits:
             raise ConfigurationError(
-                f"{where}: found {name} = {_shown(values[name])}, expected {rule.expected}"
+                f"{where}: found {name}={_shown(values[name])}, expected {rule.expected}"
             )
 
 
@@ -153,4 +176,5 @@ def _is_flag(value: Any) -> bool:
 def _shown(value: Any) -> str:
     text = " ".join(repr(value).split())
     text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
-    return f"{text} ({type(value).__name__})"
+    plain = value is None or isinstance(value, (str, bytes, int, float, complex))
+    return text if plain else f"{text} ({type(value).__name__})"

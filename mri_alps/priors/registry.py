@@ -54,7 +54,7 @@ def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | 
         device.
     """
     check("load_prior", {"name_or_path": PATH}, locals())
-    device = find_device(device)
+    find_device(device)  # a plug-in is handed what was given
     if str(name_or_path) == GAUSSIAN:
         # Wider at high frequencies than brains alone would have it: a real 8-coil brain, the
         # demo and a phantom with sharp edges all came out with a data misfit near 1.

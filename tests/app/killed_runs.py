@@ -6,6 +6,7 @@ that make files last, again and again; "time", killed a random time after some m
 there; "every", killed at each of these operations once, each time in a folder of its own.
 """
 
+import functools
 import json
 import os
 import random
@@ -60,7 +61,7 @@ def wait_for_slices(child, output, more, delay):
 
 
 def run(arguments, fatal=0, wait=None):
-    """Fork a run; return whether it came to its end."""
+    """Fork a run, killed when `wait` of its process id is over; return if it came to its end."""
     child = os.fork()
     if child == 0:
         count_operations(fatal)
@@ -73,7 +74,7 @@ def run(arguments, fatal=0, wait=None):
             sys.stderr.flush()
             os._exit(code)
     if wait is not None:
-        wait_for_slices(child, *wait)
+        wait(child)
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
@@ -99,7 +100,9 @@ def attempt(arguments, output, kind, rng):
     """Let a run live for a random time; return whether it came to its end."""
     if kind == "disk":
         return run([*arguments, output], fatal=rng.randint(4, 6))
-    return run([*arguments, output], wait=(output, rng.randint(1, 2), rng.uniform(0, 0.1)))
+    more, delay = rng.randint(1, 2), rng.uniform(0, 0.1)
+    wait = functools.partial(wait_for_slices, output=output, more=more, delay=delay)
+    return run([*arguments, output], wait=wait)
 
 
 def every(arguments, output):
