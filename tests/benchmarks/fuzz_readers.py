@@ -34,6 +34,7 @@ from mri_alps.operators import make_mask
 from mri_alps.rawdata import write_cfl
 from mri_alps.scanner import protocol
 
+KEPT = 3  # findings with the same exception
 MOST_MEMORY = 10**9  # bytes, as tracemalloc counts them
 
 
@@ -80,8 +81,9 @@ def hdf5_bytes(**datasets: np.ndarray) -> bytes:
 
 
 def cfl_parts(path: Path) -> list[tuple[str, bytes]]:
-    """Return header and data of one slice's maps as BART stores them."""
-    write_cfl(path, np.moveaxis(maps()[0], 0, -1)[:, :, None, :])
+    """Return header and data of the maps as BART stores them, slices along dimension 13."""
+    array = np.moveaxis(maps(), (0, 1), (-1, -2))  # (readout, phase encode, coils, slices)
+    write_cfl(path, array.reshape(40, 32, 1, 4, *[1] * 9, 2))
     return [(f"maps.{end}", path.with_suffix(f".{end}").read_bytes()) for end in ("hdr", "cfl")]
 
 
@@ -130,7 +132,7 @@ def judge(answer: str) -> str:
 
 def fuzz(reader: str, kind: str, parts: list, folder: Path, seconds: float, seed: int) -> Counter:
     """Damage and open one reader's input until the time is up; return what came out how often."""
-    rng, counts = random.Random(f"{seed} {reader}"), Counter()
+    rng, counts, alike = random.Random(f"{seed} {reader}"), Counter(), Counter()
     place = folder / "now" / reader
     place.mkdir(parents=True, exist_ok=True)
     opener = Path(__file__).with_name("fuzz_openers.py")
@@ -149,7 +151,11 @@ def fuzz(reader: str, kind: str, parts: list, folder: Path, seconds: float, seed
             assert not undamaged or outcome == "read", f"{reader}: {answer}"
             undamaged = False
             counts[outcome] += 1
-            if outcome not in ("read", "refused"):
+            if outcome in ("read", "refused"):
+                continue
+            exception = answer.rstrip("| ").rpartition("| ")[2].partition(":")[0]
+            alike[exception] += 1
+            if alike[exception] <= KEPT:
                 keep(folder / "findings" / f"{reader}-{sum(counts.values())}", place, answer)
     finally:
         worker.close()
