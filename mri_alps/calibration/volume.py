@@ -11,7 +11,12 @@ from mri_alps.calibration.noise import whitening_matrix
 from mri_alps.calibration.noise_estimate import NoiseEstimate, estimate_noise
 from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
 from mri_alps.rawdata import RawKSpace
+from mri_alps.values import check, instance, number
 
+_RULES = {
+    "raw": instance(RawKSpace, named="a scan as read_raw returns it"),
+    "noise_std": number(0).or_none(),
+}
 SLICES_FOR_NOISE = 8
 """Slices, spread over the volume, from which noise is estimated where it was not measured."""
 NOISE_FREE = 1e-5
@@ -66,8 +71,14 @@ def combined_mask(raw: RawKSpace, index: int, mask: np.ndarray | None) -> np.nda
     """
     measured = raw.slice_mask(index)
     if mask is not None:
+        values = np.asarray(mask)
+        if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+            raise ConfigurationError(
+                f"found a mask of {values.dtype} with other values than 0 and 1, expected True or "
+                "1 where measured: threshold it first"
+            )
         try:
-            wanted = np.broadcast_to(np.asarray(mask, bool), raw.shape)
+            wanted = np.broadcast_to(values.astype(bool), raw.shape)
         except ValueError:
             raise ShapeError(
                 f"a mask of shape {np.shape(mask)} does not fit {raw.path} with slices of "
@@ -124,12 +135,11 @@ def calibrate_volume(
     MriAlpsWarning
         If the noise was estimated and the estimate is doubtful.
     """
+    check("calibrate_volume", _RULES, locals())
     notes: list[str] = []
     if noise_std is not None and noise_covariance is not None:
         raise ConfigurationError("give noise_std or noise_covariance, not both")
     if noise_std is not None:
-        if not (np.isfinite(noise_std) and noise_std > 0):
-            raise ConfigurationError(f"noise_std must be positive, found {noise_std}")
         covariance, source = noise_std**2 * np.eye(raw.n_coils, dtype=np.complex128), "user"
     elif noise_covariance is not None:
         covariance, source = np.asarray(noise_covariance), "user"

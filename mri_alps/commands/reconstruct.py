@@ -129,7 +129,7 @@ class Report:
             say(outcome.reason, "error")
 
     def summarise(self, results: Results, distributed: bool, device: str) -> None:
-        """Say how it went: what was skipped, how busy the device was, a table of failures.
+        """Say how it went: what was skipped, what failed, in detail how busy the device was.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ class Report:
         busy, total = results.occupation
         if busy > 0:
             who = "the workers were" if distributed else f"{device} was"
-            say(f"{who} busy {results.occupation.share:.1%} of {total:.1f} s")
+            say(f"{who} busy {results.occupation.share:.1%} of {total:.1f} s", "detail")
         failed = [outcome for outcome in outcomes if outcome.status == "failed"]
         if failed:
             err().print(failure_table(failed))

@@ -18,6 +18,7 @@ from mri_alps.evaluation.sparsification import (
     sparsification_area,
     sparsification_curve,
 )
+from mri_alps.values import as_path
 
 TARGET_DATASETS = ("reconstruction_rss", "reconstruction_esc")
 METRICS = ("NMSE", "PSNR", "SSIM")
@@ -147,7 +148,10 @@ def evaluate_folder(reconstructions: str | Path, targets: str | Path) -> Evaluat
     MriAlpsWarning
         If some targets have no reconstruction: they are left out.
     """
-    pairs, missing = _pair(Path(reconstructions), Path(targets))
+    pairs, missing = _pair(
+        as_path("evaluate_folder", reconstructions, "reconstructions"),
+        as_path("evaluate_folder", targets, "targets"),
+    )
     if missing:
         warnings.warn(
             f"{reconstructions} lacks {len(missing)} of {len(pairs) + len(missing)} files of "

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import glob
+import hashlib
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,7 +198,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         The file to be written.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    remove_abandoned(path)
+    prefix = f".{path.name}.{_place()}-{os.getpid()}."
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -207,6 +213,40 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove temporary files of a target whose writers were killed.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        As `atomic_path` has it. Files of processes that live, or of another machine, are left.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{_place()}-*.tmp"):
+        process = leftover.name.removesuffix(".tmp").rpartition("-")[2].partition(".")[0]
+        if process.isdecimal() and not _lives(int(process)):
+            leftover.unlink(missing_ok=True)
+
+
+@functools.cache
+def _place() -> str:
+    """A short text that only processes share which see each other's numbers."""
+    facts = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # where there is /proc: since when, and in which container
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        facts.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's
+        return True
+    return True
 
 
 def _flush(path: Path) -> None:

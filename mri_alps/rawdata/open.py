@@ -15,6 +15,7 @@ from mri_alps.rawdata.global_heaps import check_global_heaps
 from mri_alps.rawdata.ismrmrd_reader import find_groups, read_ismrmrd
 from mri_alps.rawdata.ismrmrd_scan import Selection
 from mri_alps.rawdata.raw import RawKSpace
+from mri_alps.values import as_path
 
 
 def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpace:
@@ -41,7 +42,7 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
     ConfigurationError
         If a selection is given for a format that has none.
     """
-    path = Path(path)
+    path = as_path("read_raw", path)
     kind = _kind(path)
     if kind == "ismrmrd":
         return read_ismrmrd(path, selection or Selection())

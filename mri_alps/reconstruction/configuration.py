@@ -165,20 +165,14 @@ class ReconstructionConfiguration:
         """
         import torch
 
+        from mri_alps.devices import find_device
+
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-        except RuntimeError:
-            device = None
-        if device is None or device.type not in ("cpu", "cuda"):
+        device = find_device(self.device)
+        if device.type not in ("cpu", "cuda"):
             raise ConfigurationError(
                 f"unknown device {self.device!r}: use auto, cpu, cuda or cuda:0"
-            )
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            raise ConfigurationError(
-                f"device {self.device!r} was asked for and this machine has "
-                f"{torch.cuda.device_count()} CUDA devices: use the device cpu or auto"
             )
         return device
 

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from mri_alps.errors import InputFileError
+from mri_alps.values import as_path
 
 IMAGE_DATASETS = (
     "reconstruction",
@@ -166,6 +167,7 @@ def load_reconstruction(path: str | Path, large: bool = True) -> Reconstruction:
     InputFileError
         If the file cannot be read or was not written by this package.
     """
+    path = as_path("load_reconstruction", path)
     try:
         with h5py.File(path, "r") as file:
             missing = [name for name in (*IMAGE_DATASETS, "posterior_mean") if name not in file]
@@ -184,7 +186,7 @@ def load_reconstruction(path: str | Path, large: bool = True) -> Reconstruction:
                 slices=file["slices"][()],
                 attributes=_attributes(file),
                 facts={name: data[()] for name, data in file["facts"].items()},
-                path=Path(path),
+                path=path,
                 diagnostics=_diagnostics(file),
                 **arrays,
             )

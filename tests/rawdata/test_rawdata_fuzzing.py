@@ -23,19 +23,21 @@ from mri_alps.rawdata.header import Limit, make_header
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 
 FLOOR, FACTOR = 48 * 2**20, 64  # bytes, and times the file: what opening may allocate
+CHANGES = ("flip", "byte", "word", "cut", "zeros", "ones", "copy", "digits", "early")
 KINDS = ("fastmri", "fastmri-gzip", "ismrmrd", "ismrmrd-3d", "bart")
 
 
 class Worker:
     """A process that opens files, replaced when it dies."""
 
-    def __init__(self):
+    def __init__(self, *command):
+        self.command = command or (str(Path(__file__).with_name("fuzz_worker.py")),)
         self.process = None
 
     def ask(self, path):
         if self.process is None:
             self.process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("fuzz_worker.py"))],
+                [sys.executable, *self.command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -74,8 +76,11 @@ def worker():
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    """Small files of every kind as {name: bytes}."""
-    folder = tmp_path_factory.mktemp("originals")
+    return make_originals(tmp_path_factory.mktemp("originals"))
+
+
+def make_originals(folder):
+    """Small files of every kind as {name: [bytes of each part]}."""
     kspace = random_complex(0, 2, 3, 16, 12)
     mask = np.arange(12) % 2 == 0
     extras = {"reconstruction": np.ones((2, 16, 12)), "ground_truth": kspace[:, 0]}
@@ -104,9 +109,7 @@ def originals(tmp_path_factory):
 @st.composite
 def mutations(draw):
     """A list of (what, where in [0, 1), number)."""
-    kinds = st.sampled_from(
-        ["flip", "byte", "word", "cut", "zeros", "ones", "copy", "digits", "early"]
-    )
+    kinds = st.sampled_from(CHANGES)
     position = st.floats(0, 1, exclude_max=True)
     return draw(
         st.lists(st.tuples(kinds, position, st.integers(0, 2**32 - 1)), min_size=1, max_size=6)

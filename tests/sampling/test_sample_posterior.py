@@ -8,7 +8,7 @@ from mri_alps import sample_posterior
 from mri_alps.errors import ConfigurationError, DivergenceError, DtypeError, ShapeError
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.sampling import estimate_prior_spectrum
+from mri_alps.sampling import PosteriorSamples, estimate_prior_spectrum
 
 SHAPE, NOISE = (8, 8), 0.3
 
@@ -78,8 +78,10 @@ def test_callback_sees_every_step_and_can_stop(bed):
 
 
 def test_a_method_can_be_a_callable(bed):
-    result = draw(bed, method=lambda task: task.n_samples)
-    assert result == 6
+    samples = PosteriorSamples(samples=torch.zeros(6), n_evaluations=0)
+    seen = []
+    assert draw(bed, method=lambda task: seen.append(task) or samples) is samples
+    assert seen[0].n_samples == 6
 
 
 class Explodes(Counted):

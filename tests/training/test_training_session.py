@@ -12,6 +12,7 @@ from mri_alps.errors import ConfigurationError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import load_prior
 from mri_alps.priors.novelty import KEY
+from mri_alps.training import monitor
 from mri_alps.training.cli import train
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.export import export_prior
@@ -37,6 +38,27 @@ def test_changes_beat_the_file_beats_the_run_beats_the_defaults(options, data, t
     assert choose_recipe(tmp_path / "run", longer).steps == 9
     ablation = choose_recipe(tmp_path / "other", SessionOptions(two_channel=True))
     assert not ablation.unet.equivariant
+
+
+@pytest.mark.filterwarnings("ignore:.*all of its 3 steps")
+def test_a_run_that_was_killed_in_its_last_validation_is_completed(
+    options, data, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as killed:
+        killed.setattr(monitor, "radial_spectrum", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_session([data], run, options)
+    assert load_prior(run).prior_spectrum is None
+    assert run_session([data], run, options)
+    whole = {p.name: p.stat().st_mtime_ns for p in run.rglob("*") if p.suffix in (".png", ".csv")}
+    assert {name.partition("_")[0] for name in whole} >= {"denoised", "samples"}
+    weights = (run / "prior.safetensors").read_bytes()
+    assert load_prior(run).prior_spectrum is not None
+    scores = (run / "validation.csv").read_text()
+    assert run_session([data], run, options)  # and that is not done a third time
+    assert (run / "validation.csv").read_text() == scores
+    assert (run / "prior.safetensors").read_bytes() == weights
 
 
 def test_exported_weights_are_complete(options, data, tmp_path):
