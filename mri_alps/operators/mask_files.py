@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from mri_alps.errors import ConfigurationError, InputFileError, ShapeError
+from mri_alps.hdf5 import Dataset, is_hdf5, open_hdf5
 from mri_alps.operators.masks import as_boolean_mask
 
 _LARGEST_ENTRY = 16  # bytes: complex128
@@ -60,7 +60,7 @@ def _read(path: Path, limit: int) -> np.ndarray:
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise InputFileError(f"{path}: found {found}, expected a mask file; check the path")
-    if h5py.is_hdf5(path):
+    if is_hdf5(path):
         return _read_hdf5(path, limit)
     with open(path, "rb") as file:
         magic = file.read(6)
@@ -74,9 +74,9 @@ def _read(path: Path, limit: int) -> np.ndarray:
 
 
 def _read_hdf5(path: Path, limit: int) -> np.ndarray:
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         dataset = file.get("mask")
-        if not isinstance(dataset, h5py.Dataset):
+        if not isinstance(dataset, Dataset):
             raise InputFileError(
                 f"{path}: found the datasets {', '.join(file) or 'none'}, expected one named mask"
             )
