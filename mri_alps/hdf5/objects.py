@@ -190,7 +190,7 @@ class Dataset(h5py.Dataset):
             some = chosen[0][start : start + rows]
             index = (slice(some.start, some.stop, some.step), *args[1:])
             part = super().__getitem__(index, new_dtype)
-            total += sum(map(_content_bytes, part.reshape(-1)))
+            total += sum(_content_bytes(entry) for entry in part.reshape(-1))
             if total > limit:
                 raise InputFileError(
                     f"{self._path}: `{self._title}` holds more than the file, its entries share "
@@ -220,9 +220,11 @@ def _touches(indices: range, start: int, size: int) -> bool:
 
 def _content_bytes(entry: Any) -> int:
     if isinstance(entry, np.ndarray):
-        return entry.nbytes
-    if isinstance(entry, np.void | tuple):
-        return sum(map(_content_bytes, entry))
+        return int(entry.nbytes)
+    if isinstance(entry, np.void):
+        entry = entry.item()
+    if isinstance(entry, tuple):
+        return sum(_content_bytes(part) for part in entry)
     return len(entry) if isinstance(entry, bytes | str) else _POINTER
 
 

@@ -16,6 +16,12 @@ from mri_alps.rawdata.header import Encoding, Header, parse_header
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import net_acceleration
 
+SMALLEST_SLICE = 64
+"""Bytes that the table of contents alone has for a slice of compressed zeros."""
+
+ALWAYS_ALLOWED_SLICES = 1024
+"""Or as many as this, whatever the size of the file: each is opened and read by itself."""
+
 REFERENCES = ("reconstruction_rss", "reconstruction_esc")
 
 
@@ -202,9 +208,19 @@ def _check_kspace(kspace: Dataset, path: Path) -> tuple[int, int, int, int]:
         raise InputFileError(
             f"{path}: `kspace` claims the shape {kspace.shape} and holds no data: export it again"
         )
+    _check_slices(kspace.shape[0], path)
     n_coils = kspace.shape[1] if kspace.ndim == 4 else 1
     check_slice_bytes(path, n_coils, *kspace.shape[-2:])
     return (kspace.shape[0], n_coils, kspace.shape[-2], kspace.shape[-1])
+
+
+def _check_slices(n_slices: int, path: Path) -> None:
+    size = path.stat().st_size
+    if n_slices > ALWAYS_ALLOWED_SLICES and n_slices * SMALLEST_SLICE > size:
+        raise InputFileError(
+            f"{path}: `kspace` claims {n_slices} slices in a file of {size / 1024:.0f} KiB, which "
+            "cannot hold them: export it again"
+        )
 
 
 def _header_text(file: File, path: Path) -> bytes | str:
