@@ -14,6 +14,8 @@ LAYERS = {
     "fourier": 0,
     "random": 0,
     "solvers": 0,
+    "hdf5": 0,
+    "magnitudes": 0,
     "rawdata": 1,
     "operators": 1,
     "priors": 2,

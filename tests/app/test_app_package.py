@@ -12,6 +12,7 @@ import mri_alps
 PACKAGE = Path(mri_alps.__file__).parent
 LAYERS = {
     "errors": 0, "plugins": 0, "fourier": 0, "random": 0, "solvers": 0,
+    "hdf5": 0, "magnitudes": 0,
     "rawdata": 1, "operators": 1,
     "priors": 2, "calibration": 2,
     "sampling": 3, "training": 3,
