@@ -25,6 +25,7 @@ from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
 from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
 from mri_alps.devices import find_device
 from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
+from mri_alps.magnitudes import root_sum_of_squares, unit_of
 from mri_alps.operators import SenseOperator
 from mri_alps.rawdata import RawKSpace
 from mri_alps.values import MOST, check, instance, number, whole
@@ -245,7 +246,7 @@ def prepare_slice(
         sensitivity_maps=maps,
         noise_std=1 / scale,
         scale=scale,
-        rss_weight=raw_maps.abs().square().sum(0).sqrt(),
+        rss_weight=root_sum_of_squares(raw_maps),
         whitening=calibration.whitening,
         compression=compression,
         maps_uncompressed=full_maps,
@@ -279,7 +280,8 @@ def _whitened_maps(
 
 def _normalise(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Divide maps by their norm over coils; zero stays zero. Returns maps and norm."""
-    norm = maps.abs().square().sum(0).sqrt()
+    maps = maps / unit_of(maps)
+    norm = root_sum_of_squares(maps)
     return torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0), norm
 
 
