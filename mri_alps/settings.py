@@ -25,8 +25,24 @@ _Class = TypeVar("_Class", bound=type)
 _LONGEST_SHOWN = 40
 _CHECKS = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-Text = Annotated[str, BeforeValidator(lambda v: os.fspath(v) if isinstance(v, os.PathLike) else v)]
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        raise ValueError(value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, (bool, bytes)):
+        raise ValueError(value)
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
 """A name or a path; paths are kept as text, which JSON can hold."""
+
+Whole = Annotated[int, BeforeValidator(_whole), Field(ge=-(2**63), lt=2**63)]
+"""A whole number that 64 bits hold; True and False are none."""
 
 
 class SettingError(ConfigurationError):
@@ -182,7 +198,10 @@ def expected(field: FieldInfo, limit: float | None = None) -> str:
     text = next(names[kind] for kind in kinds if kind in names)
     words = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
     bounds = {
-        key: getattr(each, key) for each in field.metadata for key in words if hasattr(each, key)
+        key: getattr(each, key)
+        for each in field.metadata
+        for key in words
+        if hasattr(each, key) and abs(getattr(each, key)) < 2**63  # those of `Whole` say nothing
     }
     if limit is not None:
         bounds["le"] = limit

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from mri_alps.settings import Text, setting, settings
+from mri_alps.settings import Text, Whole, setting, settings
 
 OUTPUT = "Output"
 MANY = "Many scans, many machines"
@@ -55,17 +55,17 @@ class RunSettings:
         group=OUTPUT,
         option="--json",
     )
-    limit: int | None = setting(
+    limit: Whole | None = setting(
         "The first so many inputs only.", default=None, group=MANY, at_least=1
     )
-    shard: Annotated[tuple[int, int], BeforeValidator(part_of_all)] | None = setting(
+    shard: Annotated[tuple[Whole, Whole], BeforeValidator(part_of_all)] | None = setting(
         "The I-th of N parts of the inputs, for N machines that share a folder.",
         default=None,
         group=MANY,
         metavar="I/N",
         values="a part such as 1/4, from 1/N to N/N",
     )
-    workers: int | None = setting(
+    workers: Whole | None = setting(
         "So many processes on this machine, one per GPU or group of cores; they listen on "
         "127.0.0.1 only, behind TLS.",
         default=None,
@@ -79,7 +79,7 @@ class RunSettings:
         group=MANY,
         metavar="ADDRESS",
     )
-    threads: int | None = setting(
+    threads: Whole | None = setting(
         "CPU threads of a process; equal numbers give bit-identical results.",
         default=None,
         group=MANY,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator
 
 from mri_alps.errors import ConfigurationError
-from mri_alps.settings import Text, setting, settings
+from mri_alps.settings import Text, Whole, setting, settings
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,9 @@ def slice_numbers(value: Any) -> Any:
         If the text has another form.
     """
     if not isinstance(value, str):
-        return tuple(value) if isinstance(value, Sequence) else value
+        return (
+            tuple(value) if isinstance(value, Sequence) and not isinstance(value, bytes) else value
+        )
     found: list[int] = []
     for part in value.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
@@ -47,7 +49,7 @@ def slice_numbers(value: Any) -> Any:
     return tuple(dict.fromkeys(found))
 
 
-Slices = Annotated[tuple[int, ...], BeforeValidator(slice_numbers)]
+Slices = Annotated[tuple[Whole, ...], BeforeValidator(slice_numbers)]
 
 
 @settings
@@ -70,14 +72,14 @@ class ReconstructionConfiguration:
         group=SAMPLER,
         from_client=True,
     )
-    method: str = setting(
+    method: Text = setting(
         "Sampler: alps, xgp1, xgp2, xgp3, csgm, dps, or a name that an installed package "
         "registers.",
         default="alps",
         group=SAMPLER,
         from_client=True,
     )
-    n_samples: int = setting(
+    n_samples: Whole = setting(
         "Posterior samples per slice; a standard deviation needs two.",
         default=8,
         group=SAMPLER,
@@ -85,7 +87,7 @@ class ReconstructionConfiguration:
         client_limit=256,
         from_client=True,
     )
-    n_evaluations: int = setting(
+    n_evaluations: Whole = setting(
         "Evaluations of the prior per sample.",
         default=100,
         group=SAMPLER,
@@ -109,7 +111,7 @@ class ReconstructionConfiguration:
         above=0,
         at_most=1,
     )
-    seed: int | None = setting(
+    seed: Whole | None = setting(
         "Of sampler and mask. Left out: 0, and the mask by file name as in fastMRI.",
         default=None,
         group=SAMPLER,
@@ -117,7 +119,7 @@ class ReconstructionConfiguration:
         client_limit=2**53,  # beyond it JSON numbers are not exact
         from_client=True,
     )
-    device: str = setting("auto, cpu, cuda or cuda:i.", default="auto", group=SAMPLER)
+    device: Text = setting("auto, cpu, cuda or cuda:i.", default="auto", group=SAMPLER)
     slices: Slices | None = setting(
         "For example 3 or 0,2,5-7. Left out: all.",
         default=None,
