@@ -138,18 +138,18 @@ def fuzz(reader: str, kind: str, parts: list, folder: Path, seconds: float, seed
     opener = Path(__file__).with_name("fuzz_openers.py")
     companions = folder / "companions"
     worker = Worker(str(opener), kind, str(companions))
-    end = time.monotonic() + seconds
     try:
-        undamaged = True  # the first input is left as it is: it has to be read
+        for name, content in parts:  # undamaged, it has to be read
+            (place / name).write_bytes(content)
+        answer = worker.ask(place / parts[-1][0])
+        assert judge(answer) == "read", f"{reader}: {answer}"
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             which = rng.randrange(len(parts))
             for number, (name, content) in enumerate(parts):
-                damage = number == which and not undamaged
-                (place / name).write_bytes(damaged(rng, content) if damage else content)
+                (place / name).write_bytes(damaged(rng, content) if number == which else content)
             answer = worker.ask(place / parts[-1][0])
             outcome = judge(answer)
-            assert not undamaged or outcome == "read", f"{reader}: {answer}"
-            undamaged = False
             counts[outcome] += 1
             if outcome in ("read", "refused"):
                 continue
