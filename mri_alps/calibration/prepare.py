@@ -280,9 +280,10 @@ def _whitened_maps(
 
 def _normalise(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Divide maps by their norm over coils; zero stays zero. Returns maps and norm."""
-    maps = maps / unit_of(maps)
+    unit = unit_of(maps)
+    maps = maps / unit
     norm = root_sum_of_squares(maps)
-    return torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0), norm
+    return torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0), norm * unit
 
 
 class _Compressed(NamedTuple):

@@ -21,6 +21,7 @@ from mri_alps.evaluation import write_panel
 from mri_alps.evaluation.pictures import MAX_ROWS, evenly_chosen
 from mri_alps.priors.registry import DEFAULT_PRIOR
 from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.rawdata.probe import Probe
 from mri_alps.reconstruction import ReconstructionConfiguration, reconstruct_to_file
 from mri_alps.reconstruction.inputs import choose_part, find_scans
 from mri_alps.reconstruction.manifest import Manifest
@@ -71,6 +72,8 @@ def run_reconstruct(
     prior, device = load_prior_for(here or configuration)
     if run.dry_run:
         return _plan(scans, prior, configuration, device, run.as_json)
+    single = scans == list(inputs) and len(scans) == 1
+    probe = Probe()
     setup = Setup(
         configuration,
         prior,
@@ -79,10 +82,10 @@ def run_reconstruct(
         n_threads=run.threads,
         overwrite=run.overwrite,
         say=say,
+        check=(lambda path: None) if single else probe.check,
     )
     finish = functools.partial(show_scan, report=run.report, tell=not run.as_json)
-    single = scans == list(inputs) and len(scans) == 1
-    with output_folder(output) as folder:
+    with output_folder(output) as folder, probe:
         report = Report(None if single else Manifest(folder, run.shard))
         with ProgressBar() as progress:
             if run.distributed:
@@ -184,16 +187,19 @@ def _plan(
 ) -> bool:
     plans: list[dict[str, Any]] = []
     failures = 0
-    for source in scans:
-        try:
-            plans.append(plan(read_raw(source), prior, configuration, device))
-            if not as_json:
-                out().print(plan_table(plans[-1]))
-        except MriAlpsError as error:
-            if len(scans) == 1:
-                raise
-            say(str(error), "error")
-            failures += 1
+    with Probe() as probe:
+        for source in scans:
+            try:
+                if len(scans) > 1:
+                    probe.check(source)
+                plans.append(plan(read_raw(source), prior, configuration, device))
+                if not as_json:
+                    out().print(plan_table(plans[-1]))
+            except MriAlpsError as error:
+                if len(scans) == 1:
+                    raise
+                say(str(error), "error")
+                failures += 1
     if as_json:
         print(json.dumps(plans, indent=2))
     if failures:
