@@ -52,13 +52,6 @@ KINDS = {
     "its own source": "is a virtual dataset",
 }
 
-    "reconstruction",
-    "reconstruction_std",
-    "reconstruction_lower",
-    "reconstruction_upper",
-    "zero_filled",
-]
-
 
 def write_result(path, without):
     """A file as `reconstruct` writes it."""
