@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import dataclass
 
@@ -160,12 +161,18 @@ def _estimate_over_slices(raw: RawKSpace, mask: np.ndarray | None) -> NoiseEstim
     """Pool the estimates of slices spread over the volume, the least contaminated method first."""
     chosen = np.unique(np.linspace(0, raw.n_slices - 1, SLICES_FOR_NOISE).round().astype(int))
     readout_crop = raw.crop[0] if raw.axes[0] == "readout" else None
-    estimates = []
+    estimates, failures = [], []
     for index in chosen:
-        measured = combined_mask(raw, int(index), mask)
-        kspace = raw.read_slice(int(index)) * measured
+        try:
+            measured = combined_mask(raw, int(index), mask)
+            kspace = raw.read_slice(int(index)) * measured
+        except InputFileError as error:  # a bad slice says nothing about the noise of the others
+            failures.append(error)
+            continue
         if kspace.any():
             estimates.append(estimate_noise(kspace, measured, readout_crop))
+    if not estimates and failures:
+        raise failures[0]
     if not estimates:
         raise InputFileError(f"{raw.path}: the k-space holds only zeros: export the scan again")
     quiet = [e for e in estimates if e.method == "quiet readout positions"]
@@ -184,8 +191,7 @@ def _estimate_over_slices(raw: RawKSpace, mask: np.ndarray | None) -> NoiseEstim
 
 def _raise_to_floor(raw: RawKSpace, covariance: np.ndarray, notes: list[str]) -> np.ndarray:
     """Keep noise-free (simulated) data usable: give them a little noise, and say so."""
-    kspace = raw.read_slice(raw.n_slices // 2)
-    energy = float((np.abs(kspace) ** 2).mean()) or 1.0
+    energy = _energy_of_the_middle(raw)
     floor = NOISE_FREE**2 * energy
     if np.trace(covariance).real / raw.n_coils >= floor:
         return covariance
@@ -194,3 +200,13 @@ def _raise_to_floor(raw: RawKSpace, covariance: np.ndarray, notes: list[str]) ->
         f"{np.sqrt(floor):.3g} per real component is assumed; give noise_std if it is known"
     )
     return covariance + floor * np.eye(raw.n_coils)
+
+
+def _energy_of_the_middle(raw: RawKSpace) -> float:
+    """Mean square of the k-space of the slice nearest to the middle that holds any."""
+    for index in sorted(range(raw.n_slices), key=lambda index: abs(index - raw.n_slices // 2)):
+        with contextlib.suppress(InputFileError):
+            energy = float((np.abs(raw.read_slice(index)) ** 2).mean())
+            if energy > 0:
+                return energy
+    return 1.0

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 
-from mri_alps.errors import InputFileError, MriAlpsError
+from mri_alps.errors import (
+    ConfigurationError,
+    InputFileError,
+    MriAlpsError,
+    OutputFileError,
+)
 
 MAX_MATRIX = 16384
 """No axis of a scan is longer; a larger claim is a damaged or hostile header."""
@@ -27,6 +34,9 @@ MAX_GROWTH = 64
 
 ALWAYS_ALLOWED_BYTES = 16 * 2**20
 """Or as much as this, whatever the size of the file."""
+
+_RANDOM_LENGTH = 8
+"""Of what `tempfile` puts into the names that it makes."""
 
 
 def check_readable(path: Path) -> None:
@@ -207,6 +217,91 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_name_length(path: Path) -> None:
+    """Raise if `atomic_path` could not write a file because its name is too long.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file to be written; its folder exists.
+
+    Raises
+    ------
+    ConfigurationError
+        If the name, with what `atomic_path` adds to it, is longer than the folder's disk allows.
+    """
+    if not hasattr(os, "pathconf"):  # pragma: no cover - Windows
+        return
+    length = len(os.fsencode(path.name)) + len("..") + _RANDOM_LENGTH + len(".tmp")
+    longest = os.pathconf(path.parent, "PC_NAME_MAX")
+    if length > longest:
+        raise ConfigurationError(
+            f"the name of {path} has {len(os.fsencode(path.name))} bytes and, while it is written, "
+            f"{length}, where {path.parent} allows {longest}: rename the input to a shorter name"
+        )
+
+
+@contextlib.contextmanager
+def create_hdf5(path: Path | str) -> Iterator[h5py.File]:
+    """Write an HDF5 file as `atomic_path` writes files.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        The file to be written.
+
+    Raises
+    ------
+    OutputFileError
+        If the disk is full or fails; nothing is left behind then.
+    """
+    with atomic_path(path) as temporary, _PatientFile(temporary) as stream:
+        try:
+            with h5py.File(stream, "w") as file:
+                yield file
+        finally:
+            if stream.failure is not None:
+                raise OutputFileError(
+                    f"{path} cannot be written ({stream.failure.strerror or stream.failure}): free "
+                    "space on its disk, or name a folder on another one"
+                ) from stream.failure
+
+
+class _PatientFile(io.FileIO):
+    """A file that never fails to be written, but says afterwards what went wrong.
+
+    The HDF5 library does not survive a disk that is full: it cannot close the file, says so on
+    standard error, and kills the process at its end.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(path, "r+")
+        self.failure: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        view = memoryview(content).cast("B")
+        done = 0
+        try:
+            while self.failure is None and done < len(view):
+                done += super().write(view[done:]) or 0
+        except OSError as error:
+            self.failure = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size) if self.failure is None else size or 0
+        except OSError as error:
+            self.failure = error
+            return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        count = super().readinto(view) or 0
+        view[count:] = bytes(len(view) - count)  # what could not be written
+        return len(view)
 
 
 def _flush(path: Path) -> None:
