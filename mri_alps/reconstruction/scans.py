@@ -166,7 +166,7 @@ class _Run:
     def save(self, item: _Item) -> None:
         """Write the slice, and at the end of a scan its file."""
         job = item.job
-        if item.sampled is not None and job.failure is None:
+        if item.sampled is not None:  # whatever went wrong since it was drawn
             try:
                 job.store.write(reduce_samples(item.sampled, self._setup.configuration))
             except Exception as error:
