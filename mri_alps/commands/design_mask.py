@@ -85,7 +85,7 @@ def run_design_mask(inputs, output, settings, configuration) -> list[Path]:  # t
     configuration : ReconstructionConfiguration
         Prior, sampler, slices.
     """
-    from mri_alps.commands.terminal import ProgressBar, out, say
+    from mri_alps.commands.terminal import ProgressBar, out, say, stopped_by_signal
     from mri_alps.evaluation.design.masks import make_task, run_task
     from mri_alps.evaluation.design.output import (
         load_progress,
@@ -111,7 +111,8 @@ def run_design_mask(inputs, output, settings, configuration) -> list[Path]:  # t
         "configuration": configuration.to_dict(),
         "versions": versions(),
     }
-    with ProgressBar() as progress:
+    kept = f"the lines found so far are kept in {stem}.json, repeat the command to go on"
+    with stopped_by_signal(kept), ProgressBar() as progress:
         found = run_task(
             task,
             prior,

@@ -86,7 +86,7 @@ def _columns(
     mean: np.ndarray, std: np.ndarray, zero_filled: np.ndarray, reference: np.ndarray | None
 ) -> tuple[list[dict[str, Any]], float]:
     """Return the columns (title, images in percent, top of the window, colours) and the unit."""
-    unit = float(np.percentile(mean if reference is None else reference, _WINDOW_PERCENTILE)) or 1.0
+    unit = _top(mean if reference is None else reference) or 1.0
     images: list[tuple[str, np.ndarray, str]] = [
         ("posterior mean", mean, "gray"),
         ("zero-filled", zero_filled, "gray"),
@@ -99,7 +99,7 @@ def _columns(
     # where a reference is its own noise floor, has no say in it.
     inside = mean > _OBJECT_THRESHOLD * unit
     values = [image[inside] if inside.any() else image for _, image, _ in uncertain]
-    top = max(float(np.percentile(value, _WINDOW_PERCENTILE)) for value in values)
+    top = max(map(_top, values))
     top = 100 * (top or unit) / unit
     columns = [
         {"title": name, "images": 100 * image / unit, "top": window, "colours": colours}
@@ -107,6 +107,12 @@ def _columns(
         for name, image, colours in group
     ]
     return columns, unit
+
+
+def _top(image: np.ndarray) -> float:
+    """Top of a window; slices that failed are NaN and have no say in it."""
+    finite = image[np.isfinite(image)]
+    return float(np.percentile(finite, _WINDOW_PERCENTILE)) if finite.size else 0.0
 
 
 def _draw(columns: list[dict[str, Any]], slices: list[int], pixel_aspect: float) -> Any:
@@ -135,7 +141,8 @@ def _draw(columns: list[dict[str, Any]], slices: list[int], pixel_aspect: float)
             axis.set_xticks([])
             axis.set_yticks([])
             if column == 0:
-                axis.set_ylabel(f"slice {index}", fontsize=9)
+                failed = "" if np.isfinite(content["images"][row]).any() else ", failed"
+                axis.set_ylabel(f"slice {index}{failed}", fontsize=9)
         axes[0, column].set_title(content["title"], fontsize=9)
         bar = figure.colorbar(
             shown, ax=axes[:, column], location="bottom", fraction=0.04, pad=0.02, aspect=25

@@ -13,7 +13,11 @@ N_BINS = 10
 
 
 def coverage_curve(
-    reference: np.ndarray, center: np.ndarray, std: np.ndarray, region: np.ndarray, n_samples: int
+    reference: np.ndarray,
+    center: np.ndarray,
+    std: np.ndarray,
+    region: np.ndarray,
+    n_samples: int | np.ndarray,
 ) -> list[dict[str, float]]:
     """Return nominal and observed coverage of predictive intervals of several levels.
 
@@ -24,8 +28,8 @@ def coverage_curve(
         samples' standard deviation; one shape, one unit.
     region : numpy.ndarray
         Bool, same shape: the pixels that count. Those with a standard deviation of zero do not.
-    n_samples : int
-        Samples behind the standard deviation, at least 2.
+    n_samples : int or numpy.ndarray
+        Samples behind the standard deviation, at least 2; broadcasts to the others.
 
     Returns
     -------
@@ -36,15 +40,20 @@ def coverage_curve(
     if not counted.any():
         return []
     ratio = np.abs(reference - center)[counted] / std[counted]
+    n_samples = _where_counted(n_samples, counted)
     curve = []
     for level in LEVELS:
-        quantile = stats.t.ppf(0.5 + level / 2, n_samples - 1) * math.sqrt(1 + 1 / n_samples)
+        quantile = stats.t.ppf(0.5 + level / 2, n_samples - 1) * np.sqrt(1 + 1 / n_samples)
         curve.append({"nominal": level, "observed": float(np.mean(ratio <= quantile))})
     return curve
 
 
 def error_by_std(
-    reference: np.ndarray, center: np.ndarray, std: np.ndarray, region: np.ndarray, n_samples: int
+    reference: np.ndarray,
+    center: np.ndarray,
+    std: np.ndarray,
+    region: np.ndarray,
+    n_samples: int | np.ndarray,
 ) -> list[dict[str, float]]:
     """Compare the predicted with the actual error in bins of equal pixel counts.
 
@@ -61,10 +70,19 @@ def error_by_std(
     counted = region & (std > 0)
     if counted.sum() < N_BINS:
         return []
-    predicted = std[counted].astype(np.float64) * math.sqrt(1 + 1 / n_samples)
+    n_samples = _where_counted(n_samples, counted)
+    predicted = std[counted].astype(np.float64) * np.sqrt(1 + 1 / n_samples)
     error = (reference - center)[counted].astype(np.float64)
     bins = np.array_split(np.argsort(predicted), N_BINS)
     return [{"predicted": _rms(predicted[rows]), "actual": _rms(error[rows])} for rows in bins]
+
+
+def _where_counted(n_samples: int | np.ndarray, counted: np.ndarray) -> Any:
+    """One number where all slices have as many samples, else one for each counted pixel."""
+    values = np.unique(n_samples)
+    return (
+        int(values[0]) if len(values) == 1 else np.broadcast_to(n_samples, counted.shape)[counted]
+    )
 
 
 def rank_counts(reference: np.ndarray, samples: np.ndarray, region: np.ndarray) -> np.ndarray:

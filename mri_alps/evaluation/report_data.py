@@ -22,7 +22,12 @@ from mri_alps.evaluation.report_calibration import (
 from mri_alps.evaluation.report_images import LOOP_STEPS, encode_image, encode_mask
 from mri_alps.hdf5 import File, open_hdf5
 from mri_alps.reconstruction.images import center_crop_or_pad
-from mri_alps.reconstruction.result import IMAGE_DATASETS, Reconstruction, load_reconstruction
+from mri_alps.reconstruction.result import (
+    IMAGE_DATASETS,
+    OPTIONAL_DATASETS,
+    Reconstruction,
+    load_reconstruction,
+)
 
 MAX_SAMPLES = 8
 _WINDOW_PERCENTILE = 99.5
@@ -53,6 +58,10 @@ class ReportData:
         Where the reference comes from.
     region : numpy.ndarray or None
         Bool, where the reference shows the object; None without a reference.
+    failed : dict
+        Slices that failed and are left out of `result`, with their reasons.
+    rows : numpy.ndarray
+        Int, (n_slices,): where in the file the slices of `result` are.
     """
 
     path: Path
@@ -60,11 +69,20 @@ class ReportData:
     reference: np.ndarray | None
     reference_name: str
     region: np.ndarray | None
+    failed: dict[int, str]
+    rows: np.ndarray
 
     @property
     def n_samples(self) -> int:
-        """Number of posterior samples behind the statistics."""
+        """Number of posterior samples that were asked for."""
         return int(self.result.attributes.get("n_samples", 0))
+
+    @property
+    def n_used(self) -> np.ndarray:
+        """Number of samples behind the statistics of each slice, int (n_slices, 1, 1)."""
+        shape = (len(self.result.slices), 1, 1)
+        given = self.result.facts.get("n_samples", np.full(shape, self.n_samples))
+        return np.asarray(given, int).reshape(shape)
 
     @property
     def center(self) -> np.ndarray:
@@ -112,6 +130,7 @@ def read_report_data(path: Path, target: Path | None = None) -> ReportData:
         If a file cannot be used; the message says why.
     """
     result = load_reconstruction(path, large=False)
+    result, failed, rows = _without_failed(result)
     for name in IMAGE_DATASETS:
         image = getattr(result, name)
         if image.ndim != 3 or image.shape != result.reconstruction.shape or not image.size:
@@ -129,7 +148,29 @@ def read_report_data(path: Path, target: Path | None = None) -> ReportData:
     if reference is not None and not np.isfinite(reference).all():
         raise InputFileError(f"{name} contains NaN or Inf: give another --target")
     region = None if reference is None else head_mask(reference)
-    return ReportData(path, result, reference, name if reference is not None else "", region)
+    name = name if reference is not None else ""
+    return ReportData(path, result, reference, name, region, failed, rows)
+
+
+def _without_failed(result: Reconstruction) -> tuple[Reconstruction, dict[int, str], np.ndarray]:
+    """Return what did not fail, what did, and which rows of the file the former are."""
+    failed = result.failed_slices
+    rows = np.array([i for i, index in enumerate(result.slices.tolist()) if index not in failed])
+    if not failed or not rows.size:
+        return result, failed, np.arange(len(result.slices))
+    names = ("slices", *IMAGE_DATASETS, "posterior_mean", *OPTIONAL_DATASETS)
+    arrays = {name: getattr(result, name) for name in names}
+    kept = {name: array[rows] for name, array in arrays.items() if array is not None}
+    return (
+        dataclasses.replace(
+            result,
+            facts={name: values[rows] for name, values in result.facts.items()},
+            diagnostics=tuple(result.diagnostics[row] for row in rows),
+            **kept,
+        ),
+        failed,
+        rows,
+    )
 
 
 def page_data(data: ReportData, max_bytes: float) -> dict[str, Any]:
@@ -165,7 +206,7 @@ class _SampleReader:
 
     def __init__(self, file: File, data: ReportData):
         found = file.get("samples")
-        usable = found is not None and found.ndim == 4 and len(found) == len(data.result.slices)
+        usable = found is not None and found.ndim == 4 and len(found) == len(file["slices"])
         self._samples = found if usable else None
         self._data = data
 
@@ -180,8 +221,9 @@ class _SampleReader:
         weight = np.divide(
             result.reconstruction[row], mean, out=np.zeros_like(mean), where=mean > 0
         )
-        magnitudes = np.abs(center_crop_or_pad(self._samples[row], crop))
-        return (magnitudes * weight).astype(np.float32)
+        magnitudes = np.abs(center_crop_or_pad(self._samples[self._data.rows[row]], crop))
+        there = np.isfinite(magnitudes).all((1, 2))  # a chain that was lost is NaN
+        return (magnitudes[there] * weight).astype(np.float32)
 
 
 def _slice_entry(data: ReportData, samples: _SampleReader, row: int) -> dict[str, Any]:
@@ -224,12 +266,12 @@ def _windows(data: ReportData) -> dict[str, list[float]]:
 
 
 def _calibration(data: ReportData) -> dict[str, Any]:
-    if data.reference is None or data.region is None or data.n_samples < 2:
+    if data.reference is None or data.region is None or data.n_used.min() < 2:
         return {"curve": [], "errors": []}
     arrays = (data.reference, data.center, data.result.reconstruction_std, data.region)
     return {
-        "curve": coverage_curve(*arrays, data.n_samples),
-        "errors": error_by_std(*arrays, data.n_samples),
+        "curve": coverage_curve(*arrays, data.n_used),
+        "errors": error_by_std(*arrays, data.n_used),
     }
 
 
@@ -241,6 +283,8 @@ def _ranks(data: ReportData, samples: _SampleReader, rows: list[int]) -> list[in
         found = samples.read(row)
         if found is None:
             return []
+        if len(found) < data.n_samples:  # ranks among fewer are no ranks among all
+            continue
         total = total + rank_counts(data.reference[row], found, data.region[row])
     return np.asarray(total).tolist()
 
