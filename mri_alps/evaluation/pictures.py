@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from mri_alps.hdf5 import open_hdf5
 from mri_alps.rawdata.files import atomic_path
 
 MAX_ROWS = 8
@@ -47,7 +47,7 @@ def write_panel(
     pathlib.Path
         `picture`.
     """
-    with h5py.File(reconstruction, "r") as file:
+    with open_hdf5(reconstruction) as file:
         indices = file["slices"][()]
         rows = evenly_chosen(len(indices), MAX_ROWS)
         names = ("reconstruction", "zero_filled", "reconstruction_std")

@@ -23,6 +23,14 @@ from mri_alps.evaluation.report_tables import (
     warning_list,
 )
 from mri_alps.rawdata.files import atomic_path
+from mri_alps.values import PATH, check, number
+
+_RULES = {
+    "reconstruction": PATH,
+    "output": PATH.or_none(),
+    "target": PATH.or_none(),
+    "max_megabytes": number(),
+}
 
 SCRIPTS = ("decode.js", "viewer.js", "plots.js", "page.js")
 DEFAULT_MEGABYTES = 8.0
@@ -62,6 +70,7 @@ def write_report(
     ConfigurationError
         If the page would overwrite one of its inputs.
     """
+    check("write_report", _RULES, locals())
     reconstruction = Path(reconstruction)
     page = reconstruction.with_suffix(".html") if output is None else Path(output)
     inputs = [reconstruction, *([] if target is None else [Path(target)])]

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from mri_alps.errors import InputFileError
@@ -21,6 +20,7 @@ from mri_alps.evaluation.report_calibration import (
     summary_of_levels,
 )
 from mri_alps.evaluation.report_images import LOOP_STEPS, encode_image, encode_mask
+from mri_alps.hdf5 import File, open_hdf5
 from mri_alps.reconstruction.images import center_crop_or_pad
 from mri_alps.reconstruction.result import (
     IMAGE_DATASETS,
@@ -184,7 +184,7 @@ def page_data(data: ReportData, max_bytes: float) -> dict[str, Any]:
         Slices are chosen evenly until they fit into this; one is always there.
     """
     shape = data.result.reconstruction.shape
-    with h5py.File(data.path, "r") as file:
+    with open_hdf5(data.path) as file:
         samples = _SampleReader(file, data)
         middle = _slice_entry(data, samples, shape[0] // 2)
         rows = evenly_chosen(shape[0], max(1, int(max_bytes // _size(middle))))
@@ -204,7 +204,7 @@ def page_data(data: ReportData, max_bytes: float) -> dict[str, Any]:
 class _SampleReader:
     """Magnitudes of the samples in the units of the reconstruction, slice by slice."""
 
-    def __init__(self, file: h5py.File, data: ReportData):
+    def __init__(self, file: File, data: ReportData):
         found = file.get("samples")
         usable = found is not None and found.ndim == 4 and len(found) == len(file["slices"])
         self._samples = found if usable else None

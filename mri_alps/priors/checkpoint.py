@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from mri_alps.errors import InputFileError
 from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.priors.unet import UNetConfig
+from mri_alps.rawdata.files import atomic_path
 
 FORMAT = "mri_alps.prior/1"
 _KEY = "mri_alps"
@@ -40,17 +40,8 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[st
     ready = {
         name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
+    with atomic_path(path) as temporary:
         save_file(ready, temporary, metadata={_KEY: json.dumps(metadata)})
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -135,7 +126,8 @@ def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPr
     Returns
     -------
     NetworkPrior
-        In evaluation mode, without gradients, `prior_spectrum` attached if the file has one.
+        In evaluation mode, without gradients, `prior_spectrum` attached if the file has one;
+        `name` is the file's without its suffix, `checkpoint_sha256` its hash.
 
     Raises
     ------
@@ -161,6 +153,8 @@ def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPr
             f"the weights in {path} do not fit the configuration in the same file: {error}"
         ) from error
     model.provenance = dict(metadata.get("provenance", {}))
+    model.name = Path(path).stem
+    model.checkpoint_sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     model.to(device).eval().requires_grad_(False)
     if spectrum:
         model.prior_spectrum = PriorSpectrum.from_tensors(spectrum)

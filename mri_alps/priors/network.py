@@ -39,6 +39,8 @@ class NetworkPrior(nn.Module):
         Radial error and image spectra for samplers, where the weights come with them.
     provenance : dict
         What the weights were trained on, as the checkpoint tells.
+    name, checkpoint_sha256 : str
+        Of the file that the weights were read from; empty for a network that has none.
     autocast_dtype : torch.dtype or None
         Run the U-Net under autocast with this type (bfloat16 on a GPU that has it); None, the
         default, is float32 throughout.
@@ -58,6 +60,8 @@ class NetworkPrior(nn.Module):
         self.sigma_max = float(sigma_max)
         self.prior_spectrum: PriorSpectrum | None = None
         self.provenance: dict = {}
+        self.name = ""
+        self.checkpoint_sha256 = ""
         self.autocast_dtype: torch.dtype | None = None
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

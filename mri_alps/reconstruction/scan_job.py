@@ -59,6 +59,8 @@ class Setup:
         Reconstruct finished scans again.
     say : callable
         Told in one sentence what the user should know.
+    check : callable
+        Given each raw file before it is opened, raises if it should not be.
     """
 
     configuration: ReconstructionConfiguration
@@ -68,6 +70,7 @@ class Setup:
     n_threads: int | None = None
     overwrite: bool = False
     say: Callable[[str], None] = lambda sentence: None
+    check: Callable[[Path], None] = lambda path: None
 
     def execution(self) -> Execution:
         """Return how slices are computed where nothing is there to go on from."""
@@ -194,7 +197,11 @@ class ScanJob:
         MriAlpsError
             If the scan or the target cannot be used.
         """
-        raw = self._source if isinstance(self._source, RawKSpace) else read_raw(self._source)
+        if isinstance(self._source, RawKSpace):
+            raw = self._source
+        else:
+            self.setup.check(self._source)
+            raw = read_raw(self._source)
         check_target(self.path, self.target)
         self.raw = raw
         self.indices = chosen_slices(raw, self.setup.configuration)

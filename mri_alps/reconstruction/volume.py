@@ -27,6 +27,7 @@ from mri_alps.reconstruction.scans import reconstruct_scans
 from mri_alps.reconstruction.selection import chosen_slices
 from mri_alps.reconstruction.slice import costs_one_slice, reconstruct_slice
 from mri_alps.reconstruction.undersampling import undersampling_mask
+from mri_alps.values import FLAG, PATH, as_path, check, instance
 
 
 def reconstruct(source: str | Path | RawKSpace, **settings: Any) -> Reconstruction:
@@ -121,13 +122,21 @@ def reconstruct_to_file(
     MriAlpsWarning
         If some slices failed: they are NaN in the file, and the next call tries them again.
     """
+    rules = {
+        "output": PATH,
+        "configuration": instance(ReconstructionConfiguration).or_none(),
+        "overwrite": FLAG,
+    }
+    check("reconstruct_to_file", rules, locals())
     configuration = configuration or ReconstructionConfiguration()
     if prior is None:
         prior, device = load_prior_for(configuration)
         name: str | None = configuration.prior or DEFAULT_PRIOR
     else:
         device, name = configuration.torch_device(), None
-    scan = source if isinstance(source, RawKSpace) else Path(source)
+    scan = source
+    if not isinstance(scan, RawKSpace):
+        scan = as_path("reconstruct_to_file", source, "source")
     if isinstance(scan, Path):
         scan = read_raw(scan)  # before a folder is made for it
     setup = Setup(configuration, prior, device, name, overwrite=overwrite)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mri_alps.fourier import fftc
+from mri_alps.priors.curvature import largest_curvature
 from mri_alps.priors.gaussian import apply_filter
 from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 from mri_alps.random import standard_normal
@@ -18,9 +19,6 @@ from mri_alps.sampling.score import CountedScore, require_score_model
 
 N_LEVELS = 14
 N_ODE_STEPS = 24
-N_POWER_ITERATIONS = 6
-POWER_STEP = 0.3
-POWER_SHIFT = 3.0
 
 
 def estimate_prior_spectrum(
@@ -159,27 +157,16 @@ class _Estimator:
         excess = float((self._power(departure) * total).sum()) * self.parts
         # What the estimate of the spectrum itself, from n images, adds to the excess.
         sampling_error = float(((image_power / total) ** 2).sum()) * self.parts / self.n
-        curvature = self._curvature(x, score, sigma, 1 / score_power)
+        root = (1 / score_power).sqrt()
+        curvature = largest_curvature(
+            lambda moved: self.score.score(moved, sigma),
+            lambda y: self._filter(y, root),
+            x,
+            score,
+            self._noise(),
+            len(self.dims),
+        )
         return score_power, error_power, excess - 2 * sampling_error, curvature
-
-    def _curvature(
-        self, x: torch.Tensor, score: torch.Tensor, sigma: float, variance: torch.Tensor
-    ) -> float:
-        """Largest eigenvalue of W H W, W = F^(-1/2), by power iteration on score differences.
-
-        Between the modes of a prior H has large negative eigenvalues, which limit no step:
-        the iteration runs on W H W + POWER_SHIFT, so that the positive end wins.
-        """
-        root = variance.sqrt()
-        direction = self._unit(self._noise())
-        largest = 0.0
-        for _ in range(N_POWER_ITERATIONS):
-            moved = x + POWER_STEP * self._filter(direction, root)
-            change = self._filter(score - self.score.score(moved, sigma), root) / POWER_STEP
-            quotient = (direction.conj() * change).real.sum(self.dims)
-            largest = max(largest, float(quotient.max()))
-            direction = self._unit(change + POWER_SHIFT * direction)
-        return largest
 
     def _power(self, x: torch.Tensor) -> torch.Tensor:
         """Mean over images of |FFT|^2 per real component; real images have one component."""
@@ -205,12 +192,6 @@ class _Estimator:
         noise = 2 / (self.n * self.parts)
         keep = max(0.0, 1 - noise / max(float(ratio.var()), 1e-30))
         return radial * (keep * ratio).exp()
-
-    def _unit(self, x: torch.Tensor) -> torch.Tensor:
-        return x / self._norm(x).clamp_min(1e-30)
-
-    def _norm(self, x: torch.Tensor) -> torch.Tensor:
-        return x.abs().square().sum(self.dims, keepdim=True).sqrt()
 
 
 def _radial_mean(power: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

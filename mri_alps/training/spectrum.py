@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from mri_alps.fourier import fftc, ifftc
+from mri_alps.priors.curvature import largest_curvature
 from mri_alps.priors.protocol import ScoreModel
 from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 from mri_alps.random import standard_normal, stream_seed
@@ -46,7 +47,7 @@ def level_grid(sigma_min: float, sigma_max: float, count: int = 24) -> torch.Ten
     return torch.logspace(math.log10(sigma_min), math.log10(sigma_max), count, dtype=torch.float64)
 
 
-_FOR_CURVATURE, _POWER_ITERATIONS, _POWER_STEP, _SHIFT = 4, 6, 0.3, 3.0
+_FOR_CURVATURE = 4  # images
 
 
 class RadialMean:
@@ -178,24 +179,14 @@ class _Level:
         return scores.mean(), error, excess, sum(largest) / len(largest)
 
     def _curvature(self, x: torch.Tensor, score: torch.Tensor, variance: torch.Tensor) -> float:
-        """Largest eigenvalue of W H W, W = F^(-1/2), by power iteration on score differences.
-
-        H can have large negative eigenvalues, which limit no step: the iteration runs on
-        W H W + _SHIFT, so that the positive end wins.
-        """
+        """Largest eigenvalue of W H W, W = F^(-1/2)."""
         grid = RadialMean.spread(variance, self.image_power.frequencies, x.shape)
         root = grid.sqrt().to(torch.float32)
         generator = torch.Generator().manual_seed(stream_seed(self.seed, 10))
-
-        def shape(y: torch.Tensor) -> torch.Tensor:
-            return ifftc(root * fftc(y.cpu())).to(x.device)
-
-        direction = standard_normal(x.shape, generator, torch.complex64).to(x.device)
-        largest = 0.0
-        for _ in range(_POWER_ITERATIONS):
-            direction = direction / torch.linalg.vector_norm(direction)
-            moved = x + _POWER_STEP * shape(direction)
-            change = shape(score - self.prior.score(moved[None], self.sigma)[0]) / _POWER_STEP
-            largest = max(largest, float((direction.conj() * change).real.sum()))
-            direction = change + _SHIFT * direction
-        return largest
+        return largest_curvature(
+            lambda moved: self.prior.score(moved[None], self.sigma)[0],
+            lambda y: ifftc(root * fftc(y.cpu())).to(x.device),
+            x,
+            score,
+            standard_normal(x.shape, generator, torch.complex64).to(x.device),
+        )
