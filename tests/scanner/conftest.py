@@ -9,8 +9,8 @@ from mrd_scans import SETTINGS, in_thread
 from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.scanner.configuration import OnlineConfiguration
 from mri_alps.scanner.limits import Limits
+from mri_alps.scanner.receiver import SessionOptions
 from mri_alps.scanner.server import MrdServer
-from mri_alps.scanner.session import SessionOptions
 from mri_alps.scanner.workers import InlineReconstructor
 
 LIMITS = dataclasses.replace(Limits(), idle_seconds=3.0, send_seconds=2.0, scan_bytes=2**24)
