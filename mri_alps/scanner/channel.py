@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import socket
@@ -83,7 +82,7 @@ class SocketChannel:
         self._received = clock()
         self._backlog = b""
         self._sending = threading.Lock()
-        self._is_closed = False
+        self._is_aborted = self._is_closed = False
 
     def read(self, count: int) -> bytes:
         """Return 1 to `count` bytes, or none at the end of the stream.
@@ -98,7 +97,7 @@ class SocketChannel:
             If the server shuts down.
         """
         started = self._clock()
-        while True:
+        while not self._is_aborted:
             self._raise_if_stopped()  # whoever sends drop by drop is stopped as well
             if self._is_ready(read=True):
                 try:
@@ -114,6 +113,7 @@ class SocketChannel:
                     f"nothing came for {self._limits.idle_seconds:g} s although the scan was not "
                     "closed: send the close message, or start the server with a higher --idle-limit"
                 )
+        return b""
 
     def is_quiet(self) -> bool:
         """Whether nothing has come that was not read."""
@@ -157,9 +157,11 @@ class SocketChannel:
             self._backlog = self._backlog[self._push(memoryview(self._backlog), 0.0) :]
 
     def abort(self) -> None:
-        """Let a waiting `read` return."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RD)
+        """Let a waiting `read` return.
+
+        Shutting the socket down instead would keep `close` from reading what still comes.
+        """
+        self._is_aborted = True
 
     def close(self) -> None:
         """End the connection so that what was sent arrives."""

@@ -62,7 +62,7 @@ class MrdServer:
         saves, header_seconds = options.save_raw is not None, options.limits.header_seconds
         self._admission = Admission(max_connections, saves, header_seconds)
         self._max_threads = 4 * self._admission.n_places
-        self._grace = check_positive("grace", grace_seconds)
+        self._grace = check_positive("grace_seconds", grace_seconds)
         self._threads: set[threading.Thread] = set()
         self._stopping = threading.Event()
         self._deadline = float("inf")
