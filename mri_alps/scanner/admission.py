@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from mri_alps.scanner.limits import LimitExceeded, check_positive
@@ -61,8 +62,8 @@ class Admission:
     """Gives places to connections.
 
     A connection waits until its first data come. New connections always find a place to wait:
-    if there are too many that wait, altogether or of one address, the oldest loses its place,
-    those without a header first. A scan that has begun keeps its place to the end. One address
+    if there are too many, the oldest of the address that has most of them loses its place, those
+    without a header first. A scan that has begun keeps its place to the end. One address
     has at most half of all places.
 
     Parameters
@@ -104,7 +105,9 @@ class Admission:
             if len(same) >= self._share:
                 self._take_one(same)
             elif len(waiting) >= self.n_places:
-                self._take_one(waiting)
+                counts = Counter(seat.address for seat in waiting)
+                most = max(counts.values())
+                self._take_one([seat for seat in waiting if counts[seat.address] == most])
             seat = Seat(self, address, self._clock() + self._header_seconds)
             self._seats.append(seat)
             return seat

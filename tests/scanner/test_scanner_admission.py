@@ -10,13 +10,12 @@ from pathlib import Path
 
 import ismrmrd
 import pytest
-from conftest import LIMITS
 from ismrmrd.serialization import ProtocolDeserializer
 from mrd_scans import SETTINGS, Client, errors, exchange, in_thread, scan, slice_lines
 
 from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.scanner.admission import Admission, Place
-from mri_alps.scanner.channel import SocketChannel, Stopped
+from mri_alps.scanner.channel import SocketChannel, Stopped, Vanished
 from mri_alps.scanner.configuration import OnlineConfiguration
 from mri_alps.scanner.limits import LimitExceeded, Limits
 from mri_alps.scanner.receiver import SessionOptions
@@ -53,6 +52,24 @@ def test_bytes_that_drip_do_not_hold_off_the_deadline():
             channel.read(1)
 
 
+def test_silence_within_a_scan_ends_it():
+    clock = iter(range(0, 10**6, 400)).__next__  # 400 s pass between two looks
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel = SocketChannel(ours, Limits(), clock=clock)
+        with pytest.raises(LimitExceeded, match="nothing came for 600 s"):
+            channel.read(1)
+
+
+def test_a_client_that_takes_nothing_is_given_up():
+    clock = iter(range(0, 10**6, 40)).__next__
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel = SocketChannel(ours, Limits(), clock=clock)
+        with pytest.raises(Vanished, match="took no reply for 60 s"):
+            channel.send(bytes(2**24))
+
+
 def test_new_connections_take_the_place_of_the_oldest_without_a_header():
     admission = Admission(4, False, 30.0)
     seats = [admission.admit(address) for address in "abcd"]
@@ -72,6 +89,8 @@ def test_an_address_cannot_push_others_out():
     crowd = [admission.admit("crowd") for _ in range(50)]
     assert other.stop_reason() is None
     assert [seat.stop_reason() is None for seat in crowd[-3:]] == [False, True, True]
+    more = [admission.admit("more") for _ in range(50)]
+    assert other.stop_reason() is None and more[-1].stop_reason() is None
 
 
 def test_scans_that_have_begun_keep_their_places_and_more_are_saved():
@@ -116,7 +135,7 @@ def test_connections_of_one_byte_do_not_lock_the_scanner_out(server):
 def full_server(save_raw):
     """A server with one place, taken by a scan that has begun."""
     defaults = OnlineConfiguration(ReconstructionConfiguration(**SETTINGS))
-    options = SessionOptions(defaults, LIMITS, save_raw)
+    options = SessionOptions(defaults, save_raw=save_raw)
     running = MrdServer("127.0.0.1", 0, InlineReconstructor(), options, 1, 5.0)
     thread = in_thread(running.serve)
     lines = scan()
