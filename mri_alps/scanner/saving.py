@@ -21,7 +21,7 @@ from pathlib import Path
 from mri_alps.errors import InputFileError, MriAlpsError
 from mri_alps.rawdata.files import atomic_path
 from mri_alps.scanner import kinds
-from mri_alps.scanner.limits import Limits
+from mri_alps.scanner.limits import QUOTAS, Limits, Quota
 from mri_alps.scanner.protocol import (
     Message,
     MessageReader,
@@ -34,7 +34,8 @@ from mri_alps.scanner.scan_file import write_scan
 _LOG = logging.getLogger(__name__)
 INCOMPLETE = "_incomplete"
 _BUFFER_BYTES = 2**20
-_ANY_LENGTH = Limits(scan_bytes=2**62)
+# What was taken is read back whatever the limits were, and however texts were repaired.
+_WITHOUT = Limits({kind: Quota(2**62, 2**62, 2**62) for kind in QUOTAS}, scan_bytes=2**62)
 _numbers = itertools.count(1)
 
 
@@ -59,6 +60,7 @@ class RawSaver:
     def __init__(self, directory: Path, name: str, start: bytes):
         self.directory, self.name = directory, name
         self.path = directory / f"{name}{INCOMPLETE}.mrd"
+        self._kinds: set[int] = set()
         with _errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
             self._stream = self.path.open("xb", buffering=_BUFFER_BYTES)
@@ -69,6 +71,7 @@ class RawSaver:
         """Take an acquisition, a waveform or an image."""
         with _errors(self.directory):
             self._stream.write(received_message(message))
+        self._kinds.add(message.kind)
 
     def flush(self) -> None:
         """Hand everything to the system: a process that is killed then loses nothing.
@@ -98,20 +101,23 @@ class RawSaver:
             with _errors(self.directory):
                 if is_complete:
                     self._stream.write(close_message())
+                    self._kinds.add(kinds.CLOSE)
                 self._stream.flush()
-                return convert(self.path)
+                return convert(self.path, self._kinds)
         finally:
             with contextlib.suppress(OSError, ValueError):
                 self._stream.close()
 
 
-def convert(stream: Path) -> Path | None:
+def convert(stream: Path, found: set[int]) -> Path | None:
     """Make an ISMRMRD file of a stream of messages, and delete the stream.
 
     Parameters
     ----------
     stream : Path
         ``NAME_incomplete.mrd``; the last message may be cut.
+    found : set of int
+        The kinds of its messages.
 
     Returns
     -------
@@ -119,7 +125,6 @@ def convert(stream: Path) -> Path | None:
         ``NAME.h5``, or ``NAME_incomplete.h5`` if the scan was not closed; on the disk when this
         returns. None if there is no whole message of data.
     """
-    found = {message.kind for message in read_stream(stream)}
     if not found.intersection(kinds.DATA):
         stream.unlink()
         return None
@@ -140,7 +145,7 @@ def read_stream(path: Path) -> Iterator[Message]:
         Messages one after the other, of which the last may be cut.
     """
     with open(path, "rb") as file:
-        reader = MessageReader(file.read, _ANY_LENGTH)
+        reader = MessageReader(file.read, _WITHOUT)
         while True:
             try:
                 message = reader.next()
@@ -170,7 +175,9 @@ def recover_scans(directory: Path) -> list[Path]:
             with open(path, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 with _errors(directory):
-                    saved = convert(path)
+                    for half_made in directory.glob(f".{path.stem.removesuffix(INCOMPLETE)}*.tmp"):
+                        half_made.unlink()
+                    saved = convert(path, {message.kind for message in read_stream(path)})
         except (BlockingIOError, FileNotFoundError):  # at work, or done by now
             continue
         except (MriAlpsError, OSError):

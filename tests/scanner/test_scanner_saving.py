@@ -2,10 +2,12 @@
 
 import fcntl
 import os
+import struct
 
 import ismrmrd
 import numpy as np
 import pytest
+from ismrmrd.serialization import ConfigFile
 from mrd_scans import Client, errors, exchange, header_xml, scan
 
 from mri_alps.errors import InputFileError
@@ -56,6 +58,22 @@ def test_waveforms_and_images_are_saved_with_the_scan(server):
             assert found.meta == expected.meta
 
 
+def test_texts_that_are_no_utf8_cost_nothing_of_the_scan(server):
+    """Repaired texts are longer than those that came, and than the limits of those."""
+    texts = [ConfigFile("mri_alps")] * 16
+    odd = b"\xff" * 2**20
+    with Client(server.port) as client:
+        client.send(*texts)
+        client.socket.sendall(struct.pack("<HI", kinds.CONFIG_TEXT, len(odd)) + odd)
+        client.begin()
+        client.send(image(0), *scan())
+        client.close()
+        _, said = client.receive()
+    assert "is unknown" in errors(said)[0]
+    with ismrmrd.Dataset(str(newest(server.folder)), mode="r") as dataset:
+        assert dataset.number_of_acquisitions() == len(scan())
+
+
 @pytest.mark.parametrize("item", [waveform(1), image(1), scan()[0]], ids=lambda i: type(i).__name__)
 def test_data_before_the_header_are_refused(server, item):
     with Client(server.port) as client:
@@ -102,6 +120,7 @@ def test_a_stream_can_be_read_wherever_it_was_cut(tmp_path):
 def test_what_a_killed_server_left_becomes_a_file(tmp_path, cut):
     path, ends = small_stream(tmp_path)
     os.truncate(path, ends[-1] - cut)
+    (tmp_path / ".scan_incomplete.h5.abc.tmp").write_bytes(b"killed while the file was made")
     (saved,) = recover_scans(tmp_path)
     assert saved.name == ("scan.h5" if cut == 0 else "scan_incomplete.h5")
     assert list(tmp_path.iterdir()) == [saved]
@@ -113,7 +132,7 @@ def test_what_a_killed_server_left_becomes_a_file(tmp_path, cut):
 
 def test_a_stream_without_data_leaves_no_file(tmp_path):
     path, _ = small_stream(tmp_path, n_lines=0)
-    assert convert(path) is None and not list(tmp_path.iterdir())
+    assert convert(path, {kinds.HEADER}) is None and not list(tmp_path.iterdir())
 
 
 def test_a_scan_that_another_server_receives_is_left_alone(tmp_path):
