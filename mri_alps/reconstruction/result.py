@@ -200,7 +200,7 @@ def _attributes(file: File) -> dict[str, Any]:
 
 
 def _text(dataset: Dataset) -> bytes | str:
-    return read_text(dataset) or "null"
+    return read_text(dataset) or ""  # no JSON
 
 
 def _diagnostics(file: File) -> tuple[dict[str, Any], ...]:
