@@ -24,6 +24,9 @@ from mri_alps.hdf5.limits import (
 )
 from mri_alps.hdf5.links import file_of, find
 
+_UNKNOWN = 16
+"""Entries of variable length that are read at once where nobody knows the longest."""
+
 _POINTER = 16
 """Bytes of an entry of variable length, apart from its content."""
 
@@ -150,15 +153,15 @@ class Dataset(h5py.Dataset):
         chosen = _chosen(self.shape or (), args)
         count = math.prod(map(len, chosen))
         self._check_stored(chosen, count)
-        dtype = self.dtype if new_dtype is None else new_dtype
-        if not dtype.hasobject:
+        if not self.dtype.hasobject:
             return super().__getitem__(args, new_dtype)
         longest = _longest(self._path)
-        piece = 1 if longest is None else max(1, MAX_PIECE_BYTES // max(_POINTER, longest))
-        if count <= piece:
+        piece = _UNKNOWN if longest is None else MAX_PIECE_BYTES // max(_POINTER, longest)
+        names = None if new_dtype is None else new_dtype.names
+        if count <= max(1, piece) and names is None:
             return super().__getitem__(args, new_dtype)
-        rows = max(1, piece * len(chosen[0]) // count)
-        return self._read_in_pieces(args, new_dtype, chosen, rows)
+        rows = max(1, piece * len(chosen[0]) // max(1, count))
+        return self._read_in_pieces(args, names, chosen, rows)
 
     def read_direct(self, *args: Any, **options: Any) -> None:
         """Read into an array."""
@@ -178,8 +181,13 @@ class Dataset(h5py.Dataset):
             if all(_touches(indices, start, size) for indices, start, size in sides):
                 check_inflated(self.id, first, expected, self._path, self._title)
 
-    def _read_in_pieces(self, args: Any, new_dtype: Any, chosen: list[range], rows: int) -> Any:
-        """Entries that all point at one large text would fill the memory if read at once."""
+    def _read_in_pieces(
+        self, args: Any, names: tuple[str, ...] | None, chosen: list[range], rows: int
+    ) -> Any:
+        """Entries that all point at one large text would fill the memory if read at once.
+
+        h5py reads all fields whichever are asked for, and never frees what it was not asked for.
+        """
         args = args if isinstance(args, tuple) else (args,)
         first = args[0] if args else slice(None)
         if not isinstance(first, slice):
@@ -189,14 +197,16 @@ class Dataset(h5py.Dataset):
         for start in range(0, len(chosen[0]), rows):
             some = chosen[0][start : start + rows]
             index = (slice(some.start, some.stop, some.step), *args[1:])
-            part = super().__getitem__(index, new_dtype)
+            part = super().__getitem__(index)
             total += sum(_content_bytes(entry) for entry in part.reshape(-1))
             if total > limit:
                 raise InputFileError(
                     f"{self._path}: `{self._title}` holds more than the file, its entries share "
                     "their content: the file is damaged, export the scan again"
                 )
-            parts.append(part)
+            parts.append(part if names is None else _fields(part, names))
+        if not parts:
+            return super().__getitem__(args)
         return np.concatenate(parts)
 
 
@@ -216,6 +226,13 @@ def _chosen(shape: tuple[int, ...], args: Any) -> list[range]:
 
 def _touches(indices: range, start: int, size: int) -> bool:
     return bool(indices) and min(indices) < start + size and max(indices) >= start
+
+
+def _fields(records: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    found = np.empty(records.shape, [(name, records.dtype[name]) for name in names])
+    for name in names:
+        found[name] = records[name]
+    return found
 
 
 def _content_bytes(entry: Any) -> int:

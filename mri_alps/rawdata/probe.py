@@ -15,7 +15,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import TracebackType
 
 from mri_alps.errors import InputFileError, MriAlpsError
 from mri_alps.rawdata.open import read_raw
@@ -40,12 +39,7 @@ class Probe:
         """Start nothing yet."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """End the child."""
         self._end()
 

@@ -227,6 +227,28 @@ def test_entries_that_share_one_large_text_are_not_read_all_at_once(tmp_path, mo
         assert file["own"].asstr()[()].tolist() == ["abc"] * 9000
 
 
+def test_lines_that_share_their_samples_are_refused_though_only_headers_are_read(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("mri_alps.hdf5.objects.MAX_PIECE_BYTES", 100_000)
+    monkeypatch.setattr("mri_alps.hdf5.objects.ALWAYS_ALLOWED_BYTES", 100_000)
+    line = np.dtype([("head", "i4"), ("data", h5py.vlen_dtype(np.float32))])
+    with h5py.File(tmp_path / "lines.h5", "w") as file:
+        lines = file.create_dataset("lines", (400,), line, chunks=(400,))
+        lines[0] = np.array((7, np.ones(9000, np.float32)), line)
+        sound = file.create_dataset("sound", (40,), line)
+        sound[:] = np.array([(k, np.full(3, k, np.float32)) for k in range(40)], line)
+        file.flush()
+        entry = lines.id.read_direct_chunk((0,))[1][: lines.id.get_type().get_size()]
+        lines.id.write_direct_chunk((0,), entry * 400)
+    with open_hdf5(tmp_path / "lines.h5") as file:
+        assert file["sound"].fields("head")[5:40].tolist() == list(range(5, 40))
+        assert file["sound"].fields("data")[5:40:2][1].tolist() == [7, 7, 7]
+        assert file["lines"].fields("head")[:2].tolist() == [7, 7]
+        with pytest.raises(InputFileError, match="share their content"):
+            file["lines"].fields("head")[:]
+
+
 def test_a_file_that_shrinks_while_it_is_searched_does_not_kill(tmp_path, monkeypatch):
     path = tmp_path / "scan.h5"
     write_fastmri(path, np.ones((1, 2, 64, 64), np.complex64))

@@ -141,9 +141,8 @@ def test_a_claimed_size_is_not_allocated(tmp_path):
 
 def npy(header: bytes, content: bytes = b"") -> bytes:
     """An .npy file with any header."""
-    return (
-        np.lib.format.MAGIC_PREFIX + b"\2\0" + len(header).to_bytes(4, "little") + header + content
-    )
+    length = len(header).to_bytes(4, "little")
+    return np.lib.format.MAGIC_PREFIX + b"\2\0" + length + header + content
 
 
 DAMAGED = {
