@@ -241,32 +241,32 @@ def kill_scans(count: int) -> None:
         line.scan_counter = number
         lines.append(message(line))
     assert len(lines[0]) == LINE_BYTES
-    unreadable = lost = changed = total = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(count):
-            with Server(Path(folder)) as server:
+    unreadable = lost = changed = total = written = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number in range(count + 1):
+            with Server(folder) as server:
+                deadline = time.monotonic() + 60  # it may make files of what the last one left
+                while list(folder.glob("*.mrd")) and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                for path in folder.iterdir():
+                    command = [sys.executable, "-c", CHECK, str(path)]
+                    done = subprocess.run(command, capture_output=True, text=True)
+                    unreadable += done.returncode != 0
+                    changed += "AssertionError" in done.stderr
+                    n_lines = int(done.stdout) if done.returncode == 0 else 0
+                    total += n_lines
+                    lost += max(written - n_lines, 0)
+                    path.unlink()
+                if number == count:
+                    break
                 connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
                 kill = (server.process.send_signal, [signal.SIGKILL])
                 threading.Timer(generator.uniform(0.05, 1.0), *kill).start()
                 with connection, contextlib.suppress(OSError):
                     connection.sendall(begin() + b"".join(lines))
                     server.process.wait(30)
-            left = list(Path(folder).iterdir())
-            written = sum((p.stat().st_size - 4000) // LINE_BYTES for p in left)
-            if any(path.suffix == ".mrd" for path in left):
-                with Server(Path(folder)):  # makes files of what the other has left
-                    deadline = time.monotonic() + 60
-                    while list(Path(folder).glob("*.mrd")) and time.monotonic() < deadline:
-                        time.sleep(0.2)
-            for path in Path(folder).iterdir():
-                command = [sys.executable, "-c", CHECK, str(path)]
-                done = subprocess.run(command, capture_output=True, text=True)
-                unreadable += done.returncode != 0
-                changed += "AssertionError" in done.stderr
-                n_lines = int(done.stdout) if done.returncode == 0 else 0
-                total += n_lines
-                lost += max(written - n_lines, 0)
-                path.unlink()
+            written = sum((p.stat().st_size - 4000) // LINE_BYTES for p in folder.iterdir())
     print(
         f"{count} kills: {total} lines saved, {unreadable} files unreadable, {changed} of them "
         f"changed, {lost * LINE_BYTES / 1e6:.1f} MB lost of what was written to disk"
