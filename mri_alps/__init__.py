@@ -9,8 +9,7 @@ and does not load torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from mri_alps.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -49,14 +48,4 @@ _HOME_OF = {
 
 __all__ = [*_HOME_OF, "__version__"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'mri_alps' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME_OF)

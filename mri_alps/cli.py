@@ -12,24 +12,14 @@ import typer
 
 from mri_alps.commands.design_mask import design_mask
 from mri_alps.commands.masks import masks
-from mri_alps.commands.options import (
-    MANY_PANEL,
-    OUTPUT_PANEL,
-    SCAN_PANEL,
-    CenterFractionOption,
-    DeviceOption,
-    EvaluationsOption,
-    JsonOption,
-    MethodOption,
-    PriorOption,
-    SamplesOption,
-    SeedOption,
-    SlicesOption,
-)
+from mri_alps.commands.options import DeviceOption, JsonOption, PriorOption
+from mri_alps.commands.run_settings import RunSettings
 from mri_alps.commands.send import send
 from mri_alps.commands.serve import serve, stream
+from mri_alps.commands.settings_options import takes_settings
 from mri_alps.commands.terminal import say, set_verbosity, warnings_said_once
 from mri_alps.errors import MriAlpsError
+from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.training.cli import train
 
 app = typer.Typer(
@@ -105,6 +95,7 @@ def inspect(
 
 
 @app.command()
+@takes_settings(ReconstructionConfiguration, RunSettings, from_file=True)
 def reconstruct(
     inputs: Annotated[
         list[Path],
@@ -117,121 +108,8 @@ def reconstruct(
         Path,
         typer.Option("--output", "-o", help="Folder; one HDF5 and one PNG per input go there."),
     ],
-    prior: PriorOption = None,
-    method: MethodOption = "alps",
-    n_samples: SamplesOption = 8,
-    n_evaluations: EvaluationsOption = 100,
-    seed: SeedOption = None,
-    device: DeviceOption = "auto",
-    mask: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            help="Leave measured points out, as a test: random, equispaced, equispaced-offset, "
-            "poisson, poisson-lines, gaussian, gaussian-points, radial, partial-fourier, or a "
-            "file (.npy, .npz, HDF5 with a dataset 'mask', BART cfl). Left out: use all that was "
-            "measured.",
-            rich_help_panel=SCAN_PANEL,
-        ),
-    ] = None,
-    acceleration: Annotated[
-        float, typer.Option(help="Of --mask.", rich_help_panel=SCAN_PANEL)
-    ] = 4.0,
-    center_fraction: CenterFractionOption = None,
-    slices: SlicesOption = None,
-    sensitivity_maps: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            help="Sensitivity maps: BART cfl (from bart ecalib) or HDF5 (from --save-maps). Left "
-            "out: estimated from the scan.",
-            rich_help_panel=SCAN_PANEL,
-        ),
-    ] = None,
-    coil_compression_tolerance: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(
-            help="Fewer coils at each readout position, until this fraction of a pixel's "
-            "sensitivity is lost at most: 1e-2 changes A^H A by some 1e-4. Masks of whole lines "
-            "only. Left out: all coils.",
-            rich_help_panel=SCAN_PANEL,
-        ),
-    ] = None,
-    save_samples: Annotated[
-        bool, typer.Option("--save-samples", help="Keep the samples.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
-    save_maps: Annotated[
-        bool,
-        typer.Option(
-            "--save-maps", help="Keep the sensitivity maps.", rich_help_panel=OUTPUT_PANEL
-        ),
-    ] = False,
-    report: Annotated[
-        bool,
-        typer.Option(
-            "--report",
-            help="Write an HTML page of each result; keeps the samples, which it plays.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Begin from nothing, whatever is finished.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = False,
-    limit: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="The first so many inputs only.", rich_help_panel=MANY_PANEL),
-    ] = None,
-    shard: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            metavar="I/N",
-            help="The I-th of N parts of the inputs, for N machines that share a folder.",
-            rich_help_panel=MANY_PANEL,
-        ),
-    ] = None,
-    workers: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            min=1,
-            help="So many processes on this machine, one per GPU or group of cores.",
-            rich_help_panel=MANY_PANEL,
-        ),
-    ] = None,
-    scheduler: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            metavar="ADDRESS",
-            help="Join a Dask cluster, for example tcp://node1:8786.",
-            rich_help_panel=MANY_PANEL,
-        ),
-    ] = None,
-    threads: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            min=1,
-            help="CPU threads of a process; equal numbers give bit-identical results.",
-            rich_help_panel=MANY_PANEL,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Only say sizes, memory and estimated time.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = False,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Print a JSON array, an object per input: what became of it, or its --dry-run.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = False,
+    configuration: ReconstructionConfiguration,
+    run: RunSettings,
 ) -> None:
     """Turn raw k-space into the posterior mean and its standard deviation.
 
@@ -251,37 +129,9 @@ def reconstruct(
 
     mri-alps reconstruct multicoil_test -o results --workers 4
     """
-    from mri_alps.commands.reconstruct import RunOptions, parse_slices, run_reconstruct
-    from mri_alps.reconstruction import ReconstructionConfiguration
-    from mri_alps.reconstruction.inputs import parse_shard
+    from mri_alps.commands.reconstruct import run_reconstruct
 
-    configuration = ReconstructionConfiguration(
-        prior=prior,
-        method=method,
-        n_samples=n_samples,
-        n_evaluations=n_evaluations,
-        mask=mask,
-        acceleration=acceleration,
-        center_fraction=center_fraction,
-        seed=seed,
-        device=device,
-        slices=parse_slices(slices),
-        sensitivity_maps=None if sensitivity_maps is None else str(sensitivity_maps),
-        coil_compression_tolerance=coil_compression_tolerance,
-        save_samples=save_samples or report,
-        save_maps=save_maps,
-    )
-    options = RunOptions(
-        limit=limit,
-        shard=parse_shard(shard),
-        overwrite=overwrite,
-        threads=threads,
-        workers=workers,
-        scheduler=scheduler,
-        report=report,
-        as_json=json,
-    )
-    if not run_reconstruct(inputs, output, configuration, dry_run=dry_run, options=options):
+    if not run_reconstruct(inputs, output, configuration, run):
         raise typer.Exit(1)
 
 

@@ -31,6 +31,10 @@ class MissingDependencyError(MriAlpsError, ImportError):
     """An optional package is missing; the message names the pip command that installs it."""
 
 
+class PluginError(MriAlpsError, RuntimeError):
+    """A prior, a sampler or an operator from outside the package failed; the message names it."""
+
+
 class DivergenceError(MriAlpsError, RuntimeError):
     """A sampling chain left the region where the score can be trusted.
 

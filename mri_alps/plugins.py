@@ -14,10 +14,12 @@ is imported when one of its names is asked for, and not before.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.errors import ConfigurationError, MriAlpsError, PluginError
 
 PRIORS = "mri_alps.priors"
 SAMPLERS = "mri_alps.samplers"
@@ -73,6 +75,41 @@ def load_plugin(group: str, name: str) -> Any:
         raise ConfigurationError(
             f"{package} registers {name!r} in the entry-point group {group}, and importing "
             f"{value} fails ({type(error).__name__}: {error}): repair or uninstall the package"
+        ) from error
+
+
+@contextmanager
+def guarded(what: str, thing: Any) -> Iterator[None]:
+    """Turn whatever code from outside the package raises into an error that names it.
+
+    Errors of this package pass, and so does a lack of memory, which smaller batches may cure.
+
+    Parameters
+    ----------
+    what : str
+        What is done, for the message: "the prior" for example.
+    thing : object
+        The object or function that is called. The package's own are not guarded: what they raise
+        on purpose is an `MriAlpsError` anyway.
+
+    Raises
+    ------
+    PluginError
+        With the original exception as its cause.
+    """
+    kind = thing if hasattr(thing, "__qualname__") else type(thing)
+    try:
+        yield
+    except (MriAlpsError, MemoryError):
+        raise
+    except Exception as error:
+        own = str(kind.__module__).partition(".")[0] == __name__.partition(".")[0]
+        if own or type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error):
+            raise
+        raise PluginError(
+            f"{what} {kind.__module__}.{kind.__qualname__} failed ({type(error).__name__}: "
+            f"{' '.join(str(error).split())}): it is not part of this package, repair it or use "
+            "another"
         ) from error
 
 

@@ -3,7 +3,19 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _same_state_in_any_order():
+    """What libraries keep for the whole process: the same before each test, whatever ran before."""
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 - sigpy and fastMRI draw from it
+    n_threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="session")

@@ -1,33 +1,23 @@
 """Imports only look down: no module imports a layer above it, or a neighbour in its own."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "mri_alps"
+ROOT_FOLDER = Path(__file__).parent.parent
+PACKAGE = ROOT_FOLDER / "mri_alps"
+
+
+def read_table(text):
+    """Return {part: layer} as the table of layers in CONTRIBUTING.md says."""
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE)
+    return {part: int(layer) for layer, cell in rows for part in re.findall(r"`(\w+)`", cell)}
+
 
 # Everything may use layer 0. Parts of one layer do not know each other.
-LAYERS = {
-    "errors": 0,
-    "plugins": 0,
-    "fourier": 0,
-    "random": 0,
-    "solvers": 0,
-    "rawdata": 1,
-    "operators": 1,
-    "priors": 2,
-    "calibration": 2,
-    "sampling": 3,
-    "training": 3,
-    "reconstruction": 4,
-    "evaluation": 5,
-    "cluster": 5,
-    "scanner": 6,
-    "interop": 6,
-    "commands": 7,
-    "cli": 8,
-}
+LAYERS = read_table((ROOT_FOLDER / "CONTRIBUTING.md").read_text(encoding="utf-8"))
 ROOT = "mri_alps"
 
 
@@ -84,12 +74,13 @@ FILES = [entry for entry in modules() if part_of(entry[1]) is not None]
 def test_imports_only_look_down(path, module, is_package):
     if part_of(module) == "__main__":
         return
-    assert part_of(module) in LAYERS, f"{module} is in no layer: add it to LAYERS"
+    assert part_of(module) in LAYERS, f"{module} is in no layer: add it to CONTRIBUTING.md"
     assert violations(path.read_text(encoding="utf-8"), module, is_package) == []
 
 
-def test_the_package_was_found():
+def test_the_table_names_what_there_is_and_no_more():
     assert {"errors", "operators"} <= {part_of(module) for _, module, _ in FILES}
+    assert set(LAYERS) == {part_of(module) for _, module, _ in FILES} - {"__main__"}
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,19 @@
 What stands after `--` goes to `mri-alps reconstruct`. Input and output must lie on a file system
 that all nodes see under the same path, and the environment with mri-alps must be there too. If
 the driver or a job is killed, the same command goes on where it was.
+
+Scheduler, workers and client speak TLS with a key that is made for this run; it lies in a hidden
+folder of --output that only you can read, until the run ends.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from dask_jobqueue import SLURMCluster
+from distributed import Security
 
 
 def make_cluster(options: argparse.Namespace) -> SLURMCluster:
@@ -32,7 +37,11 @@ def make_cluster(options: argparse.Namespace) -> SLURMCluster:
         job_script_prologue=[
             f"export OMP_NUM_THREADS={options.cpus} MRI_ALPS_THREADS={options.cpus}"
         ],
-        scheduler_options={"dashboard_address": ":8787"},
+        protocol="tls://",
+        security=Security(),  # the certificates that Dask's configuration names
+        # The pages ask for no password: from elsewhere through ssh -L 8787:localhost:8787.
+        scheduler_options={"dashboard_address": "127.0.0.1:8787"},
+        worker_extra_args=["--dashboard-address", "127.0.0.1:0"],
         log_directory=options.logs,
     )
 
@@ -65,14 +74,16 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def main(arguments: list[str] | None = None) -> int:
     """Start the cluster, and mri-alps on it."""
     options, rest = parse(sys.argv[1:] if arguments is None else arguments)
-    with make_cluster(options) as cluster:
+    from mri_alps.cli import main as mri_alps
+    from mri_alps.cluster import shared_certificates
+
+    Path(options.output).mkdir(parents=True, exist_ok=True)
+    with shared_certificates(options.output), make_cluster(options) as cluster:
         if options.print_job:
             print(cluster.job_script())
             return 0
         # Jobs that end early or at their walltime are replaced as long as there is work.
         cluster.adapt(minimum_jobs=1, maximum_jobs=options.jobs)
-        from mri_alps.cli import main as mri_alps
-
         command = ["reconstruct", *options.inputs, "-o", options.output]
         command += ["--scheduler", cluster.scheduler_address, *rest]
         try:

@@ -6,6 +6,9 @@ Each name starts one worker; name a machine once per GPU. The first name also ru
 The login must work without a password, Python and mri-alps must be installed alike, and input and
 output must be seen by all machines under the same path. What stands after `--` goes to
 `mri-alps reconstruct`.
+
+Scheduler, workers and client speak TLS with a key that is made for this run; it lies in a hidden
+folder of --output that only you can read, until the run ends.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from pathlib import Path
 
-from distributed import SSHCluster
+from distributed import Security, SpecCluster, SSHCluster
 
 
 def remote_pythons(hosts: list[str], n_threads: int) -> list[str]:
@@ -26,6 +30,22 @@ def remote_pythons(hosts: list[str], n_threads: int) -> list[str]:
         commands.append(f"env {environment} MRI_ALPS_THREADS={n_threads} {sys.executable}")
         seen[host] += 1
     return commands
+
+
+def make_cluster(options: argparse.Namespace) -> SpecCluster:
+    """Log in and start scheduler and workers, with the certificates that are in use here."""
+    return SSHCluster(
+        [options.hosts[0], *options.hosts],
+        worker_options={"nthreads": 2, "dashboard_address": "127.0.0.1:0"},
+        # The pages ask for no password: from elsewhere through ssh -L 8787:localhost:8787.
+        scheduler_options={
+            "protocol": "tls://",
+            "port": 0,
+            "dashboard_address": "127.0.0.1:8787",
+        },
+        remote_python=remote_pythons(options.hosts, options.threads),
+        security=Security(),
+    )
 
 
 def main() -> int:
@@ -42,15 +62,11 @@ def main() -> int:
     parser.add_argument("--output", "-o", required=True, help="folder on the shared file system")
     parser.add_argument("--threads", type=int, default=4, help="CPU threads per worker")
     options = parser.parse_args(arguments)
-    cluster = SSHCluster(
-        [options.hosts[0], *options.hosts],
-        worker_options={"nthreads": 2},
-        scheduler_options={"port": 0, "dashboard_address": ":8787"},
-        remote_python=remote_pythons(options.hosts, options.threads),
-    )
-    with cluster:
-        from mri_alps.cli import main as mri_alps
+    from mri_alps.cli import main as mri_alps
+    from mri_alps.cluster import shared_certificates
 
+    Path(options.output).mkdir(parents=True, exist_ok=True)
+    with shared_certificates(options.output), make_cluster(options) as cluster:
         command = ["reconstruct", *options.input, "-o", options.output]
         command += ["--scheduler", cluster.scheduler_address, *rest]
         try:

@@ -7,12 +7,14 @@ of k-space. Both look at measured samples alone, as they came from the receiver.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
 from mri_alps.calibration.noise import noise_covariance
 from mri_alps.errors import DtypeError, InputFileError, ShapeError
+from mri_alps.magnitudes import unit_of
 
 EDGE_MARGIN = 0.03
 """Fraction of the readout left out at either edge where the readout is not oversampled: the
@@ -123,6 +125,8 @@ def estimate_noise(
             f"a mask of shape {np.shape(mask)} does not fit k-space of shape {kspace.shape}"
         ) from None
     n_coils = kspace.shape[0]
+    unit = unit_of(kspace)
+    kspace = kspace / unit
     if measured.sum() < 4 * n_coils:
         raise InputFileError(
             f"{int(measured.sum())} measured k-space samples are too few to estimate the noise "
@@ -134,8 +138,10 @@ def estimate_noise(
         hybrid = _readout_transform(kspace[:, :, columns], rows)
         lines = np.flatnonzero(columns) - kspace.shape[2] // 2
         positions = _usable_positions(kspace.shape[1], readout_crop)
-        return _from_lines(hybrid[:, positions], np.abs(lines))
-    return _from_points(kspace, measured)
+        found = _from_lines(hybrid[:, positions], np.abs(lines))
+    else:
+        found = _from_points(kspace, measured)
+    return dataclasses.replace(found, covariance=found.covariance * unit**2)
 
 
 def _are_lines(measured: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> bool:

@@ -23,10 +23,23 @@ from mri_alps.calibration.row_compression import (
 from mri_alps.calibration.scale import calibration_scale
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
 from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
+from mri_alps.devices import find_device
 from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
+from mri_alps.magnitudes import root_sum_of_squares, unit_of
 from mri_alps.operators import SenseOperator
 from mri_alps.rawdata import RawKSpace
+from mri_alps.values import MOST, check, instance, number, whole
 
+_RULES = {
+    "raw": instance(RawKSpace, named="a scan as read_raw returns it"),
+    "index": whole(-MOST),
+    "calibration": instance(VolumeCalibration).or_none(),
+    "n_virtual_coils": whole(1).or_none(),
+    "compression_tolerance": number().or_none(),
+    "row_compression_tolerance": number().or_none(),
+    "noise_std": number(0).or_none(),
+    "maps_error": number(0, 1e3, ends="[]").or_none(),
+}
 DOUBTFUL_MAPS = 0.1
 """Relative error of the sensitivity maps from which on a warning is given."""
 PLAUSIBLE_NOISE = (1e-5, 0.5)
@@ -176,6 +189,8 @@ def prepare_slice(
     MriAlpsWarning
         If the noise is implausible, or the sensitivity maps do not explain the data.
     """
+    check("prepare_slice", _RULES, locals())
+    device = find_device(device)
     measured = combined_mask(raw, index, mask)
     kspace = raw.read_slice(index) * measured
     if calibration is None:
@@ -231,7 +246,7 @@ def prepare_slice(
         sensitivity_maps=maps,
         noise_std=1 / scale,
         scale=scale,
-        rss_weight=raw_maps.abs().square().sum(0).sqrt(),
+        rss_weight=root_sum_of_squares(raw_maps),
         whitening=calibration.whitening,
         compression=compression,
         maps_uncompressed=full_maps,
@@ -265,7 +280,8 @@ def _whitened_maps(
 
 def _normalise(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Divide maps by their norm over coils; zero stays zero. Returns maps and norm."""
-    norm = maps.abs().square().sum(0).sqrt()
+    maps = maps / unit_of(maps)
+    norm = root_sum_of_squares(maps)
     return torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0), norm
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -10,10 +11,18 @@ import numpy as np
 from mri_alps.calibration.noise import whitening_matrix
 from mri_alps.calibration.noise_estimate import NoiseEstimate, estimate_noise
 from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
+from mri_alps.magnitudes import unit_of
 from mri_alps.rawdata import RawKSpace
+from mri_alps.values import check, instance, number
 
+_RULES = {
+    "raw": instance(RawKSpace, named="a scan as read_raw returns it"),
+    "noise_std": number(0).or_none(),
+}
 SLICES_FOR_NOISE = 8
 """Slices, spread over the volume, from which noise is estimated where it was not measured."""
+NOISE_RANGE = (1e-34, 1e32)
+"""Standard deviations that leave room for the image on both sides in single precision."""
 NOISE_FREE = 1e-5
 """Noise level, relative to the root mean square of the k-space, that stands for no noise."""
 
@@ -66,8 +75,14 @@ def combined_mask(raw: RawKSpace, index: int, mask: np.ndarray | None) -> np.nda
     """
     measured = raw.slice_mask(index)
     if mask is not None:
+        values = np.asarray(mask)
+        if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+            raise ConfigurationError(
+                f"found a mask of {values.dtype} with other values than 0 and 1, expected True or "
+                "1 where measured: threshold it first"
+            )
         try:
-            wanted = np.broadcast_to(np.asarray(mask, bool), raw.shape)
+            wanted = np.broadcast_to(values.astype(bool), raw.shape)
         except ValueError:
             raise ShapeError(
                 f"a mask of shape {np.shape(mask)} does not fit {raw.path} with slices of "
@@ -124,12 +139,11 @@ def calibrate_volume(
     MriAlpsWarning
         If the noise was estimated and the estimate is doubtful.
     """
+    check("calibrate_volume", _RULES, locals())
     notes: list[str] = []
     if noise_std is not None and noise_covariance is not None:
         raise ConfigurationError("give noise_std or noise_covariance, not both")
     if noise_std is not None:
-        if not (np.isfinite(noise_std) and noise_std > 0):
-            raise ConfigurationError(f"noise_std must be positive, found {noise_std}")
         covariance, source = noise_std**2 * np.eye(raw.n_coils, dtype=np.complex128), "user"
     elif noise_covariance is not None:
         covariance, source = np.asarray(noise_covariance), "user"
@@ -153,7 +167,19 @@ def calibrate_volume(
     for note in notes:
         warnings.warn(note, MriAlpsWarning, stacklevel=2)
     covariance = covariance.astype(np.complex128)
+    _check_range(raw, covariance)
     return VolumeCalibration(covariance, whitening_matrix(covariance), source, tuple(notes))
+
+
+def _check_range(raw: RawKSpace, covariance: np.ndarray) -> None:
+    level = math.sqrt(abs(np.diag(covariance).real).max(initial=0.0))
+    low, high = NOISE_RANGE
+    if math.isfinite(level) and level > 0 and not low <= level <= high:
+        raise InputFileError(
+            f"{raw.path}: its noise has a standard deviation of {level:.2g} in the units of the "
+            f"file, where {low:g} to {high:g} can be computed with in single precision: multiply "
+            "the k-space, and the noise if it was given, by a constant"
+        )
 
 
 def _estimate_over_slices(raw: RawKSpace, mask: np.ndarray | None) -> NoiseEstimate:
@@ -185,8 +211,9 @@ def _estimate_over_slices(raw: RawKSpace, mask: np.ndarray | None) -> NoiseEstim
 def _raise_to_floor(raw: RawKSpace, covariance: np.ndarray, notes: list[str]) -> np.ndarray:
     """Keep noise-free (simulated) data usable: give them a little noise, and say so."""
     kspace = raw.read_slice(raw.n_slices // 2)
-    energy = float((np.abs(kspace) ** 2).mean()) or 1.0
-    floor = NOISE_FREE**2 * energy
+    unit = unit_of(kspace)
+    energy = float((np.abs(kspace / unit) ** 2).mean()) or 1.0
+    floor = NOISE_FREE**2 * energy * unit**2
     if np.trace(covariance).real / raw.n_coils >= floor:
         return covariance
     notes.append(

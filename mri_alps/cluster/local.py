@@ -1,4 +1,9 @@
-"""A cluster on this machine: one process per GPU, or per group of cores."""
+"""A cluster on this machine: one process per GPU, or per group of cores.
+
+Whoever reaches a port of Dask runs code there. So everything listens on the loopback address
+only, and behind TLS with a key that lives in the memory of this run: other users of the machine
+reach the loopback address too.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,16 @@ import contextlib
 import logging
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mri_alps.cluster.certificates import temporary_security
 from mri_alps.cluster.tasks import THREADS_OF_A_WORKER
-from mri_alps.errors import ConfigurationError, MissingDependencyError
+from mri_alps.errors import ConfigurationError, MissingDependencyError, MriAlpsWarning
 
 try:
     import dask
@@ -30,6 +37,8 @@ SHARING = "MRI_ALPS_SHARING"
 """How many workers share the memory of a device."""
 _KEPT_BYTES = 1 << 30
 _NANNY_LOGGER = logging.getLogger("distributed.nanny")
+_LOOPBACK = "127.0.0.1"
+_GUARDED = ("tls://", "wss://", "inproc://")
 LOST_WORKERS = 10
 """So many workers may be lost with a slice before it is given up."""
 
@@ -119,6 +128,11 @@ def connect(
     ------
     ConfigurationError
         If both or neither are given, or no scheduler answers.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If that cluster does not use TLS.
     """
     if (workers is None) == (scheduler is None):
         raise ConfigurationError("give either --workers or --scheduler")
@@ -136,10 +150,14 @@ def connect(
             return
         assert workers is not None
         environments = worker_environments(workers, device, n_threads)
+        listen = {"host": _LOOPBACK, "protocol": "tls://", "security": temporary_security()}
         specification = {
             number: {
                 "cls": Nanny,
                 "options": {
+                    **listen,
+                    # Without an address of its own, a worker's pages are served to everybody.
+                    "dashboard_address": f"{_LOOPBACK}:0",
                     "nthreads": THREADS_OF_A_WORKER,
                     "env": environment,
                     "memory_limit": 0,
@@ -149,11 +167,14 @@ def connect(
             }
             for number, environment in enumerate(environments)
         }
-        local = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}
         with (
             SpecCluster(
                 workers=specification,
-                scheduler={"cls": Scheduler, "options": local},
+                scheduler={
+                    "cls": Scheduler,
+                    "options": {**listen, "port": 0, "dashboard_address": f"{_LOOPBACK}:0"},
+                },
+                security=listen["security"],
                 silence_logs=_log_level(),
             ) as cluster,
             Client(cluster) as client,
@@ -179,13 +200,26 @@ def _log_level() -> int:
 def _join(scheduler: str) -> Client:
     try:
         if Path(scheduler).is_file():
-            return Client(scheduler_file=scheduler, timeout="30s")
-        return Client(scheduler, timeout="30s")
-    except (OSError, ValueError) as error:
+            client = Client(scheduler_file=scheduler, timeout="30s")
+        else:
+            client = Client(scheduler, timeout="30s")
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise ConfigurationError(
             f"no Dask scheduler answers at {scheduler} ({error}): give --scheduler an address "
-            "such as tcp://node1:8786, or the file that dask scheduler --scheduler-file wrote"
+            "such as tls://node1:8786, or the file that dask scheduler --scheduler-file wrote; "
+            "tls:// needs the certificates of the cluster, named in Dask's configuration "
+            "(distributed.comm.tls)"
         ) from error
+    address = str(client.scheduler_info(n_workers=0)["address"])
+    if not address.startswith(_GUARDED):
+        warnings.warn(
+            f"the scheduler at {address} has no TLS: whoever reaches a port of this cluster runs "
+            "code as you on all of its machines; use tls:// with certificates of your own (the "
+            "guide to clusters says how)",
+            MriAlpsWarning,
+            stacklevel=3,
+        )
+    return client
 
 
 def _cores() -> list[int]:

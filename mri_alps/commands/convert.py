@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
-
 from mri_alps.commands.terminal import out, say
-from mri_alps.errors import ConfigurationError
+from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.hdf5 import is_hdf5, open_hdf5
 from mri_alps.interop.convert import RAW_FORMATS, convert, refuse_existing
 from mri_alps.reconstruction import load_reconstruction
 from mri_alps.reconstruction.output import FORMAT
@@ -86,12 +85,12 @@ def _convert_images(
 
 
 def _is_reconstruction(source: Path) -> bool:
-    if not source.is_file() or not h5py.is_hdf5(source):
+    if not is_hdf5(source):
         return False
     try:
-        with h5py.File(source, "r") as file:
+        with open_hdf5(source) as file:
             return file.attrs.get("format") == FORMAT
-    except (OSError, RuntimeError):
+    except InputFileError:
         return False  # the reader says what is wrong with it
 
 

@@ -10,6 +10,7 @@ import torch
 from rich.table import Table
 
 from mri_alps.operators import SenseOperator, achieved_acceleration
+from mri_alps.plugins import guarded
 from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.reconstruction.batches import choose_batch
@@ -129,7 +130,8 @@ def seconds_per_slice(
     mask = torch.from_numpy(raw.slice_mask(0)).to(device)
     operator = SenseOperator(maps, mask)
     sigma = float(prior.sigma_max)
-    evaluation = _seconds(lambda: prior.denoise(image, sigma), device)
+    with guarded("the prior", prior):
+        evaluation = _seconds(lambda: prior.denoise(image, sigma), device)
     normal = _seconds(lambda: operator.normal(image), device)
     per_step = (evaluation + _NORMALS_PER_EVALUATION * normal) / batch
     return per_step * configuration.n_samples * configuration.n_evaluations

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mri_alps.commands.dry_run import plan, plan_table
 from mri_alps.commands.report import run_report
+from mri_alps.commands.run_settings import RunSettings
 from mri_alps.commands.terminal import ProgressBar, err, out, say
 from mri_alps.errors import ConfigurationError, MriAlpsError
 from mri_alps.evaluation import write_panel
@@ -30,78 +31,11 @@ from mri_alps.reconstruction.scans import Results, reconstruct_scans
 from mri_alps.reconstruction.volume import chosen_slices, load_prior_for
 
 
-def parse_slices(text: str | None) -> tuple[int, ...] | None:
-    """Parse a choice of slices such as ``0,2,5-7``.
-
-    Parameters
-    ----------
-    text : str or None
-        None means all slices.
-
-    Raises
-    ------
-    ConfigurationError
-        If the text is no such list.
-    """
-    if text is None:
-        return None
-    chosen: list[int] = []
-    try:
-        for part in text.split(","):
-            first, dash, last = part.strip().partition("-")
-            chosen += range(int(first), int(last) + 1) if dash else [int(first)]
-    except ValueError:
-        raise ConfigurationError(
-            f"--slices takes numbers and ranges such as 3 or 0,2,5-7, found {text!r}"
-        ) from None
-    return tuple(dict.fromkeys(chosen))
-
-
-@dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """Which part of the inputs is reconstructed, and by whom.
-
-    Parameters
-    ----------
-    limit : int or None
-        The first so many inputs only.
-    shard : tuple of int or None
-        (i, n): of these the i-th of n parts.
-    overwrite : bool
-        Reconstruct finished scans again.
-    threads : int or None
-        CPU threads of a process.
-    workers : int or None
-        Processes of a local cluster; None for this process alone.
-    scheduler : str or None
-        Address of a cluster to join.
-    report : bool
-        Whether each reconstruction gets its HTML page.
-    as_json : bool
-        Print one JSON array, an object per input, instead of names and tables.
-    """
-
-    limit: int | None = None
-    shard: tuple[int, int] | None = None
-    overwrite: bool = False
-    threads: int | None = None
-    workers: int | None = None
-    scheduler: str | None = None
-    report: bool = False
-    as_json: bool = False
-
-    @property
-    def distributed(self) -> bool:
-        """Whether other processes do the work."""
-        return self.workers is not None or self.scheduler is not None
-
-
 def run_reconstruct(
     inputs: Sequence[Path],
     output: Path,
     configuration: ReconstructionConfiguration,
-    dry_run: bool = False,
-    options: RunOptions | None = None,
+    run: RunSettings | None = None,
 ) -> bool:
     """Reconstruct every input; one that fails does not stop the others.
 
@@ -113,9 +47,7 @@ def run_reconstruct(
         Folder.
     configuration : ReconstructionConfiguration
         The settings.
-    dry_run : bool
-        Only print what would be done.
-    options : RunOptions, optional
+    run : RunSettings, optional
         Which part of it, and by whom.
 
     Returns
@@ -128,42 +60,44 @@ def run_reconstruct(
     MriAlpsError
         If an option makes no sense, or if the only input, named by its file name, fails.
     """
-    options = options or RunOptions()
+    run = run or RunSettings()
+    if run.report:
+        configuration = dataclasses.replace(configuration, save_samples=True)
     found = find_scans(inputs)
     _check_names(found, output)
-    scans = choose_part(found, options.limit, options.shard)
+    scans = choose_part(found, run.limit, run.shard)
     # The workers load the prior where they compute; this process only has to know which it is.
-    here = dataclasses.replace(configuration, device="cpu") if options.distributed else None
+    here = dataclasses.replace(configuration, device="cpu") if run.distributed else None
     prior, device = load_prior_for(here or configuration)
-    if dry_run:
-        return _plan(scans, prior, configuration, device, options.as_json)
+    if run.dry_run:
+        return _plan(scans, prior, configuration, device, run.as_json)
     setup = Setup(
         configuration,
         prior,
         device,
         configuration.prior or DEFAULT_PRIOR,
-        n_threads=options.threads,
-        overwrite=options.overwrite,
+        n_threads=run.threads,
+        overwrite=run.overwrite,
         say=say,
     )
-    finish = functools.partial(show_scan, report=options.report, tell=not options.as_json)
+    finish = functools.partial(show_scan, report=run.report, tell=not run.as_json)
     single = scans == list(inputs) and len(scans) == 1
     with output_folder(output) as folder:
-        report = Report(None if single else Manifest(folder, options.shard))
+        report = Report(None if single else Manifest(folder, run.shard))
         with ProgressBar() as progress:
-            if options.distributed:
+            if run.distributed:
                 from mri_alps.cluster import reconstruct_on_cluster
 
                 results = reconstruct_on_cluster(
-                    scans, folder, setup, options.workers, options.scheduler,
+                    scans, folder, setup, run.workers, run.scheduler,
                     progress=progress, finish=finish, report=report,
                 )  # fmt: skip
             else:
                 results = reconstruct_scans(scans, folder, setup, progress, finish, report)
     if single and results.outcomes[0].error is not None:
         raise results.outcomes[0].error
-    report.summarise(results, options.distributed, str(device))
-    if options.as_json:
+    report.summarise(results, run.distributed, str(device))
+    if run.as_json:
         print(json.dumps([outcome.to_dict() for outcome in results.outcomes], indent=2))
     return all(outcome.error is None for outcome in results.outcomes)
 
@@ -195,7 +129,7 @@ class Report:
             say(outcome.reason, "error")
 
     def summarise(self, results: Results, distributed: bool, device: str) -> None:
-        """Say how it went: what was skipped, how busy the device was, a table of failures.
+        """Say how it went: what was skipped, what failed, in detail how busy the device was.
 
         Parameters
         ----------
@@ -216,7 +150,7 @@ class Report:
         busy, total = results.occupation
         if busy > 0:
             who = "the workers were" if distributed else f"{device} was"
-            say(f"{who} busy {results.occupation.share:.1%} of {total:.1f} s")
+            say(f"{who} busy {results.occupation.share:.1%} of {total:.1f} s", "detail")
         failed = [outcome for outcome in outcomes if outcome.status == "failed"]
         if failed:
             err().print(failure_table(failed))

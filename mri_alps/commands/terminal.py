@@ -24,7 +24,12 @@ from mri_alps.errors import MriAlpsWarning
 
 _LOGGER = logging.getLogger("mri_alps")
 _PIPE_WIDTH = 160
-_LEVELS = {"": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_LEVELS = {
+    "detail": logging.DEBUG,
+    "": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 
 
 def out() -> Console:
@@ -79,7 +84,7 @@ def say(sentence: str, kind: str = "") -> None:
     sentence : str
         Printed as it is, never wrapped, so that a script can read it.
     kind : str
-        "", "warning" or "error".
+        "", "warning" or "error"; "detail" is for ``--verbose``.
     """
     _hear()
     _LOGGER.log(_LEVELS[kind], "%s", sentence)

@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from mri_alps.errors import InputFileError, MriAlpsError, MriAlpsWarning
@@ -18,6 +17,8 @@ from mri_alps.evaluation.sparsification import (
     sparsification_area,
     sparsification_curve,
 )
+from mri_alps.hdf5 import open_hdf5
+from mri_alps.values import as_path
 
 TARGET_DATASETS = ("reconstruction_rss", "reconstruction_esc")
 METRICS = ("NMSE", "PSNR", "SSIM")
@@ -147,7 +148,10 @@ def evaluate_folder(reconstructions: str | Path, targets: str | Path) -> Evaluat
     MriAlpsWarning
         If some targets have no reconstruction: they are left out.
     """
-    pairs, missing = _pair(Path(reconstructions), Path(targets))
+    pairs, missing = _pair(
+        as_path("evaluate_folder", reconstructions, "reconstructions"),
+        as_path("evaluate_folder", targets, "targets"),
+    )
     if missing:
         warnings.warn(
             f"{reconstructions} lacks {len(missing)} of {len(pairs) + len(missing)} files of "
@@ -169,16 +173,13 @@ def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
         File with a reference image.
     """
     reference, acquisition = read_target(target)
-    with _open(reconstruction) as file:
+    with open_hdf5(reconstruction) as file:
         if "reconstruction" not in file:
             raise InputFileError(
                 f"{reconstruction} has no dataset 'reconstruction': expected a file written by "
                 "mri-alps reconstruct or by another fastMRI-style reconstruction"
             )
-        try:
-            images = {name: file[name][()] for name in _IMAGES if name in file}
-        except OSError as error:
-            raise InputFileError(f"{reconstruction} is damaged ({error}): make it again") from error
+        images = {name: file[name][()] for name in _IMAGES if name in file}
         if "slices" in file and len(file["slices"]) == len(images["reconstruction"]):
             reference = _choose(reference, file["slices"][()], target)
     if len(reference) != len(images["reconstruction"]):
@@ -243,13 +244,6 @@ def _pair(reconstructions: Path, targets: Path) -> tuple[list[tuple[Path, Path]]
     return [(made, target) for made, target in pairs if made.is_file()], missing
 
 
-def _open(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise InputFileError(f"{path} cannot be read as HDF5 ({error}): expected HDF5") from error
-
-
 def read_target(path: Path) -> tuple[np.ndarray, str]:
     """Read the reference images of a scan and the name of its acquisition.
 
@@ -263,7 +257,7 @@ def read_target(path: Path) -> tuple[np.ndarray, str]:
     InputFileError
         If there is no such file or dataset.
     """
-    with _open(path) as file:
+    with open_hdf5(path) as file:
         for name in TARGET_DATASETS:
             if name in file:
                 return file[name][()], str(file.attrs.get("acquisition", ""))

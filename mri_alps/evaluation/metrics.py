@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mri_alps.errors import ShapeError
+from mri_alps.magnitudes import unit_of
 
 
 def image_metrics(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
@@ -32,6 +33,8 @@ def image_metrics(target: np.ndarray, prediction: np.ndarray) -> dict[str, float
         )
     from fastmri import evaluate  # takes seconds to import
 
+    unit = unit_of(target)  # all three are ratios
+    target, prediction = target / unit, prediction / unit
     with np.errstate(divide="ignore"):  # a perfect reconstruction has an infinite PSNR
         return {
             "NMSE": float(evaluate.nmse(target, prediction)),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from mri_alps.evaluation.figures import new_figure, save_figure, window_tops
+from mri_alps.hdf5 import open_hdf5
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +48,7 @@ def write_panel(
     pathlib.Path
         `picture`.
     """
-    with h5py.File(reconstruction, "r") as file:
+    with open_hdf5(reconstruction) as file:
         indices = file["slices"][()]
         rows = evenly_chosen(len(indices), MAX_ROWS)
         names = ("reconstruction", "zero_filled", "reconstruction_std")

@@ -13,7 +13,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import h5py
 import numpy as np
 
 from mri_alps.errors import ConfigurationError
@@ -29,7 +28,16 @@ from mri_alps.evaluation.report_data import (
     summary_of_levels,
 )
 from mri_alps.evaluation.report_tables import page_parts
+from mri_alps.hdf5 import File, open_hdf5
 from mri_alps.reconstruction.images import center_crop_or_pad
+from mri_alps.values import PATH, check, number
+
+_RULES = {
+    "reconstruction": PATH,
+    "output": PATH.or_none(),
+    "target": PATH.or_none(),
+    "max_megabytes": number(),
+}
 
 SCRIPTS = ("decode.js", "viewer.js", "plots.js", "page.js")
 DEFAULT_MEGABYTES = 8.0
@@ -80,6 +88,7 @@ def write_report(
     ConfigurationError
         If the page would overwrite one of its inputs.
     """
+    check("write_report", _RULES, locals())
     reconstruction = Path(reconstruction)
     page = reconstruction.with_suffix(".html") if output is None else Path(output)
     inputs = [reconstruction, *([] if target is None else [Path(target)])]
@@ -114,7 +123,7 @@ def _render(data: ReportData, max_bytes: float) -> str:
 def _page_data(data: ReportData, max_bytes: float) -> dict[str, Any]:
     """Return everything that the page's script needs, as JSON can hold it."""
     shape = data.result.reconstruction.shape
-    with h5py.File(data.path, "r") as file:
+    with open_hdf5(data.path) as file:
         samples = _SampleReader(file, data)
         middle = _slice_entry(data, samples, shape[0] // 2)
         rows = evenly_chosen(shape[0], max(1, int(max_bytes // _size(middle))))
@@ -137,7 +146,7 @@ def _page_data(data: ReportData, max_bytes: float) -> dict[str, Any]:
 class _SampleReader:
     """Magnitudes of the samples in the units of the reconstruction, slice by slice."""
 
-    def __init__(self, file: h5py.File, data: ReportData):
+    def __init__(self, file: File, data: ReportData):
         stored = file.get("samples")
         usable = stored is not None and stored.ndim == 4 and len(stored) == len(data.result.slices)
         self._samples = stored if usable else None

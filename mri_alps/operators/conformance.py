@@ -15,6 +15,7 @@ from typing import Protocol
 
 import torch
 
+from mri_alps.operators.rounding import rounding_error
 from mri_alps.random import standard_normal
 
 BATCHES: tuple[tuple[int, ...], ...] = ((), (2,), (2, 3))
@@ -57,7 +58,8 @@ def check_operator(
     generator : torch.Generator, optional
         Source of the random images, on `device`; a fixed seed if left out.
     tolerance : float, optional
-        Bound on relative errors; 1e-4 in single and 1e-10 in double precision if left out.
+        Bound on relative errors; if left out, what rounding allows for the dtype and the size
+        (`rounding_error`): give it for an operator that approximates.
 
     Raises
     ------
@@ -92,7 +94,7 @@ def check_linear(
         z = standard_normal(shape, generator, dtype)
         kept = x.clone()
         found, expected = apply(factor * x + z), factor * apply(x) + apply(z)
-        _compare(operator, f"{name} is linear", found, expected, _bound(dtype, tolerance))
+        _compare(operator, f"{name} is linear", found, expected, _bound(operator, dtype, tolerance))
         assert torch.equal(x, kept), f"{operator}: {name} changed its argument"
         assert torch.equal(apply(x), apply(x)), f"{operator}: {name} differs between two calls"
 
@@ -124,7 +126,7 @@ def check_adjoint(
             x, len(operator.domain_shape)
         )
         error = float(((left - right).abs() / scale.clamp_min(1e-30)).max())
-        bound = _bound(dtype, tolerance)
+        bound = _bound(operator, dtype, tolerance)
         assert error <= bound, (
             f"{operator}: <y, A x> and <A^H y, x> differ by {error:.1e} of |y| |A x| for the "
             f"batch {batch}, expected at most {bound:.0e}: adjoint is not the adjoint of forward"
@@ -155,7 +157,7 @@ def check_normal(
         expected = operator.adjoint(operator.forward(x))
         _check_like(operator, "normal", found, x)
         message = f"normal is adjoint after forward, shape {tuple(x.shape)} stride {x.stride()}"
-        _compare(operator, message, found, expected, _bound(dtype, tolerance))
+        _compare(operator, message, found, expected, _bound(operator, dtype, tolerance))
 
 
 def check_dense(
@@ -176,7 +178,7 @@ def check_dense(
         is probed column by column, which shows that no image of a batch touches another.
     """
     n_domain, n_range = math.prod(operator.domain_shape), math.prod(operator.range_shape)
-    bound = _bound(dtype, tolerance)
+    bound = _bound(operator, dtype, tolerance)
     basis = torch.eye(n_domain, dtype=dtype, device=generator.device)
     columns = [operator.forward(e.reshape(operator.domain_shape)).reshape(-1) for e in basis]
     probed = torch.stack(columns, dim=1)
@@ -197,10 +199,11 @@ def check_dense(
         _compare(operator, message, found.reshape(expected.shape), expected, bound)
 
 
-def _bound(dtype: torch.dtype, tolerance: float | None) -> float:
+def _bound(operator: Operator, dtype: torch.dtype, tolerance: float | None) -> float:
     if tolerance is not None:
         return tolerance
-    return 1e-4 if dtype in (torch.float32, torch.complex64) else 1e-10
+    n_summed = max(math.prod(operator.domain_shape), math.prod(operator.range_shape))
+    return rounding_error(dtype, n_summed)
 
 
 def _compare(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import IO
 
-import h5py
 import numpy as np
 
 from mri_alps.errors import ConfigurationError, InputFileError, ShapeError
+from mri_alps.hdf5 import Dataset, check_readable, is_hdf5, open_hdf5
 from mri_alps.operators.masks import as_boolean_mask
 
 _LARGEST_ENTRY = 16  # bytes: complex128
+_LARGEST_HEADER = 4096  # bytes of .npy and .hdr files in front of, or about, the array
 
 
 def load_mask(path: str | PathLike[str], shape: Sequence[int]) -> np.ndarray:
@@ -46,9 +49,13 @@ def load_mask(path: str | PathLike[str], shape: Sequence[int]) -> np.ndarray:
         return as_boolean_mask(array, (height, width), str(path))
     except (ShapeError, ConfigurationError) as error:
         raise InputFileError(str(error)) from error
-    except (OSError, ValueError, MemoryError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except InputFileError:
+        raise
+    # numpy, zipfile and the decompressors behind it raise whatever damaged bytes lead them to.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputFileError(
-            f"{path}: found a file that cannot be read as a mask ({error}), expected .npy, .npz, "
+            f"{path}: found a file that cannot be read as a mask ({reason}), expected .npy, .npz, "
             "HDF5 or BART .cfl"
         ) from error
 
@@ -60,7 +67,7 @@ def _read(path: Path, limit: int) -> np.ndarray:
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise InputFileError(f"{path}: found {found}, expected a mask file; check the path")
-    if h5py.is_hdf5(path):
+    if is_hdf5(path):
         return _read_hdf5(path, limit)
     with open(path, "rb") as file:
         magic = file.read(6)
@@ -68,15 +75,14 @@ def _read(path: Path, limit: int) -> np.ndarray:
         return _read_npz(path, limit)
     if magic != np.lib.format.MAGIC_PREFIX:
         raise ValueError("unknown content")
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    _check_size(path, array.size, limit)
-    return np.array(array)
+    with open(path, "rb") as file:
+        return _read_npy(file, path, limit)
 
 
 def _read_hdf5(path: Path, limit: int) -> np.ndarray:
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         dataset = file.get("mask")
-        if not isinstance(dataset, h5py.Dataset):
+        if not isinstance(dataset, Dataset):
             raise InputFileError(
                 f"{path}: found the datasets {', '.join(file) or 'none'}, expected one named mask"
             )
@@ -86,21 +92,31 @@ def _read_hdf5(path: Path, limit: int) -> np.ndarray:
 
 def _read_npz(path: Path, limit: int) -> np.ndarray:
     with zipfile.ZipFile(path) as archive:
-        names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
-        sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
-    name = "mask" if "mask" in names else names[0] if len(names) == 1 else None
-    if name is None:
-        raise InputFileError(
-            f"{path}: found the arrays {', '.join(names) or 'none'}, expected one named mask"
-        )
-    # What a zip claims about its sizes is checked before anything is unpacked.
-    _check_size(path, (sizes[name] - 4096) // _LARGEST_ENTRY, limit)
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays[name]
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        names = list(members)
+        name = "mask" if "mask" in names else names[0] if len(names) == 1 else None
+        if name is None:
+            raise InputFileError(
+                f"{path}: found the arrays {', '.join(names[:10]) or 'none'}, expected one named "
+                "mask"
+            )
+        with archive.open(members[name]) as file:
+            return _read_npy(file, path, limit)
+
+
+def _read_npy(file: IO[bytes], path: Path, limit: int) -> np.ndarray:
+    """Read no more than the largest mask has, whatever is claimed or unpacked."""
+    content = file.read(limit * _LARGEST_ENTRY + _LARGEST_HEADER + 1)
+    _check_size(path, -((_LARGEST_HEADER - len(content)) // _LARGEST_ENTRY), limit)
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    _check_size(path, array.size, limit)
+    return array
 
 
 def _read_cfl(path: Path, header: Path, limit: int) -> np.ndarray:
-    lines = header.read_text(encoding="ascii").splitlines()
+    check_readable(header)
+    with header.open("rb") as file:
+        lines = file.read(_LARGEST_HEADER).decode("ascii").splitlines()
     dimensions = lines[lines.index("# Dimensions") + 1].split() if "# Dimensions" in lines else []
     sizes = tuple(int(text) for text in dimensions)
     if not sizes or any(size < 1 for size in sizes):
@@ -110,6 +126,7 @@ def _read_cfl(path: Path, header: Path, limit: int) -> np.ndarray:
         )
     n_entries = math.prod(sizes)
     _check_size(path, n_entries, limit)
+    check_readable(path)
     found = path.stat().st_size
     if found != 8 * n_entries:
         raise InputFileError(

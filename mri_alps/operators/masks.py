@@ -19,6 +19,7 @@ from mri_alps.operators.mask_patterns import (
     poisson_lines,
     radial_points,
 )
+from mri_alps.values import Rule, check, number, several, whole
 
 MASK_KINDS = (
     "random",
@@ -31,6 +32,8 @@ MASK_KINDS = (
     "radial",
     "partial-fourier",
 )
+MAX_LENGTH = 16384
+"""Longest axis of a mask."""
 _FASTMRI = {
     "random": "RandomMaskFunc",
     "equispaced": "EquispacedMaskFractionFunc",
@@ -174,31 +177,29 @@ def as_boolean_mask(mask: np.ndarray, shape: tuple[int, int], name: str) -> np.n
 
 
 def _check_shape(shape: Sequence[int]) -> tuple[int, int]:
-    if len(shape) != 2 or any(int(n) != n or n < 1 for n in shape):
-        raise ShapeError(f"make_mask: found shape {tuple(shape)}, expected (H, W)")
-    return int(shape[0]), int(shape[1])
+    sizes = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) else ()
+    if len(sizes) != 2 or not several(whole(1, MAX_LENGTH)).fits(sizes):
+        raise ShapeError(
+            f"make_mask: found shape {shape!r}, expected (H, W), each from 1 to {MAX_LENGTH}"
+        )
+    return int(sizes[0]), int(sizes[1])
 
 
 def _check_options(
     kind: str, acceleration: float, center_fraction: float, seed: Seed, density_std: float
 ) -> None:
     parts = seed if isinstance(seed, tuple) else (seed,)
-    seed_fits = bool(parts) and all(
-        isinstance(part, (int, np.integer)) and 0 <= part < 2**32 for part in parts
-    )
-    for fits, found, expected in (
-        (kind in MASK_KINDS, f"kind={kind!r}", f"one of {', '.join(MASK_KINDS)}"),
-        (
-            math.isfinite(acceleration) and acceleration >= 1,
-            f"acceleration={acceleration}",
-            "at least 1",
+    rules = {
+        "kind": Rule(f"one of {', '.join(MASK_KINDS)}", lambda value: value in MASK_KINDS),
+        "acceleration": number(1, ends="[)"),
+        "center_fraction": number(0, 1, ends="[]"),
+        "density_std": number(0),
+        "seed": Rule(
+            "an integer from 0 to 2^32 - 1, or a tuple of them",
+            lambda _: bool(parts) and all(map(whole(0, 2**32 - 1).fits, parts)),
         ),
-        (0 <= center_fraction <= 1, f"center_fraction={center_fraction}", "0 to 1"),
-        (density_std > 0, f"density_std={density_std}", "a positive number"),
-        (seed_fits, f"seed={seed!r}", "an integer from 0 to 2^32 - 1, or a tuple of them"),
-    ):
-        if not fits:
-            raise ConfigurationError(f"make_mask: found {found}, expected {expected}")
+    }
+    check("make_mask", rules, locals())
 
 
 def _fastmri_lines(

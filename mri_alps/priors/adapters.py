@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.plugins import guarded
 from mri_alps.priors.complex_layers import channels_to_complex, complex_to_channels
 from mri_alps.priors.network import reflect_pad
 from mri_alps.priors.spectrum import PriorSpectrum
@@ -71,7 +72,8 @@ class TwoChannelPrior:
         height, width = x.shape[-2:]
         levels = torch.as_tensor(sigma, dtype=x.real.dtype, device=x.device).expand(len(x))
         channels = complex_to_channels(reflect_pad(x, self.size_multiple)[:, None])
-        result = self.denoiser(channels, levels)
+        with guarded("the denoiser", self.denoiser):
+            result = self.denoiser(channels, levels)
         if result.shape != channels.shape:
             raise ShapeError(
                 f"the wrapped denoiser returned shape {tuple(result.shape)} for an input of "

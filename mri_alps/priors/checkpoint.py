@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from mri_alps.errors import InputFileError
 from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.priors.unet import UNetConfig
+from mri_alps.rawdata.files import atomic_path
 
 FORMAT = "mri_alps.prior/1"
 _KEY = "mri_alps"
@@ -41,17 +40,8 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[st
     ready = {
         name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
+    with atomic_path(path) as temporary:
         save_file(ready, temporary, metadata={_KEY: json.dumps(metadata)})
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from mri_alps.devices import find_device
 from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsError
 from mri_alps.plugins import PRIORS, load_plugin, plugin_names
 from mri_alps.priors.checkpoint import load_prior_file
 from mri_alps.priors.gaussian import GaussianPrior
 from mri_alps.priors.protocol import ScoreModel
+from mri_alps.values import PATH, check
 
 DEFAULT_PRIOR = "brain-small"
 GAUSSIAN = "gaussian"
@@ -48,8 +50,11 @@ def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | 
     InputFileError
         If there is no such prior or its file cannot be used.
     ConfigurationError
-        If the package that registers the name does not deliver a score model.
+        If the package that registers the name does not deliver a score model, or there is no such
+        device.
     """
+    check("load_prior", {"name_or_path": PATH}, locals())
+    find_device(device)  # a plug-in is handed what was given
     if str(name_or_path) == GAUSSIAN:
         # Wider at high frequencies than brains alone would have it: a real 8-coil brain, the
         # demo and a phantom with sharp edges all came out with a data misfit near 1.

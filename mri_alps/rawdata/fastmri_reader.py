@@ -6,15 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from mri_alps.errors import InputFileError
-from mri_alps.rawdata.files import check_matrix, check_slice_bytes, open_hdf5
+from mri_alps.hdf5 import Dataset, File, open_hdf5, read_text
+from mri_alps.rawdata.files import check_matrix, check_slice_bytes
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.header import Encoding, Header, parse_header
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import net_acceleration
+
+SMALLEST_SLICE = 64
+"""Bytes that the table of contents alone has for a slice of compressed zeros."""
+
+ALWAYS_ALLOWED_SLICES = 1024
+"""Or as many as this, whatever the size of the file: each is opened and read by itself."""
 
 REFERENCES = ("reconstruction_rss", "reconstruction_esc")
 
@@ -176,9 +182,9 @@ def padding_free_range(encoding: Encoding, n_phase: int) -> tuple[int, int]:
     return max(left, 0), min(left + limit.maximum + 1, n_phase)
 
 
-def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+def _dataset(file: File, name: str, path: Path) -> Dataset:
     found = file.get(name)
-    if not isinstance(found, h5py.Dataset):
+    if not isinstance(found, Dataset):
         raise InputFileError(
             f"{path}: the dataset `{name}` is missing (found: {', '.join(file) or 'nothing'}): "
             "a file in fastMRI's layout needs `kspace` and `ismrmrd_header`"
@@ -186,7 +192,7 @@ def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     return found
 
 
-def _check_kspace(kspace: h5py.Dataset, path: Path) -> tuple[int, int, int, int]:
+def _check_kspace(kspace: Dataset, path: Path) -> tuple[int, int, int, int]:
     if not _is_complex(kspace.dtype):
         raise InputFileError(
             f"{path}: `kspace` is {kspace.dtype}, it must be complex: store real and imaginary "
@@ -198,27 +204,37 @@ def _check_kspace(kspace: h5py.Dataset, path: Path) -> tuple[int, int, int, int]
             "phase encode) or, single-coil, (slices, readout, phase encode): reshape it"
         )
     check_matrix(path, "shape of `kspace`", *kspace.shape)
-    if kspace.id.get_storage_size() == 0 and not kspace.is_virtual:
+    if kspace.id.get_storage_size() == 0:
         raise InputFileError(
             f"{path}: `kspace` claims the shape {kspace.shape} and holds no data: export it again"
         )
+    _check_slices(kspace.shape[0], path)
     n_coils = kspace.shape[1] if kspace.ndim == 4 else 1
     check_slice_bytes(path, n_coils, *kspace.shape[-2:])
     return (kspace.shape[0], n_coils, kspace.shape[-2], kspace.shape[-1])
 
 
-def _header_text(file: h5py.File, path: Path) -> bytes | str:
-    value = _dataset(file, "ismrmrd_header", path)[()]
-    value = value.ravel()[0] if isinstance(value, np.ndarray) and value.size else value
-    if not isinstance(value, bytes | str):
+def _check_slices(n_slices: int, path: Path) -> None:
+    size = path.stat().st_size
+    if n_slices > ALWAYS_ALLOWED_SLICES and n_slices * SMALLEST_SLICE > size:
         raise InputFileError(
-            f"{path}: `ismrmrd_header` is no text but {type(value).__name__}: store the XML "
+            f"{path}: `kspace` claims {n_slices} slices in a file of {size / 1024:.0f} KiB, which "
+            "cannot hold them: export it again"
+        )
+
+
+def _header_text(file: File, path: Path) -> bytes | str:
+    dataset = _dataset(file, "ismrmrd_header", path)
+    value = read_text(dataset)
+    if value is None:
+        raise InputFileError(
+            f"{path}: `ismrmrd_header` is no text but {str(dataset.dtype)[:60]}: store the XML "
             "header as a string"
         )
     return value
 
 
-def _file_mask(file: h5py.File, path: Path, shape: tuple[int, int, int, int]) -> np.ndarray | None:
+def _file_mask(file: File, path: Path, shape: tuple[int, int, int, int]) -> np.ndarray | None:
     if "mask" not in file:
         return None
     n_slices, _, n_readout, n_phase = shape
@@ -243,7 +259,7 @@ def _file_mask(file: h5py.File, path: Path, shape: tuple[int, int, int, int]) ->
     return squeezed.reshape(layouts[squeezed.shape]).astype(bool)
 
 
-def _mask_error(path: Path, mask: h5py.Dataset, shape: tuple[int, int, int, int]) -> InputFileError:
+def _mask_error(path: Path, mask: Dataset, shape: tuple[int, int, int, int]) -> InputFileError:
     return InputFileError(
         f"{path}: `mask` is {mask.dtype} of shape {mask.shape} but `kspace` has {shape[3]} phase "
         f"encodes: the mask must have the shape ({shape[3]},) or ({shape[2]}, {shape[3]})"
@@ -251,7 +267,7 @@ def _mask_error(path: Path, mask: h5py.Dataset, shape: tuple[int, int, int, int]
 
 
 def _check_images(
-    file: h5py.File, name: str | None, path: Path, shape: tuple[int, int, int, int]
+    file: File, name: str | None, path: Path, shape: tuple[int, int, int, int]
 ) -> None:
     if name is None:
         return

@@ -1,101 +1,29 @@
-"""Opening and writing files so that every failure is one clear sentence.
+"""Writing files whole or not at all, and limits on what a header may claim.
 
-Also the limits on what a header may claim, checked before anything is allocated.
+The limits are checked before anything is allocated.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import glob
+import hashlib
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
-
-from mri_alps.errors import InputFileError, MriAlpsError
+from mri_alps.errors import InputFileError
+from mri_alps.hdf5 import check_claim
 
 MAX_MATRIX = 16384
 """No axis of a scan is longer; a larger claim is a damaged or hostile header."""
 
 MAX_SLICE_BYTES = 8 * 2**30
 """The k-space of one slice, all coils, complex64."""
-
-MAX_GROWTH = 64
-"""What a file describes is at most so many times its own size: an acceleration, a compression."""
-
-ALWAYS_ALLOWED_BYTES = 16 * 2**20
-"""Or as much as this, whatever the size of the file."""
-
-
-def check_readable(path: Path) -> None:
-    """Raise unless `path` is a file that can be read.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Raises
-    ------
-    InputFileError
-        If it is missing, a directory, or not readable.
-    """
-    if path.is_dir():
-        raise InputFileError(f"{path} is a directory: name the raw-data files inside it one by one")
-    if not path.exists():
-        raise InputFileError(f"{path} does not exist: check the spelling of the path")
-    if not path.is_file():  # opening a pipe would wait for ever
-        raise InputFileError(f"{path} is no regular file: name a raw-data file on a disk")
-    try:
-        with path.open("rb") as stream:
-            stream.read(1)
-    except OSError as error:
-        raise InputFileError(
-            f"{path} cannot be read ({error.strerror or error}): check its permissions"
-        ) from error
-
-
-# What h5py and numpy have been seen to raise on damaged files (see the fuzzing tests).
-_DAMAGE = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-)
-
-
-@contextlib.contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading; damage found now or while reading is an InputFileError.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Raises
-    ------
-    InputFileError
-        If the file is missing, unreadable, truncated or damaged.
-    """
-    check_readable(path)
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except MriAlpsError:
-        raise
-    except _DAMAGE as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputFileError(
-            f"{path} is truncated or damaged ({reason}): copy or export it again"
-        ) from error
 
 
 def check_matrix(path: Path, what: str, *sizes: int) -> None:
@@ -151,35 +79,6 @@ def check_slice_bytes(path: Path, n_coils: int, *shape: int) -> None:
     check_claim(path, f"one slice of {n_coils} coils x {' x '.join(map(str, shape))}", n_bytes)
 
 
-def check_claim(path: Path, what: str, n_bytes: int) -> None:
-    """Raise if a file claims to hold far more than its size allows.
-
-    Parameters
-    ----------
-    path : Path
-        The file, or the common stem of a BART pair; what is no file is not checked.
-    what : str
-        What is claimed, in words.
-    n_bytes : int
-        Its size in memory.
-
-    Raises
-    ------
-    InputFileError
-        If that is more than `MAX_GROWTH` times the file and `ALWAYS_ALLOWED_BYTES`.
-    """
-    found = [p for p in (path, path.with_name(path.name + ".cfl")) if p.is_file()]
-    if not found:
-        return
-    size = max(p.stat().st_size for p in found)
-    if n_bytes > max(ALWAYS_ALLOWED_BYTES, MAX_GROWTH * size):
-        raise InputFileError(
-            f"{path}: {what} would need {n_bytes / 2**20:.0f} MiB, and the file has "
-            f"{size / 2**20:.2g} MiB: its header or its table of contents is damaged, export the "
-            "scan again"
-        )
-
-
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary name beside `path`, renamed to it only if the block succeeds.
@@ -194,7 +93,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         The file to be written.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    remove_abandoned(path)
+    prefix = f".{path.name}.{_place()}-{os.getpid()}."
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -207,6 +108,40 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove temporary files of a target whose writers were killed.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        As `atomic_path` has it. Files of processes that live, or of another machine, are left.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{_place()}-*.tmp"):
+        process = leftover.name.removesuffix(".tmp").rpartition("-")[2].partition(".")[0]
+        if process.isdecimal() and not _lives(int(process)):
+            leftover.unlink(missing_ok=True)
+
+
+@functools.cache
+def _place() -> str:
+    """A short text that only processes share which see each other's numbers."""
+    facts = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # where there is /proc: since when, and in which container
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        facts.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's
+        return True
+    return True
 
 
 def _flush(path: Path) -> None:

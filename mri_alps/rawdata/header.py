@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from mri_alps.errors import InputFileError
+from mri_alps.hdf5 import MAX_HEADER_BYTES
 from mri_alps.rawdata.files import check_matrix
 
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
-MAX_HEADER_BYTES = 16 * 2**20
+MAX_HEADER_ELEMENTS = 50_000
+"""A header of an ordinary scan has some hundred elements."""
+
+MAX_HEADER_DEPTH = 64
+"""The ISMRMRD schema nests elements six deep."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +97,36 @@ def _parse_safely(text: bytes | str, path: Path) -> ElementTree.Element:
             "header needs and which can be an attack: remove the declaration from the header"
         )
     try:
-        return ElementTree.fromstring(text.strip("\0 \t\r\n"))
+        parser = ElementTree.XMLParser(target=_BoundedBuilder(path))
+        return ElementTree.fromstring(text.strip("\0 \t\r\n"), parser)
     except (ElementTree.ParseError, ValueError) as error:
         raise InputFileError(
             f"{path}: the XML header is not well-formed ({error}): export the scan again"
         ) from error
+
+
+class _BoundedBuilder(ElementTree.TreeBuilder):
+    """Builds a tree no larger than that of a header, whatever the text."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self._path, self._count, self._depth = path, 0, 0
+
+    def start(self, tag: Any, attributes: Any) -> ElementTree.Element:
+        """Open an element."""
+        self._count += 1
+        self._depth += 1
+        if self._count > MAX_HEADER_ELEMENTS or self._depth > MAX_HEADER_DEPTH:
+            raise InputFileError(
+                f"{self._path}: the XML header has more than {MAX_HEADER_ELEMENTS} elements, or "
+                f"nests them more than {MAX_HEADER_DEPTH} deep: export the scan again"
+            )
+        return super().start(tag, attributes)
+
+    def end(self, tag: Any) -> ElementTree.Element:
+        """Close an element."""
+        self._depth -= 1
+        return super().end(tag)
 
 
 def _decode(text: bytes, path: Path) -> str:

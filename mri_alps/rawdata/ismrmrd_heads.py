@@ -10,7 +10,8 @@ import ismrmrd
 import numpy as np
 
 from mri_alps.errors import InputFileError
-from mri_alps.rawdata.files import check_claim, check_matrix
+from mri_alps.hdf5 import check_claim
+from mri_alps.rawdata.files import check_matrix
 
 NOT_IMAGING = {
     "navigation": ismrmrd.ACQ_IS_NAVIGATION_DATA,

@@ -229,7 +229,8 @@ def _place_of_echo(heads: Heads, reverse: np.ndarray, grid: Grid, store: Acquisi
         for line in np.sort(lines[np.argsort(distance, kind="stable")[:8]]):
             n_samples, center = int(heads.number_of_samples[line]), int(heads.center_sample[line])
             samples = read(int(heads.index[line]), 1)[0]
-            profile = (abs(_as_complex(samples, n_samples, store.path)) ** 2).sum(axis=0)[::-1]
+            line_samples = _as_complex(samples, n_samples, store.path).astype(np.complex128)
+            profile = (abs(line_samples) ** 2).sum(axis=0)[::-1]
             for k, middle in enumerate((center, n_samples - 1 - center)):
                 energy[k] += profile[max(middle - 2, 0) : middle + 3].sum()
     return "stored" if energy[1] > 4 * energy[0] else "flipped"

@@ -10,33 +10,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
-import numpy as np
-
 from mri_alps.errors import ConfigurationError, InputFileError
-from mri_alps.rawdata.files import open_hdf5
+from mri_alps.hdf5 import Dataset, File, Group, open_hdf5, read_text
 from mri_alps.rawdata.header import Encoding, Header, parse_header
 from mri_alps.rawdata.ismrmrd_scan import Scan, Selection
 from mri_alps.rawdata.ismrmrd_store import AcquisitionStore, Hdf5Acquisitions
 from mri_alps.rawdata.raw import RawKSpace
 
 
-def find_groups(file: h5py.File) -> list[str]:
+def find_groups(file: File) -> list[str]:
     """Return the HDF5 groups that look like ISMRMRD measurements, whatever their names.
 
     Parameters
     ----------
-    file : h5py.File
+    file : File
         An open file.
     """
-    groups = [name for name in file if isinstance(file.get(name), h5py.Group)]
+    groups = [name for name in file if isinstance(file.get(name), Group)]
     return [name for name in ["/", *groups] if _is_measurement(file[name])]
 
 
-def _is_measurement(group: h5py.Group) -> bool:
+def _is_measurement(group: Group) -> bool:
     data = group.get("data")
-    has_lines = isinstance(data, h5py.Dataset) and "head" in (data.dtype.names or ())
-    return has_lines or isinstance(group.get("xml"), h5py.Dataset)
+    has_lines = isinstance(data, Dataset) and "head" in (data.dtype.names or ())
+    return has_lines or isinstance(group.get("xml"), Dataset)
 
 
 def read_ismrmrd(path: Path | str, selection: Selection = Selection()) -> RawKSpace:
@@ -99,7 +96,7 @@ def make_scan(store: AcquisitionStore, header: Header, selection: Selection) -> 
     return Scan(store, header, encoding, selection)
 
 
-def _choose_group(file: h5py.File, path: Path, wanted: str | None) -> tuple[str, list[str]]:
+def _choose_group(file: File, path: Path, wanted: str | None) -> tuple[str, list[str]]:
     groups = find_groups(file)
     if wanted is not None and wanted not in groups:
         raise ConfigurationError(
@@ -120,11 +117,12 @@ def _choose_group(file: h5py.File, path: Path, wanted: str | None) -> tuple[str,
     return name, [g for g in groups if g != name]
 
 
-def _xml(group: h5py.Group, path: Path) -> bytes | str:
-    value = np.asarray(group["xml"][()]).ravel()
-    if value.size == 0 or not isinstance(value[0], bytes | str):
+def _xml(group: Group, path: Path) -> bytes | str:
+    stored = group["xml"]
+    text = read_text(stored) if isinstance(stored, Dataset) else None
+    if text is None:
         raise InputFileError(f"{path}: the dataset `xml` holds no text: export the scan again")
-    return value[0]
+    return text
 
 
 def choose_encoding(header: Header, index: int, path: Path) -> Encoding:

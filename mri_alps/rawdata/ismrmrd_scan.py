@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mri_alps.errors import ConfigurationError, InputFileError
-from mri_alps.rawdata.files import check_claim, check_matrix, check_slice_bytes
+from mri_alps.hdf5 import check_claim
+from mri_alps.rawdata.files import check_matrix, check_slice_bytes
 from mri_alps.rawdata.header import Encoding, Header
 from mri_alps.rawdata.ismrmrd_geometry import group_slices, slice_geometry
 from mri_alps.rawdata.ismrmrd_heads import (

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import h5py
 import numpy as np
 
-from mri_alps.rawdata.files import open_hdf5
+from mri_alps.hdf5 import Dataset, open_hdf5
 from mri_alps.rawdata.ismrmrd_heads import Heads, read_heads
 
 
@@ -76,7 +75,7 @@ class Hdf5Acquisitions:
     def opened(self) -> Iterator[SampleReader]:
         """Open the file; errors while it is open are InputFileErrors that name it."""
         with open_hdf5(self.path) as file:
-            data: h5py.Dataset = file[self.group]["data"]
+            data: Dataset = file[self.group]["data"]
 
             def read(start: int, count: int) -> Sequence[np.ndarray]:
                 return data.fields("data")[start : start + count].reshape(-1)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
-
 from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.hdf5 import Dataset, check_readable, is_hdf5, open_hdf5
 from mri_alps.rawdata.bart import read_bart
 from mri_alps.rawdata.cfl import bart_base
 from mri_alps.rawdata.fastmri_reader import read_fastmri
-from mri_alps.rawdata.files import check_readable, open_hdf5
-from mri_alps.rawdata.global_heaps import check_global_heaps
 from mri_alps.rawdata.ismrmrd_reader import find_groups, read_ismrmrd
 from mri_alps.rawdata.ismrmrd_scan import Selection
 from mri_alps.rawdata.raw import RawKSpace
+from mri_alps.values import as_path
 
 
 def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpace:
@@ -41,7 +39,7 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
     ConfigurationError
         If a selection is given for a format that has none.
     """
-    path = Path(path)
+    path = as_path("read_raw", path)
     kind = _kind(path)
     if kind == "ismrmrd":
         return read_ismrmrd(path, selection or Selection())
@@ -56,8 +54,7 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
 def _kind(path: Path) -> str:
     if path.is_file():
         check_readable(path)
-        if h5py.is_hdf5(path):
-            check_global_heaps(path)
+        if is_hdf5(path):
             return _hdf5_kind(path)
     if not path.is_dir() and bart_base(path) is not None:
         return "bart"
@@ -70,13 +67,13 @@ def _kind(path: Path) -> str:
 
 def _hdf5_kind(path: Path) -> str:
     with open_hdf5(path) as file:
-        names = list(file)
-        if "kspace" in file and isinstance(file["kspace"], h5py.Dataset):
+        if isinstance(file.get("kspace"), Dataset):
             return "fastmri"
         if find_groups(file):
             return "ismrmrd"
         if "ismrmrd_header" in file:
             return "fastmri"  # its reader says that `kspace` is missing
+        names = list(file)
     raise InputFileError(
         f"{path} is HDF5 but has neither `kspace` (fastMRI) nor a group with `data` and `xml` "
         f"(ISMRMRD); it holds {', '.join(names[:10]) or 'nothing'}: export the raw k-space"

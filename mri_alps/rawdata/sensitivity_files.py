@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from mri_alps.errors import InputFileError
+from mri_alps.hdf5 import Dataset, File, check_readable, is_hdf5, open_hdf5
 from mri_alps.rawdata.cfl import bart_base, read_cfl
-from mri_alps.rawdata.files import check_readable, open_hdf5
 from mri_alps.rawdata.raw import RawKSpace
 
 _COIL, _SLICE = 3, 13
@@ -44,7 +43,7 @@ def read_sensitivity_maps(path: Path | str, raw: RawKSpace, index: int) -> np.nd
     path = Path(path)
     if path.is_file():
         check_readable(path)
-        if h5py.is_hdf5(path):
+        if is_hdf5(path):
             return _from_hdf5(path, raw, index)
     if not path.is_dir() and bart_base(path) is not None:
         return _from_cfl(path, raw, index)
@@ -84,7 +83,7 @@ def _coils_first(maps: np.ndarray) -> np.ndarray:
 def _from_hdf5(path: Path, raw: RawKSpace, index: int) -> np.ndarray:
     with open_hdf5(path) as file:
         maps = file.get(DATASET)
-        if not isinstance(maps, h5py.Dataset):
+        if not isinstance(maps, Dataset):
             raise InputFileError(
                 f"{path} has no dataset `{DATASET}` (found: {', '.join(file) or 'nothing'}): make "
                 "one with mri-alps reconstruct --save-maps"
@@ -104,9 +103,9 @@ def _from_hdf5(path: Path, raw: RawKSpace, index: int) -> np.ndarray:
         return np.asarray(maps[row], np.complex64)
 
 
-def _row_of(file: h5py.File, index: int, n_maps: int, n_slices: int) -> int | None:
+def _row_of(file: File, index: int, n_maps: int, n_slices: int) -> int | None:
     listed = file.get("slices")
-    if not isinstance(listed, h5py.Dataset):
+    if not isinstance(listed, Dataset):
         return index if n_maps == n_slices else None
     if listed.shape != (n_maps,) or listed.dtype.kind not in "iu":
         return None

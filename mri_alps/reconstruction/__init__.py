@@ -1,9 +1,28 @@
 """From a raw file to a posterior mean and a posterior standard deviation."""
 
-from mri_alps.reconstruction.configuration import ReconstructionConfiguration
-from mri_alps.reconstruction.result import Reconstruction, load_reconstruction
-from mri_alps.reconstruction.statistics import SampleStatistics, predictive_interval
-from mri_alps.reconstruction.volume import reconstruct, reconstruct_to_file
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mri_alps.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mri_alps.reconstruction.configuration import ReconstructionConfiguration
+    from mri_alps.reconstruction.result import Reconstruction, load_reconstruction
+    from mri_alps.reconstruction.statistics import SampleStatistics, predictive_interval
+    from mri_alps.reconstruction.volume import reconstruct, reconstruct_to_file
+
+# Settings are read by the command line, whose --help does not wait for torch.
+_HOME_OF = {
+    "Reconstruction": "mri_alps.reconstruction.result",
+    "ReconstructionConfiguration": "mri_alps.reconstruction.configuration",
+    "SampleStatistics": "mri_alps.reconstruction.statistics",
+    "load_reconstruction": "mri_alps.reconstruction.result",
+    "predictive_interval": "mri_alps.reconstruction.statistics",
+    "reconstruct": "mri_alps.reconstruction.volume",
+    "reconstruct_to_file": "mri_alps.reconstruction.volume",
+}
+__getattr__, __dir__ = lazy_names(__name__, _HOME_OF)
 
 __all__ = [
     "Reconstruction",

@@ -4,99 +4,146 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
+from pydantic import BeforeValidator
 
 from mri_alps.errors import ConfigurationError
+from mri_alps.settings import Text, Whole, setting, settings
+
+if TYPE_CHECKING:
+    import torch
 
 DEFAULT_SEED = 0
+SCAN = "Scan and sampling"
+SAMPLER = "Prior and sampler"
+OUTPUT = "Output"
 
 
-@dataclasses.dataclass(frozen=True)
-class ReconstructionConfiguration:
-    """The settings of a reconstruction.
+def slice_numbers(value: Any) -> Any:
+    """Return the slices that a text such as ``0,2,5-7`` names; anything else as it is.
 
     Parameters
     ----------
-    prior : str or None
-        Name of a built-in prior, path of a checkpoint, or None for the default prior.
-    method : str
-        Sampler, as `sample_posterior` names them.
-    n_samples : int
-        Posterior samples per slice, at least 2: a standard deviation needs two.
-    n_evaluations : int
-        Evaluations of the score network per sample.
-    mask : str or None
-        Retrospective undersampling: a kind of mask or a file; None keeps what was measured.
-    acceleration : float
-        Of the retrospective mask.
-    center_fraction : float or None
-        Fully sampled fraction at the centre of a retrospective mask; None for 0.32 divided by
-        the acceleration, which gives fastMRI's 0.08 at 4x and 0.04 at 8x.
-    seed : int or None
-        Of the sampler and of the mask. None: the sampler uses 0, and the mask is seeded by the
-        file's name, as fastMRI's evaluation does.
-    device : str
-        "auto", "cpu", "cuda" or "cuda:i".
-    slices : tuple of int or None
-        Slices to reconstruct; None for all.
-    sensitivity_maps : str or None
-        File with sensitivity maps, BART cfl or HDF5; None to estimate them from the scan.
-    coil_compression_tolerance : float or None
-        Compress the coils at each readout position until this fraction of a pixel's sensitivity
-        is lost, 1e-2 for example; None keeps all coils.
-    save_samples, save_maps : bool
-        Whether the file holds the samples, and the sensitivity maps.
+    value : any
+        A text, or a sequence of int.
+
+    Raises
+    ------
+    ValueError
+        If the text has another form.
+    """
+    if not isinstance(value, str):
+        return (
+            tuple(value) if isinstance(value, Sequence) and not isinstance(value, bytes) else value
+        )
+    found: list[int] = []
+    for part in value.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
+        if match is None:
+            raise ValueError(value)
+        first, last = int(match[1]), int(match[2] or match[1])
+        found += range(first, last + 1)
+    return tuple(dict.fromkeys(found))
+
+
+Slices = Annotated[tuple[Whole, ...], BeforeValidator(slice_numbers)]
+
+
+@settings
+class ReconstructionConfiguration:
+    """The settings of a reconstruction.
+
+    Each is described where it stands; `mri-alps reconstruct --help` and the page of settings in
+    the documentation show the same.
 
     Raises
     ------
     ConfigurationError
-        If a setting makes no sense; the message says which and what would.
+        If a setting makes no sense; the message says which, what was found and what is expected.
     """
 
-    prior: str | None = None
-    method: str = "alps"
-    n_samples: int = 8
-    n_evaluations: int = 100
-    mask: str | None = None
-    acceleration: float = 4.0
-    center_fraction: float | None = None
-    seed: int | None = None
-    device: str = "auto"
-    slices: tuple[int, ...] | None = None
-    sensitivity_maps: str | None = None
-    coil_compression_tolerance: float | None = None
-    save_samples: bool = False
-    save_maps: bool = False
-
-    def __post_init__(self) -> None:
-        if self.n_samples < 2:
-            raise ConfigurationError(
-                f"a standard deviation needs at least 2 samples, found {self.n_samples}: "
-                "raise --n-samples (n_samples)"
-            )
-        if self.n_evaluations < 1:
-            raise ConfigurationError(
-                f"n_evaluations must be at least 1, found {self.n_evaluations}: "
-                "raise --n-evaluations (n_evaluations)"
-            )
-        if not self.acceleration >= 1:
-            raise ConfigurationError(
-                f"an acceleration is at least 1, found {self.acceleration}: "
-                "raise --acceleration (acceleration)"
-            )
-        tolerance = self.coil_compression_tolerance
-        if tolerance is not None and not 0 < tolerance < 1:
-            raise ConfigurationError(
-                f"the tolerance of coil compression lies between 0 and 1, found {tolerance}: "
-                "change --coil-compression-tolerance (coil_compression_tolerance)"
-            )
-        if self.center_fraction is not None and not 0 < self.center_fraction <= 1:
-            raise ConfigurationError(
-                f"the centre fraction lies between 0 and 1, found {self.center_fraction}: "
-                "change --center-fraction (center_fraction)"
-            )
+    prior: Text | None = setting(
+        "Built-in prior (brain-small, gaussian), a checkpoint, or a name that an installed package "
+        "registers. Left out: brain-small.",
+        default=None,
+        group=SAMPLER,
+        from_client=True,
+    )
+    method: Text = setting(
+        "Sampler: alps, xgp1, xgp2, xgp3, csgm, dps, or a name that an installed package "
+        "registers.",
+        default="alps",
+        group=SAMPLER,
+        from_client=True,
+    )
+    n_samples: Whole = setting(
+        "Posterior samples per slice; a standard deviation needs two.",
+        default=8,
+        group=SAMPLER,
+        at_least=2,
+        client_limit=256,
+        from_client=True,
+    )
+    n_evaluations: Whole = setting(
+        "Evaluations of the prior per sample.",
+        default=100,
+        group=SAMPLER,
+        at_least=1,
+        client_limit=100_000,
+        from_client=True,
+    )
+    mask: Text | None = setting(
+        "Leave measured points out, as a test: random, equispaced, equispaced-offset, poisson, "
+        "poisson-lines, gaussian, gaussian-points, radial, partial-fourier, or a file (.npy, .npz, "
+        "HDF5 with a dataset 'mask', BART cfl). Left out: use all that was measured.",
+        default=None,
+        group=SCAN,
+    )
+    acceleration: float = setting("Of the mask.", default=4.0, group=SCAN, at_least=1)
+    center_fraction: float | None = setting(
+        "Fully sampled fraction at the centre of a mask. Left out: 0.32 / acceleration, fastMRI's "
+        "0.08 at 4x and 0.04 at 8x.",
+        default=None,
+        group=SCAN,
+        above=0,
+        at_most=1,
+    )
+    seed: Whole | None = setting(
+        "Of sampler and mask. Left out: 0, and the mask by file name as in fastMRI.",
+        default=None,
+        group=SAMPLER,
+        at_least=0,
+        client_limit=2**53,  # beyond it JSON numbers are not exact
+        from_client=True,
+    )
+    device: Text = setting("auto, cpu, cuda or cuda:i.", default="auto", group=SAMPLER)
+    slices: Slices | None = setting(
+        "For example 3 or 0,2,5-7. Left out: all.",
+        default=None,
+        group=SCAN,
+        metavar="I,J-K",
+        values="numbers and ranges such as 0,2,5-7",
+    )
+    sensitivity_maps: Text | None = setting(
+        "Sensitivity maps: BART cfl (from bart ecalib) or HDF5 (from --save-maps). Left out: "
+        "estimated from the scan.",
+        default=None,
+        group=SCAN,
+    )
+    coil_compression_tolerance: float | None = setting(
+        "Fewer coils at each readout position, until this fraction of a pixel's sensitivity is "
+        "lost at most: 1e-2 changes A^H A by some 1e-4. Masks of whole lines only. Left out: all "
+        "coils.",
+        default=None,
+        group=SCAN,
+        above=0,
+        below=1,
+    )
+    save_samples: bool = setting("Keep the samples.", default=False, group=OUTPUT)
+    save_maps: bool = setting("Keep the sensitivity maps.", default=False, group=OUTPUT)
 
     @property
     def effective_center_fraction(self) -> float:
@@ -118,20 +165,16 @@ class ReconstructionConfiguration:
         ConfigurationError
             If the device is unknown or this machine does not have it.
         """
+        import torch
+
+        from mri_alps.devices import find_device
+
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-        except RuntimeError:
-            device = None
-        if device is None or device.type not in ("cpu", "cuda"):
+        device = find_device(self.device)
+        if device.type not in ("cpu", "cuda"):
             raise ConfigurationError(
                 f"unknown device {self.device!r}: use auto, cpu, cuda or cuda:0"
-            )
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            raise ConfigurationError(
-                f"device {self.device!r} was asked for and this machine has "
-                f"{torch.cuda.device_count()} CUDA devices: use --device cpu or auto"
             )
         return device
 

@@ -18,6 +18,7 @@ EXECUTION_SETTINGS = frozenset({"device"})
 _BLOCK = 4096
 _BLOCKS = 64
 _LENGTH = 32
+_READ_AT_A_TIME = 2**20
 
 
 def settings_identity(
@@ -168,7 +169,9 @@ def _file_identity(name: str) -> str:
             files = {path, path.with_suffix(".cfl")} if path.suffix == ".hdr" else {path}
             digest = hashlib.sha256()
             for file in sorted(f for f in files if f.is_file()):
-                digest.update(file.read_bytes())
+                with file.open("rb") as stream:
+                    while block := stream.read(_READ_AT_A_TIME):
+                        digest.update(block)
             return digest.hexdigest()[:_LENGTH]
     return name
 

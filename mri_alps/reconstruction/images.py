@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from mri_alps.fourier import ifftc
+from mri_alps.magnitudes import unit_of
 
 
 def center_crop_or_pad(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -46,4 +47,5 @@ def root_sum_of_squares(kspace: np.ndarray) -> np.ndarray:
         float32, (readout, phase_encode).
     """
     images = ifftc(torch.from_numpy(np.ascontiguousarray(kspace)))
-    return torch.linalg.vector_norm(images, dim=0).numpy().astype(np.float32)
+    unit = unit_of(images)
+    return (torch.linalg.vector_norm(images / unit, dim=0) * unit).numpy().astype(np.float32)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.errors import InputFileError
 
 RAW_SUFFIXES = (".h5", ".hdf5", ".mrd", ".cfl")
 _MAGIC = re.compile(r"[*?\[]")
@@ -70,41 +70,9 @@ def choose_part(
     shard : tuple of int, optional
         (i, n): the i-th of n parts, counted from 1; together the parts are everything, once.
 
-    Raises
-    ------
-    ConfigurationError
-        If a number makes no sense.
     """
-    if limit is not None and limit < 1:
-        raise ConfigurationError(f"--limit takes a number of scans from 1 on, found {limit}")
     chosen = list(scans[:limit])
     if shard is None:
         return chosen
     part, count = shard
-    if not 1 <= part <= count:
-        raise ConfigurationError(
-            f"--shard {part}/{count} makes no sense: the parts of {count} are 1/{count} to "
-            f"{count}/{count}"
-        )
     return chosen[part - 1 :: count]
-
-
-def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """Parse ``i/n``.
-
-    Parameters
-    ----------
-    text : str or None
-        None stands for everything.
-
-    Raises
-    ------
-    ConfigurationError
-        If the text is not two numbers with a slash between them.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
-    if match is None:
-        raise ConfigurationError(f"--shard takes two numbers such as 1/4, found {text!r}")
-    return int(match[1]), int(match[2])

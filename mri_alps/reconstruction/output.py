@@ -14,7 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.hdf5 import open_hdf5
 from mri_alps.rawdata.files import atomic_path
 from mri_alps.reconstruction.result import SliceReconstruction
 
@@ -110,9 +111,9 @@ def check_target(source: Path, target: Path) -> None:
             "another folder"
         )
     try:
-        with h5py.File(target, "r") as file:
+        with open_hdf5(target) as file:
             ours = file.attrs.get("format") == FORMAT
-    except OSError:
+    except InputFileError:
         ours = False
     if not ours:
         raise ConfigurationError(
@@ -130,12 +131,12 @@ def read_attributes(target: Path) -> dict[str, Any] | None:
         A file of this package.
     """
     try:
-        with h5py.File(target, "r") as file:
+        with open_hdf5(target) as file:
             whole = len(file["slices"]) == len(file["reconstruction"][()])
             found = dict(file.attrs)
             if isinstance(found.get("settings"), str):
                 found["settings"] = json.loads(found["settings"])
-    except (OSError, KeyError, ValueError):
+    except InputFileError:
         return None
     return found if whole else None
 

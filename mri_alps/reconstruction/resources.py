@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from mri_alps.plugins import guarded
+
 # Image-sized complex arrays that the sampler keeps per sample,
 _ARRAYS_PER_SAMPLE = 35
 # and on top of them either those of an evaluation of the prior (of the built-in network where it
@@ -172,7 +174,7 @@ def _evaluation_peak(
     prior: Any, n_samples: int, shape: tuple[int, int], device: torch.device
 ) -> float | None:
     x = torch.zeros((n_samples, *shape), dtype=torch.complex64, device=device)
-    with torch.no_grad():
+    with torch.no_grad(), guarded("the prior", prior):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
             prior.score(x, float(prior.sigma_max))

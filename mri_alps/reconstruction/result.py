@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from mri_alps.errors import InputFileError
+from mri_alps.hdf5 import Dataset, File, open_hdf5, read_text
+from mri_alps.values import as_path
 
 IMAGE_DATASETS = (
     "reconstruction",
@@ -166,46 +167,45 @@ def load_reconstruction(path: str | Path, large: bool = True) -> Reconstruction:
     InputFileError
         If the file cannot be read or was not written by this package.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            missing = [name for name in (*IMAGE_DATASETS, "posterior_mean") if name not in file]
-            if missing:
-                raise InputFileError(
-                    f"{path} has no dataset {', '.join(missing)}: it is not a reconstruction "
-                    "of mri_alps; make one with mri-alps reconstruct"
-                )
-            names = (*IMAGE_DATASETS, "posterior_mean", *OPTIONAL_DATASETS)
-            left_out = () if large else ("samples", "sensitivity_maps")
-            arrays: dict[str, Any] = {
-                name: file[name][()] if name in file and name not in left_out else None
-                for name in names
-            }
-            return Reconstruction(
-                slices=file["slices"][()],
-                attributes=_attributes(file),
-                facts={name: data[()] for name, data in file["facts"].items()},
-                path=Path(path),
-                diagnostics=_diagnostics(file),
-                **arrays,
+    path = as_path("load_reconstruction", path)
+    with open_hdf5(path) as file:
+        missing = [name for name in (*IMAGE_DATASETS, "posterior_mean") if name not in file]
+        if missing:
+            raise InputFileError(
+                f"{path} has no dataset {', '.join(missing)}: it is not a reconstruction "
+                "of mri_alps; make one with mri-alps reconstruct"
             )
-    except OSError as error:
-        raise InputFileError(
-            f"{path} cannot be read as HDF5 ({error}): expected a file written by "
-            "mri-alps reconstruct"
-        ) from error
+        names = (*IMAGE_DATASETS, "posterior_mean", *OPTIONAL_DATASETS)
+        left_out = () if large else ("samples", "sensitivity_maps")
+        arrays: dict[str, Any] = {
+            name: file[name][()] if name in file and name not in left_out else None
+            for name in names
+        }
+        return Reconstruction(
+            slices=file["slices"][()],
+            attributes=_attributes(file),
+            facts={name: data[()] for name, data in file["facts"].items()},
+            path=path,
+            diagnostics=_diagnostics(file),
+            **arrays,
+        )
 
 
-def _attributes(file: h5py.File) -> dict[str, Any]:
+def _attributes(file: File) -> dict[str, Any]:
     plain = {
         key: value.item() if hasattr(value, "item") else value for key, value in file.attrs.items()
     }
     for key in ("configuration", "versions"):
         if key in plain:
             plain[key] = json.loads(plain[key])
-    return plain | {"provenance": json.loads(file["provenance"].asstr()[()])}
+    return plain | {"provenance": json.loads(_text(file["provenance"]))}
 
 
-def _diagnostics(file: h5py.File) -> tuple[dict[str, Any], ...]:
+def _text(dataset: Dataset) -> bytes | str:
+    return read_text(dataset) or "null"
+
+
+def _diagnostics(file: File) -> tuple[dict[str, Any], ...]:
     if "diagnostics" not in file:
         return ()
     return tuple(json.loads(text) for text in file["diagnostics"].asstr()[()])

@@ -21,6 +21,7 @@ from mri_alps.reconstruction.scans import reconstruct_scans
 from mri_alps.reconstruction.selection import chosen_slices
 from mri_alps.reconstruction.slice import reconstruct_slice
 from mri_alps.reconstruction.undersampling import undersampling_mask
+from mri_alps.values import FLAG, PATH, as_path, check, instance
 
 
 def reconstruct(source: str | Path | RawKSpace, **settings: Any) -> Reconstruction:
@@ -92,13 +93,21 @@ def reconstruct_to_file(
     MriAlpsError
         If the file, the folder or a setting cannot be used; nothing is left behind then.
     """
+    rules = {
+        "output": PATH,
+        "configuration": instance(ReconstructionConfiguration).or_none(),
+        "overwrite": FLAG,
+    }
+    check("reconstruct_to_file", rules, locals())
     configuration = configuration or ReconstructionConfiguration()
     if prior is None:
         prior, device = load_prior_for(configuration)
         name: str | None = configuration.prior or DEFAULT_PRIOR
     else:
         device, name = configuration.torch_device(), None
-    scan = source if isinstance(source, RawKSpace) else Path(source)
+    scan = source
+    if not isinstance(scan, RawKSpace):
+        scan = as_path("reconstruct_to_file", source, "source")
     if isinstance(scan, Path):
         scan = read_raw(scan)  # before a folder is made for it
     setup = Setup(configuration, prior, device, name, overwrite=overwrite)

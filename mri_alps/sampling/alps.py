@@ -254,7 +254,7 @@ class _Chain:
         chosen = configuration.data_noise
         self._data_noise: float = usual if chosen is None else chosen
         if self._data_noise:
-            self._path_projection = problem.operator.normal(self._path_noise)
+            self._path_projection = problem.normal(self._path_noise)
 
     def start(self, sigma: float, center: torch.Tensor | None) -> LangevinState:
         """Draw from the posterior under the Gaussian prior of the start level's spectrum.

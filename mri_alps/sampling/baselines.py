@@ -101,7 +101,7 @@ def _guidance(
                 "dps differentiates through the denoiser, and this prior's denoise passes no "
                 "gradients on: use another method, or a denoise without torch.no_grad"
             )
-        residual = problem.data - problem.operator.forward(mean)
+        residual = problem.data - problem.forward(mean)
         axes = tuple(range(-len(problem.data_shape), 0))
         norms = residual.abs().square().sum(axes).clamp_min(1e-30).sqrt()
         (gradient,) = torch.autograd.grad(norms.sum(), point)

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from mri_alps.errors import ConfigurationError, MriAlpsWarning, ShapeError
+from mri_alps.errors import ConfigurationError, DtypeError, MriAlpsWarning, ShapeError
+from mri_alps.plugins import guarded
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.alps import AlpsRun, raise_if_diverged, run_alps
 from mri_alps.sampling.noise import ChainNoise
@@ -19,6 +20,7 @@ from mri_alps.sampling.problem import Problem, make_problem
 from mri_alps.sampling.result import Callback, PosteriorSamples
 from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, require_score_model
 from mri_alps.sampling.spectrum_estimate import count_and_estimate
+from mri_alps.values import FUNCTION, Rule, check, instance, number, whole
 
 MAX_ATTEMPTS = 3
 MIN_EVALUATIONS = 2
@@ -76,6 +78,24 @@ class SamplingTask:
         indices = [self.first_sample + i for i in chosen]
         return ChainNoise(self.problem, self.seed, indices, attempt, self.first_slice)
 
+
+_RULES = {
+    "n_samples": whole(1, 2**31 - 1),
+    "n_evaluations": whole(MIN_EVALUATIONS, 2**31 - 1),
+    "first_sample": whole(),
+    "first_slice": whole(),
+    "method": Rule(
+        "a name or a function", lambda method: isinstance(method, str) or callable(method)
+    ),
+    "initial_sigma": number(0).or_none(),
+    "initial_radius": number(0).or_none(),
+    "initial_delta": number(0, 1),
+    "prior_spectrum": Rule(
+        "an object with fisher(sigma, shape)", lambda spectrum: callable(spectrum.fisher)
+    ).or_none(),
+    "generator": instance(torch.Generator).or_none(),
+    "callback": FUNCTION.or_none(),
+}
 
 Method = Callable[[SamplingTask], PosteriorSamples]
 """A sampling method: task in, samples out."""
@@ -158,7 +178,7 @@ def sample_posterior(
     DivergenceError
         If chains leave the region where the score can be trusted and restarts do not help.
     """
-    _check_counts(n_samples, n_evaluations, first_sample)
+    check("sample_posterior", _RULES, locals())
     require_score_model(score_model)
     problem = make_problem(operator, data, noise_std)
     run = _find_method(method)
@@ -179,8 +199,14 @@ def sample_posterior(
         initial_delta=initial_delta,
         callback=callback,
     )
-    with torch.no_grad():
-        return run(task)
+    with torch.no_grad(), guarded("the sampling method", run):
+        result = run(task)
+    if not isinstance(result, PosteriorSamples):
+        raise ConfigurationError(
+            f"the sampling method {method!r} returned a {type(result).__name__}: expected "
+            "PosteriorSamples"
+        )
+    return result
 
 
 def require_spectrum(task: SamplingTask) -> tuple[PriorSpectrum, int]:
@@ -331,24 +357,18 @@ def _find_method(method: str | Method) -> Method:
     return find_method(method)
 
 
-def _check_counts(n_samples: int, n_evaluations: int, first_sample: int) -> None:
-    if n_samples < 1 or first_sample < 0:
-        raise ConfigurationError(
-            f"n_samples must be at least 1 and first_sample not negative, found {n_samples} and "
-            f"{first_sample}"
-        )
-    if n_evaluations < MIN_EVALUATIONS:
-        raise ConfigurationError(
-            f"n_evaluations must be at least {MIN_EVALUATIONS}, found {n_evaluations}"
-        )
-
-
 def _check_initial(
     initial: torch.Tensor | None, problem: Problem, n_samples: int
 ) -> torch.Tensor | None:
     if initial is None:
         return None
-    initial = torch.as_tensor(initial).to(problem.device, problem.dtype)
+    try:
+        initial = torch.as_tensor(initial).to(problem.device, problem.dtype)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise DtypeError(
+            f"initial must be a tensor of shape {problem.domain_shape}, found a "
+            f"{type(initial).__name__}"
+        ) from None
     if tuple(initial.shape) == problem.domain_shape:
         return initial.expand(n_samples, *problem.domain_shape)
     if tuple(initial.shape) != (n_samples, *problem.domain_shape):

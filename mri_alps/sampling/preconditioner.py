@@ -151,7 +151,7 @@ class Preconditioner(ABC):
             (n, *domain_shape).
         """
         self.n_normals += 1
-        return self.problem.operator.normal(x)
+        return self.problem.normal(x)
 
     def prior_precision(self, x: torch.Tensor) -> torch.Tensor:
         """Return F x.
@@ -181,7 +181,7 @@ class Preconditioner(ABC):
         noise : ChainNoise
             The chains' randomness.
         """
-        return self.problem.operator.adjoint(noise.data()) / self.noise_std
+        return self.problem.adjoint(noise.data()) / self.noise_std
 
     def draw(self, noise: ChainNoise) -> torch.Tensor:
         """Draw what `apply` takes for noise.
@@ -207,7 +207,7 @@ class DensePreconditioner(Preconditioner):
         images = self._basis
         if problem.n_slices is not None:
             images = images.unsqueeze(1).expand(self._n, *problem.domain_shape).contiguous()
-        columns = problem.operator.normal(images).reshape(self._n, -1, self._n)
+        columns = problem.normal(images).reshape(self._n, -1, self._n)
         self.n_normals += self._n
         self._gram = columns.permute(1, 2, 0)  # (slices, row, column)
         self._cholesky = self._gram
@@ -370,7 +370,7 @@ def fourier_diagonal(problem: Problem, n_probes: int = 16) -> torch.Tensor:
     for _ in range(n_probes):
         signs = torch.randint(0, 2, problem.domain_shape, generator=generator) * 2.0 - 1
         probe = signs.to(device=problem.device, dtype=problem.dtype)
-        response = problem.operator.normal(probe[None])[0].to(torch.complex128)
+        response = problem.normal(probe[None])[0].to(torch.complex128)
         spectrum = fftc(probe.to(torch.complex128), problem.dims)
         total += (spectrum.conj() * fftc(response, problem.dims)).real
     return (total / n_probes).clamp_min(0).to(problem.noise_std.dtype)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.plugins import guarded
 from mri_alps.solvers import inner_product
 
 
@@ -86,7 +87,40 @@ class Problem:
             A^H of other data, (n, *domain_shape), for paths through noisier data.
         """
         target = self.back_projection if back_projection is None else back_projection
-        return (target - self.operator.normal(x)) / noise_std**2
+        return (target - self.normal(x)) / noise_std**2
+
+    def normal(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply A^H A.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            (n, *domain_shape).
+        """
+        with guarded("the operator", self.operator):
+            return self.operator.normal(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply A.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            (n, *domain_shape).
+        """
+        with guarded("the operator", self.operator):
+            return self.operator.forward(x)
+
+    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        """Apply A^H.
+
+        Parameters
+        ----------
+        y : torch.Tensor
+            (n, *data_shape).
+        """
+        with guarded("the operator", self.operator):
+            return self.operator.adjoint(y)
 
     def misfit(self, x: torch.Tensor, normal: torch.Tensor | None = None) -> torch.Tensor:
         """Return |y - A x|^2 / (m noise_std^2) per sample and slice, float64; about 1.
@@ -105,7 +139,7 @@ class Problem:
         """
         if normal is not None:
             return self._gram_misfit(x, normal)
-        residual = (self.data - self.operator.forward(x)).to(_double(self.data.dtype))
+        residual = (self.data - self.forward(x)).to(_double(self.data.dtype))
         power = self._measured_only(residual.abs().square())
         power = power / self.over_data(self.noise_std).double() ** 2
         axes = tuple(range(-len(self.data_shape), 0))
@@ -182,9 +216,16 @@ def make_problem(operator: Any, data: torch.Tensor, noise_std: float | torch.Ten
         )
     if not bool(torch.isfinite(torch.view_as_real(data) if data.is_complex() else data).all()):
         raise ConfigurationError("data contains NaN or Inf: remove or mask those points first")
-    domain_shape = tuple(int(n) for n in operator.domain_shape)
+    with guarded("the operator", operator):
+        domain_shape = tuple(int(n) for n in operator.domain_shape)
     real = data.real.dtype if data.is_complex() else data.dtype
-    levels = torch.as_tensor(noise_std, dtype=real, device=data.device)
+    try:
+        levels = torch.as_tensor(noise_std, dtype=real, device=data.device)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ConfigurationError(
+            f"noise_std must be a positive number or one for each slice, found {noise_std!r}: "
+            "measure it from the scan, per real component"
+        ) from None
     if levels.ndim == 1 and len(levels) == 1:
         levels = levels.reshape(())
     n_slices = _count_slices(operator, levels, domain_shape)
@@ -195,7 +236,14 @@ def make_problem(operator: Any, data: torch.Tensor, noise_std: float | torch.Ten
         )
     if levels.ndim:
         levels = levels.reshape(-1, *[1] * (len(domain_shape) - 1))
-    back_projection = operator.adjoint(data)
+    with guarded("the operator", operator):
+        back_projection = operator.adjoint(data)
+    if not isinstance(back_projection, torch.Tensor) or back_projection.shape != domain_shape:
+        shape = tuple(getattr(back_projection, "shape", ()))
+        raise ShapeError(
+            f"the adjoint of {type(operator).__name__} returned a {type(back_projection).__name__} "
+            f"of shape {shape}: expected a tensor of its domain_shape {domain_shape}"
+        )
     return Problem(operator, data, levels, back_projection, domain_shape, n_slices)
 
 

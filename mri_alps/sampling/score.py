@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from mri_alps.errors import ConfigurationError, ShapeError
+from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.plugins import guarded
 from mri_alps.priors.spectrum import PriorSpectrum
 
 
@@ -40,8 +41,9 @@ class CountedScore:
             Noise level per real component.
         """
         self._spend()
-        with torch.no_grad():
-            return self._checked(self.model.score(x, sigma), x)
+        with torch.no_grad(), guarded("the prior", self.model):
+            value = self.model.score(x, sigma)
+        return self._checked(value, x)
 
     def denoise(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """One evaluation of the denoiser; gradients flow if `x` requires them.
@@ -54,7 +56,9 @@ class CountedScore:
             Noise level per real component.
         """
         self._spend()
-        return self._checked(self.model.denoise(x, sigma), x)
+        with guarded("the prior", self.model):
+            value = self.model.denoise(x, sigma)
+        return self._checked(value, x)
 
     def _spend(self) -> None:
         if self.budget is not None and self.count >= self.budget:
@@ -63,6 +67,10 @@ class CountedScore:
 
     @staticmethod
     def _checked(value: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        if not isinstance(value, torch.Tensor):
+            raise DtypeError(
+                f"the score model returned a {type(value).__name__}: expected a torch.Tensor"
+            )
         if value.shape != x.shape or value.is_complex() != x.is_complex():
             raise ShapeError(
                 f"the score model returned {value.dtype} {tuple(value.shape)} for an input "
@@ -85,15 +93,19 @@ def require_score_model(model: Any) -> None:
         Naming what is missing, or an impossible range of noise levels.
     """
     names = ("denoise", "score", "sigma_min", "sigma_max")
-    missing = [name for name in names if not hasattr(model, name)]
+    with guarded("the prior", model):  # an attribute may be computed
+        missing = [name for name in names if not hasattr(model, name)]
     if missing:
         raise ConfigurationError(
             f"the score model lacks {', '.join(missing)}: expected an object with denoise, score, "
             f"sigma_min and sigma_max, found {type(model).__name__}"
         )
-    if not 0 < float(model.sigma_min) < float(model.sigma_max):
+    with guarded("the prior", model):
+        low, high = model.sigma_min, model.sigma_max
+        in_order = 0 < float(low) < float(high) < math.inf
+    if not in_order:
         raise ConfigurationError(
-            f"the score model has sigma_min={model.sigma_min} and sigma_max={model.sigma_max}: "
+            f"the score model has sigma_min={low} and sigma_max={high}: "
             "expected 0 < sigma_min < sigma_max"
         )
 

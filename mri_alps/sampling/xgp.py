@@ -263,7 +263,7 @@ class _Xgp:
             path, excess = self._walk_path(path, excess, factor**2 - 1)
             target = problem.back_projection
             if excess > 0:
-                target = target + problem.operator.adjoint(path)
+                target = target + problem.adjoint(path)
             noise_std = factor * problem.noise_std
             for _ in range(count):
                 drift = problem.data_gradient(x, noise_std, target)
@@ -368,6 +368,6 @@ def operator_norm(problem: Problem, n_iterations: int = 30) -> float:
     x = standard_normal((1, *problem.domain_shape), generator, problem.dtype)
     value = torch.zeros(())
     for _ in range(n_iterations):
-        x = problem.operator.normal(x / x.abs().square().sum().sqrt())
+        x = problem.normal(x / x.abs().square().sum().sqrt())
         value = x.abs().square().sum().sqrt()
     return max(float(value) ** 0.5, 1e-12)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import h5py
 import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype
 
 from mri_alps.errors import InputFileError, MriAlpsError
-from mri_alps.rawdata.files import atomic_path, check_readable, open_hdf5
+from mri_alps.hdf5 import check_readable, is_hdf5, open_hdf5, read_text
+from mri_alps.rawdata.files import atomic_path
 from mri_alps.rawdata.ismrmrd_reader import find_groups
 from mri_alps.scanner import protocol
 from mri_alps.scanner.limits import Limits
@@ -241,7 +241,7 @@ def scan_messages(
 def _open_scan(file: Path) -> tuple[bytes, int]:
     """Return header and number of acquisitions of a file, checked."""
     check_readable(file)
-    if not h5py.is_hdf5(file):
+    if not is_hdf5(file):
         raise InputFileError(f"{file} is not HDF5: send an ISMRMRD file")
     with open_hdf5(file) as opened:
         groups = find_groups(opened)
@@ -251,7 +251,9 @@ def _open_scan(file: Path) -> tuple[bytes, int]:
                 "scan to one"
             )
         group = opened[groups[0]]
-        text = np.asarray(group["xml"][()]).ravel()[0]
+        text = read_text(group["xml"])
+        if text is None:
+            raise InputFileError(f"{file}: the dataset `xml` holds no text: export the scan again")
         return text if isinstance(text, bytes) else str(text).encode(), len(group["data"])
 
 
@@ -328,5 +330,5 @@ def read_images(path: Path, series: int) -> np.ndarray:
     numpy.ndarray
         (images, channel, z, y, x).
     """
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         return file[f"dataset/image_{series}/data"][()]

@@ -13,6 +13,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mri_alps.rawdata.files import atomic_path
+from mri_alps.training import state
 from mri_alps.training.loop import StepReport
 from mri_alps.training.validation import LevelScore
 
@@ -81,9 +83,13 @@ class RunLog:
                 "step %d/%d loss %.4f %s", step, self.last_step, loss, self._time_left(step)
             )
 
-    def validation(self, report: StepReport, scores: Sequence[LevelScore]) -> None:
+    def has_validation(self, step: int) -> bool:
+        """Whether the scores at this step are in the table."""
+        with open(self.folder / "validation.csv", newline="") as file:
+            return any(row[:1] == [str(step)] for row in csv.reader(file))
+
+    def validation(self, progress: state.Progress, scores: Sequence[LevelScore]) -> None:
         """Take in the scores on held-out patients."""
-        progress = report.progress
         self._append(
             "validation.csv",
             [
@@ -126,7 +132,7 @@ def _truncate(path: Path, fields: Sequence[str], first_step: int) -> None:
     if path.exists():
         with open(path, newline="") as file:
             rows = [row for row in list(csv.reader(file))[1:] if row and int(row[0]) <= first_step]
-    with open(path, "w", newline="") as file:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         csv.writer(file).writerows([list(fields), *rows])
 
 

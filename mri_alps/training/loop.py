@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from mri_alps.errors import ConfigurationError
-from mri_alps.priors.checkpoint import save_prior
+from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.priors.checkpoint import load_prior_file, save_prior
 from mri_alps.priors.complex_layers import MagnitudeGate, RealGate
 from mri_alps.priors.growth import take_weights
 from mri_alps.priors.network import NetworkPrior
@@ -114,6 +114,9 @@ class Trainer:
                     f"{found['fingerprint'][:12]}, now {data['fingerprint'][:12]}): resume with "
                     "the same data and split, or choose another output folder"
                 )
+            with suppress(InputFileError):  # none yet, or to be written anew
+                # Known of earlier weights at worst, until the next validation; not to be lost.
+                self.spectrum = load_prior_file(self.output / PRIOR).prior_spectrum
         if compile_model:
             _compile_gates(self.model)
         self.network, self.optimizer = fabric.setup(self.model, optimizer)

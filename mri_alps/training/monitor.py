@@ -13,6 +13,7 @@ from mri_alps.training.logs import RunLog
 from mri_alps.training.loop import StepReport, Trainer
 from mri_alps.training.pictures import denoising_picture, draw_samples, save_grid
 from mri_alps.training.spectrum import level_grid, radial_spectrum
+from mri_alps.training.state import Progress
 from mri_alps.training.validation import DEFAULT_SIGMAS, evaluate_denoiser, validation_images
 
 Denoiser = Callable[[torch.Tensor, float], torch.Tensor]
@@ -63,28 +64,34 @@ class Monitor:
         """Log a step, and validate when it is time."""
         self.log.step(report)
         if time.monotonic() - self._last > self.seconds:
-            self.validate(report)
+            self.validate(report.progress)
             self._last = time.monotonic()
 
     def finish(self, report: StepReport | None) -> None:
         """Validate once more and close the log."""
-        if report is not None and report.progress.step != self._validated:
-            self.validate(report)
-            self.trainer.save_averaged()  # with the spectrum of the final weights
+        progress = self.trainer.progress
+        is_last = progress.step >= self.trainer.config.steps
+        # A session that was killed in its last validation has left no step for this one to take.
+        lacks = is_last and not self.log.has_validation(progress.step)
+        if lacks or (report is not None and progress.step != self._validated):
+            self.validate(progress)
         self.log.close()
 
-    def validate(self, report: StepReport) -> None:
-        """Score the averaged weights and draw pictures."""
-        self._validated = report.progress.step
+    def validate(self, progress: Progress) -> None:
+        """Score the averaged weights, draw pictures, save the weights with their spectrum.
+
+        The scores are written last: they tell that all the rest is there.
+        """
+        self._validated = progress.step
         model = self.trainer.averaged_model()
         levels = [s for s in DEFAULT_SIGMAS if model.sigma_min <= s <= model.sigma_max]
         scores = evaluate_denoiser(model.denoise, self.images, levels, model.sigma_data)
-        self.log.validation(report, scores)
         sigmas = level_grid(model.sigma_min, model.sigma_max, _SPECTRUM_LEVELS)
         images = self.images[:: max(len(self.images) // _SPECTRUM_IMAGES, 1)]
         self.trainer.spectrum = radial_spectrum(model, images, sigmas)
+        self.trainer.save_averaged()
         folder = Path(self.trainer.output) / "pictures"
-        name = f"{report.progress.step:07d}.png"
+        name = f"{progress.step:07d}.png"
         rows = self.images[:: max(len(self.images) // 4, 1)][:4]
         shown = [s for s in _PICTURE_SIGMAS if model.sigma_min <= s <= model.sigma_max]
         on_device = _on_cpu(model.denoise, self.trainer.fabric.device)
@@ -100,6 +107,7 @@ class Monitor:
             self.trainer.spectrum.image(self.sample_shape[1:]),
         )
         save_grid([list(samples)], folder / f"samples_{name}")
+        self.log.validation(progress, scores)
 
 
 def _on_cpu(denoise: Denoiser, device: torch.device) -> Denoiser:

@@ -15,6 +15,7 @@ from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.registry import load_prior
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.images import ImageSet, split
+from mri_alps.training.local_processes import meet_on_loopback
 from mri_alps.training.logs import RunLog
 from mri_alps.training.loop import StepReport, Trainer
 from mri_alps.training.monitor import Monitor
@@ -119,6 +120,7 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
     with warnings.catch_warnings():
         # Lightning suggests more workers; batches are cheap here.
         warnings.filterwarnings("ignore", module="lightning")
+        meet_on_loopback(options.fabric)
         fabric = Fabric(**options.fabric, precision=recipe.precision)  # type: ignore[arg-type]
         fabric.launch()
     if fabric.is_global_zero:

@@ -6,11 +6,13 @@ that make files last, again and again; "time", killed a random time after some m
 there; "every", killed at each of these operations once, each time in a folder of its own.
 """
 
+import functools
 import json
 import os
 import random
 import signal
 import sys
+import threading
 import time
 from importlib import import_module
 from pathlib import Path
@@ -48,10 +50,8 @@ def finished_slices(folder):
         return 0
 
 
-def wait_for_slices(child, output, more, delay):
+def wait_for_slices(child, folder, enough, delay):
     """Wait until the run is over or has finished some more slices, and then a little."""
-    folder = Path(output, ".unfinished")
-    enough = finished_slices(folder) + more
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if finished_slices(folder) >= enough:
             break
@@ -59,11 +59,28 @@ def wait_for_slices(child, output, more, delay):
     time.sleep(delay)
 
 
-def run(arguments, fatal=0, wait=None):
-    """Fork a run; return whether it came to its end."""
+def hold_at_rename(folder, enough):
+    """Rename nothing more once these slices are there: the kill never comes too late."""
+    real = os.replace
+
+    def replace(*arguments):
+        if finished_slices(folder) >= enough:
+            threading.Event().wait()
+        real(*arguments)
+
+    os.replace = replace
+
+
+def run(arguments, fatal=0, wait=None, prepare=None):
+    """Fork a run, killed when `wait` of its process id is over; return if it came to its end.
+
+    `prepare` is called in the child before it begins.
+    """
     child = os.fork()
     if child == 0:
         count_operations(fatal)
+        if prepare is not None:
+            prepare()
         code = 1
         try:
             main(arguments)
@@ -73,7 +90,7 @@ def run(arguments, fatal=0, wait=None):
             sys.stderr.flush()
             os._exit(code)
     if wait is not None:
-        wait_for_slices(child, *wait)
+        wait(child)
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
@@ -99,7 +116,12 @@ def attempt(arguments, output, kind, rng):
     """Let a run live for a random time; return whether it came to its end."""
     if kind == "disk":
         return run([*arguments, output], fatal=rng.randint(4, 6))
-    return run([*arguments, output], wait=(output, rng.randint(1, 2), rng.uniform(0, 0.1)))
+    more, delay = rng.randint(1, 2), rng.uniform(0, 0.1)
+    folder = Path(output, ".unfinished")
+    enough = finished_slices(folder) + more
+    wait = functools.partial(wait_for_slices, folder=folder, enough=enough, delay=delay)
+    hold = functools.partial(hold_at_rename, folder, enough)
+    return run([*arguments, output], wait=wait, prepare=hold)
 
 
 def every(arguments, output):

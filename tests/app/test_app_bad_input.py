@@ -150,9 +150,9 @@ def test_a_disk_that_is_full_at_the_end_keeps_the_slices(scan, tmp_path, run, mo
     [
         (("--mask", "spiral"), ("'spiral'", "equispaced")),
         (("--mask", "equispaced", "--acceleration", "0.5"), ("acceleration", "0.5")),
-        (("--mask", "equispaced", "--center-fraction", "2"), ("centre fraction", "2")),
-        (("--n-samples", "1"), ("at least 2 samples",)),
-        (("--n-evaluations", "0"), ("n_evaluations", "0")),
+        (("--mask", "equispaced", "--center-fraction", "2"), ("--center-fraction", "2")),
+        (("--n-samples", "1"), ("--n-samples", "at least 2")),
+        (("--n-evaluations", "0"), ("--n-evaluations", "0")),
         (("--slices", "7"), ("slices 0 to 1", "7")),
         (("--slices", "one"), ("--slices", "'one'")),
         (("--device", "tpu"), ("'tpu'", "cpu")),

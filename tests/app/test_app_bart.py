@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 from simulated_scan import CROP, coil_maps
+from waiting import LONG
 
 from mri_alps.rawdata import kspace_to_cfl, read_cfl, write_cfl
 from mri_alps.reconstruction import load_reconstruction
@@ -25,7 +26,7 @@ def test_maps_of_bart_ecalib(scan, run, tmp_path):
     for index, kspace in enumerate(scan.kspace.astype(np.complex64)):
         write_cfl(tmp_path / f"k{index}", kspace_to_cfl(kspace[np.newaxis]))
         command = ["bart", "ecalib", "-m", "1", f"k{index}", f"maps{index}"]
-        subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=tmp_path)
+        subprocess.run(command, check=True, capture_output=True, timeout=LONG, cwd=tmp_path)
         parts.append(np.array(read_cfl(tmp_path / f"maps{index}")))
     # what `bart join 13 maps0 maps1 maps` does
     write_cfl(tmp_path / "maps", np.concatenate(parts, axis=13))

@@ -3,12 +3,12 @@
 import os
 import signal
 import threading
-import time
 
 import h5py
 import numpy as np
 import pytest
 from tiny_scans import TINY, assert_same_file, write_tiny
+from waiting import until
 
 from mri_alps.errors import ConfigurationError
 from mri_alps.reconstruction import ReconstructionConfiguration
@@ -56,31 +56,51 @@ def alone(scans, tmp_path, run):
     return out
 
 
+def hold_after_two_slices(folder, killed):
+    """Return what lets a worker sample no more once two slices are on disk, until one is killed."""
+
+    def install():  # a function in a function is sent as it is: workers cannot import tests
+        import time
+        from pathlib import Path
+
+        from mri_alps.cluster import tasks
+
+        real = tasks.draw_samples
+
+        def draw_samples(*arguments, **options):
+            while len(list(Path(folder).rglob("slice_*.npz"))) >= 2:
+                if Path(killed).exists():
+                    break
+                time.sleep(0.005)
+            return real(*arguments, **options)
+
+        tasks.draw_samples = draw_samples
+
+    return install
+
+
 def kill_one(pids, folder, killed):
-    """Kill a worker as soon as the second slice is on disk."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if len(list((folder / WORK_FOLDER).rglob("slice_*.npz"))) >= 2:
-            os.kill(pids[0], signal.SIGKILL)
-            killed.append(pids[0])
-            return
-        time.sleep(0.002)
+    """Kill a worker when two slices are on disk and no more are sampled."""
+    until(lambda: len(list(folder.rglob("slice_*.npz"))) >= 2)
+    os.kill(pids[0], signal.SIGKILL)
+    killed.touch()
 
 
 def test_a_worker_is_killed_in_the_middle(scans, alone, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    setup, killed, reported = make_setup(), [], []
+    setup, reported = make_setup(), []
+    places = (out / WORK_FOLDER, tmp_path / "killed")
     with connect(2, None, "cpu", 1) as client:
         client.wait_for_workers(2)
         client.run(tasks.worker_facts, setup.configuration)  # both have imported everything
         pids = list(client.run(os.getpid).values())
-        killer = threading.Thread(target=kill_one, args=(pids, out, killed))
+        client.run(hold_after_two_slices(*map(str, places)))
+        killer = threading.Thread(target=kill_one, args=(pids, *places))
         killer.start()
         engine = Engine(client, out, setup, report=reported.append)
         results = engine.run(scans)
         killer.join()
-    assert killed, "the run was over before a worker could be killed"
     assert [outcome.status for outcome in reported] == ["finished", "finished"]
     assert results.outcomes == reported
     # Nothing is lost and nothing is in there twice; a slice that was safe on disk when its

@@ -10,12 +10,14 @@ import h5py
 import numpy as np
 import pytest
 from tiny_scans import TINY, assert_same_file, write_tiny
+from waiting import LONG
 
+from mri_alps.commands.run_settings import RunSettings
 from mri_alps.errors import ConfigurationError, InputFileError
 from mri_alps.rawdata import read_raw
 from mri_alps.reconstruction import ReconstructionConfiguration, load_reconstruction
 from mri_alps.reconstruction.identity import prior_identity, scan_identity
-from mri_alps.reconstruction.inputs import choose_part, find_scans, parse_shard
+from mri_alps.reconstruction.inputs import choose_part, find_scans
 from mri_alps.reconstruction.manifest import Manifest, read_manifest
 from mri_alps.reconstruction.overlap import AHEAD, overlap
 from mri_alps.reconstruction.scan_job import Outcome, ScanJob, Setup
@@ -35,10 +37,10 @@ def folder(tmp_path):
 
 def test_a_folder_and_again(folder, tmp_path, run):
     out = tmp_path / "out"
-    first = run("reconstruct", folder, "-o", out, *TINY)
+    first = run("--verbose", "reconstruct", folder, "-o", out, *TINY)
     assert first.code == 0, first.err
     assert {p.name for p in out.iterdir()} == {"a.h5", "a.png", "b.h5", "b.png", "manifest.jsonl"}
-    assert "busy" in first.err
+    assert "cpu was busy" in first.err
     before = {p.name: p.stat().st_mtime_ns for p in out.glob("*.h5")}
     again = run("reconstruct", folder, "-o", out, *TINY)
     assert again.code == 0
@@ -56,6 +58,7 @@ def test_other_settings_make_it_again_and_say_which(folder, tmp_path, run):
     run("reconstruct", scan, "-o", out, *TINY)
     changed = run("reconstruct", scan, "-o", out, *TINY, "--seed", "3")
     assert "was made with other settings: seed None -> 3" in changed.err
+    assert "busy" not in changed.err  # that is for --verbose
     assert load_reconstruction(out / "b.h5").attributes["seed"] == 3
     same = run("reconstruct", scan, "-o", out, *TINY, "--seed", "3", "--device", "cpu")
     assert "other settings" not in same.err and "finished before" in same.err
@@ -221,16 +224,31 @@ class TestOverlap:
         assert seen == [x * x for x in range(20)]
 
     def test_stages_run_beside_each_other(self):
-        def slowly():
+        made, begun, last, met = threading.Event(), threading.Event(), threading.Event(), []
+
+        def produce():
             for x in range(6):
-                time.sleep(0.05)
+                if x == 1:
+                    met.append(begun.wait(LONG))  # item 0 is worked on before item 1 is made
+                if x == 2:
+                    made.set()
                 yield x
 
-        started = time.perf_counter()
-        occupation = overlap(slowly(), lambda x: time.sleep(0.06), lambda x: time.sleep(0.05))
-        # One after the other would take 6 * 0.16.
-        assert time.perf_counter() - started < 0.75
-        assert occupation.share > 0.8
+        def work(x):
+            if x == 0:
+                begun.set()
+                met.append(made.wait(LONG))  # two more are made before item 0 is done
+            if x == 3:
+                last.set()
+            return x
+
+        def consume(x):
+            if x == 1:
+                met.append(last.wait(LONG))  # the rest is worked on while this one is written
+
+        occupation = overlap(produce(), work, consume)
+        assert met == [True] * 3
+        assert 0 < occupation.busy_seconds <= occupation.total_seconds
 
     def test_no_more_items_than_promised(self):
         made, done, most = [0], [0], [0]
@@ -292,15 +310,12 @@ def test_parts():
     assert choose_part(scans, 3) == scans[:3]
     parts = [choose_part(scans, None, (i, 3)) for i in (1, 2, 3)]
     assert sorted(scan for part in parts for scan in part) == scans
-    assert parse_shard(" 2/ 5") == (2, 5) and parse_shard(None) is None
-    for text in ("2", "a/b", "-1/2"):
-        with pytest.raises(ConfigurationError, match="two numbers"):
-            parse_shard(text)
-    for shard in ((0, 2), (3, 2)):
-        with pytest.raises(ConfigurationError, match="makes no sense"):
-            choose_part(scans, None, shard)
-    with pytest.raises(ConfigurationError, match="--limit"):
-        choose_part(scans, 0)
+    assert RunSettings(shard=" 2/ 5").shard == (2, 5) and RunSettings().shard is None
+    for text in ("2", "a/b", "-1/2", "0/2", "3/2"):
+        with pytest.raises(ConfigurationError, match="expected a part such as 1/4"):
+            RunSettings(shard=text)
+    with pytest.raises(ConfigurationError, match=r"limit is 0, expected .* at least 1"):
+        RunSettings(limit=0)
 
 
 def test_a_manifest_survives_a_torn_line(tmp_path):

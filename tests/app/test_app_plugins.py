@@ -51,6 +51,16 @@ def test_a_registered_prior_and_sampler_serve_the_command_line(example, scan, ru
     assert error < 0.2
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--workers", "1")])
+def test_a_registered_prior_that_fails_is_named(example, scan, run, tmp_path, more):
+    if more and more[0] == "--workers":
+        pytest.importorskip("distributed")
+    finished = run("reconstruct", scan.path, "-o", tmp_path / "out", "--prior", "failing", *more)
+    assert finished.code == 1
+    assert "FailingPrior failed (ZeroDivisionError" in finished.err, finished.err
+    assert "Traceback" not in finished.err
+
+
 def test_the_registered_sampler_is_exact(example):
     """The example is code that people will copy: its samples have the posterior's moments."""
     generator = torch.Generator().manual_seed(0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mri_alps.errors import ConfigurationError
+from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.reconstruction.statistics import predictive_interval, sample_statistics
 
 
@@ -28,10 +29,30 @@ def test_statistics_match_numpy(rng=None):
     rng = np.random.default_rng(0)
     samples = rng.standard_normal((5, 3, 4)) + 1j * rng.standard_normal((5, 3, 4))
     found = sample_statistics(samples.astype(np.complex64))
-    np.testing.assert_allclose(found.mean, samples.mean(0), atol=1e-6)
-    np.testing.assert_allclose(found.magnitude_std, np.abs(samples).std(0, ddof=1), atol=1e-6)
-    np.testing.assert_allclose(found.magnitude_mean, np.abs(samples).mean(0), atol=1e-6)
-    np.testing.assert_allclose((found.lower + found.upper) / 2, found.magnitude_mean, atol=1e-6)
+    assert_equal_to_rounding(
+        found.mean, samples.mean(0), n_summed=5, scale=np.abs(samples).max(), dtype="float32"
+    )
+    assert_equal_to_rounding(
+        found.magnitude_std,
+        np.abs(samples).std(0, ddof=1),
+        n_summed=5,
+        scale=np.abs(samples).max(),
+        dtype="float32",
+    )
+    assert_equal_to_rounding(
+        found.magnitude_mean,
+        np.abs(samples).mean(0),
+        n_summed=5,
+        scale=np.abs(samples).max(),
+        dtype="float32",
+    )
+    assert_equal_to_rounding(
+        (found.lower + found.upper) / 2,
+        found.magnitude_mean,
+        n_summed=5,
+        scale=np.abs(samples).max(),
+        dtype="float32",
+    )
 
 
 def test_one_sample_has_no_interval():

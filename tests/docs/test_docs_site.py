@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import mri_alps
+from mri_alps.settings import description
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,3 +62,10 @@ def test_the_pages_are_there_with_equations_and_included_examples(site):
     assert not re.search(r'<script[^>]*src="http', algorithm)
     for page in site.rglob("*.html"):
         assert "--8<--" not in page.read_text("utf-8"), page
+
+
+def test_the_page_of_settings_has_them_all(site):
+    page = (site / "reference" / "settings.html").read_text("utf-8")
+    for name in description(mri_alps.ReconstructionConfiguration):
+        assert f"<code>{name}</code>" in page
+    assert "settings of" not in page

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mri_alps.errors import ConfigurationError
+from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.reconstruction import Reconstruction
 
 SPACING, THICKNESS = (1.5, 0.75), 4.0
@@ -75,12 +76,16 @@ def test_nifti(tmp_path, suffix):
     for path, expected in zip(paths, (made.reconstruction, made.reconstruction_std), strict=True):
         image = nibabel.load(path)
         np.testing.assert_array_equal(np.moveaxis(image.get_fdata(), -1, 0), expected)
-        np.testing.assert_allclose(image.header.get_zooms(), [*SPACING, 5.0], rtol=1e-5)
-        np.testing.assert_allclose(image.get_qform(), image.affine, atol=1e-4)
+        assert_equal_to_rounding(
+            image.header.get_zooms(), [*SPACING, 5.0], n_summed=3, dtype="float32"
+        )
+        assert_equal_to_rounding(image.get_qform(), image.affine, n_summed=4, dtype="float32")
         assert image.header.get_xyzt_units()[0] == "mm"
         for k, i, j in PIXELS:
             found = image.affine @ [i, j, k, 1]
-            np.testing.assert_allclose(found[:3] * [-1, -1, 1], place(made, k, i, j), atol=1e-4)
+            assert_equal_to_rounding(
+                found[:3] * [-1, -1, 1], place(made, k, i, j), n_summed=4, dtype="float32"
+            )
 
 
 def test_nifti_of_what_is_no_volume(tmp_path):
@@ -98,7 +103,7 @@ def test_nifti_of_what_is_no_volume(tmp_path):
     import nibabel
 
     zooms = nibabel.load(path).header.get_zooms()
-    np.testing.assert_allclose(zooms, [*SPACING, THICKNESS], rtol=1e-5)
+    assert_equal_to_rounding(zooms, [*SPACING, THICKNESS], n_summed=3, dtype="float32")
 
 
 def check_pixel_place(position, orientation, spacing, made, k):
@@ -107,7 +112,7 @@ def check_pixel_place(position, orientation, spacing, made, k):
         # the equation of DICOM PS3.3 C.7.6.2.1.1: columns step along a row
         found = np.array(position, float) + j * float(spacing[1]) * along_row
         found = found + i * float(spacing[0]) * along_column
-        np.testing.assert_allclose(found, place(made, k, i, j), atol=1e-5)
+        assert_equal_to_rounding(found, place(made, k, i, j), n_summed=4, dtype="float32")
 
 
 def test_classic_dicom(tmp_path):

@@ -15,34 +15,36 @@ from hypothesis import strategies as st
 from rawdata_helpers import lines as imaging_lines
 from rawdata_helpers import random_complex
 from rawdata_helpers import write_acquisitions as write
+from waiting import LONG
 
 from mri_alps.rawdata import kspace_to_cfl, write_cfl, write_fastmri, write_ismrmrd
 from mri_alps.rawdata.header import Limit, make_header
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 
-SECONDS = 30
 FLOOR, FACTOR = 48 * 2**20, 64  # bytes, and times the file: what opening may allocate
+CHANGES = ("flip", "byte", "word", "cut", "zeros", "ones", "copy", "digits", "early")
 KINDS = ("fastmri", "fastmri-gzip", "ismrmrd", "ismrmrd-3d", "bart")
 
 
 class Worker:
     """A process that opens files, replaced when it dies."""
 
-    def __init__(self):
+    def __init__(self, *command):
+        self.command = command or (str(Path(__file__).with_name("fuzz_worker.py")),)
         self.process = None
 
     def ask(self, path):
         if self.process is None:
             self.process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("fuzz_worker.py"))],
+                [sys.executable, *self.command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
             )
             assert self.process.stdout.readline() == "ready\n"
-        timer = threading.Timer(SECONDS, self.process.kill)
+        timer = threading.Timer(LONG, self.process.kill)
         timer.start()
         try:
             self.process.stdin.write(f"{path}\n")
@@ -53,7 +55,7 @@ class Worker:
         if not answer:
             code = self.process.wait()
             self.close()
-            return f"died with {code} (-9 after {SECONDS} s: hung)"
+            return f"died with {code} (-9 after {LONG:g} s: hung)"
         return answer
 
     def close(self):
@@ -74,8 +76,11 @@ def worker():
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    """Small files of every kind as {name: bytes}."""
-    folder = tmp_path_factory.mktemp("originals")
+    return make_originals(tmp_path_factory.mktemp("originals"))
+
+
+def make_originals(folder):
+    """Small files of every kind as {name: [bytes of each part]}."""
     kspace = random_complex(0, 2, 3, 16, 12)
     mask = np.arange(12) % 2 == 0
     extras = {"reconstruction": np.ones((2, 16, 12)), "ground_truth": kspace[:, 0]}
@@ -104,9 +109,7 @@ def originals(tmp_path_factory):
 @st.composite
 def mutations(draw):
     """A list of (what, where in [0, 1), number)."""
-    kinds = st.sampled_from(
-        ["flip", "byte", "word", "cut", "zeros", "ones", "copy", "digits", "early"]
-    )
+    kinds = st.sampled_from(CHANGES)
     position = st.floats(0, 1, exclude_max=True)
     return draw(
         st.lists(st.tuples(kinds, position, st.integers(0, 2**32 - 1)), min_size=1, max_size=6)

@@ -19,6 +19,7 @@ from rawdata_helpers import (
 )
 
 from mri_alps.errors import ConfigurationError
+from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import Selection, center_block, describe, read_raw, write_ismrmrd
 
 
@@ -37,7 +38,7 @@ def test_oversampling_of_any_factor(tmp_path, encoded, recon):
     n_readout = min(recon, encoded)
     assert raw.format == "ismrmrd" and raw.shape == (n_readout, 10) and raw.crop == (n_readout, 8)
     expected = cropped_kspace(kspace[0], n_readout)
-    np.testing.assert_allclose(raw.read_slice(0), expected, atol=2e-6)
+    assert_equal_to_rounding(raw.read_slice(0), expected, n_summed=encoded)
     assert raw.mask.shape == (1, 1, 10) and raw.mask.all()
 
 
@@ -105,7 +106,7 @@ def test_discarded_samples_around_a_full_readout(tmp_path):
     write_acquisitions(tmp_path / "d.h5", header((16, 6, 1), (8, 6, 1)), acquisitions)
     raw = read_raw(tmp_path / "d.h5")
     assert raw.shape == (8, 6)
-    np.testing.assert_allclose(raw.read_slice(0), cropped_kspace(kspace, 8), atol=2e-6)
+    assert_equal_to_rounding(raw.read_slice(0), cropped_kspace(kspace, 8), n_summed=16)
 
 
 @pytest.mark.parametrize("center", [8, 7])  # counted in the flipped line, and in the stored one
@@ -183,10 +184,12 @@ def test_averages_are_averaged_and_counted(tmp_path):
         acquisitions += lines(kspace[average], average=average, sample_time_us=5)
     write_acquisitions(tmp_path / "a.h5", header((8, 6, 1)), acquisitions)
     raw = read_raw(tmp_path / "a.h5")
-    np.testing.assert_allclose(raw.read_slice(0), kspace.mean(axis=0), atol=1e-6)
+    assert_equal_to_rounding(raw.read_slice(0), kspace.mean(axis=0), n_summed=3)
     assert raw.n_averages == 3
     single = noise @ noise.conj().T / (2 * noise.shape[1])
-    np.testing.assert_allclose(raw.noise_covariance, single / 3, rtol=1e-5)
+    assert_equal_to_rounding(
+        raw.noise_covariance, single / 3, n_summed=noise.shape[1], dtype="float32"
+    )
 
 
 def test_unequal_averages_take_the_noise_of_the_fewest(tmp_path):
@@ -196,7 +199,7 @@ def test_unequal_averages_take_the_noise_of_the_fewest(tmp_path):
     raw = read_raw(tmp_path / "a.h5")
     expected = kspace[0].copy()
     expected[..., 2:4] = kspace[..., 2:4].mean(axis=0)
-    np.testing.assert_allclose(raw.read_slice(0), expected, atol=1e-6)
+    assert_equal_to_rounding(raw.read_slice(0), expected, n_summed=2)
     assert raw.n_averages == 1 and raw.provenance["averages"] == {"minimum": 1, "maximum": 2}
     assert "1 to 2 times" in " ".join(raw.provenance["warnings"])
 
@@ -235,8 +238,12 @@ def test_interleaved_slices_are_ordered_by_position(tmp_path):
     for place in range(5):
         expected = kspace[place] * (np.arange(6) >= place % 2)
         np.testing.assert_array_equal(raw.read_slice(place), expected)
-    np.testing.assert_allclose(raw.geometry.slice_positions @ normal, np.arange(5) * 5, atol=1e-5)
-    np.testing.assert_allclose(raw.geometry.slice_direction, np.tile(normal, (5, 1)), atol=1e-6)
+    assert_equal_to_rounding(
+        raw.geometry.slice_positions @ normal, np.arange(5) * 5, n_summed=3, dtype="float32"
+    )
+    assert_equal_to_rounding(
+        raw.geometry.slice_direction, np.tile(normal, (5, 1)), n_summed=3, dtype="float32"
+    )
 
 
 def test_slices_without_positions_keep_their_counter(tmp_path):
@@ -266,12 +273,12 @@ def test_calibration_lines_are_apart(tmp_path):
     rows = np.arange(12)
     expected = cropped_kspace(kspace, 8)
     np.testing.assert_array_equal(raw.mask[0, 0], rows % 3 == 0)
-    np.testing.assert_allclose(raw.read_slice(0), expected * (rows % 3 == 0), atol=2e-6)
+    assert_equal_to_rounding(raw.read_slice(0), expected * (rows % 3 == 0), n_summed=16)
     calibration, mask = raw.read_calibration(0)
     inside = (rows >= 3) & (rows < 9)
     assert raw.has_calibration and center_block(mask) == (8, 6)
     np.testing.assert_array_equal(mask, np.tile(inside, (8, 1)))
-    np.testing.assert_allclose(calibration, expected * inside, atol=2e-6)
+    assert_equal_to_rounding(calibration, expected * inside, n_summed=16)
 
 
 def test_short_calibration_readouts(tmp_path):
@@ -357,10 +364,10 @@ def test_volume_is_decoupled_along_the_readout(tmp_path, monkeypatch, shape, blo
     start = n_readout // 2 - 4
     for index in (0, 3, 7, 4):
         expected = fft_centered(volume[:, start + index]) * mask
-        np.testing.assert_allclose(raw.read_slice(index), expected, atol=5e-6)
+        assert_equal_to_rounding(raw.read_slice(index), expected, n_summed=shape[0])
     positions = raw.geometry.slice_positions
-    np.testing.assert_allclose(positions[4], (7, 8, 9), atol=1e-6)
-    np.testing.assert_allclose(positions[5] - positions[4], (1, 0, 0), atol=1e-6)
+    assert_equal_to_rounding(positions[4], (7, 8, 9), n_summed=3, dtype="float32")
+    assert_equal_to_rounding(positions[5], (8, 8, 9), n_summed=3, dtype="float32")
 
 
 def test_two_slabs(tmp_path):
@@ -386,7 +393,7 @@ def test_two_slabs(tmp_path):
         slab = 1 - index // 8
         expected = images[slab, :, index % 8].copy()
         expected[:, slab] = 0
-        np.testing.assert_allclose(raw.read_slice(index), expected, atol=2e-6)
+        assert_equal_to_rounding(raw.read_slice(index), expected, n_summed=8)
         assert not raw.slice_mask(index)[slab].any() and raw.slice_mask(index).sum() == 20
 
 

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from rawdata_helpers import ifft_centered
+from waiting import LONG
 
 from mri_alps.rawdata import Selection, center_block, read_raw
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 def generate(path, *options, noise=NOISE):
     command = [TOOL, "-o", str(path), "-c", "8", "-n", str(noise), *options]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=LONG)
 
 
 def phantom_and_maps(path, dataset="dataset"):

@@ -1,10 +1,12 @@
 """A server in this process, one for all tests of a module."""
 
+import contextlib
 import dataclasses
 from types import SimpleNamespace
 
 import pytest
 from mrd_scans import SETTINGS, in_thread
+from waiting import LONG
 
 from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.scanner.configuration import OnlineConfiguration
@@ -13,19 +15,34 @@ from mri_alps.scanner.server import MrdServer
 from mri_alps.scanner.session import SessionOptions
 from mri_alps.scanner.workers import InlineReconstructor
 
-LIMITS = dataclasses.replace(Limits(), idle_seconds=3.0, send_seconds=2.0, scan_bytes=2**24)
+LIMITS = dataclasses.replace(Limits(), idle_seconds=LONG, send_seconds=LONG, scan_bytes=2**24)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
+@contextlib.contextmanager
+def running_server(tmp_path_factory, limits):
     """A running server: `port`, `folder` of saved scans, `temporary` folder of the spools."""
     folder, temporary = tmp_path_factory.mktemp("scans"), tmp_path_factory.mktemp("temporary")
     defaults = OnlineConfiguration(ReconstructionConfiguration(**SETTINGS))
-    options = SessionOptions(defaults, LIMITS, folder, temporary)
+    options = SessionOptions(defaults, limits, folder, temporary)
     running = MrdServer("127.0.0.1", 0, InlineReconstructor(), options, grace_seconds=5.0)
     thread = in_thread(running.serve)
     yield SimpleNamespace(port=running.port, folder=folder, temporary=temporary)
     running.stop()
-    thread.join(15.0)
+    thread.join(LONG)
     assert not thread.is_alive()
     assert not list(temporary.iterdir())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that waits for its clients, however slow the machine is."""
+    with running_server(tmp_path_factory, LIMITS) as server:
+        yield server
+
+
+@pytest.fixture
+def impatient_server(tmp_path_factory):
+    """A server that gives a client up that sends or takes nothing for a moment."""
+    limits = dataclasses.replace(LIMITS, idle_seconds=1.0, send_seconds=1.0)
+    with running_server(tmp_path_factory, limits) as server:
+        yield server

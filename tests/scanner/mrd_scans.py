@@ -6,6 +6,7 @@ import threading
 import ismrmrd
 import numpy as np
 from ismrmrd.serialization import ProtocolDeserializer, ProtocolSerializer
+from waiting import LONG
 
 from mri_alps.rawdata.header import Limit, make_header
 from mri_alps.rawdata.ismrmrd_writer import make_acquisition
@@ -88,7 +89,7 @@ def scan(n_slices=1, **options):
 class Client:
     """An MRD client made of the ismrmrd package's own serialisation."""
 
-    def __init__(self, port, timeout=60.0):
+    def __init__(self, port, timeout=LONG):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.stream = self.socket.makefile("rwb")
         self.serializer = ProtocolSerializer(self.stream)

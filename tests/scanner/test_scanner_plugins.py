@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from ismrmrd.serialization import ProtocolDeserializer
 from mrd_scans import ROWS, SETTINGS, exchange, header_xml, in_thread, scan
+from waiting import LONG
 
 import mri_alps
 from mri_alps.errors import ConfigurationError, MriAlpsError
@@ -120,7 +121,7 @@ def test_stream_through_pipes():
     with open(answer, "rb") as stream:
         items = list(ProtocolDeserializer(stream).deserialize())
     for thread in threads:
-        thread.join(10)
+        thread.join(LONG)
     images = [item for item in items if isinstance(item, ismrmrd.Image)]
     assert [image.image_series_index for image in images] == [1, 2]
 

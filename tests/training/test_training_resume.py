@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.fabric import Fabric
 from tiny_training import TINY_RECIPE
+from waiting import LONG, until
 
 from mri_alps.errors import ConfigurationError, InputFileError
 from mri_alps.priors import load_prior
@@ -140,11 +140,8 @@ def test_command_writes_everything_and_resumes_after_a_kill(data, config, tmp_pa
     output = tmp_path / "run"
     endless = command(data, output, config, "--steps", "100000", "--checkpoint-minutes", "0")
     with subprocess.Popen(endless, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
-        while not (output / CHECKPOINT).exists():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(0.5)
+        until(lambda: (output / CHECKPOINT).exists() or process.poll() is not None)
+        assert process.poll() is None
         process.kill()  # no chance to save
     step = load_tensors(output / CHECKPOINT)[1]["progress"]["step"]
     assert step > 0
@@ -167,20 +164,49 @@ def test_command_writes_everything_and_resumes_after_a_kill(data, config, tmp_pa
     assert prior.prior_spectrum.error_power.shape == (16, 40)
 
 
+LISTENING = """
+import json, os, sys
+from pathlib import Path
+
+import psutil
+
+from mri_alps.cli import main
+from mri_alps.training.loop import Trainer
+
+real = Trainer.run
+
+
+def run(trainer, *arguments, **options):
+    found = psutil.Process().net_connections(kind="inet")
+    where = [found.laddr.ip for found in found if found.status == psutil.CONN_LISTEN]
+    Path(os.environ["SEEN"], str(os.getpid())).write_text(json.dumps(where))
+    return real(trainer, *arguments, **options)
+
+
+Trainer.run = run
+main(sys.argv[1:])
+"""
+
+
 @pytest.mark.slow
-def test_two_processes_agree_and_see_twice_as_much(data, config, tmp_path):
-    output = tmp_path / "run"
+def test_two_processes_agree_see_twice_as_much_and_listen_to_nobody_else(data, config, tmp_path):
+    pytest.importorskip("psutil")
+    output, script, seen = tmp_path / "run", tmp_path / "listening.py", tmp_path / "seen"
+    script.write_text(LISTENING)
+    seen.mkdir()
     options = ("--devices", "2", "--strategy", "ddp", "--steps", "4")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        command(data, output, config, *options), check=True, capture_output=True, env=environment,
-        timeout=300,
-    )  # fmt: skip
+    arguments = command(data, output, config, *options)
+    arguments[1:3] = [str(script), "train"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SEEN": str(seen)}
+    subprocess.run(arguments, check=True, capture_output=True, env=environment, timeout=LONG)
+    found = [json.loads(path.read_text()) for path in seen.iterdir()]
+    assert len(found) == 2 and all(found)
+    assert {address for each in found for address in each} == {"127.0.0.1"}
     both = load_tensors(output / CHECKPOINT)[1]["progress"]
     alone = tmp_path / "alone"
     subprocess.run(
         command(data, alone, config, "--steps", "4"), check=True, capture_output=True,
-        env=environment, timeout=300,
+        env=environment, timeout=LONG,
     )  # fmt: skip
     single = load_tensors(alone / CHECKPOINT)[1]["progress"]
     assert both["step"] == single["step"] == 4

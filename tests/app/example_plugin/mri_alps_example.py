@@ -31,7 +31,18 @@ class WhitePrior:
         return -x / (1 + sigma.reshape(-1, *[1] * (x.ndim - 1)) ** 2)
 
 
+class FailingPrior(WhitePrior):
+    """For a test: whatever it is asked, it fails."""
+
+    def denoise(self, x, sigma):
+        return 1 / 0
+
+    def score(self, x, sigma):
+        return 1 / 0
+
+
 READY_MADE = WhitePrior()
+FAILING = FailingPrior()
 
 
 def make_white_prior(device):
