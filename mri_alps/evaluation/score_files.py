@@ -88,6 +88,6 @@ def _draw_sparsification(axis: Any, report: EvaluationReport) -> None:
         axis.plot(curve["fraction"], curve["oracle"], "--", label="by the error itself")
         axis.legend(fontsize=7)
     # 1 where nothing is discarded; an uncertainty that misleads goes far above.
-    axis.set_ylim(0, 1.05 * max(1.0, *curve.get("error", ()), *curve.get("oracle", ())))
+    axis.set_ylim(0, 1.05 * max((1.0, *curve.get("error", ()), *curve.get("oracle", ()))))
     axis.set_xlabel("fraction discarded", fontsize=8)
     axis.set_title("error of what is left", fontsize=9)
