@@ -121,7 +121,9 @@ def reconstruct(
 
     A run that was killed goes on where it was when the command is repeated;
     what is finished with the same settings is left alone. An input that fails
-    does not stop the others: manifest.jsonl says what became of each.
+    does not stop the others: manifest.jsonl says what became of each. Nor does
+    a slice that fails: it is NaN, the attribute failed_slices has the reason,
+    the exit status is 1, and repeating the command tries only such slices again.
 
     mri-alps reconstruct scan.h5 -o results
 

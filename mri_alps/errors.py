@@ -15,6 +15,10 @@ class InputFileError(MriAlpsError):
     """A file cannot be used; the message names the file, the finding and the remedy."""
 
 
+class OutputFileError(MriAlpsError):
+    """A file cannot be written; the message names the file and the reason."""
+
+
 class ShapeError(MriAlpsError, ValueError):
     """An array has a shape that does not fit; the message names both shapes."""
 
@@ -57,3 +61,15 @@ class DivergenceError(MriAlpsError, RuntimeError):
 
 class MriAlpsWarning(UserWarning):
     """Something that the user should know, although the work goes on."""
+
+
+def describe_error(error: Exception) -> str:
+    """Return an error as one sentence.
+
+    Parameters
+    ----------
+    error : Exception
+        Anything.
+    """
+    text = " ".join(str(error).split())
+    return text if isinstance(error, MriAlpsError) else f"{type(error).__name__}: {text}"

@@ -84,6 +84,9 @@ class Acquisition:
     weights : torch.Tensor or None
         float32, shape of `mask` or (H, W): how far each measured sample is trusted (see
         `mri_alps.calibration.line_weights`); None for 1 everywhere.
+    is_empty : bool
+        True where all measured samples are zero, as outside of the head in a padded volume:
+        there is nothing to infer, the image is zero. Maps are zero then, `scale` is 1.
     """
 
     kspace: torch.Tensor
@@ -97,6 +100,7 @@ class Acquisition:
     maps_uncompressed: torch.Tensor = field(repr=False)
     info: dict[str, Any] = field(default_factory=dict)
     weights: torch.Tensor | None = None
+    is_empty: bool = False
 
     def operator(self) -> SenseOperator:
         """Return A with the weights, which goes with `data()`."""
@@ -178,7 +182,7 @@ def prepare_slice(
     Raises
     ------
     InputFileError
-        If there is no calibration region and no maps are given, or the slice is empty.
+        If there is no calibration region and no maps are given, or the slice cannot be read.
     ShapeError
         If mask or maps do not fit.
     ConfigurationError
@@ -195,6 +199,8 @@ def prepare_slice(
     kspace = raw.read_slice(index) * measured
     if calibration is None:
         calibration = calibrate_volume(raw, mask, noise_std=noise_std)
+    if not kspace.any():
+        return _empty(raw, measured, calibration, device)
     region = find_calibration_region(raw, index, kspace, measured)
     kspace = apply_to_coils(calibration.whitening, kspace)
     region = CalibrationRegion(apply_to_coils(calibration.whitening, region.kspace), region.source)
@@ -254,6 +260,34 @@ def prepare_slice(
     )
 
 
+def _empty(
+    raw: RawKSpace,
+    measured: np.ndarray,
+    calibration: VolumeCalibration,
+    device: torch.device | str,
+) -> Acquisition:
+    """A slice without signal, whose image is zero whatever the maps."""
+    zeros = torch.zeros((raw.n_coils, *raw.shape), dtype=torch.complex64, device=device)
+    info = {
+        "noise_source": calibration.noise_source,
+        "calibration_source": "nothing: all samples are zero",
+        "notes": list(calibration.notes),
+    }
+    return Acquisition(
+        kspace=zeros,
+        mask=torch.as_tensor(_smallest_mask(measured), device=device),
+        sensitivity_maps=zeros,
+        noise_std=1.0,
+        scale=1.0,
+        rss_weight=zeros[0].real,
+        whitening=calibration.whitening,
+        compression=None,
+        maps_uncompressed=zeros,
+        info=info,
+        is_empty=True,
+    )
+
+
 def _whitened_maps(
     raw: RawKSpace,
     index: int,
@@ -280,9 +314,10 @@ def _whitened_maps(
 
 def _normalise(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Divide maps by their norm over coils; zero stays zero. Returns maps and norm."""
-    maps = maps / unit_of(maps)
+    unit = unit_of(maps)
+    maps = maps / unit
     norm = root_sum_of_squares(maps)
-    return torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0), norm
+    return torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0), norm * unit
 
 
 class _Compressed(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ import numpy as np
 from mri_alps.calibration.noise import whitening_matrix
 from mri_alps.calibration.noise_estimate import NoiseEstimate, estimate_noise
 from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
-from mri_alps.magnitudes import unit_of
 from mri_alps.rawdata import RawKSpace
 from mri_alps.values import check, instance, number
 
@@ -186,12 +186,18 @@ def _estimate_over_slices(raw: RawKSpace, mask: np.ndarray | None) -> NoiseEstim
     """Pool the estimates of slices spread over the volume, the least contaminated method first."""
     chosen = np.unique(np.linspace(0, raw.n_slices - 1, SLICES_FOR_NOISE).round().astype(int))
     readout_crop = raw.crop[0] if raw.axes[0] == "readout" else None
-    estimates = []
+    estimates, failures = [], []
     for index in chosen:
-        measured = combined_mask(raw, int(index), mask)
-        kspace = raw.read_slice(int(index)) * measured
+        try:
+            measured = combined_mask(raw, int(index), mask)
+            kspace = raw.read_slice(int(index)) * measured
+        except InputFileError as error:  # a bad slice says nothing about the noise of the others
+            failures.append(error)
+            continue
         if kspace.any():
             estimates.append(estimate_noise(kspace, measured, readout_crop))
+    if not estimates and failures:
+        raise failures[0]
     if not estimates:
         raise InputFileError(f"{raw.path}: the k-space holds only zeros: export the scan again")
     quiet = [e for e in estimates if e.method == "quiet readout positions"]
@@ -210,10 +216,8 @@ def _estimate_over_slices(raw: RawKSpace, mask: np.ndarray | None) -> NoiseEstim
 
 def _raise_to_floor(raw: RawKSpace, covariance: np.ndarray, notes: list[str]) -> np.ndarray:
     """Keep noise-free (simulated) data usable: give them a little noise, and say so."""
-    kspace = raw.read_slice(raw.n_slices // 2)
-    unit = unit_of(kspace)
-    energy = float((np.abs(kspace / unit) ** 2).mean()) or 1.0
-    floor = NOISE_FREE**2 * energy * unit**2
+    energy = _energy_of_the_middle(raw)
+    floor = NOISE_FREE**2 * energy
     if np.trace(covariance).real / raw.n_coils >= floor:
         return covariance
     notes.append(
@@ -221,3 +225,15 @@ def _raise_to_floor(raw: RawKSpace, covariance: np.ndarray, notes: list[str]) ->
         f"{np.sqrt(floor):.3g} per real component is assumed; give noise_std if it is known"
     )
     return covariance + floor * np.eye(raw.n_coils)
+
+
+def _energy_of_the_middle(raw: RawKSpace) -> float:
+    """Mean square of the k-space of the slice nearest to the middle that holds any."""
+    for index in sorted(range(raw.n_slices), key=lambda index: abs(index - raw.n_slices // 2)):
+        with contextlib.suppress(InputFileError):
+            kspace = raw.read_slice(index)
+            unit = unit_of(kspace)
+            energy = float((np.abs(kspace / unit) ** 2).mean())
+            if energy > 0:
+                return energy * unit**2
+    return 1.0

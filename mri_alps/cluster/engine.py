@@ -232,6 +232,8 @@ class Engine:
         scan.job.keep_batch(receipt.batch)
         self._busy += receipt.busy_seconds
         self._n_done += len(indices)
+        for index, reason in receipt.failed:
+            scan.job.fail_slice(index, MriAlpsError(reason))
         if receipt.error is not None:
             scan.job.fail(MriAlpsError(receipt.error))
 

@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,13 @@ import numpy as np
 import torch
 
 from mri_alps.calibration import VolumeCalibration, calibrate_volume
-from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsError, MriAlpsWarning
+from mri_alps.errors import (
+    ConfigurationError,
+    InputFileError,
+    MriAlpsError,
+    MriAlpsWarning,
+    describe_error,
+)
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.reconstruction.batches import choose_batch
@@ -34,6 +40,7 @@ from mri_alps.reconstruction.overlap import overlap
 from mri_alps.reconstruction.slice import (
     LoadedSlice,
     SampledSlice,
+    costs_one_slice,
     draw_samples,
     given_maps,
     load_slice,
@@ -94,7 +101,7 @@ class Calibrated:
 class Receipt:
     """Which slices are safe on disk: `computed` now, or `found` from a worker that was lost.
 
-    `batch` is how many samples were drawn at a time.
+    `batch` is how many samples were drawn at a time, `failed` are errors that cost one slice.
     """
 
     computed: tuple[int, ...] = ()
@@ -103,6 +110,7 @@ class Receipt:
     notes: tuple[str, ...] = ()
     error: str | None = None
     batch: int | None = None
+    failed: tuple[tuple[int, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +195,21 @@ def _reconstruct(
     found = tuple(index for index in indices if store.has(index))
     missing = tuple(index for index in indices if index not in found)
     busy: list[float] = []
+    failed: dict[int, str] = {}
     batch = calibrated.batch
+
+    def attempt(step: Callable[[Any], Any], index: int, given: Any) -> tuple[int, Any]:
+        """Take a step with a slice, unless an earlier one failed: an error costs that slice."""
+        if index in failed:
+            return index, None
+        try:
+            return index, step(given)
+        except Exception as error:
+            if not costs_one_slice(error):
+                raise
+            failed[index] = describe_error(error)
+            return index, None
+
     with _notes() as notes:
         try:
             with _READING:
@@ -212,15 +234,21 @@ def _reconstruct(
                     busy.append(time.perf_counter() - started)
                 return sampled
 
+            def save(sampled: SampledSlice) -> None:
+                store.write(reduce_samples(sampled, task.configuration))
+
             overlap(
-                map(load, missing),
-                sample,
-                lambda sampled: store.write(reduce_samples(sampled, task.configuration)),
+                (attempt(load, index, index) for index in missing),
+                lambda item: attempt(sample, *item),
+                lambda item: attempt(save, *item),
                 ahead=1,
             )
         except MriAlpsError as error:
             return Receipt(found=found, notes=tuple(notes), error=_sentence(error))
-    return Receipt(missing, found, sum(busy), tuple(notes), batch=batch)
+    computed = tuple(index for index in missing if index not in failed)
+    return Receipt(
+        computed, found, sum(busy), tuple(notes), batch=batch, failed=tuple(failed.items())
+    )
 
 
 def _batch(task: ScanTask, raw: RawKSpace) -> int:

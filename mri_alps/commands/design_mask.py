@@ -77,7 +77,7 @@ def run_design_mask(
     configuration : ReconstructionConfiguration
         Prior, sampler, slices.
     """
-    from mri_alps.commands.terminal import ProgressBar, out, say
+    from mri_alps.commands.terminal import ProgressBar, out, say, stopped_by_signal
     from mri_alps.evaluation.design.masks import make_task, run_task
     from mri_alps.evaluation.design.output import (
         load_progress,
@@ -97,7 +97,8 @@ def run_design_mask(
     if resume is not None:
         say(f"going on from {int(resume.measured.sum())} lines, as {stem}.json has them")
     described = describe_run(inputs, configuration, budget=task.settings.budget)
-    with ProgressBar() as progress:
+    kept = f"the lines found so far are kept in {stem}.json, repeat the command to go on"
+    with stopped_by_signal(kept), ProgressBar() as progress:
         designed = run_task(
             task,
             prior,

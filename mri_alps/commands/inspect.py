@@ -55,6 +55,8 @@ def calibration_facts(raw: RawKSpace) -> Facts:
     except MriAlpsError as error:
         return [("problem", str(error))]
     info = acquisition.info
+    if acquisition.is_empty:
+        return [(f"slice {index}", "holds only zeros, and so will its image")]
     noise = info["noise_std_per_coil"]
     region = " x ".join(str(size) for size in info["calibration_region"])
     return [

@@ -154,7 +154,7 @@ def run_masks(
     report : bool
         Whether to write a page.
     """
-    from mri_alps.commands.terminal import ProgressBar, out, say
+    from mri_alps.commands.terminal import ProgressBar, out, say, stopped_by_signal
     from mri_alps.evaluation.study.compare import make_study, run_study
     from mri_alps.evaluation.study.output import correlation_sentence, write_study
     from mri_alps.reconstruction.output import prepare_directory
@@ -163,7 +163,8 @@ def run_masks(
     task = make_study(inputs, masks, accelerations, configuration)
     prior, device = load_prior_for(configuration)
     prepare_directory(output)
-    with ProgressBar() as progress:
+    kept = f"what is measured is kept in {output}, repeat the command to go on from there"
+    with stopped_by_signal(kept), ProgressBar() as progress:
         study = run_study(task, prior, device, output, progress)
     settings = describe_run(
         inputs,

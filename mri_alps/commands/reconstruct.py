@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -15,12 +16,13 @@ from rich.table import Table
 from mri_alps.commands.dry_run import plan, plan_table
 from mri_alps.commands.report import run_report
 from mri_alps.commands.run_settings import RunSettings
-from mri_alps.commands.terminal import ProgressBar, err, out, say
-from mri_alps.errors import ConfigurationError, MriAlpsError
+from mri_alps.commands.terminal import ProgressBar, err, out, say, stopped_by_signal
+from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsError
 from mri_alps.evaluation import write_panel
 from mri_alps.evaluation.pictures import MAX_ROWS, evenly_chosen
 from mri_alps.priors.registry import DEFAULT_PRIOR
 from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.rawdata.probe import Probe
 from mri_alps.reconstruction import ReconstructionConfiguration, reconstruct_to_file
 from mri_alps.reconstruction.inputs import choose_part, find_scans
 from mri_alps.reconstruction.manifest import Manifest
@@ -71,6 +73,8 @@ def run_reconstruct(
     prior, device = load_prior_for(here or configuration)
     if run.dry_run:
         return _plan(scans, prior, configuration, device, run.as_json)
+    single = scans == list(inputs) and len(scans) == 1
+    probe = Probe()
     setup = Setup(
         configuration,
         prior,
@@ -79,10 +83,11 @@ def run_reconstruct(
         n_threads=run.threads,
         overwrite=run.overwrite,
         say=say,
+        check=(lambda path: None) if single else probe.check,
     )
     finish = functools.partial(show_scan, report=run.report, tell=not run.as_json)
-    single = scans == list(inputs) and len(scans) == 1
-    with output_folder(output) as folder:
+    kept = f"what is finished is kept in {output}, repeat the command to go on from there"
+    with stopped_by_signal(kept), output_folder(output) as folder, probe:
         report = Report(None if single else Manifest(folder, run.shard))
         with ProgressBar() as progress:
             if run.distributed:
@@ -99,7 +104,7 @@ def run_reconstruct(
     report.summarise(results, run.distributed, str(device))
     if run.as_json:
         print(json.dumps([outcome.to_dict() for outcome in results.outcomes], indent=2))
-    return all(outcome.error is None for outcome in results.outcomes)
+    return all(outcome.is_good for outcome in results.outcomes)
 
 
 class Report:
@@ -125,7 +130,7 @@ class Report:
         if self._manifest is None:
             return
         self._manifest.write(outcome)
-        if outcome.status == "failed":
+        if not outcome.is_good:
             say(outcome.reason, "error")
 
     def summarise(self, results: Results, distributed: bool, device: str) -> None:
@@ -151,16 +156,24 @@ class Report:
         if busy > 0:
             who = "the workers were" if distributed else f"{device} was"
             say(f"{who} busy {results.occupation.share:.1%} of {total:.1f} s", "detail")
-        failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-        if failed:
-            err().print(failure_table(failed))
-            say(f"{len(failed)} of {len(outcomes)} inputs failed", "error")
+        bad = [outcome for outcome in outcomes if not outcome.is_good]
+        if bad:
+            err().print(failure_table(bad))
+        incomplete = sum(outcome.status == "incomplete" for outcome in bad)
+        if incomplete:
+            say(
+                f"{incomplete} of {len(outcomes)} inputs lack slices, which are NaN; the same "
+                "command tries these again",
+                "error",
+            )
+        if len(bad) > incomplete:
+            say(f"{len(bad) - incomplete} of {len(outcomes)} inputs failed", "error")
         if self._manifest is not None:
             say(f"what became of each input is in {self._manifest.path}")
 
 
 def failure_table(failed: Sequence[Outcome]) -> Table:
-    """Return a table of the inputs that failed and why.
+    """Return a table of the inputs, or their slices, that failed and why.
 
     Parameters
     ----------
@@ -171,7 +184,14 @@ def failure_table(failed: Sequence[Outcome]) -> Table:
     table.add_column("input", overflow="fold")
     table.add_column("why", overflow="fold")
     for outcome in failed:
-        table.add_row(outcome.source.name, outcome.reason)
+        name, reasons = outcome.source.name, sorted(outcome.failed_slices.items())
+        if outcome.status == "failed":
+            table.add_row(name, outcome.reason)
+            continue
+        for index, reason in reasons[:MAX_ROWS]:
+            table.add_row(f"{name}, slice {index}", reason)
+        if len(reasons) > MAX_ROWS:
+            table.add_row(name, f"and {len(reasons) - MAX_ROWS} slices more, see its attributes")
     return table
 
 
@@ -184,16 +204,19 @@ def _plan(
 ) -> bool:
     plans: list[dict[str, Any]] = []
     failures = 0
-    for source in scans:
-        try:
-            plans.append(plan(read_raw(source), prior, configuration, device))
-            if not as_json:
-                out().print(plan_table(plans[-1]))
-        except MriAlpsError as error:
-            if len(scans) == 1:
-                raise
-            say(str(error), "error")
-            failures += 1
+    with Probe() as probe:
+        for source in scans:
+            try:
+                if len(scans) > 1:
+                    probe.check(source)
+                plans.append(plan(read_raw(source), prior, configuration, device))
+                if not as_json:
+                    out().print(plan_table(plans[-1]))
+            except MriAlpsError as error:
+                if len(scans) == 1:
+                    raise
+                say(str(error), "error")
+                failures += 1
     if as_json:
         print(json.dumps(plans, indent=2))
     if failures:
@@ -280,8 +303,12 @@ def draw(raw: RawKSpace, target: Path, configuration: ReconstructionConfiguratio
     """
     indices = chosen_slices(raw, configuration)
     shown = [indices[row] for row in evenly_chosen(len(indices), MAX_ROWS)]
-    found = {index: raw.read_reference(index) for index in shown}
-    reference = {index: image for index, image in found.items() if image is not None}
+    reference = {}
+    for index in shown:
+        with contextlib.suppress(InputFileError):  # of a slice that failed, and is blank
+            image = raw.read_reference(index)
+            if image is not None:
+                reference[index] = image
     return write_panel(
         target,
         target.with_suffix(".png"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -114,6 +117,38 @@ def warnings_said_once() -> Iterator[None]:
         warnings.simplefilter("always", MriAlpsWarning)
         warnings.showwarning = show
         yield
+
+
+@contextmanager
+def stopped_by_signal(kept: str) -> Iterator[None]:
+    """End a command that SIGINT or SIGTERM stops with one line and the signal's exit status.
+
+    Parameters
+    ----------
+    kept : str
+        What is kept and how to go on, as a part of a sentence.
+
+    Raises
+    ------
+    typer.Exit
+        With status 130 or 143, the signal's number and 128.
+    """
+    received = [signal.SIGINT]
+
+    def stop(number: int, _: Any) -> None:
+        received[0] = signal.Signals(number)
+        raise KeyboardInterrupt
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, stop) if in_main_thread else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped by {received[0].name}: {kept}", "error")
+        raise typer.Exit(128 + received[0]) from None
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, previous)
 
 
 def bars_are_hidden() -> bool:

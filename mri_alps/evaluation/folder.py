@@ -37,7 +37,7 @@ class VolumeScore:
     acquisition : str
         The target's acquisition attribute, or an empty string.
     n_slices : int
-        Slices compared.
+        Slices compared: without those that failed, which are NaN throughout.
     metrics : dict
         NMSE, PSNR, SSIM.
     coverage : float or None
@@ -171,6 +171,11 @@ def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
         File with a dataset ``reconstruction`` and, for coverage, its interval.
     target : pathlib.Path
         File with a reference image.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If slices of the reconstruction failed: they are left out.
     """
     reference, acquisition = read_target(target)
     with open_hdf5(reconstruction) as file:
@@ -187,6 +192,16 @@ def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
             f"{reconstruction} has {len(images['reconstruction'])} slices and {target} has "
             f"{len(reference)}: reconstruct all slices or give the matching target"
         )
+    failed = np.isnan(images["reconstruction"]).reshape(len(reference), -1).all(1)
+    if failed.any() and not failed.all():
+        warnings.warn(
+            f"{reconstruction} lacks {failed.sum()} of {len(failed)} slices, which failed: the "
+            "scores are those of the others",
+            MriAlpsWarning,
+            stacklevel=2,
+        )
+        reference = reference[~failed]
+        images = {name: image[~failed] for name, image in images.items()}
     try:
         reference, *cropped = crop_like_fastmri(reference, *images.values())
         images = dict(zip(images, cropped, strict=True))

@@ -122,7 +122,8 @@ def _draw(columns: list[dict[str, Any]], slices: list[int], pixel_aspect: float)
             axis.set_xticks([])
             axis.set_yticks([])
             if column == 0:
-                axis.set_ylabel(f"slice {index}", fontsize=9)
+                failed = "" if np.isfinite(content["images"][row]).any() else ", failed"
+                axis.set_ylabel(f"slice {index}{failed}", fontsize=9)
         axes[0, column].set_title(content["title"], fontsize=9)
         bar = figure.colorbar(
             shown, ax=axes[:, column], location="bottom", fraction=0.04, pad=0.02, aspect=25

@@ -148,7 +148,7 @@ class _SampleReader:
 
     def __init__(self, file: File, data: ReportData):
         stored = file.get("samples")
-        usable = stored is not None and stored.ndim == 4 and len(stored) == len(data.result.slices)
+        usable = stored is not None and stored.ndim == 4 and len(stored) == len(file["slices"])
         self._samples = stored if usable else None
         self._data = data
 
@@ -163,8 +163,9 @@ class _SampleReader:
         weight = np.divide(
             result.reconstruction[row], mean, out=np.zeros_like(mean), where=mean > 0
         )
-        magnitudes = np.abs(center_crop_or_pad(self._samples[row], crop))
-        return (magnitudes * weight).astype(np.float32)
+        magnitudes = np.abs(center_crop_or_pad(self._samples[self._data.rows[row]], crop))
+        there = np.isfinite(magnitudes).all((1, 2))  # a chain that was lost is NaN
+        return (magnitudes[there] * weight).astype(np.float32)
 
 
 def _slice_entry(data: ReportData, samples: _SampleReader, row: int) -> dict[str, Any]:
@@ -193,12 +194,12 @@ def _size(entry: dict[str, Any]) -> int:
 
 
 def _calibration(data: ReportData) -> dict[str, Any]:
-    if data.reference is None or data.region is None or data.n_samples < 2:
+    if data.reference is None or data.region is None or data.n_used.min() < 2:
         return {"curve": [], "errors": []}
     arrays = (data.reference, data.center, data.result.reconstruction_std, data.region)
     return {
-        "curve": coverage_curve(*arrays, data.n_samples),
-        "errors": error_by_std(*arrays, data.n_samples),
+        "curve": coverage_curve(*arrays, data.n_used),
+        "errors": error_by_std(*arrays, data.n_used),
     }
 
 
@@ -210,6 +211,8 @@ def _ranks(data: ReportData, samples: _SampleReader, rows: list[int]) -> list[in
         magnitudes = samples.read(row)
         if magnitudes is None:
             return []
+        if len(magnitudes) < data.n_samples:  # ranks among fewer are no ranks among all
+            continue
         total = total + rank_counts(data.reference[row], magnitudes, data.region[row])
     return np.asarray(total).tolist()
 

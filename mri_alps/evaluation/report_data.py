@@ -14,7 +14,12 @@ from mri_alps.errors import InputFileError
 from mri_alps.evaluation.coverage import head_mask, interval_coverage
 from mri_alps.evaluation.folder import read_target
 from mri_alps.evaluation.metrics import image_metrics
-from mri_alps.reconstruction.result import IMAGE_DATASETS, Reconstruction, load_reconstruction
+from mri_alps.reconstruction.result import (
+    IMAGE_DATASETS,
+    OPTIONAL_DATASETS,
+    Reconstruction,
+    load_reconstruction,
+)
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 N_BINS = 10
@@ -36,6 +41,10 @@ class ReportData:
         Where the reference comes from.
     region : numpy.ndarray or None
         Bool, where the reference shows the object; None without a reference.
+    failed : dict
+        Slices that failed and are left out of `result`, with their reasons.
+    rows : numpy.ndarray
+        Int, (n_slices,): where in the file the slices of `result` are.
     """
 
     path: Path
@@ -43,11 +52,20 @@ class ReportData:
     reference: np.ndarray | None
     reference_name: str
     region: np.ndarray | None
+    failed: dict[int, str]
+    rows: np.ndarray
 
     @property
     def n_samples(self) -> int:
-        """Number of posterior samples behind the statistics."""
+        """Number of posterior samples that were asked for."""
         return int(self.result.attributes.get("n_samples", 0))
+
+    @property
+    def n_used(self) -> np.ndarray:
+        """Number of samples behind the statistics of each slice, int (n_slices, 1, 1)."""
+        shape = (len(self.result.slices), 1, 1)
+        given = self.result.facts.get("n_samples", np.full(shape, self.n_samples))
+        return np.asarray(given, int).reshape(shape)
 
     @property
     def center(self) -> np.ndarray:
@@ -95,6 +113,7 @@ def read_report_data(path: Path, target: Path | None = None) -> ReportData:
         If a file cannot be used; the message says why.
     """
     result = load_reconstruction(path, large=False)
+    result, failed, rows = _without_failed(result)
     for name in IMAGE_DATASETS:
         image = getattr(result, name)
         if image.ndim != 3 or image.shape != result.reconstruction.shape or not image.size:
@@ -112,7 +131,29 @@ def read_report_data(path: Path, target: Path | None = None) -> ReportData:
     if reference is not None and not np.isfinite(reference).all():
         raise InputFileError(f"{name} contains NaN or Inf: give another --target")
     region = None if reference is None else head_mask(reference)
-    return ReportData(path, result, reference, name if reference is not None else "", region)
+    name = name if reference is not None else ""
+    return ReportData(path, result, reference, name, region, failed, rows)
+
+
+def _without_failed(result: Reconstruction) -> tuple[Reconstruction, dict[int, str], np.ndarray]:
+    """Return what did not fail, what did, and which rows of the file the former are."""
+    failed = result.failed_slices
+    rows = np.array([i for i, index in enumerate(result.slices.tolist()) if index not in failed])
+    if not failed or not rows.size:
+        return result, failed, np.arange(len(result.slices))
+    names = ("slices", *IMAGE_DATASETS, "posterior_mean", *OPTIONAL_DATASETS)
+    arrays = {name: getattr(result, name) for name in names}
+    kept = {name: array[rows] for name, array in arrays.items() if array is not None}
+    return (
+        dataclasses.replace(
+            result,
+            facts={name: values[rows] for name, values in result.facts.items()},
+            diagnostics=tuple(result.diagnostics[row] for row in rows),
+            **kept,
+        ),
+        failed,
+        rows,
+    )
 
 
 def _target_image(target: Path, result: Reconstruction) -> np.ndarray:
@@ -132,7 +173,11 @@ def _target_image(target: Path, result: Reconstruction) -> np.ndarray:
 
 
 def coverage_curve(
-    reference: np.ndarray, center: np.ndarray, std: np.ndarray, region: np.ndarray, n_samples: int
+    reference: np.ndarray,
+    center: np.ndarray,
+    std: np.ndarray,
+    region: np.ndarray,
+    n_samples: int | np.ndarray,
 ) -> list[dict[str, float]]:
     """Return nominal and observed coverage of predictive intervals of several levels.
 
@@ -143,8 +188,8 @@ def coverage_curve(
         samples' standard deviation; one shape, one unit.
     region : numpy.ndarray
         Bool, same shape: the pixels that count. Those with a standard deviation of zero do not.
-    n_samples : int
-        Samples behind the standard deviation, at least 2.
+    n_samples : int or numpy.ndarray
+        Samples behind the standard deviation, at least 2; broadcasts to the others.
 
     Returns
     -------
@@ -155,15 +200,20 @@ def coverage_curve(
     if not counted.any():
         return []
     ratio = np.abs(reference - center)[counted] / std[counted]
+    n_samples = _where_counted(n_samples, counted)
     curve = []
     for level in LEVELS:
-        quantile = stats.t.ppf(0.5 + level / 2, n_samples - 1) * math.sqrt(1 + 1 / n_samples)
+        quantile = stats.t.ppf(0.5 + level / 2, n_samples - 1) * np.sqrt(1 + 1 / n_samples)
         curve.append({"nominal": level, "observed": float(np.mean(ratio <= quantile))})
     return curve
 
 
 def error_by_std(
-    reference: np.ndarray, center: np.ndarray, std: np.ndarray, region: np.ndarray, n_samples: int
+    reference: np.ndarray,
+    center: np.ndarray,
+    std: np.ndarray,
+    region: np.ndarray,
+    n_samples: int | np.ndarray,
 ) -> list[dict[str, float]]:
     """Compare the predicted with the actual error in bins of equal pixel counts.
 
@@ -180,10 +230,19 @@ def error_by_std(
     counted = region & (std > 0)
     if counted.sum() < N_BINS:
         return []
-    predicted = std[counted].astype(np.float64) * math.sqrt(1 + 1 / n_samples)
+    n_samples = _where_counted(n_samples, counted)
+    predicted = std[counted].astype(np.float64) * np.sqrt(1 + 1 / n_samples)
     error = (reference - center)[counted].astype(np.float64)
     bins = np.array_split(np.argsort(predicted), N_BINS)
     return [{"predicted": _rms(predicted[rows]), "actual": _rms(error[rows])} for rows in bins]
+
+
+def _where_counted(n_samples: int | np.ndarray, counted: np.ndarray) -> Any:
+    """One number where all slices have as many samples, else one for each counted pixel."""
+    values = np.unique(n_samples)
+    return (
+        int(values[0]) if len(values) == 1 else np.broadcast_to(n_samples, counted.shape)[counted]
+    )
 
 
 def rank_counts(reference: np.ndarray, samples: np.ndarray, region: np.ndarray) -> np.ndarray:

@@ -97,6 +97,13 @@ def _warning_list(data: ReportData) -> str:
     """Return what a reader has to know before looking at the images."""
     facts = data.result.facts
     notes = [str(note) for note in _attributes_of(data, "provenance").get("warnings") or []]
+    notes += [f"Slice {index} failed: {reason}" for index, reason in data.failed.items()]
+    few = data.n_used.ravel() < data.n_samples
+    if few.any():
+        notes.append(
+            f"Chains diverged in {few.sum()} of {len(few)} slices, whose statistics rest on fewer "
+            f"samples: at least {data.n_used.min()} of {data.n_samples}."
+        )
     misfit = np.asarray(facts.get("data_misfit", []), dtype=float)
     outside = (misfit < _GOOD_MISFIT[0]) | (misfit > _GOOD_MISFIT[1])
     if outside.any():
@@ -207,7 +214,7 @@ def _acquisition_table(data: ReportData) -> str:
 def _provenance_tables(data: ReportData) -> str:
     """Return where the result comes from: settings, versions, the scan's own facts."""
     attributes = data.result.attributes
-    nested = ("configuration", "execution", "versions", "provenance")
+    nested = ("configuration", "execution", "versions", "provenance", "failed_slices")
     plain = [
         (key, _value(value))
         for key, value in sorted(attributes.items())
@@ -216,7 +223,8 @@ def _provenance_tables(data: ReportData) -> str:
     parts = [f"<h3>Result</h3>{table([*plain, ('file', data.path.name)])}"]
     for key in nested:
         rows = [(name, _value(value)) for name, value in _attributes_of(data, key).items()]
-        parts.append(f"<h3>{key.capitalize()}</h3>{table(rows)}" if rows else "")
+        title = key.replace("_", " ").capitalize()
+        parts.append(f"<h3>{title}</h3>{table(rows)}" if rows else "")
     return "".join(parts)
 
 
@@ -291,5 +299,7 @@ def _value(value: Any) -> str:
 
 
 def _span(values: np.ndarray) -> str:
+    if np.isnan(values).all():
+        return "unknown"
     low, high = np.nanmin(values), np.nanmax(values)
     return f"{low:.3g}" if np.isclose(low, high, rtol=0.01) else f"{low:.3g} to {high:.3g}"

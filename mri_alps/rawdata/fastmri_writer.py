@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from mri_alps.errors import DtypeError, ShapeError
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.rawdata.files import create_hdf5
 from mri_alps.rawdata.header import Limit, make_header
 
 
@@ -86,7 +86,7 @@ def write_fastmri(
         if name != "mask" and len(array) != len(kspace):
             raise ShapeError(f"`{name}` has {len(array)} slices, `kspace` has {len(kspace)}")
     attrs.update(attributes or {})
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with create_hdf5(path) as file:
         file.create_dataset("ismrmrd_header", data=header, dtype=h5py.special_dtype(vlen=bytes))
         for name, array in datasets.items():
             chunks = (1, *array.shape[1:]) if compression and name != "mask" else None

@@ -10,13 +10,17 @@ import errno
 import functools
 import glob
 import hashlib
+import io
 import os
 import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from mri_alps.errors import InputFileError
+import h5py
+
+from mri_alps.errors import ConfigurationError, InputFileError, OutputFileError
 from mri_alps.hdf5 import check_claim
 
 MAX_MATRIX = 16384
@@ -24,6 +28,9 @@ MAX_MATRIX = 16384
 
 MAX_SLICE_BYTES = 8 * 2**30
 """The k-space of one slice, all coils, complex64."""
+
+_RANDOM_LENGTH = 8
+"""Of what `tempfile` puts into the names that it makes."""
 
 
 def check_matrix(path: Path, what: str, *sizes: int) -> None:
@@ -94,8 +101,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     remove_abandoned(path)
-    prefix = f".{path.name}.{_place()}-{os.getpid()}."
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -124,6 +130,10 @@ def remove_abandoned(path: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def _prefix(path: Path) -> str:
+    return f".{path.name}.{_place()}-{os.getpid()}."
+
+
 @functools.cache
 def _place() -> str:
     """A short text that only processes share which see each other's numbers."""
@@ -142,6 +152,91 @@ def _lives(process: int) -> bool:
     except (OSError, OverflowError):  # somebody else's
         return True
     return True
+
+
+def check_name_length(path: Path) -> None:
+    """Raise if `atomic_path` could not write a file because its name is too long.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file to be written; its folder exists.
+
+    Raises
+    ------
+    ConfigurationError
+        If the name, with what `atomic_path` adds to it, is longer than the folder's disk allows.
+    """
+    if not hasattr(os, "pathconf"):  # pragma: no cover - Windows
+        return
+    length = len(os.fsencode(_prefix(path))) + _RANDOM_LENGTH + len(".tmp")
+    longest = os.pathconf(path.parent, "PC_NAME_MAX")
+    if length > longest:
+        raise ConfigurationError(
+            f"the name of {path} has {len(os.fsencode(path.name))} bytes and, while it is written, "
+            f"{length}, where {path.parent} allows {longest}: rename the input to a shorter name"
+        )
+
+
+@contextlib.contextmanager
+def create_hdf5(path: Path | str) -> Iterator[h5py.File]:
+    """Write an HDF5 file as `atomic_path` writes files.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        The file to be written.
+
+    Raises
+    ------
+    OutputFileError
+        If the disk is full or fails; nothing is left behind then.
+    """
+    with atomic_path(path) as temporary, _PatientFile(temporary) as stream:
+        try:
+            with h5py.File(stream, "w") as file:
+                yield file
+        finally:
+            if stream.failure is not None:
+                raise OutputFileError(
+                    f"{path} cannot be written ({stream.failure.strerror or stream.failure}): free "
+                    "space on its disk, or name a folder on another one"
+                ) from stream.failure
+
+
+class _PatientFile(io.FileIO):
+    """A file that never fails to be written, but says afterwards what went wrong.
+
+    The HDF5 library does not survive a disk that is full: it cannot close the file, says so on
+    standard error, and kills the process at its end.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(path, "r+")
+        self.failure: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        view = memoryview(content).cast("B")
+        done = 0
+        try:
+            while self.failure is None and done < len(view):
+                done += super().write(view[done:]) or 0
+        except OSError as error:
+            self.failure = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size) if self.failure is None else size or 0
+        except OSError as error:
+            self.failure = error
+            return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        count = super().readinto(view) or 0
+        view[count:] = bytes(len(view) - count)  # what could not be written
+        return len(view)
 
 
 def _flush(path: Path) -> None:

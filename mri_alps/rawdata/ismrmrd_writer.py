@@ -11,7 +11,7 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype
 
 from mri_alps.errors import DtypeError, ShapeError
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.rawdata.files import create_hdf5
 from mri_alps.rawdata.header import Limit, make_header
 
 
@@ -34,7 +34,7 @@ def write_acquisitions(
     dataset : str
         Name of the HDF5 group.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with create_hdf5(path) as file:
         group = file.create_group(dataset)
         write_xml(group, header)
         group.create_dataset(

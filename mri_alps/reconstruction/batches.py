@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mri_alps.errors import MriAlpsError
+from mri_alps.errors import DivergenceError, MriAlpsError
 from mri_alps.reconstruction.resources import (
     available_bytes,
     evaluation_bytes,
@@ -21,12 +21,13 @@ from mri_alps.reconstruction.resources import (
     slice_bytes,
 )
 from mri_alps.sampling import PosteriorSamples, join_samples
+from mri_alps.sampling.result import require_enough
 
 # The rest is left to slices that are read and written meanwhile, and to fragmentation.
 _USABLE_SHARE = 0.8
 
 Draw = Callable[[int, int], PosteriorSamples]
-"""Draws samples: from the index of the first and their number."""
+"""Draws samples: from the index of the first and their number; some of them may be lost."""
 
 
 def choose_batch(
@@ -89,38 +90,58 @@ def draw_in_batches(
     batch : int
         How many at a time, at first.
     say : callable
-        Told in one sentence when the batch is halved.
+        Told in one sentence when the batch is halved, and when samples are lost.
 
     Returns
     -------
     samples : PosteriorSamples
-        All of them, on the CPU.
+        All of them that are not lost, on the CPU.
     batch : int
         How many were drawn at a time in the end.
 
     Raises
     ------
     MriAlpsError
-        If the memory does not hold a single sample, or the method draws the same samples
-        in every batch.
+        If the memory does not hold a single sample, the method draws the same samples in
+        every batch, or too few are left of all (see `require_enough`).
     """
     parts: list[PosteriorSamples] = []
     done = 0
+    lost: list[int] = []
+    failure: DivergenceError | None = None
     while done < n_samples:
         count = min(batch, n_samples - done)
-        part = _draw_if_it_fits(draw, done, count)
+        try:
+            part = _draw_if_it_fits(draw, done, count)
+        except DivergenceError as error:  # of a method that gives up with its last chain
+            lost += range(done, done + count)
+            failure = failure or error
+            done += count
+            continue
         if part is None:
             batch = max(1, count // 2)
             say(f"out of memory with {count} samples at a time: going on with {batch}")
             continue
-        if parts and torch.equal(part.samples[0], parts[0].samples[0]):
+        if any(_begins_alike(part, other) for other in parts):
             raise MriAlpsError(
                 "the sampling method draws the same samples in every batch: it must address its "
                 "noise by the task's `first_sample`, as `SamplingTask.noise` does"
             )
         parts.append(part)
         done += count
-    return join_samples(parts), batch
+    if failure is not None and not parts:
+        raise failure
+    joined = join_samples(parts)
+    joined.lost = tuple(sorted((*joined.lost, *lost)))
+    joined.failure = joined.failure or failure
+    require_enough(joined, say)
+    return joined, batch
+
+
+def _begins_alike(part: PosteriorSamples, other: PosteriorSamples) -> bool:
+    if not (len(part.samples) and len(other.samples)):
+        return False
+    return torch.equal(part.samples[0], other.samples[0])
 
 
 def _draw_if_it_fits(draw: Draw, first: int, count: int) -> PosteriorSamples | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
@@ -35,10 +34,10 @@ def slice_numbers(value: Any) -> Any:
     ValueError
         If the text has another form.
     """
+    if value is None or isinstance(value, (list, tuple, range)):
+        return None if value is None else tuple(value)
     if not isinstance(value, str):
-        return (
-            tuple(value) if isinstance(value, Sequence) and not isinstance(value, bytes) else value
-        )
+        raise ValueError(value)
     found: list[int] = []
     for part in value.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)

@@ -16,7 +16,7 @@ import numpy as np
 
 from mri_alps.errors import ConfigurationError, InputFileError
 from mri_alps.hdf5 import open_hdf5
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.rawdata.files import check_name_length, create_hdf5
 from mri_alps.reconstruction.result import SliceReconstruction
 
 FORMAT = "mri_alps reconstruction 1"
@@ -89,7 +89,7 @@ def output_folder(directory: Path) -> Iterator[Path]:
 
 
 def check_target(source: Path, target: Path) -> None:
-    """Refuse to overwrite anything but an older reconstruction.
+    """Refuse a name that is too long, and to overwrite anything but an older reconstruction.
 
     Parameters
     ----------
@@ -101,8 +101,11 @@ def check_target(source: Path, target: Path) -> None:
     Raises
     ------
     ConfigurationError
-        If `target` is the raw file itself or a file that this package did not write.
+        If `target` is the raw file itself or a file that this package did not write, or the
+        names of the results are too long for their folder.
     """
+    for suffix in (target.suffix, ".png", ".html"):
+        check_name_length(target.with_suffix(suffix))
     if not target.exists():
         return
     if source.exists() and target.samefile(source):
@@ -157,11 +160,11 @@ class ReconstructionWriter:
     def __init__(self, target: Path, slices: tuple[int, ...]):
         self._slices = slices
         self._written = 0
-        self._placing = atomic_path(target)
+        self._placing = create_hdf5(target)
 
     def __enter__(self) -> ReconstructionWriter:
         """Open the temporary file."""
-        self._file = h5py.File(self._placing.__enter__(), "w")
+        self._file = self._placing.__enter__()
         self._file.create_dataset("slices", data=np.array(self._slices, dtype=np.int64))
         return self
 
@@ -173,7 +176,6 @@ class ReconstructionWriter:
     ) -> bool | None:
         """Close, and put the file in place unless something went wrong."""
         complete = self._written == len(self._slices)
-        self._file.close()
         if kind is None and not complete:
             missing = RuntimeError(f"{self._written} of {len(self._slices)} slices were written")
             self._placing.__exit__(RuntimeError, missing, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ IMAGE_DATASETS = (
     "reconstruction_upper",
     "zero_filled",
 )
+
+
+FAILED = "failed"
+"""Key of the diagnostics under which a slice that failed has its reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +50,13 @@ class SliceReconstruction:
         Coil-combined image in raw units, (readout, phase_encode): `sensitivity_maps` times it
         are the coil images whose k-space the scanner measured.
     samples : numpy.ndarray or None
-        Posterior samples in the units of `posterior_mean`, (n_samples, readout, phase_encode).
+        Posterior samples in the units of `posterior_mean`, (n_samples, readout, phase_encode);
+        NaN where a chain was lost.
     sensitivity_maps : numpy.ndarray or None
         (coils, readout, phase_encode), of the raw coils.
     facts : dict
-        Numbers about the slice: scale, noise_std, n_evaluations, seconds, ...
+        Numbers about the slice: scale, noise_std, n_evaluations, n_samples (those that the
+        statistics are made of), seconds, ...
     mask : numpy.ndarray or None
         Bool, which points of k-space were used, (readout or 1, phase_encode).
     reference : numpy.ndarray or None
@@ -76,6 +83,27 @@ class SliceReconstruction:
         """Return the arrays that there are, by name."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+    def failed(self, index: int, reason: str) -> SliceReconstruction:
+        """Return a slice that stands for one that failed: NaN in the shapes of this one.
+
+        Parameters
+        ----------
+        index : int
+            Slice of the scan.
+        reason : str
+            Why it failed, kept as ``diagnostics["failed"]``.
+        """
+        arrays = {name: _nothing(array) for name, array in self.arrays().items()}
+        facts = {name: _nothing(np.asarray(value)).item() for name, value in self.facts.items()}
+        return dataclasses.replace(
+            self, index=index, facts=facts, diagnostics={FAILED: reason}, **arrays
+        )
+
+
+def _nothing(like: np.ndarray) -> np.ndarray:
+    """NaN, or zero where the type has no NaN."""
+    return np.full_like(like, np.nan if like.dtype.kind in "fc" else 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +152,31 @@ class Reconstruction:
     reference: np.ndarray | None = None
     diagnostics: tuple[dict[str, Any], ...] = ()
 
+    @property
+    def failed_slices(self) -> dict[int, str]:
+        """Slices of the scan that failed, whose images are NaN, with their reasons."""
+        found = zip(self.slices.tolist(), self.diagnostics, strict=False)
+        return {index: str(each[FAILED]) for index, each in found if FAILED in each}
+
 
 OPTIONAL_DATASETS = ("samples", "sensitivity_maps", "mask", "reference")
+
+
+def representative(slices: Iterable[SliceReconstruction]) -> SliceReconstruction:
+    """Return the first slice that was sampled; the first of all if all of them are empty.
+
+    Parameters
+    ----------
+    slices : iterable of SliceReconstruction
+        At least one.
+    """
+    first = None
+    for result in slices:
+        first = first or result
+        if result.facts["n_evaluations"]:
+            return result
+    assert first is not None
+    return first
 
 
 def stack_slices(slices: list[SliceReconstruction], attributes: dict[str, Any]) -> Reconstruction:
@@ -134,7 +185,7 @@ def stack_slices(slices: list[SliceReconstruction], attributes: dict[str, Any]) 
     Parameters
     ----------
     slices : list of SliceReconstruction
-        At least one.
+        At least one, all with the same arrays.
     attributes : dict
         Provenance, as it would stand in a file.
     """
@@ -191,18 +242,43 @@ def load_reconstruction(path: str | Path, large: bool = True) -> Reconstruction:
         )
 
 
+def read_slices(path: Path) -> Iterator[SliceReconstruction]:
+    """Read back slice by slice what did not fail, as it was before it was written.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A whole file of this package.
+    """
+    with open_hdf5(path) as file:
+        names = [
+            name for name in (*IMAGE_DATASETS, "posterior_mean", *OPTIONAL_DATASETS) if name in file
+        ]
+        for row, index in enumerate(file["slices"][()].tolist()):
+            diagnostics = json.loads(file["diagnostics"].asstr()[row])
+            if FAILED in diagnostics:
+                continue
+            arrays: dict[str, Any] = dict.fromkeys(OPTIONAL_DATASETS)
+            yield SliceReconstruction(
+                index=index,
+                facts={name: data[row].item() for name, data in file["facts"].items()},
+                diagnostics=diagnostics,
+                **(arrays | {name: file[name][row] for name in names}),
+            )
+
+
 def _attributes(file: File) -> dict[str, Any]:
     plain = {
         key: value.item() if hasattr(value, "item") else value for key, value in file.attrs.items()
     }
-    for key in ("configuration", "versions"):
+    for key in ("configuration", "versions", "failed_slices"):
         if key in plain:
             plain[key] = json.loads(plain[key])
     return plain | {"provenance": json.loads(_text(file["provenance"]))}
 
 
 def _text(dataset: Dataset) -> bytes | str:
-    return read_text(dataset) or "null"
+    return read_text(dataset) or ""  # no JSON
 
 
 def _diagnostics(file: File) -> tuple[dict[str, Any], ...]:

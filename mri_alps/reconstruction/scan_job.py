@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,10 @@ import torch
 
 import mri_alps
 from mri_alps.calibration import VolumeCalibration, calibrate_volume
-from mri_alps.errors import MriAlpsError
+from mri_alps.errors import describe_error
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
+from mri_alps.reconstruction.failures import describe_failures, failures_as_attributes
 from mri_alps.reconstruction.identity import (
     changed_settings,
     scan_identity,
@@ -30,9 +32,9 @@ from mri_alps.reconstruction.output import (
     read_attributes,
 )
 from mri_alps.reconstruction.provenance import attributes_of
-from mri_alps.reconstruction.result import SliceReconstruction
+from mri_alps.reconstruction.result import SliceReconstruction, read_slices, representative
 from mri_alps.reconstruction.selection import chosen_slices
-from mri_alps.reconstruction.slice import LoadedSlice, batch_of
+from mri_alps.reconstruction.slice import LoadedSlice, batch_of, costs_one_slice
 from mri_alps.reconstruction.slice_store import Execution, SliceStore
 from mri_alps.reconstruction.undersampling import undersampling_mask
 
@@ -57,6 +59,8 @@ class Setup:
         Reconstruct finished scans again.
     say : callable
         Told in one sentence what the user should know.
+    check : callable
+        Given each raw file before it is opened, raises if it should not be.
     """
 
     configuration: ReconstructionConfiguration
@@ -66,6 +70,7 @@ class Setup:
     n_threads: int | None = None
     overwrite: bool = False
     say: Callable[[str], None] = lambda sentence: None
+    check: Callable[[Path], None] = lambda path: None
 
     def execution(self) -> Execution:
         """Return how slices are computed where nothing is there to go on from."""
@@ -88,9 +93,12 @@ class Outcome:
     output : pathlib.Path or None
         The reconstruction, if there is one now.
     status : str
-        "finished", "skipped" (was there already) or "failed".
+        "finished", "skipped" (was there already), "incomplete" (some of its slices failed and
+        are NaN) or "failed".
     reason : str
-        Why it failed.
+        Why it failed, or why the first of its slices did.
+    failed_slices : dict
+        From the slice to the reason why it failed.
     n_slices, n_resumed : int
         Slices of the reconstruction, and how many of them an earlier run had finished.
     seconds : float
@@ -110,6 +118,12 @@ class Outcome:
     seconds: float = 0.0
     configuration_hash: str = ""
     error: Exception | None = None
+    failed_slices: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the whole reconstruction is there."""
+        return self.status in ("finished", "skipped")
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a line of the manifest holds, as JSON can hold it."""
@@ -152,6 +166,8 @@ class ScanJob:
         True if the reconstruction was there already.
     failure : Exception or None
         What went wrong first.
+    failed_slices : dict
+        Errors that cost one slice each, by its index.
     """
 
     raw: RawKSpace
@@ -168,6 +184,7 @@ class ScanJob:
         self.missing: tuple[int, ...] = ()
         self.skipped = False
         self.failure: Exception | None = None
+        self.failed_slices: dict[int, Exception] = {}
         self._settings = settings_identity(setup.configuration, setup.prior, setup.prior_name)
         self._resources = contextlib.ExitStack()
         self._started = time.perf_counter()
@@ -180,7 +197,11 @@ class ScanJob:
         MriAlpsError
             If the scan or the target cannot be used.
         """
-        raw = self._source if isinstance(self._source, RawKSpace) else read_raw(self._source)
+        if isinstance(self._source, RawKSpace):
+            raw = self._source
+        else:
+            self.setup.check(self._source)
+            raw = read_raw(self._source)
         check_target(self.path, self.target)
         self.raw = raw
         self.indices = chosen_slices(raw, self.setup.configuration)
@@ -192,13 +213,17 @@ class ScanJob:
         self.store = SliceStore(self.target, settings_hash(self._identity))
         self._resources.enter_context(self.store.locked())
         self.store.clear_half_written()
-        if self._is_finished():
+        found = self._usable_attributes()
+        if found is not None and "failed_slices" not in found:
             self.skipped = True
             self.store.remove()
             return
         if self.setup.overwrite:
             self.store.remove()
-        self.execution = self._agreed(self.store.open(self.setup.execution(), self.setup.say))
+        begun = self.setup.execution()
+        if found is not None:
+            begun = self._bring_back(found, begun)
+        self.execution = self._agreed(self.store.open(begun, self.setup.say))
         done = self.store.finished(self.setup.say)
         self.missing = tuple(index for index in self.indices if index not in done)
         if done and self.missing:
@@ -251,20 +276,41 @@ class ScanJob:
         if self.failure is None:
             self.failure = error
 
+    def fail_slice(self, index: int, error: Exception) -> None:
+        """Give up on one slice, or on the scan where the error is none of a slice.
+
+        Parameters
+        ----------
+        index : int
+            The slice.
+        error : Exception
+            The reason.
+        """
+        if costs_one_slice(error):
+            self.failed_slices[index] = error
+        else:
+            self.fail(error)
+
     def assemble(self) -> None:
-        """Put the finished slices into the reconstruction's file.
+        """Put the finished slices into the reconstruction's file, and NaN for those that failed.
 
         Raises
         ------
-        InputFileError
-            If a slice was lost.
+        MriAlpsError
+            If a slice was lost, or none is finished: then why the first of them failed.
         """
+        reasons = self._reasons()
+        finished = [index for index in self.indices if index not in reasons]
+        if not finished:
+            raise self.failed_slices[min(reasons)]
+        shown = representative(map(self.store.read, finished))
         with ReconstructionWriter(self.target, self.indices) as writer:
-            for position, index in enumerate(self.indices):
-                result = self.store.read(index)
-                if position == 0:
-                    writer.write_attributes(self._attributes(result))
-                writer.write_slice(result)
+            writer.write_attributes(self._attributes(shown) | failures_as_attributes(reasons))
+            for index in self.indices:
+                failed = index in reasons
+                writer.write_slice(
+                    shown.failed(index, reasons[index]) if failed else self.store.read(index)
+                )
         self.store.remove()
 
     def release(self) -> None:
@@ -275,18 +321,22 @@ class ScanJob:
         """Let go of the scan and return what became of it."""
         error = self.failure
         if error is not None and hasattr(self, "execution"):
-            # Bad data stay bad; but what a full disk or a lost device cut short can go on.
-            if isinstance(error, MriAlpsError) or not self.store.finished(self.setup.say):
+            if not self.store.finished(self.setup.say):
                 self.store.remove()
             else:
                 self.setup.say(f"{self.target.name}: finished slices are kept for the next run")
         self.release()
         status = "failed" if error is not None else "skipped" if self.skipped else "finished"
+        reason = "" if error is None else describe_error(error)
+        reasons = self._reasons()
+        if status == "finished" and reasons:
+            status, reason = "incomplete", describe_failures(reasons)
         return Outcome(
             source=self.path,
             output=None if error is not None else self.target,
             status=status,
-            reason="" if error is None else describe_error(error),
+            reason=reason,
+            failed_slices=reasons,
             n_slices=len(self.indices),
             n_resumed=len(self.indices) - len(self.missing) if not self.skipped else 0,
             seconds=time.perf_counter() - self._started,
@@ -294,21 +344,47 @@ class ScanJob:
             error=error,
         )
 
-    def _is_finished(self) -> bool:
+    def _reasons(self) -> dict[int, str]:
+        return {index: describe_error(error) for index, error in self.failed_slices.items()}
+
+    def _bring_back(self, found: dict[str, Any], begun: Execution) -> Execution:
+        """Take the good slices of a file with failed ones back into the store.
+
+        Returns
+        -------
+        Execution
+            How they were computed, as far as this program is still the same.
+        """
+        recorded = Execution(**json.loads(found["execution"]))
+        if recorded.versions != begun.versions:
+            self.setup.say(
+                f"{self.target.name} has slices that failed and was made by {recorded.versions}, "
+                f"this is {begun.versions}: all of it is made again"
+            )
+            return begun
+        self.setup.say(f"{self.target.name} has slices that failed: they are tried again")
+        self.store.open(recorded, self.setup.say)
+        for result in read_slices(self.target):
+            if not self.store.has(result.index):
+                self.store.write(result)
+        return recorded
+
+    def _usable_attributes(self) -> dict[str, Any] | None:
+        """Attributes of the target if it was made of the same scan with the same settings."""
         if self.setup.overwrite or not self.target.exists():
-            return False
+            return None
         found = read_attributes(self.target)
         if found is None:
             self.setup.say(f"{self.target.name} is damaged and made again")
-            return False
+            return None
         if found.get("configuration_hash") != self._identity["configuration_hash"]:
             changes = changed_settings(found.get("settings", {}), self._settings)
             self.setup.say(f"{self.target.name} was made with other settings: {changes}")
-            return False
+            return None
         if found.get("scan_hash") != self._identity["scan_hash"]:
             self.setup.say(f"{self.path} changed since {self.target.name} was made from it")
-            return False
-        return True
+            return None
+        return found
 
     def _agreed(self, recorded: Execution) -> Execution:
         wanted = self.setup.execution()
@@ -334,15 +410,3 @@ class ScanJob:
             "settings": self._settings,
             "execution": dataclasses.asdict(self.execution),
         }
-
-
-def describe_error(error: Exception) -> str:
-    """Return an error as one sentence.
-
-    Parameters
-    ----------
-    error : Exception
-        Anything.
-    """
-    text = " ".join(str(error).split())
-    return text if isinstance(error, MriAlpsError) else f"{type(error).__name__}: {text}"

@@ -35,11 +35,15 @@ class Results(NamedTuple):
 
 @dataclasses.dataclass
 class _Item:
-    """A step of a scan: `begins` and `ends` mark its first and last, others carry a slice."""
+    """A step of a scan: `begins` and `ends` mark its first and last, others carry a slice.
+
+    `failed` says that the slice could not even be loaded.
+    """
 
     job: ScanJob
     loaded: LoadedSlice | None = None
     sampled: SampledSlice | None = None
+    failed: bool = False
     begins: bool = False
     ends: bool = False
 
@@ -114,15 +118,20 @@ class _Run:
                 for index in job.missing:
                     if job.failure is not None:
                         break
-                    loaded = load_slice(
-                        job.raw,
-                        index,
-                        mask,
-                        calibration,
-                        self._setup.device,
-                        given_maps(job.raw, index, self._setup.configuration),
-                        self._setup.configuration.coil_compression_tolerance,
-                    )
+                    try:
+                        loaded = load_slice(
+                            job.raw,
+                            index,
+                            mask,
+                            calibration,
+                            self._setup.device,
+                            given_maps(job.raw, index, self._setup.configuration),
+                            self._setup.configuration.coil_compression_tolerance,
+                        )
+                    except Exception as error:
+                        job.fail_slice(index, error)
+                        yield _Item(job, failed=True)
+                        continue
                     yield _Item(job, loaded)
                     del loaded
             except Exception as error:  # one bad scan does not stop the others
@@ -147,17 +156,22 @@ class _Run:
                 )
                 job.keep_batch(item.sampled.batch)
             except Exception as error:
-                job.fail(error)
+                job.fail_slice(item.loaded.index, error)
             if self._progress:
                 self._progress.finish_slice()
+        if item.failed and self._progress:
+            self._progress.finish_slice()
         return item
 
     def save(self, item: _Item) -> None:
         """Write the slice, and at the end of a scan its file."""
         job = item.job
-        try:
-            if item.sampled is not None and job.failure is None:
+        if item.sampled is not None:  # whatever went wrong since it was drawn
+            try:
                 job.store.write(reduce_samples(item.sampled, self._setup.configuration))
+            except Exception as error:
+                job.fail_slice(item.sampled.loaded.index, error)
+        try:
             if item.ends and job.failure is None:
                 if not job.skipped:
                     job.assemble()

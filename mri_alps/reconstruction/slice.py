@@ -12,7 +12,12 @@ import numpy as np
 import torch
 
 from mri_alps.calibration import Acquisition, VolumeCalibration, prepare_slice
-from mri_alps.errors import MriAlpsError, MriAlpsWarning
+from mri_alps.errors import (
+    ConfigurationError,
+    MissingDependencyError,
+    MriAlpsError,
+    MriAlpsWarning,
+)
 from mri_alps.priors.novelty import novelty
 from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
 from mri_alps.reconstruction.batches import choose_batch, draw_in_batches
@@ -24,6 +29,25 @@ from mri_alps.reconstruction.statistics import sample_statistics
 from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior
 
 _LOGGER = logging.getLogger(__name__)
+# What the data of a slice can bring about; a full disk or a lost device is not among it.
+_ERRORS_OF_A_SLICE = (
+    MriAlpsError,
+    ArithmeticError,
+    np.linalg.LinAlgError,
+    torch.linalg.LinAlgError,
+)
+_ERRORS_OF_SETTINGS = (ConfigurationError, MissingDependencyError)
+
+
+def costs_one_slice(error: Exception) -> bool:
+    """Tell whether the other slices of a scan can go on after an error in one of them.
+
+    Parameters
+    ----------
+    error : Exception
+        Raised while a slice was read, calibrated, sampled or reduced.
+    """
+    return isinstance(error, _ERRORS_OF_A_SLICE) and not isinstance(error, _ERRORS_OF_SETTINGS)
 
 
 def reconstruct_slice(
@@ -103,6 +127,8 @@ class LoadedSlice:
 class SampledSlice:
     """A slice whose samples are drawn; `samples` is complex, (n_samples, H, W), on the CPU.
 
+    There are fewer samples than were asked for where `result.lost` names some.
+
     `novelty` tells how unlike the prior's training images their mean is, see
     `mri_alps.priors.novelty`; None where the prior cannot tell. `batch` is how many samples were
     drawn at a time in the end.
@@ -181,23 +207,21 @@ def draw_samples(
     Raises
     ------
     MriAlpsError
-        If the sampler diverged, or the memory does not hold a single sample.
+        If more than half of the chains diverged, or the memory does not hold a single sample.
 
     Warns
     -----
     MriAlpsWarning
-        If the image is unlike those that the prior was trained on.
+        If the image is unlike those that the prior was trained on, or samples are lost.
     """
     started = time.perf_counter()
+    if loaded.acquisition.is_empty:
+        zeros = torch.zeros(configuration.n_samples, *loaded.acquisition.shape).to(torch.complex64)
+        return SampledSlice(loaded, zeros.numpy(), PosteriorSamples(zeros, 0), 0.0, None, batch)
     if batch is None:
         batch = batch_of(loaded, prior, configuration)
     result, batch = _sample(loaded, prior, configuration, progress, batch)
     samples = result.samples.cpu().numpy()
-    if not np.isfinite(samples).all():
-        raise MriAlpsError(
-            f"{loaded.raw.path}: the samples of slice {loaded.index} are not finite: the sampler "
-            f"{configuration.method!r} diverged, try more evaluations or another prior"
-        )
     with torch.no_grad():
         mean = result.samples.mean(0).to(loaded.acquisition.kspace.device)
         unlike = novelty(prior, mean)
@@ -255,7 +279,9 @@ def reduce_samples(
         "zero_filled": loaded.zero_filled,
     }
     maps = acquisition.raw_sensitivity_maps().cpu().numpy() if configuration.save_maps else None
-    scaled_samples = samples * acquisition.scale if configuration.save_samples else None
+    scaled_samples = None
+    if configuration.save_samples:
+        scaled_samples = _with_lost(samples, result.lost) * acquisition.scale
     return SliceReconstruction(
         index=loaded.index,
         posterior_mean=(statistics.mean * acquisition.scale).astype(np.complex64),
@@ -266,6 +292,7 @@ def reduce_samples(
             "noise_std": float(acquisition.noise_std),
             "n_evaluations": int(result.n_evaluations),
             "setup_evaluations": int(result.setup_evaluations),
+            "n_samples": len(samples),
             "n_restarts": int(result.diagnostics.get("n_restarts", 0)),
             "split_r_hat": _number(result.diagnostics.get("split_r_hat")),
             "data_misfit": _number(_last_misfit(result.diagnostics)),
@@ -274,7 +301,7 @@ def reduce_samples(
         },
         mask=used_mask(acquisition),
         reference=loaded.reference,
-        diagnostics=result.diagnostics,
+        diagnostics=_diagnostics(result),
         **{
             name: center_crop_or_pad(image, raw.crop).astype(np.float32)
             for name, image in rss_units.items()
@@ -372,6 +399,7 @@ def _sample(
             callback=(lambda info: tell(first, info)) if progress else None,
             first_sample=first,
             first_slice=loaded.index,
+            allow_lost=True,  # `draw_in_batches` looks at all batches together
         )
 
     def say(sentence: str) -> None:
@@ -379,6 +407,22 @@ def _sample(
         warnings.warn(warning, MriAlpsWarning, stacklevel=2)
 
     return draw_in_batches(draw, n_samples, batch, say)
+
+
+def _diagnostics(result: PosteriorSamples) -> dict[str, Any]:
+    if not result.lost:
+        return result.diagnostics
+    return result.diagnostics | {"lost_samples": list(result.lost), "lost": str(result.failure)}
+
+
+def _with_lost(samples: np.ndarray, lost: tuple[int, ...]) -> np.ndarray:
+    """Put NaN where samples are lost, so that each of the others stands at its own index."""
+    if not lost:
+        return samples
+    n_asked = len(samples) + len(lost)
+    whole = np.full((n_asked, *samples.shape[1:]), np.nan, samples.dtype)
+    whole[[index for index in range(n_asked) if index not in lost]] = samples
+    return whole
 
 
 def _last_misfit(diagnostics: dict[str, Any]) -> float | None:

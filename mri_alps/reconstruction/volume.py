@@ -8,18 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from mri_alps.calibration import calibrate_volume
-from mri_alps.errors import ConfigurationError, MriAlpsWarning
+from mri_alps.errors import ConfigurationError, MriAlpsWarning, describe_error
 from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
+from mri_alps.reconstruction.failures import describe_failures, failures_as_attributes
 from mri_alps.reconstruction.output import output_folder, output_path
 from mri_alps.reconstruction.progress import Progress
 from mri_alps.reconstruction.provenance import attributes_of
-from mri_alps.reconstruction.result import Reconstruction, SliceReconstruction, stack_slices
+from mri_alps.reconstruction.result import (
+    Reconstruction,
+    SliceReconstruction,
+    representative,
+    stack_slices,
+)
 from mri_alps.reconstruction.scan_job import Setup
 from mri_alps.reconstruction.scans import reconstruct_scans
 from mri_alps.reconstruction.selection import chosen_slices
-from mri_alps.reconstruction.slice import reconstruct_slice
+from mri_alps.reconstruction.slice import costs_one_slice, reconstruct_slice
 from mri_alps.reconstruction.undersampling import undersampling_mask
 from mri_alps.values import FLAG, PATH, as_path, check, instance
 
@@ -44,14 +50,31 @@ def reconstruct(source: str | Path | RawKSpace, **settings: Any) -> Reconstructi
     Raises
     ------
     MriAlpsError
-        If the file or a setting cannot be used; the message is one sentence.
+        If the file or a setting cannot be used, or no slice can be reconstructed; the message
+        is one sentence.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If some slices failed: they are NaN, and `failed_slices` of the result has the reasons.
     """
     configuration = make_configuration(settings)
     raw = source if isinstance(source, RawKSpace) else read_raw(source)
     prior, device = load_prior_for(configuration)
-    results = list(reconstruct_slices(raw, prior, configuration, device))
-    name = configuration.prior or DEFAULT_PRIOR
-    return stack_slices(results, attributes_of(raw, prior, configuration, results[0], name))
+    failures: dict[int, Exception] = {}
+    results = list(reconstruct_slices(raw, prior, configuration, device, failures=failures))
+    if not results:
+        raise next(iter(failures.values()))
+    shown = representative(results)
+    reasons = {index: describe_error(error) for index, error in failures.items()}
+    results += [shown.failed(index, reason) for index, reason in reasons.items()]
+    results.sort(key=lambda result: chosen_slices(raw, configuration).index(result.index))
+    if reasons:
+        warnings.warn(f"{raw.path}: {describe_failures(reasons)}", MriAlpsWarning, stacklevel=2)
+    attributes = attributes_of(
+        raw, prior, configuration, shown, configuration.prior or DEFAULT_PRIOR
+    )
+    return stack_slices(results, attributes | failures_as_attributes(reasons))
 
 
 def reconstruct_to_file(
@@ -91,7 +114,13 @@ def reconstruct_to_file(
     Raises
     ------
     MriAlpsError
-        If the file, the folder or a setting cannot be used; nothing is left behind then.
+        If the file, the folder or a setting cannot be used, or no slice can be reconstructed;
+        nothing but finished slices is left behind then.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If some slices failed: they are NaN in the file, and the next call tries them again.
     """
     rules = {
         "output": PATH,
@@ -115,6 +144,8 @@ def reconstruct_to_file(
         (outcome,) = reconstruct_scans([scan], folder, setup, progress).outcomes
     if outcome.error is not None:
         raise outcome.error
+    if outcome.failed_slices:
+        warnings.warn(f"{outcome.source}: {outcome.reason}", MriAlpsWarning, stacklevel=2)
     return output_path(outcome.source, Path(output))
 
 
@@ -124,6 +155,7 @@ def reconstruct_slices(
     configuration: ReconstructionConfiguration,
     device: Any,
     progress: Progress | None = None,
+    failures: dict[int, Exception] | None = None,
 ) -> Iterator[SliceReconstruction]:
     """Reconstruct the chosen slices of a scan one after the other.
 
@@ -139,6 +171,8 @@ def reconstruct_slices(
         Where the work is done.
     progress : Progress, optional
         Told of every slice and every step.
+    failures : dict, optional
+        Takes the errors that cost one slice, by its index; left out, the first is raised.
     """
     indices = chosen_slices(raw, configuration)
     mask = undersampling_mask(raw, configuration)
@@ -146,12 +180,19 @@ def reconstruct_slices(
     if progress:
         progress.start_scan(Path(raw.path).name, len(indices))
     for index in indices:
-        result = reconstruct_slice(
-            raw, index, prior, configuration, mask, calibration, device, progress
-        )
+        result = None
+        try:
+            result = reconstruct_slice(
+                raw, index, prior, configuration, mask, calibration, device, progress
+            )
+        except Exception as error:
+            if failures is None or not costs_one_slice(error):
+                raise
+            failures[index] = error
         if progress:
             progress.finish_slice()
-        yield result
+        if result is not None:
+            yield result
 
 
 def make_configuration(settings: dict[str, Any]) -> ReconstructionConfiguration:

@@ -172,7 +172,7 @@ def run_alps(
 
 def _measures(misfit: torch.Tensor, energy: torch.Tensor) -> dict[str, torch.Tensor]:
     """What is told of a level, left on the device: reading a number would wait for it."""
-    return {"data_misfit": misfit.median(), "score_energy": energy.median()}
+    return {"data_misfit": misfit.nanmedian(), "score_energy": energy.nanmedian()}
 
 
 def _read_measures(levels: list[dict[str, Any]]) -> None:
@@ -191,25 +191,25 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
 
 
-def raise_if_diverged(run: AlpsRun, attempts: int) -> None:
-    """Raise `DivergenceError` naming level, step and magnitude if a chain is lost.
+def divergence_of(run: AlpsRun, attempts: int, n_samples: int) -> DivergenceError:
+    """Return why chains are lost, naming level, step and magnitude of the first of them.
 
     Parameters
     ----------
     run : AlpsRun
-        The last attempt.
+        The last attempt, in which at least one chain diverged.
     attempts : int
         How many were made.
+    n_samples : int
+        Chains that were begun with.
     """
     lost = run.diverged_at >= 0
-    if not bool(lost.any()):
-        return
     first = int(lost.nonzero()[0])
     step, energy = int(run.diverged_at[first]), float(run.energy[first])
     level = min(step, len(run.levels) - 1)
     sigma = run.levels[level]["sigma"]
-    raise DivergenceError(
-        f"{int(lost.sum())} of {len(lost)} chains diverged, {attempts} attempts each: at level "
+    return DivergenceError(
+        f"{int(lost.sum())} of {n_samples} chains diverged, {attempts} attempts each: at level "
         f"{level} (sigma {sigma:.3g}), step {step}, the score had {energy:.3g} "
         "times the energy that it has on the prior; the prior does not fit this data or its "
         "scale, or noise_std is wrong",

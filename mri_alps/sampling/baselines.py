@@ -129,14 +129,14 @@ def _result(
     task: SamplingTask, score: CountedScore, x: torch.Tensor, levels: list[dict]
 ) -> PosteriorSamples:
     misfit = task.problem.misfit(x)
-    if not bool(torch.isfinite(misfit).all()):
+    if not bool(torch.isfinite(misfit).any()):  # single ones are dropped by `sample_posterior`
         raise DivergenceError(
-            f"a chain diverged: the state after level {len(levels) - 1} is not finite",
+            f"all chains diverged: the states after level {len(levels) - 1} are not finite",
             level=len(levels) - 1,
             step=score.count,
             magnitude=float("inf"),
         )
-    levels[-1]["data_misfit"] = float(misfit.median())
+    levels[-1]["data_misfit"] = float(misfit.nanmedian())
     return PosteriorSamples(
         samples=x,
         n_evaluations=score.count,

@@ -42,6 +42,18 @@ class Trace:
         flat = x.reshape(len(x), -1)
         self._rows.append((flat @ self._weights.mH).real)
 
+    def kept(self, chains: list[int]) -> Trace:
+        """Return the trace of some of the chains.
+
+        Parameters
+        ----------
+        chains : list of int
+            Which.
+        """
+        result = copy.copy(self)
+        result._rows = [row[chains] for row in self._rows]
+        return result
+
     def joined(self, others: Iterable[Trace]) -> Trace:
         """Return the trace of the chains of several batches, as far as all of them went.
 
@@ -63,10 +75,10 @@ class Trace:
         -------
         dict
             "n_final_steps", the steps that were recorded; "split_r_hat" and
-            "effective_sample_size", None with fewer than four of them.
+            "effective_sample_size", None with fewer than four of them, or without chains.
         """
         n_steps = len(self._rows)
-        if n_steps < MIN_STEPS:
+        if n_steps < MIN_STEPS or not len(self._rows[0]):
             return {"n_final_steps": n_steps, "split_r_hat": None, "effective_sample_size": None}
         chains = torch.stack(self._rows).double().permute(2, 1, 0)  # functional, chain, step
         return {

@@ -10,14 +10,26 @@ from typing import Any
 
 import torch
 
-from mri_alps.errors import ConfigurationError, DtypeError, MriAlpsWarning, ShapeError
+from mri_alps.errors import (
+    ConfigurationError,
+    DivergenceError,
+    DtypeError,
+    MriAlpsWarning,
+    ShapeError,
+)
 from mri_alps.plugins import guarded
 from mri_alps.priors.spectrum import PriorSpectrum
-from mri_alps.sampling.alps import AlpsRun, raise_if_diverged, run_alps
+from mri_alps.sampling.alps import AlpsRun, divergence_of, run_alps
+from mri_alps.sampling.diagnostics import Trace
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.path import AlpsConfiguration
 from mri_alps.sampling.problem import Problem, make_problem
-from mri_alps.sampling.result import Callback, PosteriorSamples
+from mri_alps.sampling.result import (
+    Callback,
+    PosteriorSamples,
+    drop_diverged,
+    require_enough,
+)
 from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, require_score_model
 from mri_alps.sampling.spectrum_estimate import count_and_estimate
 from mri_alps.values import FUNCTION, Rule, check, instance, number, whole
@@ -118,6 +130,7 @@ def sample_posterior(
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     first_slice: int = 0,
+    allow_lost: bool = False,
 ) -> PosteriorSamples:
     """Draw samples from p(x | y) for y = A x + n and a prior known through its score.
 
@@ -165,18 +178,28 @@ def sample_posterior(
         Called after every step with a `StepInfo`; returning "stop" ends the run there.
     first_slice : int
         Index in the volume of the first slice of the operator: part of the noise's address.
+    allow_lost : bool
+        Return whatever is left of chains that diverge, even nothing, and say nothing: for
+        batches, whose caller looks at `lost` of all of them together.
 
     Returns
     -------
     PosteriorSamples
-        `samples` is (n_samples, *domain_shape).
+        `samples` is (n_samples, *domain_shape), without those whose chains diverge in every
+        attempt: `lost` names them.
 
     Raises
     ------
     ConfigurationError, ShapeError, DtypeError
         If arguments do not fit.
     DivergenceError
-        If chains leave the region where the score can be trusted and restarts do not help.
+        If chains leave the region where the score can be trusted, restarts do not help, and
+        fewer than half of the samples are left (or than two, where several were asked for).
+
+    Warns
+    -----
+    MriAlpsWarning
+        If samples are lost and the others are used.
     """
     check("sample_posterior", _RULES, locals())
     require_score_model(score_model)
@@ -206,6 +229,9 @@ def sample_posterior(
             f"the sampling method {method!r} returned a {type(result).__name__}: expected "
             "PosteriorSamples"
         )
+    result = drop_diverged(result, first_sample)
+    if not allow_lost:
+        require_enough(result)
     return result
 
 
@@ -240,10 +266,10 @@ def sample_alps(
     configuration : AlpsConfiguration, optional
         Constants.
 
-    Raises
-    ------
-    DivergenceError
-        If a chain diverges in every attempt.
+    Returns
+    -------
+    PosteriorSamples
+        Without the samples whose chains diverge in every attempt, which `lost` names.
     """
     configuration = configuration or AlpsConfiguration()
     spectrum, setup = require_spectrum(task)
@@ -253,6 +279,7 @@ def sample_alps(
     )
     pending, spent, attempt = list(range(task.n_samples)), 0, 0
     first: AlpsRun | None = None
+    failure: DivergenceError | None = None
     while True:
         left = task.n_evaluations - spent
         noise = task.noise(pending, attempt)
@@ -275,17 +302,23 @@ def sample_alps(
             break
         spent += int(run.diverged_at[lost].max()) + 1
         enough = task.n_evaluations - spent >= max(MIN_EVALUATIONS, task.n_evaluations // 5)
-        if attempt >= MAX_ATTEMPTS or not enough:
-            raise_if_diverged(run, attempt)
         pending = [pending[i] for i in lost]
+        if attempt >= MAX_ATTEMPTS or not enough:
+            failure = divergence_of(run, attempt, task.n_samples)
+            break
+    gone = pending if failure is not None else []
+    healthy = (first.diverged_at < 0).nonzero().flatten().tolist()
+    trace = first.trace if len(healthy) == task.n_samples else first.trace.kept(healthy)
     return PosteriorSamples(
-        samples=samples,
+        samples=samples[[i for i in range(task.n_samples) if i not in gone]] if gone else samples,
         n_evaluations=task.n_evaluations if attempt > 1 else first.n_steps,
         setup_evaluations=setup,
-        diagnostics={**_diagnostics(first), "n_restarts": attempt - 1},
+        diagnostics={**_diagnostics(first, trace), "n_restarts": attempt - 1},
         prior_spectrum=spectrum,
         seed=task.seed,
-        trace=first.trace,
+        trace=trace,
+        lost=tuple(task.first_sample + i for i in gone),
+        failure=failure,
     )
 
 
@@ -341,10 +374,10 @@ def initial_noise(task: SamplingTask) -> tuple[float, float]:
     return sigma0, sigma0
 
 
-def _diagnostics(run: AlpsRun) -> dict[str, Any]:
+def _diagnostics(run: AlpsRun, trace: Trace) -> dict[str, Any]:
     return {
         "levels": run.levels,
-        **run.trace.summary(),
+        **trace.summary(),
         "operator": {"normals_per_evaluation": run.n_normals / max(run.n_steps, 1)},
     }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 
+from mri_alps.errors import DivergenceError, MriAlpsError, MriAlpsWarning
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.diagnostics import Trace
 
@@ -48,7 +51,7 @@ class PosteriorSamples:
     Attributes
     ----------
     samples : torch.Tensor
-        (n_samples, *domain_shape), dtype of A^H y.
+        (n_samples, *domain_shape), dtype of A^H y; fewer where chains are lost.
     n_evaluations : int
         Evaluations of the score model per sample; never more than asked.
     setup_evaluations : int
@@ -66,6 +69,11 @@ class PosteriorSamples:
         The seed from which all noise streams derive.
     trace : Trace or None
         What the convergence figures were computed from, where a method keeps it.
+    lost : tuple of int
+        Indices of the samples that were asked for and are not there: their chains diverged in
+        every attempt. The others are what they would be without them.
+    failure : MriAlpsError or None
+        Why they are lost.
     """
 
     samples: torch.Tensor
@@ -75,6 +83,67 @@ class PosteriorSamples:
     prior_spectrum: PriorSpectrum | None = None
     seed: int = 0
     trace: Trace | None = field(default=None, repr=False)
+    lost: tuple[int, ...] = ()
+    failure: MriAlpsError | None = None
+
+
+def drop_diverged(result: PosteriorSamples, first_sample: int) -> PosteriorSamples:
+    """Return a result without the samples that are not finite, which count as lost.
+
+    Parameters
+    ----------
+    result : PosteriorSamples
+        Of any method.
+    first_sample : int
+        Index of the first sample that was asked of the method.
+    """
+    n_asked = len(result.samples) + len(result.lost)
+    indices = [i for i in range(first_sample, first_sample + n_asked) if i not in result.lost]
+    finite = torch.isfinite(result.samples).flatten(1).all(1).tolist()
+    bad = [index for index, good in zip(indices, finite, strict=True) if not good]
+    if not bad:
+        return result
+    failure = result.failure or DivergenceError(
+        f"{len(bad)} of {n_asked} samples are not finite: the sampler diverged, try more "
+        "evaluations or another prior",
+        level=-1,
+        step=result.n_evaluations,
+        magnitude=math.inf,
+    )
+    return replace(
+        result,
+        samples=result.samples[[i for i, good in enumerate(finite) if good]],
+        lost=tuple(sorted((*result.lost, *bad))),
+        failure=failure,
+    )
+
+
+def require_enough(result: PosteriorSamples, say: Callable[[str], object] | None = None) -> None:
+    """Raise why chains are lost unless half of them are left, and two where several were asked.
+
+    Parameters
+    ----------
+    result : PosteriorSamples
+        All samples of a run.
+    say : callable, optional
+        Told in one sentence that some are lost; a warning if left out.
+
+    Raises
+    ------
+    MriAlpsError
+        `failure` of the result, if fewer are left.
+    """
+    if result.failure is None:
+        return
+    left = len(result.samples)
+    n_asked = left + len(result.lost)
+    if left < max(n_asked / 2, min(2, n_asked)):
+        raise result.failure
+    sentence = f"only {left} of {n_asked} samples are used, the others are lost: {result.failure}"
+    if say is None:
+        warnings.warn(sentence, MriAlpsWarning, stacklevel=3)
+    else:
+        say(sentence)
 
 
 def join_samples(parts: Sequence[PosteriorSamples]) -> PosteriorSamples:
@@ -119,6 +188,8 @@ def join_samples(parts: Sequence[PosteriorSamples]) -> PosteriorSamples:
         setup_evaluations=sum(part.setup_evaluations for part in parts),
         diagnostics=joined,
         trace=trace,
+        lost=tuple(index for part in parts for index in part.lost),
+        failure=next((part.failure for part in parts if part.failure is not None), None),
     )
 
 

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +18,15 @@ from mri_alps.rawdata import RawKSpace, Selection
 from mri_alps.rawdata.header import Header
 from mri_alps.rawdata.ismrmrd_reader import make_scan
 from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.reconstruction.failures import describe_failures
 from mri_alps.reconstruction.images import center_crop_or_pad
-from mri_alps.reconstruction.slice import draw_samples, load_slice, reduce_samples
+from mri_alps.reconstruction.result import SliceReconstruction, representative
+from mri_alps.reconstruction.slice import (
+    costs_one_slice,
+    draw_samples,
+    load_slice,
+    reduce_samples,
+)
 from mri_alps.scanner.spool import SpooledAcquisitions
 
 # What `Selection` notes about the other units of the scan, which are reconstructed as well.
@@ -157,7 +164,7 @@ def run_job(
     NotYet
         If the rest of the scan is needed first; only for an early job.
     MriAlpsError
-        If the unit cannot be reconstructed.
+        If no slice of the unit can be reconstructed.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
@@ -199,23 +206,38 @@ def _reconstruct(
     report: Callable[[int, int], None],
 ) -> JobResult:
     progress = Steps(report, raw.n_slices)
-    means, stds, samples = [], [], []
+    found: dict[int, _Slice] = {}
+    failures: dict[int, MriAlpsError] = {}
     for index in range(raw.n_slices):
-        loaded = load_slice(raw, index, None, calibration, device)
-        if raw.n_slices == 1:
-            loaded = dataclasses.replace(loaded, index=job.noise_index)
-        sampled = draw_samples(loaded, prior, job.configuration, progress)
-        result = reduce_samples(sampled, job.configuration)
-        means.append(result.reconstruction)
-        stds.append(result.reconstruction_std)
-        if job.keep_samples:
-            weight = loaded.acquisition.rss_weight.cpu().numpy() * loaded.acquisition.scale
-            samples.append(center_crop_or_pad(sampled.samples * weight, raw.crop))
+        try:
+            found[index] = _reconstruct_slice(job, raw, index, calibration, prior, device, progress)
+        except MriAlpsError as error:
+            # Cancelled, a setting that is wrong, and what may still come are none of the slice.
+            waits = job.is_early and isinstance(error, InputFileError)
+            if isinstance(error, Cancelled) or waits or not costs_one_slice(error):
+                raise
+            failures[index] = error
         progress.finish_slice()
+    if not found:
+        raise failures[0]
+    if failures:
+        reasons = {index: str(error) for index, error in failures.items()}
+        warnings.warn(f"{raw.path}: {describe_failures(reasons)}", MriAlpsWarning, stacklevel=2)
+    result = representative(each.result for each in found.values())
+    # No display shows NaN: what failed is black, and the client is told.
+    black = np.zeros_like(result.reconstruction)
+    rows = range(raw.n_slices)
+    samples = None
+    if job.keep_samples:
+        n_left = min(len(each.samples) for each in found.values())
+        nothing = np.zeros((n_left, *black.shape), np.complex64)
+        samples = np.stack(
+            [found[row].samples[:n_left] if row in found else nothing for row in rows], axis=1
+        )
     return JobResult(
-        mean=np.stack(means),
-        std=np.stack(stds),
-        samples=np.stack(samples, axis=1).astype(np.complex64) if samples else None,
+        mean=np.stack([found[i].result.reconstruction if i in found else black for i in rows]),
+        std=np.stack([found[i].result.reconstruction_std if i in found else black for i in rows]),
+        samples=samples,
         is_3d=raw.axes[1] == "partition",
         noise_covariance=calibration.noise_covariance,
         facts={
@@ -225,3 +247,31 @@ def _reconstruct(
             "prior": str(getattr(prior, "name", type(prior).__name__)),
         },
     )
+
+
+class _Slice(NamedTuple):
+    """A slice and, if they are wanted, its samples: complex64 (n_samples, H, W)."""
+
+    result: SliceReconstruction
+    samples: np.ndarray
+
+
+def _reconstruct_slice(
+    job: Job,
+    raw: RawKSpace,
+    index: int,
+    calibration: VolumeCalibration,
+    prior: Any,
+    device: torch.device,
+    progress: Steps,
+) -> _Slice:
+    loaded = load_slice(raw, index, None, calibration, device)
+    if raw.n_slices == 1:
+        loaded = dataclasses.replace(loaded, index=job.noise_index)
+    sampled = draw_samples(loaded, prior, job.configuration, progress)
+    result = reduce_samples(sampled, job.configuration)
+    if not job.keep_samples:
+        return _Slice(result, np.zeros(0, np.complex64))
+    weight = loaded.acquisition.rss_weight.cpu().numpy() * loaded.acquisition.scale
+    samples = center_crop_or_pad(sampled.samples * weight, raw.crop)
+    return _Slice(result, samples.astype(np.complex64))

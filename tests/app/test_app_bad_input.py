@@ -37,7 +37,7 @@ def truncate(scan):
 def with_value(value):
     def spoil(scan):
         kspace = scan.kspace.astype(np.complex64)
-        kspace[1, 0, 3, 3] = value
+        kspace[:, 0, 3, 3] = value
         change(scan.path, kspace=kspace)
 
     return spoil

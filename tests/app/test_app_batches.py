@@ -7,16 +7,18 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from tiny_scans import TINY, write_tiny
 
 from mri_alps.calibration import calibrate_volume
-from mri_alps.errors import MriAlpsError, MriAlpsWarning
+from mri_alps.errors import DivergenceError, MriAlpsError, MriAlpsWarning
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import load_prior
 from mri_alps.rawdata import read_raw
 from mri_alps.reconstruction import ReconstructionConfiguration, batches, resources
-from mri_alps.reconstruction.slice import draw_samples, load_slice
+from mri_alps.reconstruction.slice import draw_samples, load_slice, reduce_samples
 from mri_alps.sampling import PosteriorSamples, join_samples, sample_posterior
+from mri_alps.sampling.result import drop_diverged
 
 CPU = torch.device("cpu")
 CONFIGURATION = ReconstructionConfiguration(prior="gaussian", n_samples=5, n_evaluations=24)
@@ -206,3 +208,58 @@ def test_a_scan_goes_on_with_the_smaller_batch(tmp_path, run, monkeypatch):
         assert json.loads(ours.attrs["execution"])["batch"] == 1
         assert json.loads(theirs.attrs["execution"])["batch"] == 2
         assert_equal_to_rounding(ours["samples"][()], theirs["samples"][()], dtype="float32")
+
+
+def losing(monkeypatch, lost):
+    """Let some samples be NaN, by their index."""
+    from mri_alps.reconstruction import slice as module
+
+    def sample(*arguments, first_sample, **keywords):
+        result = sample_posterior(*arguments, first_sample=first_sample, **keywords)
+        for index in lost:
+            if 0 <= index - first_sample < len(result.samples):
+                result.samples[index - first_sample] = float("nan")
+        return drop_diverged(result, first_sample)
+
+    monkeypatch.setattr(module, "sample_posterior", sample)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_samples_that_are_lost_leave_the_others_as_they_are(loaded, monkeypatch, batch):
+    configuration = dataclasses.replace(CONFIGURATION, save_samples=True)
+    prior = load_prior("gaussian")
+    whole = draw_samples(loaded, prior, configuration, batch=batch)
+    losing(monkeypatch, {1, 4})
+    with pytest.warns(MriAlpsWarning, match="slice 0: only 3 of 5 samples are used"):
+        sampled = draw_samples(loaded, prior, configuration, batch=batch)
+    assert sampled.result.lost == (1, 4)
+    np.testing.assert_array_equal(sampled.samples, whole.samples[[0, 2, 3]])
+    result = reduce_samples(sampled, configuration)
+    assert result.facts["n_samples"] == 3 and result.diagnostics["lost_samples"] == [1, 4]
+    assert np.isnan(result.samples).all((1, 2)).tolist() == [False, True, False, False, True]
+    # The interval is that of three samples: Student's t with two degrees of freedom.
+    width = (result.reconstruction_upper - result.reconstruction_lower) / 2
+    expected = stats.t.ppf(0.95, 2) * np.sqrt(4 / 3) * result.reconstruction_std
+    size = np.abs(result.reconstruction_upper) + np.abs(result.reconstruction_lower)
+    assert (np.abs(width - expected) <= 4 * np.finfo(np.float32).eps * size).all()
+    assert np.isfinite(result.reconstruction_std).all() and result.reconstruction_std.any()
+
+
+def test_fewer_than_half_of_all_batches_is_an_error(loaded, monkeypatch):
+    losing(monkeypatch, {0, 1, 4})
+    with pytest.raises(DivergenceError, match="not finite"):
+        draw_samples(loaded, load_prior("gaussian"), CONFIGURATION, batch=2)
+
+
+def test_a_method_that_gives_up_with_its_last_chain_costs_that_batch():
+    def draw(first, count):
+        if first == 1:
+            raise DivergenceError("all chains diverged", 0, 0, 1.0)
+        return PosteriorSamples(torch.full((count, 2), float(first)), 1)
+
+    said = []
+    joined, _ = batches.draw_in_batches(draw, 3, 1, said.append)
+    assert joined.lost == (1,) and joined.samples[:, 0].tolist() == [0, 2]
+    assert "only 2 of 3" in said[0]
+    with pytest.raises(DivergenceError, match="all chains"):
+        batches.draw_in_batches(draw, 2, 1, said.append)

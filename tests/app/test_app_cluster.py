@@ -10,6 +10,7 @@ import pytest
 from tiny_scans import TINY, assert_same_file, write_tiny
 from waiting import until
 
+import mri_alps
 from mri_alps.errors import ConfigurationError
 from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.reconstruction.manifest import read_manifest
@@ -131,8 +132,11 @@ def test_the_command_line_with_workers(scans, alone, tmp_path, run):
     statuses = {name[-8:]: entry["status"] for name, entry in read_manifest(
         out / "manifest.jsonl"
     ).items()}  # fmt: skip
-    assert statuses == {"n/bad.h5": "failed", "scan0.h5": "finished", "scan1.h5": "finished"}
-    assert not (out / "bad.h5").exists() and not (out / WORK_FOLDER).exists()
+    assert statuses == {"n/bad.h5": "incomplete", "scan0.h5": "finished", "scan1.h5": "finished"}
+    result = mri_alps.load_reconstruction(out / "bad.h5")
+    assert list(result.failed_slices) == [1] and np.isfinite(result.reconstruction[0]).all()
+    assert "(on " not in result.failed_slices[1]  # the file is the same whoever made it
+    assert not (out / WORK_FOLDER).exists()
 
 
 def test_tasks_can_be_repeated_and_check_what_they_find(scans, tmp_path):

@@ -1,5 +1,6 @@
 """Masks from npy, npz, HDF5 and BART files; what is wrong with a file is said."""
 
+import os
 import zipfile
 
 import h5py
@@ -136,3 +137,70 @@ def test_a_claimed_size_is_not_allocated(tmp_path):
         file.create_dataset("mask", shape=(10**6, 10**6), dtype="u1", chunks=(100, 100))
     with pytest.raises(InputFileError, match="1000000000000 entries"):
         load_mask(tmp_path / "claim.h5", SHAPE)
+
+
+def npy(header: bytes, content: bytes = b"") -> bytes:
+    """An .npy file with any header."""
+    return (
+        np.lib.format.MAGIC_PREFIX + b"\2\0" + len(header).to_bytes(4, "little") + header + content
+    )
+
+
+DAMAGED = {
+    "open_brackets.npy": npy(b"(" * 3000),
+    "unfinished.npy": npy(b"{'descr': '|b1', 'fortran_order': ((("),
+    "fat.npy": npy(b"{'descr': '|S100000000', 'fortran_order': False, 'shape': (6, 5), }"),
+    "objects.npy": npy(b"{'descr': '|O', 'fortran_order': False, 'shape': (6, 5), }", bytes(240)),
+    "version.npy": np.lib.format.MAGIC_PREFIX + b"\xff\xff" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize("packed", [False, True])
+def test_whatever_a_damaged_array_raises_is_one_sentence(tmp_path, name, packed):
+    path = tmp_path / name
+    path.write_bytes(DAMAGED[name])
+    if packed:
+        path = path.with_suffix(".npz")
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("mask.npy", DAMAGED[name])
+    with pytest.raises(InputFileError) as error:
+        load_mask(path, SHAPE)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_no_single_damaged_byte_of_an_archive_gives_another_error(tmp_path):
+    content = save(tmp_path / "whole.npz", POINTS).read_bytes()
+    path = tmp_path / "damaged.npz"
+    n_refused = 0
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            assert load_mask(path, SHAPE).dtype == bool
+        except InputFileError:
+            n_refused += 1
+    assert n_refused > len(content) // 4
+
+
+def test_a_pipe_beside_a_header_is_not_waited_for(tmp_path):
+    write_cfl(tmp_path / "m", POINTS)
+    for suffix in (".cfl", ".hdr"):
+        write_cfl(tmp_path / "m", POINTS)
+        (tmp_path / f"m{suffix}").unlink()
+        os.mkfifo(tmp_path / f"m{suffix}")
+        with pytest.raises(InputFileError, match="no regular file"):
+            load_mask(tmp_path / "m.cfl", SHAPE)
+        (tmp_path / f"m{suffix}").unlink()
+
+
+def test_a_damaged_hdf5_mask_is_one_sentence(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_dataset("mask", data=POINTS, fletcher32=True, chunks=POINTS.shape)
+        place = file["mask"].id.get_chunk_info(0).byte_offset
+    content = bytearray((tmp_path / "m.h5").read_bytes())
+    content[place] ^= 1
+    (tmp_path / "m.h5").write_bytes(content)
+    with pytest.raises(InputFileError, match="damaged"):
+        load_mask(tmp_path / "m.h5", SHAPE)

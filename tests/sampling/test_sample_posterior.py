@@ -1,11 +1,19 @@
 """The contract of `sample_posterior`: reproducibility, budgets, callbacks, errors, robustness."""
 
+import math
+
 import pytest
 import torch
 from posterior_bed import FlippedOutside, coil_maps, line_mask, make_prior, measure
 
 from mri_alps import sample_posterior
-from mri_alps.errors import ConfigurationError, DivergenceError, DtypeError, ShapeError
+from mri_alps.errors import (
+    ConfigurationError,
+    DivergenceError,
+    DtypeError,
+    MriAlpsWarning,
+    ShapeError,
+)
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.sampling import PosteriorSamples, estimate_prior_spectrum
@@ -78,10 +86,8 @@ def test_callback_sees_every_step_and_can_stop(bed):
 
 
 def test_a_method_can_be_a_callable(bed):
-    samples = PosteriorSamples(samples=torch.zeros(6), n_evaluations=0)
-    seen = []
-    assert draw(bed, method=lambda task: seen.append(task) or samples) is samples
-    assert seen[0].n_samples == 6
+    result = draw(bed, method=lambda task: PosteriorSamples(torch.ones(task.n_samples, 2), 1))
+    assert len(result.samples) == 6
 
 
 class Explodes(Counted):
@@ -141,3 +147,34 @@ def test_errors_name_what_is_wrong(bed):
     for error, words, changes in cases:
         with pytest.raises(error, match=words):
             bad(bed, **changes)
+
+
+class LosesOne(Counted):
+    """NaN for the second chain of several, and for whatever is tried again alone."""
+
+    def score(self, x, sigma):
+        score = super().score(x, sigma).clone()
+        score[min(1, len(x) - 1)] = float("nan")
+        return score
+
+
+@pytest.mark.parametrize("method", ["alps", "xgp1", "csgm"])
+@pytest.mark.filterwarnings("ignore:.*admissible schedule")
+def test_a_chain_that_diverges_costs_itself(bed, method):
+    whole = draw(bed, method=method)
+    with pytest.warns(MriAlpsWarning, match="only 5 of 6 samples are used"):
+        result = draw((LosesOne(bed[0]), *bed[1:]), method=method, first_sample=0)
+    assert result.lost == (1,) and result.failure is not None
+    torch.testing.assert_close(result.samples, whole.samples[[0, 2, 3, 4, 5]], rtol=0, atol=0)
+    if method == "alps":
+        assert all(math.isfinite(level["score_energy"]) for level in result.diagnostics["levels"])
+
+
+def test_half_of_the_chains_have_to_be_left(bed):
+    model = LosesOne(bed[0])
+    with pytest.raises(DivergenceError, match="1 of 2 chains"):
+        draw((model, *bed[1:]), n_samples=2)  # one sample has no deviation
+    with pytest.warns(MriAlpsWarning, match="only 2 of 3"):
+        assert len(draw((model, *bed[1:]), n_samples=3).samples) == 2
+    result = draw((model, *bed[1:]), n_samples=1, first_sample=7, allow_lost=True)
+    assert result.lost == (7,) and len(result.samples) == 0

@@ -73,6 +73,11 @@ class StudySlice:
                 sensitivity_maps=self.sensitivity_maps,
                 device=device,
             )
+        if acquisition.is_empty:
+            raise InputFileError(
+                f"{self.raw.path}: slice {self.index} holds only zeros, which say nothing about a "
+                "mask: choose other slices"
+            )
         image = zero_filled(self.raw, self.index, acquisition.mask.cpu().numpy())
         seconds = time.perf_counter() - started
         return LoadedSlice(self.raw, self.index, acquisition, image, self.reference, seconds)

@@ -1,0 +1,139 @@
+"""Opens files in a process of its own first: one that crashes the HDF5 library costs itself only.
+
+What is covered: opening, header, mask, all line headers and the noise, and the samples of the
+first slice. What is not: a file that changes after it was looked at, or whose damage lies in
+later slices only; errors that raise an exception are caught there as everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from mri_alps.errors import InputFileError, MriAlpsError
+from mri_alps.rawdata.open import read_raw
+
+SECONDS = 300.0
+"""A file that takes longer to open keeps the library going round in circles."""
+
+_CHILD = "from mri_alps.rawdata.probe import serve; serve()"
+
+
+class Probe:
+    """A child process that opens files; it starts with the first and is replaced if it dies.
+
+    Use as a context manager.
+    """
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Probe:
+        """Start nothing yet."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the child."""
+        self._end()
+
+    def check(self, path: Path) -> None:
+        """Raise unless `path` can be opened without harm.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            A raw file.
+
+        Raises
+        ------
+        InputFileError
+            If it cannot be opened, or the process that opened it crashed or did not end.
+        """
+        with self._lock:
+            answer = self._ask(path)
+        if answer is not None:
+            raise InputFileError(answer)
+
+    def _ask(self, path: Path) -> str | None:
+        if self._child is None:
+            self._child = _start()
+        child = self._child
+        assert child.stdin is not None and child.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # it died: the empty answer says so
+            child.stdin.write(json.dumps(str(path)) + "\n")
+            child.stdin.flush()
+        ready, _, _ = select.select([child.stdout], [], [], SECONDS)
+        line = child.stdout.readline() if ready else ""
+        if line:
+            answer: str | None = json.loads(line)
+            return answer
+        status = self._end()
+        if not ready:
+            found = f"was not opened within {SECONDS:.0f} s"
+        else:
+            found = f"crashed the process that opened it ({_name(status)})"
+        return f"{path} {found}: it is damaged or hostile, copy or export it again"
+
+    def _end(self) -> int:
+        child, self._child = self._child, None
+        if child is None:
+            return 0
+        assert child.stdin is not None and child.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
+        if child.poll() is None and not select.select([child.stdout], [], [], 1.0)[0]:
+            child.kill()  # it is at work still
+        child.stdout.close()
+        return child.wait()
+
+
+def _start() -> subprocess.Popen[str]:
+    # The same modules as here, wherever this process has them from.
+    code = f"import sys; sys.path[:] = {sys.path!r}; {_CHILD}"
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,  # an interruption from the keyboard is for the parent
+    )
+
+
+def _name(status: int) -> str:
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"exit status {status}"
+
+
+def serve() -> None:
+    """Open the files that are named on standard input, and say what is wrong with each."""
+    for line in sys.stdin:
+        print(json.dumps(_problem(Path(json.loads(line)))), flush=True)
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        raw = read_raw(path)
+    except MriAlpsError as error:
+        return str(error)
+    except Exception:
+        return None  # this process lives: the one that reconstructs says what it is
+    with contextlib.suppress(Exception):
+        if raw.axes[1] != "partition":  # of a 3-D scan, any slice needs all lines
+            raw.read_slice(0)
+    return None
