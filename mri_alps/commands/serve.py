@@ -51,7 +51,10 @@ def serve(
     device: _Device = "auto",
     data_type: _DataType = "float32",
     max_connections: Annotated[
-        int, typer.Option(min=1, help="More are told to come again.", rich_help_panel=_LIMITS)
+        int,
+        typer.Option(
+            min=1, help="Scans that are worked on; more are only saved.", rich_help_panel=_LIMITS
+        ),
     ] = 64,
     memory_limit: _Memory = 16.0,
     scan_limit: _Scan = 32.0,
@@ -135,30 +138,26 @@ def stream(
 
 def _options(given: dict[str, Any]) -> Any:
     """Return the options of a session; checks what can be checked before a scan comes."""
-    from mri_alps.errors import ConfigurationError
     from mri_alps.reconstruction import ReconstructionConfiguration
     from mri_alps.reconstruction.output import prepare_directory
     from mri_alps.reconstruction.volume import load_prior_for
-    from mri_alps.scanner.configuration import DATA_TYPES, OnlineConfiguration
-    from mri_alps.scanner.limits import GIB, Limits
-    from mri_alps.scanner.session import SessionOptions
+    from mri_alps.scanner.configuration import OnlineConfiguration
+    from mri_alps.scanner.limits import Limits, bytes_of, check_positive
+    from mri_alps.scanner.receiver import SessionOptions
 
-    if given["data_type"] not in DATA_TYPES:
-        raise ConfigurationError(
-            f"--data-type is {given['data_type']!r}, expected one of {', '.join(DATA_TYPES)}"
-        )
+    idle_seconds = given.get("idle_seconds", float("inf"))
+    limits = Limits(
+        memory_bytes=bytes_of("--memory-limit", given["memory_limit"]),
+        scan_bytes=bytes_of("--scan-limit", given["scan_limit"]),
+        reconstruction_seconds=check_positive("--time-limit", given["time_limit"]),
+        idle_seconds=check_positive("--idle-limit", idle_seconds),
+    )
     names = ("prior", "n_samples", "n_evaluations", "device")
     reconstruction = ReconstructionConfiguration(**{name: given[name] for name in names})
+    defaults = OnlineConfiguration(reconstruction, data_type=given["data_type"])
     load_prior_for(reconstruction)  # a misspelt prior is found now, not by the first scan
     if given["save_raw"] is not None:
         prepare_directory(given["save_raw"])
-    limits = Limits(
-        memory_bytes=int(given["memory_limit"] * GIB),
-        scan_bytes=int(given["scan_limit"] * GIB),
-        reconstruction_seconds=given["time_limit"],
-        idle_seconds=given.get("idle_seconds", float("inf")),
-    )
-    defaults = OnlineConfiguration(reconstruction, data_type=given["data_type"])
     folder = given["save_raw"]
     return SessionOptions(defaults, limits, None if folder is None else folder.resolve())
 

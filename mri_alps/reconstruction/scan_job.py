@@ -15,7 +15,7 @@ import torch
 
 import mri_alps
 from mri_alps.calibration import VolumeCalibration, calibrate_volume
-from mri_alps.errors import describe_error
+from mri_alps.errors import InputFileError, describe_error
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
 from mri_alps.reconstruction.failures import describe_failures, failures_as_attributes
@@ -222,7 +222,10 @@ class ScanJob:
             self.store.remove()
         begun = self.setup.execution()
         if found is not None:
-            begun = self._bring_back(found, begun)
+            try:
+                begun = self._bring_back(found, begun)
+            except (InputFileError, KeyError, ValueError, TypeError):
+                self.setup.say(f"{self.target.name} is damaged: what cannot be read is made again")
         self.execution = self._agreed(self.store.open(begun, self.setup.say))
         done = self.store.finished(self.setup.say)
         self.missing = tuple(index for index in self.indices if index not in done)

@@ -32,7 +32,7 @@ from mri_alps.sampling.result import (
 )
 from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, require_score_model
 from mri_alps.sampling.spectrum_estimate import count_and_estimate
-from mri_alps.values import FUNCTION, Rule, check, instance, number, whole
+from mri_alps.values import FLAG, FUNCTION, Rule, check, instance, number, whole
 
 MAX_ATTEMPTS = 3
 MIN_EVALUATIONS = 2
@@ -107,6 +107,7 @@ _RULES = {
     ).or_none(),
     "generator": instance(torch.Generator).or_none(),
     "callback": FUNCTION.or_none(),
+    "allow_lost": FLAG,
 }
 
 Method = Callable[[SamplingTask], PosteriorSamples]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import socket
@@ -66,6 +65,8 @@ class SocketChannel:
         For the idle time and the time that a reply may take.
     stop_reason : callable
         Returns why to stop, or None.
+    clock : callable
+        Returns seconds.
     """
 
     def __init__(
@@ -73,13 +74,15 @@ class SocketChannel:
         connection: socket.socket,
         limits: Limits,
         stop_reason: Callable[[], str | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ):
         self._socket, self._limits, self.stop_reason = connection, limits, stop_reason
+        self._clock = clock
         connection.setblocking(False)
-        self._received = time.monotonic()
+        self._received = clock()
         self._backlog = b""
         self._sending = threading.Lock()
-        self._is_closed = False
+        self._is_aborted = self._is_closed = False
 
     def read(self, count: int) -> bytes:
         """Return 1 to `count` bytes, or none at the end of the stream.
@@ -93,8 +96,9 @@ class SocketChannel:
         Stopped
             If the server shuts down.
         """
-        started = time.monotonic()
-        while True:
+        started = self._clock()
+        while not self._is_aborted:
+            self._raise_if_stopped()  # whoever sends drop by drop is stopped as well
             if self._is_ready(read=True):
                 try:
                     data = self._socket.recv(count)
@@ -102,14 +106,14 @@ class SocketChannel:
                     continue
                 except OSError as error:
                     raise Vanished(f"the connection broke ({error})") from error
-                self._received = time.monotonic()
+                self._received = self._clock()
                 return data
-            self._raise_if_stopped()
-            if time.monotonic() - started > self._limits.idle_seconds:
+            if self._clock() - started > self._limits.idle_seconds:
                 raise LimitExceeded(
                     f"nothing came for {self._limits.idle_seconds:g} s although the scan was not "
                     "closed: send the close message, or start the server with a higher --idle-limit"
                 )
+        return b""
 
     def is_quiet(self) -> bool:
         """Whether nothing has come that was not read."""
@@ -128,15 +132,15 @@ class SocketChannel:
         with self._sending:
             view = memoryview(self._backlog + data)
             self._backlog = b""
-            moved = time.monotonic()
+            moved = self._clock()
             while view:
                 count = self._push(view, _POLL_SECONDS)
                 view = view[count:]
                 if count:
-                    moved = time.monotonic()
+                    moved = self._clock()
                     continue
                 self._raise_if_stopped()
-                if time.monotonic() - max(moved, self._received) > self._limits.send_seconds:
+                if self._clock() - max(moved, self._received) > self._limits.send_seconds:
                     raise Vanished(f"the client took no reply for {self._limits.send_seconds:g} s")
 
     def offer(self, data: bytes) -> None:
@@ -153,9 +157,11 @@ class SocketChannel:
             self._backlog = self._backlog[self._push(memoryview(self._backlog), 0.0) :]
 
     def abort(self) -> None:
-        """Let a waiting `read` return."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RD)
+        """Let a waiting `read` return.
+
+        Shutting the socket down instead would keep `close` from reading what still comes.
+        """
+        self._is_aborted = True
 
     def close(self) -> None:
         """End the connection so that what was sent arrives."""
@@ -165,8 +171,8 @@ class SocketChannel:
         try:
             self._socket.shutdown(socket.SHUT_WR)
             # Closing with unread data would reset the connection, and replies be lost.
-            deadline = time.monotonic() + _LINGER_SECONDS
-            while time.monotonic() < deadline:
+            deadline = self._clock() + _LINGER_SECONDS
+            while self._clock() < deadline:
                 if self._is_ready(read=True) and not self._socket.recv(2**16):
                     break
         except OSError:

@@ -20,10 +20,12 @@ from mri_alps.hdf5 import check_readable, is_hdf5, open_hdf5, read_text
 from mri_alps.rawdata.files import atomic_path
 from mri_alps.rawdata.ismrmrd_reader import find_groups
 from mri_alps.scanner import protocol
-from mri_alps.scanner.limits import Limits
+from mri_alps.scanner.limits import GIB, QUOTAS, Limits, Quota
 from mri_alps.scanner.protocol import MessageReader, ProtocolError
 
 _CHUNK_LINES = 32
+# A client trusts its server with every image that it asked for.
+_LIMITS = Limits(quotas={**QUOTAS, protocol.IMAGE: Quota(10**6, GIB, 2**63)}, scan_bytes=2**62)
 
 
 class ServerError(MriAlpsError):
@@ -119,7 +121,7 @@ def send_scan(
         connection.settimeout(timeout)
         sender = _Sender(connection, file, header, config, n_acquisitions, progress)
         sender.start()
-        reply = receive(lambda count: connection.recv(count), progress, limits or Limits())
+        reply = receive(lambda count: connection.recv(count), progress, limits or _LIMITS)
         with contextlib.suppress(OSError):  # the server is done: so is sending
             connection.shutdown(socket.SHUT_RDWR)
         sender.join()
@@ -146,7 +148,7 @@ def receive(read: Callable[[int], bytes], progress: SendProgress | None, limits:
         If the server's answer is damaged.
     """
     reply = Reply()
-    reader = MessageReader(read, limits, keep_images=True)
+    reader = MessageReader(read, limits)
     while True:
         try:
             message = reader.next()
@@ -162,9 +164,10 @@ def receive(read: Callable[[int], bytes], progress: SendProgress | None, limits:
             if progress:
                 progress.said(message.value)
         elif message.kind == protocol.IMAGE:
-            reply.add(message.value)
+            image = protocol.as_image(message.value)
+            reply.add(image)
             if progress:
-                progress.received(message.value)
+                progress.received(image)
 
 
 class _Sender(threading.Thread):
@@ -221,7 +224,7 @@ def scan_messages(
         yield protocol.text_message(config, protocol.CONFIG_TEXT)
     else:
         yield protocol.config_file_message(config)
-    yield struct.pack("<HI", protocol.HEADER, len(header)) + header
+    yield protocol.header_message(header)
     with open_hdf5(file) as opened:
         data = opened[find_groups(opened)[0]]["data"]
         for start in range(0, data.shape[0], _CHUNK_LINES):

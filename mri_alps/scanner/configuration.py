@@ -20,6 +20,7 @@ NAMES = ("mri_alps", "mri-alps", "openrecon", "default", "")
 DATA_TYPES = ("float32", "uint16")
 MAX_SAMPLES = 256
 MAX_EVALUATIONS = 100_000
+_MAX_NOTES = 10
 MAX_SEED = 2**53  # beyond it JSON numbers are not exact
 # Written by hosts for other purposes.
 _IGNORED = ("config", "customconfig", "version")
@@ -39,12 +40,24 @@ class OnlineConfiguration:
         "float32", in the units of the scan's root-sum-of-squares image, or "uint16", scaled.
     notes : tuple of str
         What the client should be told.
+
+    Raises
+    ------
+    ConfigurationError
+        If the data type is none of these.
     """
 
     reconstruction: ReconstructionConfiguration = field(default_factory=ReconstructionConfiguration)
     send_samples: bool = False
     data_type: str = "float32"
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.data_type not in DATA_TYPES:
+            raise ConfigurationError(
+                f"data_type is {str(self.data_type)[:40]!r}, expected one of "
+                f"{', '.join(DATA_TYPES)}: change the configuration"
+            )
 
 
 def configure(texts: list[str], defaults: OnlineConfiguration) -> OnlineConfiguration:
@@ -69,7 +82,7 @@ def configure(texts: list[str], defaults: OnlineConfiguration) -> OnlineConfigur
         for name, value in _parameters(text).items():
             if name in _PARSERS:
                 settings[name] = _PARSERS[name](name, value)
-            elif name not in _IGNORED:
+            elif name not in _IGNORED and len(notes) < _MAX_NOTES:
                 notes.append(
                     f"the parameter {name[:60]!r} is unknown and ignored; the parameters are "
                     f"{', '.join(_PARSERS)}"

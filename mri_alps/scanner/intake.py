@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import ismrmrd
 import numpy as np
@@ -17,29 +19,44 @@ from mri_alps.scanner.configuration import OnlineConfiguration
 from mri_alps.scanner.limits import Limits, check_memory
 from mri_alps.scanner.protocol import ReceivedAcquisition
 from mri_alps.scanner.spool import Spool, SpooledAcquisitions
-from mri_alps.scanner.units import Unit, UnitTracker
+from mri_alps.scanner.units import Unit, UnitTracker, before
 from mri_alps.scanner.work import Job
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A unit that can be worked on.
+class Due:
+    """A unit that can be worked on; small, as many may wait for their turn.
 
     Parameters
     ----------
     unit : Unit
         Its counters.
+    end : int
+        Acquisitions that had come.
+    is_early : bool
+        Whether more of the scan is to come.
+    n_lines : int
+        Lines it is made of, to notice when more come.
+    """
+
+    unit: Unit
+    end: int
+    is_early: bool
+    n_lines: int
+
+
+class Work(NamedTuple):
+    """What `Due` stands for.
+
+    Parameters
+    ----------
     job : Job
         What to do.
-    n_lines : int
-        Lines it was made of, to notice when more come.
     reference : numpy.void
         Header of its line nearest to the centre of k-space.
     """
 
-    unit: Unit
     job: Job
-    n_lines: int
     reference: np.void
 
 
@@ -84,6 +101,9 @@ class ScanHeader:
 class ScanIntake:
     """Takes the acquisitions of one scan. Use as a context manager.
 
+    Each unit becomes due when it is complete and when the measurement is over, whatever its
+    lines claim. One thread may add while another asks for the work.
+
     Parameters
     ----------
     scan : ScanHeader
@@ -109,8 +129,9 @@ class ScanIntake:
         directory: Path | None = None,
     ):
         self.scan, self.configuration, self._limits = scan, configuration, limits
-        self._spool = Spool(scan.path, limits, directory)
-        self._tracker = UnitTracker(scan.header, scan.encoding)
+        self._spool = Spool(scan.path, directory)
+        self._tracker = UnitTracker(scan.header, scan.encoding, limits.n_units)
+        self._lock = threading.Lock()
         self._whole: SpooledAcquisitions | None = None
         self.is_over = False
 
@@ -120,12 +141,22 @@ class ScanIntake:
     def __exit__(self, *_: object) -> None:
         self._spool.close()
 
-    def add(self, acquisition: ReceivedAcquisition) -> list[Ready]:
+    @property
+    def n_units(self) -> int:
+        """Units that have come."""
+        return len(self._tracker.units)
+
+    @property
+    def n_left_out(self) -> int:
+        """Lines that no unit was made of, as there are too many units."""
+        return self._tracker.n_left_out
+
+    def add(self, acquisition: ReceivedAcquisition) -> list[Due]:
         """Take one acquisition; return the units that it completes.
 
         Raises
         ------
-        LimitExceeded, MemoryExceeded
+        MemoryExceeded
             If the scan is too large.
         """
         if len(self._spool) == 0:
@@ -135,13 +166,15 @@ class ScanIntake:
                 self.configuration.reconstruction,
                 self._limits,
             )
-        number = self._spool.add(acquisition)
-        complete = self._tracker.add(number, acquisition.head)
-        if int(acquisition.head["flags"]) >> (ismrmrd.ACQ_LAST_IN_MEASUREMENT - 1) & 1:
+        with self._lock:
+            complete = self._tracker.add(self._spool.add(acquisition), acquisition.head)
+        is_last = int(acquisition.head["flags"]) >> (ismrmrd.ACQ_LAST_IN_MEASUREMENT - 1) & 1
+        if is_last and not self.is_over:
             self.is_over = True
-        return [self._ready(unit, is_early=not self.is_over) for unit in complete]
+            complete = list(self._tracker.units)
+        return [self._due(unit, is_early=not self.is_over) for unit in complete]
 
-    def finish(self) -> list[Ready]:
+    def finish(self) -> list[Due]:
         """Return all units of the scan, now that it is over.
 
         Raises
@@ -154,34 +187,46 @@ class ScanIntake:
                 f"{self.scan.path}: none of the {len(self._spool)} acquisitions is an imaging "
                 "line: check their flags and encoding_space_ref, or send the image scan"
             )
-        return [self._ready(unit, is_early=False) for unit in self._tracker.units]
+        return [self._due(unit, is_early=False) for unit in self._tracker.units]
 
-    def _ready(self, unit: Unit, is_early: bool) -> Ready:
-        lines = self._tracker.units[unit].numbers
-        store = self._spool.view(self._tracker.lines_for(unit))
-        selection = Selection(
-            repetition=unit.repetition, contrast=unit.contrast, phase=unit.phase, set=unit.set
-        )
-        job = Job(
-            store=store,
-            header=self.scan.header,
-            selection=selection,
-            configuration=self.configuration.reconstruction,
-            noise_index=unit.slice,
-            is_early=is_early,
-            keep_samples=self.configuration.send_samples,
-        )
-        if not is_early and not self._tracker.noise:
-            job = dataclasses.replace(job, noise_store=self._everything())
-        return Ready(unit, job, self._tracker.count(unit), self._reference(lines))
+    def _due(self, unit: Unit, is_early: bool) -> Due:
+        end = len(self._spool)
+        return Due(unit, end, is_early, self._tracker.count(unit, end))
+
+    def work(self, due: Due) -> Work:
+        """Return what is to be done for a unit.
+
+        Parameters
+        ----------
+        due : Due
+            The unit, and the acquisitions that count.
+        """
+        with self._lock:
+            unit = due.unit
+            lines = self._tracker.lines_for(unit, due.end)
+            selection = Selection(
+                repetition=unit.repetition, contrast=unit.contrast, phase=unit.phase, set=unit.set
+            )
+            job = Job(
+                store=self._spool.view(lines),
+                header=self.scan.header,
+                selection=selection,
+                configuration=self.configuration.reconstruction,
+                noise_index=unit.slice,
+                is_early=due.is_early,
+                keep_samples=self.configuration.send_samples,
+            )
+            if not due.is_early and not self._tracker.noise:
+                job = dataclasses.replace(job, noise_store=self._everything())
+            return Work(job, self._reference(before(self._tracker.units[unit].numbers, due.end)))
 
     def _everything(self) -> SpooledAcquisitions:
         if self._whole is None or len(self._whole.columns) != len(self._spool):
             self._whole = self._spool.view(np.arange(len(self._spool)))
         return self._whole
 
-    def _reference(self, lines: list[int]) -> np.void:
-        heads = self._spool.heads[np.array(lines)]
+    def _reference(self, lines: np.ndarray) -> np.void:
+        heads = self._spool.heads[lines]
         limit = self.scan.encoding.limits.get("kspace_encoding_step_1")
         steps = heads["idx"]["kspace_encode_step_1"].astype(int)
         center = limit.center if limit is not None else int(np.median(steps))

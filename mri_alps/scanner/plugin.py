@@ -12,7 +12,8 @@ import ismrmrd
 from mri_alps.errors import InputFileError
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
 from mri_alps.scanner.intake import ScanHeader, ScanIntake
-from mri_alps.scanner.limits import Limits
+from mri_alps.scanner.kinds import ACQUISITION
+from mri_alps.scanner.limits import Limits, Meter
 from mri_alps.scanner.protocol import ReceivedAcquisition
 from mri_alps.scanner.runner import WARNING, Say, UnitRunner
 from mri_alps.scanner.saving import scan_name
@@ -51,16 +52,20 @@ def reconstruct_items(
     configuration = configure([config], OnlineConfiguration())
     for note in configuration.notes:
         say(WARNING, note)
+    limits = Limits()
+    meter = Meter(limits)
     with (
         tempfile.TemporaryDirectory(prefix="mri_alps_") as directory,
-        ScanIntake(scan, configuration, Limits(), Path(directory)) as intake,
+        ScanIntake(scan, configuration, limits, Path(directory)) as intake,
     ):
         runner = UnitRunner(intake, reconstructor or InlineReconstructor(), say, send_image)
         for acquisition in acquisitions:
-            for ready in intake.add(ReceivedAcquisition.from_ismrmrd(acquisition)):
-                runner.run(ready)
-        for ready in intake.finish():
-            runner.run(ready)
+            received = ReceivedAcquisition.from_ismrmrd(acquisition)
+            meter.count(ACQUISITION, received.size)
+            for due in intake.add(received):
+                runner.run(due)
+        for due in intake.finish():
+            runner.run(due)
         runner.summarise()
 
 

@@ -18,24 +18,24 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype, image_header_dtype, waveform_header_dtype
 
 from mri_alps.errors import MriAlpsError
-from mri_alps.scanner.limits import Limits
+from mri_alps.scanner.kinds import (
+    ACQUISITION,
+    CLOSE,
+    CONFIG_FILE,
+    CONFIG_TEXT,
+    EMPTY,
+    HEADER,
+    IMAGE,
+    NAMES,
+    TEXT,
+    WAVEFORM,
+)
+from mri_alps.scanner.limits import Limits, Meter
 
-CONFIG_FILE, CONFIG_TEXT, HEADER, CLOSE, TEXT = 1, 2, 3, 4, 5
-ACQUISITION, IMAGE, WAVEFORM = 1008, 1022, 1026
-NAMES = {
-    CONFIG_FILE: "configuration name",
-    CONFIG_TEXT: "configuration",
-    HEADER: "header",
-    CLOSE: "close",
-    TEXT: "text",
-    ACQUISITION: "acquisition",
-    IMAGE: "image",
-    WAVEFORM: "waveform",
-}
 CONFIG_FILE_BYTES = 1024
 MAX_CHANNELS = 1024  # the channel mask of the format has no more bits
 _CHUNK_BYTES = 2**20
-_IMAGE_TYPES = {
+IMAGE_TYPES = {
     1: "uint16",
     2: "int16",
     3: "uint32",
@@ -72,6 +72,26 @@ class ReceivedAcquisition(NamedTuple):
         trajectory = np.ascontiguousarray(acquisition.traj, np.float32).ravel()
         return cls(head, trajectory, samples)
 
+    @property
+    def size(self) -> int:
+        """Its bytes on the wire."""
+        return int(self.head.nbytes + self.trajectory.nbytes + self.samples.nbytes)
+
+
+class ReceivedWaveform(NamedTuple):
+    """A waveform as it came: the header's record, and samples, uint32 and flat."""
+
+    head: np.void
+    samples: np.ndarray
+
+
+class ReceivedImage(NamedTuple):
+    """An image as it came: the header's record, attributes and pixels (channel, z, y, x)."""
+
+    head: np.void
+    attributes: str
+    pixels: np.ndarray
+
 
 class Message(NamedTuple):
     """One message: its identifier and what it holds."""
@@ -81,44 +101,31 @@ class Message(NamedTuple):
 
 
 class MessageReader:
-    """Reads messages from a stream of bytes.
+    """Reads messages from a stream of bytes, and counts them.
 
     Parameters
     ----------
     read : callable
         read(n) returns 1 to n bytes, or none at the end of the stream.
     limits : Limits
-        How long messages may be.
-    keep_images : bool
-        Whether images are of interest; they are read over otherwise.
+        How many messages may come, and how long they may be.
+    skipped : tuple of int
+        Kinds (IMAGE, WAVEFORM) that are of no interest: they are read over and have no value.
     """
 
-    def __init__(self, read: Callable[[int], bytes], limits: Limits, keep_images: bool = False):
-        self._read = read
-        self._limits = limits
-        self._keep_images = keep_images
-        self._bodies: dict[int, Callable[[], Any]] = {
-            CONFIG_FILE: self._config_file,
-            CONFIG_TEXT: lambda: self._text("configuration"),
-            HEADER: self._header,
-            CLOSE: lambda: None,
-            TEXT: lambda: self._text("text"),
-            ACQUISITION: self._acquisition,
-            IMAGE: self._image,
-            WAVEFORM: self._waveform,
-        }
+    def __init__(self, read: Callable[[int], bytes], limits: Limits, skipped: tuple[int, ...] = ()):
+        self._read, self._limits, self._skipped = read, limits, skipped
+        self._meter = Meter(limits)
 
     def next(self) -> Message | None:
         """Return the next message, or None where the stream ends between two messages.
-
-        Waveforms are read over and have no value, nor have images where they are of no interest.
 
         Raises
         ------
         ProtocolError
             If the stream ends within a message, or the message is none.
         LimitExceeded
-            If it is longer than the limits allow.
+            If there are more messages than the limits allow.
         """
         first = self._read(2)
         if not first:
@@ -126,12 +133,23 @@ class MessageReader:
         if len(first) < 2:
             first += self._exactly(1, "message identifier")
         kind = int.from_bytes(first, "little")
-        if kind not in self._bodies:
+        if kind not in NAMES:
             raise ProtocolError(
                 f"message identifier {kind} is unknown, expected one of "
                 f"{', '.join(map(str, NAMES))}: speak the ISMRMRD (MRD) protocol to this port"
             )
-        return Message(kind, self._bodies[kind]())
+        return Message(kind, self._body(kind))
+
+    def _body(self, kind: int) -> Any:
+        if kind == ACQUISITION:
+            return self._acquisition()
+        if kind == IMAGE:
+            return self._image()
+        if kind == WAVEFORM:
+            return self._waveform()
+        if kind == CLOSE:
+            return self._meter.count(CLOSE)
+        return self._words(kind)
 
     def _exactly(self, count: int, what: str) -> bytes:
         """Read `count` bytes; memory grows with what comes, not with what was claimed."""
@@ -150,21 +168,24 @@ class MessageReader:
         while count > 0:
             count -= len(self._exactly(min(count, _CHUNK_BYTES), what))
 
-    def _length(self, what: str, limit: int) -> int:
-        (length,) = struct.unpack("<I", self._exactly(4, what))
-        _check_size(length, limit, what)
-        return int(length)
+    def _admit(self, kind: int, claimed: int, header: int = 0, what: str = "") -> None:
+        """Check what a message claims, before anything is allocated."""
+        _check_size(claimed, self._limits.quotas[kind].bytes_each, what or NAMES[kind])
+        self._meter.count(kind, claimed + header)
 
-    def _text(self, what: str) -> str:
-        length = self._length(what, self._limits.text_bytes)
-        return _as_text(self._exactly(length, what))
-
-    def _config_file(self) -> str:
-        return _as_text(self._exactly(CONFIG_FILE_BYTES, "configuration name"))
-
-    def _header(self) -> bytes:
-        length = self._length("header", self._limits.header_bytes)
-        return self._exactly(length, "header").split(b"\0", 1)[0]
+    def _words(self, kind: int) -> Any:
+        """Read a configuration, a text or an XML header."""
+        length = CONFIG_FILE_BYTES
+        if kind != CONFIG_FILE:
+            (length,) = struct.unpack("<I", self._exactly(4, NAMES[kind]))
+        self._admit(kind, length)
+        data = self._exactly(length, NAMES[kind])
+        if kind == HEADER:
+            return data.split(b"\0", 1)[0]
+        text = _as_text(data)
+        if kind == TEXT and text.startswith("{"):  # the older way to configure
+            self._admit(CONFIG_TEXT, length)
+        return text
 
     def _acquisition(self) -> ReceivedAcquisition:
         size = acquisition_header_dtype.itemsize
@@ -179,58 +200,75 @@ class MessageReader:
                 "the stream is damaged, send the scan again"
             )
         trajectory_bytes, data_bytes = 4 * n_samples * n_dimensions, 8 * n_samples * n_channels
-        limit = self._limits.acquisition_bytes
-        _check_size(trajectory_bytes + data_bytes, limit, "acquisition")
+        self._admit(ACQUISITION, trajectory_bytes + data_bytes, size)
+        if data_bytes == 0:
+            self._meter.count(EMPTY)
         trajectory = self._exactly(trajectory_bytes, "trajectory of an acquisition")
         data = self._exactly(data_bytes, "samples of an acquisition")
         return ReceivedAcquisition(
             head, np.frombuffer(trajectory, np.float32), np.frombuffer(data, np.float32)
         )
 
-    def _waveform(self) -> None:
+    def _waveform(self) -> ReceivedWaveform | None:
         size = waveform_header_dtype.itemsize
         head = np.frombuffer(self._exactly(size, "waveform header"), waveform_header_dtype)[0]
         count = 4 * int(head["channels"]) * int(head["number_of_samples"])
-        _check_size(count, self._limits.acquisition_bytes, "waveform")
-        self._skip(count, "samples of a waveform")
+        self._admit(WAVEFORM, count, size)
+        if WAVEFORM in self._skipped:
+            self._skip(count, "samples of a waveform")
+            return None
+        data = self._exactly(count, "samples of a waveform")
+        return ReceivedWaveform(head, np.frombuffer(data, np.uint32))
 
-    def _image(self) -> ismrmrd.Image | None:
-        raw = self._exactly(image_header_dtype.itemsize, "image header")
-        head = np.frombuffer(raw, image_header_dtype)[0]
+    def _image(self) -> ReceivedImage | None:
+        size = image_header_dtype.itemsize
+        head = np.frombuffer(self._exactly(size, "image header"), image_header_dtype)[0]
         (length,) = struct.unpack("<Q", self._exactly(8, "image"))
-        _check_size(length, self._limits.text_bytes, "attributes of an image")
+        _check_size(length, self._limits.quotas[TEXT].bytes_each, "attributes of an image")
         attributes = _as_text(self._exactly(length, "attributes of an image"))
-        name = _IMAGE_TYPES.get(int(head["data_type"]))
+        name = IMAGE_TYPES.get(int(head["data_type"]))
         if name is None:
             raise ProtocolError(
                 f"an image has the unknown data type {int(head['data_type'])}, expected one of "
-                f"{', '.join(map(str, _IMAGE_TYPES))}: the stream is damaged, send it again"
+                f"{', '.join(map(str, IMAGE_TYPES))}: the stream is damaged, send it again"
             )
         shape = [int(head["channels"]), *(int(size) for size in head["matrix_size"][::-1])]
         dtype = np.dtype(name)
         count = dtype.itemsize * int(np.prod(shape, dtype=object))
-        _check_size(count, self._limits.image_bytes, "image")
-        if not self._keep_images:
+        self._admit(IMAGE, count, size + length)
+        if IMAGE in self._skipped:
             self._skip(count, "pixels of an image")
             return None
         data = np.frombuffer(self._exactly(count, "pixels of an image"), dtype)
-        return _make_image(raw, attributes, data.reshape(shape))
+        return ReceivedImage(head, attributes, data.reshape(shape))
 
 
-def _make_image(raw: bytes, attributes: str, data: np.ndarray) -> ismrmrd.Image:
-    if re.search(r"<!\s*(DOCTYPE|ENTITY)", attributes, re.IGNORECASE):
+def as_image(received: ReceivedImage) -> ismrmrd.Image:
+    """Return an image of the ismrmrd package, its attributes checked.
+
+    Parameters
+    ----------
+    received : ReceivedImage
+        As it came.
+
+    Raises
+    ------
+    ProtocolError
+        If its attributes are no ISMRMRD meta document, or an attack.
+    """
+    if re.search(r"<!\s*(DOCTYPE|ENTITY)", received.attributes, re.IGNORECASE):
         raise ProtocolError(
             "the attributes of an image declare a document type or entities, which can be an "
             "attack: send them without"
         )
     try:
-        image = ismrmrd.Image(raw, attributes)
+        image = ismrmrd.Image(received.head.tobytes(), received.attributes)
     except Exception as error:  # whatever an XML parser can raise, and assertions on its outcome
         raise ProtocolError(
             f"the attributes of an image are no ISMRMRD meta document ({error}): the stream is "
             "damaged, send it again"
         ) from error
-    image.data[:] = data
+    image.data[:] = received.pixels
     return image
 
 
@@ -247,17 +285,28 @@ def _as_text(data: bytes) -> str:
 
 
 def text_message(text: str, kind: int = TEXT) -> bytes:
-    """Return a text, a configuration text or an XML header as a message.
+    """Return a text or a configuration text as a message.
 
     Parameters
     ----------
     text : str
         What it says.
     kind : int
-        TEXT, CONFIG_TEXT or HEADER.
+        TEXT or CONFIG_TEXT.
     """
     data = text.encode("utf-8")
     return struct.pack("<HI", kind, len(data)) + data
+
+
+def header_message(header: bytes) -> bytes:
+    """Return an XML header as a message.
+
+    Parameters
+    ----------
+    header : bytes
+        The document.
+    """
+    return struct.pack("<HI", HEADER, len(header)) + header
 
 
 def config_file_message(name: str) -> bytes:
@@ -302,6 +351,26 @@ def acquisition_message(acquisition: ismrmrd.Acquisition) -> bytes:
         The acquisition.
     """
     return struct.pack("<H", ACQUISITION) + _serialised(acquisition)
+
+
+def received_message(message: Message) -> bytes:
+    """Return data as it was read, as a message.
+
+    Parameters
+    ----------
+    message : Message
+        An acquisition, a waveform or an image.
+    """
+    value = message.value
+    parts = [struct.pack("<H", message.kind), value.head.tobytes()]
+    if message.kind == ACQUISITION:
+        parts += [value.trajectory.tobytes(), value.samples.tobytes()]
+    elif message.kind == WAVEFORM:
+        parts.append(value.samples.tobytes())
+    else:
+        attributes = value.attributes.encode("utf-8")
+        parts += [struct.pack("<Q", len(attributes)), attributes, value.pixels.tobytes()]
+    return b"".join(parts)
 
 
 def close_message() -> bytes:

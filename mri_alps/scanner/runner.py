@@ -11,7 +11,7 @@ import numpy as np
 
 from mri_alps.errors import MriAlpsError
 from mri_alps.scanner.images import ImageMaker
-from mri_alps.scanner.intake import Ready, ScanIntake
+from mri_alps.scanner.intake import Due, ScanIntake
 from mri_alps.scanner.limits import LimitExceeded
 from mri_alps.scanner.units import Unit
 from mri_alps.scanner.work import Cancelled, NotYet
@@ -76,9 +76,9 @@ class UnitRunner:
         self._noise: np.ndarray | None = None
         self._done: dict[Unit, int] = {}
         self._warned: set[str] = set()
-        self.n_images = self.n_failed = 0
+        self.n_images = self.n_failed = self.n_waiting = 0
 
-    def run(self, ready: Ready) -> None:
+    def run(self, due: Due) -> None:
         """Reconstruct a unit and send its images, unless that was done with the same lines.
 
         Raises
@@ -86,53 +86,61 @@ class UnitRunner:
         Cancelled, LimitExceeded
             If the scan is to be given up.
         """
-        before = self._done.get(ready.unit)
-        if before == ready.n_lines:
+        before = self._done.get(due.unit)
+        if before == due.n_lines:
             return
         if before is not None:
             self._say(
                 WARNING,
-                f"{ready.unit}: {ready.n_lines - before} more lines came after its last; it is "
+                f"{due.unit}: {due.n_lines - before} more lines came after its last; it is "
                 "reconstructed again",
             )
-        job = ready.job
+        job, reference = self._intake.work(due)
         if self._noise is not None:
             job = dataclasses.replace(job, noise_covariance=self._noise, noise_store=None)
-        self._unit, began = ready.unit, time.monotonic()
+        self._unit, began = due.unit, time.monotonic()
         try:
             result = self._reconstructor.run(job, self)
         except NotYet as error:
-            self._say(INFO, f"{ready.unit} waits for the rest of the scan: {error}")
+            self.n_waiting += 1
+            if self.n_waiting <= _MAX_ERRORS:
+                self._say(INFO, f"{due.unit} waits for the rest of the scan: {error}")
             return
         except Cancelled as error:
             if self._is_over_time():
                 raise LimitExceeded(str(error)) from error
             raise
         except MriAlpsError as error:
-            self._fail(ready, str(error))
+            self._fail(due, str(error))
             return
         finally:
             self._stop_clock()
-        self._done[ready.unit], self._noise = ready.n_lines, result.noise_covariance
+        self._done[due.unit], self._noise = due.n_lines, result.noise_covariance
         for text in result.warnings:
             if text not in self._warned:
                 self._warned.add(text)
                 self._say(WARNING, text)
-        for image in self._maker.images(result, ready.unit, ready.reference):
+        for image in self._maker.images(result, due.unit, reference):
             self._send_image(image)
             self.n_images += 1
-        self._say(INFO, f"{ready.unit}: done in {time.monotonic() - began:.1f} s")
+        self._say(INFO, f"{due.unit}: done in {time.monotonic() - began:.1f} s")
 
-    def _fail(self, ready: Ready, text: str) -> None:
-        self._done[ready.unit] = ready.n_lines
+    def _fail(self, due: Due, text: str) -> None:
+        self._done[due.unit] = due.n_lines
         self.n_failed += 1
         if self.n_failed <= _MAX_ERRORS:
-            self._say(ERROR, f"{ready.unit}: {text}")
+            self._say(ERROR, f"{due.unit}: {text}")
 
     def summarise(self) -> None:
         """Tell the client how it went."""
         if self.n_failed > _MAX_ERRORS:
             self._say(ERROR, f"{self.n_failed} units of the scan could not be reconstructed")
+        if self._intake.n_left_out:
+            self._say(
+                ERROR,
+                f"{self._intake.n_left_out} lines belong to more images than the "
+                f"{self._intake.n_units} of one scan: send it in parts",
+            )
         self._say(INFO, f"{self.n_images} images were sent")
 
     def waiting(self, n_ahead: int) -> None:

@@ -1,33 +1,46 @@
-"""Keeps a scan as an ISMRMRD file while it comes in, before any work on it."""
+"""Keeps a scan on disk while it comes in, before any work on it.
+
+What comes is appended to a stream of MRD messages, ``..._incomplete.mrd``: whenever the process
+is killed, what was written can be read, up to the last whole message. (An HDF5 file is
+unreadable while it is being extended.) At the end of the scan, or when the next server starts,
+the stream becomes an ISMRMRD file and is deleted.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import itertools
+import logging
 import os
 import re
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
-import h5py
-import numpy as np
-from ismrmrd.hdf5 import acquisition_dtype
+from mri_alps.errors import InputFileError, MriAlpsError
+from mri_alps.rawdata.files import atomic_path
+from mri_alps.scanner import kinds
+from mri_alps.scanner.limits import QUOTAS, Limits, Quota
+from mri_alps.scanner.protocol import (
+    Message,
+    MessageReader,
+    ProtocolError,
+    close_message,
+    received_message,
+)
+from mri_alps.scanner.scan_file import write_scan
 
-from mri_alps.errors import InputFileError
-from mri_alps.rawdata.ismrmrd_writer import write_xml
-from mri_alps.scanner.protocol import ReceivedAcquisition
-
+_LOG = logging.getLogger(__name__)
 INCOMPLETE = "_incomplete"
-_MAX_PENDING = 32
-_numbers = count(1)
+_BUFFER_BYTES = 2**20
+# What was taken is read back whatever the limits were, and however texts were repaired.
+_WITHOUT = Limits({kind: Quota(2**62, 2**62, 2**62) for kind in QUOTAS}, scan_bytes=2**62)
+_numbers = itertools.count(1)
 
 
 class RawSaver:
     """Writes one scan.
-
-    The file is called ``..._incomplete.h5`` until `finish`, and can be read at any time after
-    `flush`, even if the process is killed.
 
     Parameters
     ----------
@@ -35,6 +48,8 @@ class RawSaver:
         Where it goes; created if needed.
     name : str
         Of the file, without the extension.
+    start : bytes
+        Configuration and header, as messages.
 
     Raises
     ------
@@ -42,92 +57,148 @@ class RawSaver:
         If it cannot be written.
     """
 
-    def __init__(self, directory: Path, name: str):
+    def __init__(self, directory: Path, name: str, start: bytes):
         self.directory, self.name = directory, name
-        self._pending: list[ReceivedAcquisition] = []
-        self._size = 0
-        with self._errors():
+        self.path = directory / f"{name}{INCOMPLETE}.mrd"
+        self._kinds: set[int] = set()
+        with _errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
-            self.path = directory / f"{name}{INCOMPLETE}.h5"
-            self._file = h5py.File(self.path, "x")
-            self._group = self._file.create_group("dataset")
-            self._data = self._group.create_dataset(
-                "data", (0,), acquisition_dtype, maxshape=(None,), chunks=(_MAX_PENDING,)
-            )
-            self._file.flush()
+            self._stream = self.path.open("xb", buffering=_BUFFER_BYTES)
+            fcntl.flock(self._stream, fcntl.LOCK_EX)  # others see that it is still written
+            self._stream.write(start)
 
-    def write_header(self, header: bytes) -> None:
-        """Write the XML header as it came."""
-        with self._errors():
-            write_xml(self._group, header)
-            self._file.flush()
-
-    def write_configuration(self, text: str) -> None:
-        """Write a configuration text; a later one replaces it."""
-        with self._errors():
-            if "config" in self._group:
-                del self._group["config"]
-            if text:
-                self._group["config"] = text
-
-    def add(self, acquisition: ReceivedAcquisition) -> None:
-        """Take one acquisition; it is in the file after the next `flush`, 32 at the latest."""
-        self._pending.append(acquisition)
-        if len(self._pending) >= _MAX_PENDING:
-            self.flush()
+    def add(self, message: Message) -> None:
+        """Take an acquisition, a waveform or an image."""
+        with _errors(self.directory):
+            self._stream.write(received_message(message))
+        self._kinds.add(message.kind)
 
     def flush(self) -> None:
-        """Bring everything to the disk.
+        """Hand everything to the system: a process that is killed then loses nothing.
 
         Raises
         ------
         InputFileError
             If that fails.
         """
-        if not self._pending:
-            return
-        rows = np.empty(len(self._pending), acquisition_dtype)
-        for row, acquisition in zip(rows, self._pending, strict=True):
-            row["head"] = acquisition.head
-            row["traj"] = acquisition.trajectory
-            row["data"] = acquisition.samples
-        with self._errors():
-            start = self._size
-            self._data.resize((start + len(rows),))
-            self._data[start:] = rows
-            self._file.flush()
-        self._size += len(rows)
-        self._pending.clear()
+        with _errors(self.directory):
+            self._stream.flush()
 
     def finish(self, is_complete: bool) -> Path | None:
-        """Close the file and return its name; a complete one loses ``_incomplete``.
+        """Make the ISMRMRD file, bring it to the disk and return its name.
 
-        A file without a single acquisition is deleted, and None returned.
+        Parameters
+        ----------
+        is_complete : bool
+            Whether the scan was closed; the file is called ``..._incomplete.h5`` otherwise.
+
+        Raises
+        ------
+        InputFileError
+            If the disk is full; what came is still in the stream of messages.
         """
         try:
-            self.flush()
+            with _errors(self.directory):
+                if is_complete:
+                    self._stream.write(close_message())
+                    self._kinds.add(kinds.CLOSE)
+                self._stream.flush()
+                return convert(self.path, self._kinds)
         finally:
-            with contextlib.suppress(OSError, RuntimeError, ValueError):
-                self._file.close()
-        if self._size == 0:
-            self.path.unlink(missing_ok=True)
-            return None
-        if is_complete:
-            with self._errors():
-                target = self.directory / f"{self.name}.h5"
-                os.replace(self.path, target)
-                self.path = target
-        return self.path
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.close()
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+
+def convert(stream: Path, found: set[int]) -> Path | None:
+    """Make an ISMRMRD file of a stream of messages, and delete the stream.
+
+    Parameters
+    ----------
+    stream : Path
+        ``NAME_incomplete.mrd``; the last message may be cut.
+    found : set of int
+        The kinds of its messages.
+
+    Returns
+    -------
+    Path or None
+        ``NAME.h5``, or ``NAME_incomplete.h5`` if the scan was not closed; on the disk when this
+        returns. None if there is no whole message of data.
+    """
+    if not found.intersection(kinds.DATA):
+        stream.unlink()
+        return None
+    name = stream.stem if kinds.CLOSE not in found else stream.stem.removesuffix(INCOMPLETE)
+    target = stream.with_name(f"{name}.h5")
+    with atomic_path(target) as temporary:
+        write_scan(temporary, read_stream(stream))
+    stream.unlink()
+    return target
+
+
+def read_stream(path: Path) -> Iterator[Message]:
+    """Yield the whole messages of a file.
+
+    Parameters
+    ----------
+    path : Path
+        Messages one after the other, of which the last may be cut.
+    """
+    with open(path, "rb") as file:
+        reader = MessageReader(file.read, _WITHOUT)
+        while True:
+            try:
+                message = reader.next()
+            except ProtocolError:  # cut
+                return
+            if message is None:
+                return
+            yield message
+
+
+def recover_scans(directory: Path) -> list[Path]:
+    """Make ISMRMRD files of what servers that were killed have left.
+
+    Parameters
+    ----------
+    directory : Path
+        Folder of saved scans; scans that another server is still receiving are left alone.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    made: list[Path] = []
+    for path in sorted(directory.glob(f"*{INCOMPLETE}.mrd")):
         try:
-            yield
-        except (OSError, RuntimeError, ValueError) as error:
-            raise InputFileError(
-                f"the scan cannot be saved in {self.directory} ({error}): check the space left and "
-                "the permissions of the folder named by --save-raw"
-            ) from error
+            with open(path, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with _errors(directory):
+                    for half_made in directory.glob(f".{path.stem.removesuffix(INCOMPLETE)}*.tmp"):
+                        half_made.unlink()
+                    saved = convert(path, {message.kind for message in read_stream(path)})
+        except (BlockingIOError, FileNotFoundError):  # at work, or done by now
+            continue
+        except (MriAlpsError, OSError):
+            _LOG.exception("%s could not be made an ISMRMRD file and is kept", path)
+            continue
+        if saved is not None:
+            _LOG.warning("%s was left by a server that was killed", saved.name)
+            made.append(saved)
+    return made
+
+
+@contextlib.contextmanager
+def _errors(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputFileError(
+            f"the scan cannot be saved in {directory} ({error}): check the space left and the "
+            "permissions of the folder named by --save-raw; what is written already becomes a "
+            "file when the server starts again"
+        ) from error
 
 
 def scan_name(protocol: str = "") -> str:

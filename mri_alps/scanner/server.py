@@ -7,12 +7,16 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 from mri_alps.errors import ConfigurationError
-from mri_alps.scanner import protocol
+from mri_alps.scanner.admission import Admission, Seat
 from mri_alps.scanner.channel import SocketChannel
-from mri_alps.scanner.runner import ERROR, log_line
-from mri_alps.scanner.session import ScanSession, SessionOptions
+from mri_alps.scanner.limits import check_positive
+from mri_alps.scanner.receiver import SessionOptions
+from mri_alps.scanner.saving import recover_scans
+from mri_alps.scanner.session import ScanSession
 from mri_alps.scanner.workers import Reconstructor
 
 _LOG = logging.getLogger(__name__)
@@ -34,14 +38,15 @@ class MrdServer:
     options : SessionOptions
         What all connections share.
     max_connections : int
-        Connections beyond it are told to come again.
+        Scans that are worked on; as many more are saved only, and as many connections wait for
+        their scan to begin. See `Admission`.
     grace_seconds : float
         What running scans have left when the server is stopped.
 
     Raises
     ------
     ConfigurationError
-        If the address cannot be listened on.
+        If the address cannot be listened on, or a setting is no positive number.
     """
 
     def __init__(
@@ -54,7 +59,10 @@ class MrdServer:
         grace_seconds: float = 30.0,
     ):
         self._reconstructor, self._options = reconstructor, options
-        self._max_connections, self._grace = max_connections, grace_seconds
+        saves, header_seconds = options.save_raw is not None, options.limits.header_seconds
+        self._admission = Admission(max_connections, saves, header_seconds)
+        self._max_threads = 4 * self._admission.n_places
+        self._grace = check_positive("grace_seconds", grace_seconds)
         self._threads: set[threading.Thread] = set()
         self._stopping = threading.Event()
         self._deadline = float("inf")
@@ -82,7 +90,12 @@ class MrdServer:
         self._stopping.set()
 
     def serve(self) -> None:
-        """Serve until `stop`; returns when every scan is finished, or saved and given up."""
+        """Serve until `stop`; returns when every scan is finished, or saved and given up.
+
+        Scans that a killed server left in the folder of saved scans become files meanwhile.
+        """
+        if self._options.save_raw is not None and self._options.save_raw.is_dir():
+            self._start(recover_scans, self._options.save_raw)
         with self._listener:
             while not self._stopping.is_set():
                 if select.select([self._listener], [], [], _POLL_SECONDS)[0]:
@@ -91,34 +104,34 @@ class MrdServer:
             thread.join()
 
     def _accept(self) -> None:
+        self._threads = {thread for thread in self._threads if thread.is_alive()}
+        if len(self._threads) >= self._max_threads:  # those that lost their places are leaving
+            time.sleep(0.05)
+            return
         try:
             connection, address = self._listener.accept()
         except OSError:  # gone again already, or out of descriptors for now
             time.sleep(0.05)
             return
-        self._threads = {thread for thread in self._threads if thread.is_alive()}
-        channel = SocketChannel(connection, self._options.limits, self._stop_reason)
-        is_full = len(self._threads) >= self._max_connections
-        _LOG.info("connection from %s%s", address[0], " refused: too many" if is_full else "")
-        work = self._refuse if is_full else self._serve_one
-        thread = threading.Thread(
-            target=work, args=(channel,), name="mri-alps connection", daemon=True
+        _LOG.info("connection from %s", address[0])
+        seat = self._admission.admit(str(address[0]))
+        channel = SocketChannel(
+            connection,
+            self._options.limits,
+            lambda: seat.stop_reason() or self._stop_reason(),
         )
-        if not is_full:
-            self._threads.add(thread)
+        self._start(self._serve_one, channel, seat)
+
+    def _start(self, work: Callable[..., Any], *arguments: Any) -> None:
+        thread = threading.Thread(target=work, args=arguments, name="mri-alps work", daemon=True)
+        self._threads.add(thread)
         thread.start()
 
-    def _serve_one(self, channel: SocketChannel) -> None:
-        ScanSession(channel, self._reconstructor, self._options).run()
-
-    def _refuse(self, channel: SocketChannel) -> None:
-        text = log_line(
-            ERROR,
-            f"the server has {self._max_connections} connections already, which is its limit: "
-            "come again later",
-        )
-        channel.offer(protocol.text_message(text) + protocol.close_message())
-        channel.close()
+    def _serve_one(self, channel: SocketChannel, seat: Seat) -> None:
+        try:
+            ScanSession(channel, self._reconstructor, self._options, seat).run()
+        finally:
+            seat.leave()
 
     def _stop_reason(self) -> str | None:
         if time.monotonic() < self._deadline:

@@ -15,7 +15,6 @@ from ismrmrd.hdf5 import acquisition_header_dtype
 from mri_alps.errors import InputFileError
 from mri_alps.rawdata.ismrmrd_heads import Heads, heads_from_records
 from mri_alps.rawdata.ismrmrd_store import SampleReader
-from mri_alps.scanner.limits import GIB, LimitExceeded, Limits
 from mri_alps.scanner.protocol import ReceivedAcquisition
 
 _FIRST_CAPACITY = 1024
@@ -80,14 +79,12 @@ class Spool:
     ----------
     path : Path
         What the scan is called in errors.
-    limits : Limits
-        How much may come.
     directory : Path, optional
         Where the temporary file lies; the system's place for them if left out.
     """
 
-    def __init__(self, path: Path, limits: Limits, directory: Path | None = None):
-        self.path, self._limits = path, limits
+    def __init__(self, path: Path, directory: Path | None = None):
+        self.path = path
         self._count = 0
         self._end = 0
         self._heads = np.zeros(_FIRST_CAPACITY, acquisition_header_dtype)
@@ -113,24 +110,8 @@ class Spool:
         return self._heads[: self._count]
 
     def add(self, acquisition: ReceivedAcquisition) -> int:
-        """Take one acquisition and return its number.
-
-        Raises
-        ------
-        LimitExceeded
-            If the scan becomes longer than the limits allow.
-        """
+        """Take one acquisition and return its number."""
         size = acquisition.samples.nbytes
-        if self._count >= self._limits.n_acquisitions:
-            raise LimitExceeded(
-                f"{self.path} has more than {self._limits.n_acquisitions:,} acquisitions: send it "
-                "in parts"
-            )
-        if self._end + size > self._limits.scan_bytes:
-            raise LimitExceeded(
-                f"{self.path} is longer than {self._limits.scan_bytes / GIB:.3g} GiB: send it in "
-                "parts, or start the server with a higher --scan-limit"
-            )
         if self._count == len(self._heads):
             self._grow()
         self._stream.write(acquisition.samples.data)

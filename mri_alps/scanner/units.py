@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ class UnitLines:
 
 
 class UnitTracker:
-    """Sorts acquisitions into units and tells when a unit is complete.
+    """Sorts acquisitions into units and tells, once for each, when a unit is complete.
 
     A unit is complete with the line that carries ACQ_LAST_IN_SLICE (of the last average), or
     once every phase encode of the header's limits has come in every average, or at the end of
@@ -49,12 +50,19 @@ class UnitTracker:
         The XML header.
     encoding : Encoding
         Its encoding space that is reconstructed.
+    n_units : int
+        Lines of units beyond so many are left out.
     index : int
         Number of that encoding space.
+
+    Attributes
+    ----------
+    n_left_out : int
+        Lines of units beyond `n_units`.
     """
 
-    def __init__(self, header: Header, encoding: Encoding, index: int = 0):
-        self._index = index
+    def __init__(self, header: Header, encoding: Encoding, n_units: int, index: int = 0):
+        self._index, self._n_units = index, n_units
         self.is_3d = encoding.encoded_matrix[2] > 1
         mode = str(header.facts.get("calibration_mode", "")).lower()
         self.is_interleaved = mode == "interleaved"
@@ -62,6 +70,8 @@ class UnitTracker:
         self.units: dict[Unit, UnitLines] = {}
         self.noise: list[int] = []
         self.calibration: dict[int, list[int]] = {}
+        self._of_slice: dict[int, list[int]] = {}  # where repetitions calibrate each other
+        self.n_left_out = 0
 
     @property
     def waits_for_the_end(self) -> bool:
@@ -78,25 +88,35 @@ class UnitTracker:
             and int(head["encoding_space_ref"]) == self._index
         ):
             self._take(number, head, flags)
-        complete = []
-        if not self.waits_for_the_end:
-            complete = self._completed_by(head, flags)
-        if _has(flags, ismrmrd.ACQ_LAST_IN_MEASUREMENT):
-            complete = list(self.units)
-        return complete
+        return [] if self.waits_for_the_end else self._completed_by(head, flags)
 
-    def lines_for(self, unit: Unit) -> np.ndarray:
-        """Return the numbers of all acquisitions that the reconstruction of a unit may use."""
-        numbers = [*self.noise, *self.units[unit].numbers]
+    def lines_for(self, unit: Unit, end: int) -> np.ndarray:
+        """Return the acquisitions that the reconstruction of a unit may use.
+
+        Parameters
+        ----------
+        unit : Unit
+            A known one.
+        end : int
+            Only acquisitions with smaller numbers count.
+        """
+        parts = [self.noise, self.units[unit].numbers, self.calibration.get(unit.slice, [])]
         if self.is_interleaved:
-            same = [u for u in self.units if u.slice == unit.slice]
-            numbers += [number for u in same for number in self.units[u].numbers]
-        numbers += self.calibration.get(unit.slice, [])
-        return np.unique(np.array(numbers, np.int64))
+            parts.append(self._of_slice[unit.slice])
+        return np.unique(np.concatenate([before(part, end) for part in parts]))
 
-    def count(self, unit: Unit) -> int:
-        """Return how many lines the reconstruction of a unit has to work with."""
-        return len(self.units[unit].numbers) + len(self.calibration.get(unit.slice, []))
+    def count(self, unit: Unit, end: int) -> int:
+        """Return how many lines the reconstruction of a unit has to work with.
+
+        Parameters
+        ----------
+        unit : Unit
+            A known one.
+        end : int
+            Only acquisitions with smaller numbers count.
+        """
+        parts = (self.units[unit].numbers, self.calibration.get(unit.slice, []))
+        return sum(bisect_left(part, end) for part in parts)
 
     def _take(self, number: int, head: np.void, flags: int) -> None:
         counters = head["idx"]
@@ -104,24 +124,42 @@ class UnitTracker:
         only = _has(flags, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) and not both
         if only or both:
             self.calibration.setdefault(int(counters["slice"]), []).append(number)
-        if not only:
-            lines = self.units.setdefault(_unit(head), UnitLines())
-            lines.numbers.append(number)
-            lines.rows.add((int(counters["kspace_encode_step_1"]), int(counters["average"])))
+        if only:
+            return
+        unit = _unit(head)
+        if unit not in self.units and len(self.units) >= self._n_units:
+            self.n_left_out += 1
+            return
+        lines = self.units.setdefault(unit, UnitLines())
+        lines.numbers.append(number)
+        lines.rows.add((int(counters["kspace_encode_step_1"]), int(counters["average"])))
+        if self.is_interleaved:
+            self._of_slice.setdefault(unit.slice, []).append(number)
 
     def _completed_by(self, head: np.void, flags: int) -> list[Unit]:
         unit = _unit(head)
         lines = self.units.get(unit)
-        if lines is None:
+        if lines is None or lines.is_flagged:
             return []
         last = _has(flags, ismrmrd.ACQ_LAST_IN_SLICE)
-        if last and int(head["idx"]["average"]) >= self._last_average:
-            lines.is_flagged = True
-            return [unit]
-        if not lines.is_flagged and self._n_expected and len(lines.rows) >= self._n_expected:
+        is_last = last and int(head["idx"]["average"]) >= self._last_average
+        if is_last or (self._n_expected and len(lines.rows) >= self._n_expected):
             lines.is_flagged = True
             return [unit]
         return []
+
+
+def before(numbers: list[int], end: int) -> np.ndarray:
+    """Return the numbers below `end` of an ascending list.
+
+    Parameters
+    ----------
+    numbers : list of int
+        Acquisitions; more may be appended meanwhile.
+    end : int
+        The first that does not count.
+    """
+    return np.array(numbers[: bisect_left(numbers, end)], np.int64)
 
 
 def _unit(head: np.void) -> Unit:

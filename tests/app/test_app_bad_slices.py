@@ -17,6 +17,7 @@ from tiny_scans import TINY, assert_same_file, contents, write_tiny
 import mri_alps
 from mri_alps.errors import ConfigurationError, DivergenceError, MriAlpsWarning
 from mri_alps.evaluation import evaluate_folder, write_report
+from mri_alps.rawdata.files import _prefix
 from mri_alps.reconstruction.manifest import read_manifest
 from mri_alps.reconstruction.result import load_reconstruction
 from mri_alps.reconstruction.scan_job import ScanJob
@@ -99,6 +100,20 @@ def test_a_slice_that_failed_is_tried_again_and_the_others_are_not(tmp_path, run
     assert drawn == [1]
     assert_same_file(out / "scan.h5", tmp_path / "whole" / "scan.h5")
     assert {path.name for path in out.iterdir()} == {"scan.h5", "scan.png"}
+
+
+def test_a_file_with_failed_slices_that_is_damaged_is_made_again(tmp_path, run, diverging):
+    bad, drawn = diverging
+    source, out = write_tiny(tmp_path / "scan.h5"), tmp_path / "out"
+    bad.add(1)
+    assert run("reconstruct", source, "-o", out, *TINY).code == 1
+    with h5py.File(out / "scan.h5", "a") as file:
+        file["diagnostics"][2] = "no JSON"
+    bad.clear()
+    drawn.clear()
+    finished = run("reconstruct", source, "-o", out, *TINY)
+    assert finished.code == 0 and "is damaged" in finished.err
+    assert drawn == [1, 2]  # slice 0 was read back before
 
 
 def test_a_batch_says_which_slices_failed(tmp_path, run):
@@ -253,9 +268,10 @@ def test_the_library_survives_a_full_disk(tmp_path):
 
 def test_a_name_that_is_too_long_is_refused_before_sampling(tmp_path, run, diverging):
     longest = os.pathconf(tmp_path, "PC_NAME_MAX")
-    written = len(".") + len(".html") + len(".") + 8 + len(".tmp")
+    written = len(_prefix(Path(".html"))) + 8 + len(".tmp")  # beside the stem
     for stem, is_good in ((longest - written, True), (longest - written + 1, False)):
-        source = write_tiny(tmp_path / ("a" * stem + ".h5"), n_slices=1)
+        source = write_tiny(tmp_path / "scan.h5", n_slices=1)
+        source = source.rename(tmp_path / ("a" * stem + ".h5"))
         out = tmp_path / str(stem)
         drawn = len(diverging[1])
         finished = run("reconstruct", source, "-o", out, *TINY, "--report")

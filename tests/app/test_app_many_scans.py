@@ -69,7 +69,7 @@ def test_other_settings_make_it_again_and_say_which(folder, tmp_path, run):
 def test_failures_are_contained_and_listed(folder, tmp_path, run):
     bad = folder / "a.h5"
     with h5py.File(bad, "a") as file:
-        file["kspace"][1, 0, 3, 16] = np.nan
+        file["kspace"][:, 0, 3, 16] = np.nan
     out = tmp_path / "out"
     finished = run("reconstruct", folder, "-o", out, *TINY)
     assert finished.code != 0

@@ -170,13 +170,6 @@ def test_no_calibration_region_is_refused_with_a_remedy():
         prepare_slice(raw, 0)
 
 
-def test_an_empty_slice_is_refused():
-    kspace = np.zeros((1, 3, 32, 32), np.complex64)
-    raw = raw_from_arrays(kspace, noise_covariance=np.eye(3), name="empty.h5")
-    with pytest.raises(InputFileError, match=r"empty\.h5.*only zeros"):
-        prepare_slice(raw, 0)
-
-
 def test_masks_and_maps_that_do_not_fit_are_refused():
     raw, _, coils, _ = scan()
     with pytest.raises(ShapeError, match="96x80"):

@@ -11,8 +11,8 @@ from waiting import LONG
 from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.scanner.configuration import OnlineConfiguration
 from mri_alps.scanner.limits import Limits
+from mri_alps.scanner.receiver import SessionOptions
 from mri_alps.scanner.server import MrdServer
-from mri_alps.scanner.session import SessionOptions
 from mri_alps.scanner.workers import InlineReconstructor
 
 LIMITS = dataclasses.replace(Limits(), idle_seconds=LONG, send_seconds=LONG, scan_bytes=2**24)

@@ -1,5 +1,6 @@
 """Small scans for the tests of the scanner, and a client that shares no code with ours."""
 
+import contextlib
 import socket
 import threading
 
@@ -98,6 +99,8 @@ class Client:
         return self
 
     def __exit__(self, *_):
+        with contextlib.suppress(OSError):  # the server may be gone before all was sent
+            self.stream.close()  # the connection lives as long as its stream
         self.socket.close()
 
     def send(self, *items):

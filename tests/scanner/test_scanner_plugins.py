@@ -22,7 +22,8 @@ from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.scanner import protocol
 from mri_alps.scanner.channel import FileChannel
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
-from mri_alps.scanner.session import ScanSession, SessionOptions
+from mri_alps.scanner.receiver import SessionOptions
+from mri_alps.scanner.session import ScanSession
 from mri_alps.scanner.workers import InlineReconstructor
 
 CONFIG = {"version": "1.1.0", "parameters": {k: str(v) for k, v in SETTINGS.items()}}

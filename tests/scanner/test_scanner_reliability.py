@@ -59,13 +59,15 @@ def reader_of(data):
         place += len(part)
         return part
 
-    return MessageReader(read, Limits(), keep_images=True)
+    return MessageReader(read, Limits())
 
 
 def read_all(data):
     reader, count = reader_of(data), 0
-    while reader.next() is not None:
+    while (message := reader.next()) is not None:
         count += 1
+        if message.kind == protocol.IMAGE:
+            protocol.as_image(message.value)
     return count
 
 

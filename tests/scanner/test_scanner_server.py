@@ -172,7 +172,7 @@ def test_calibration_lines_that_come_last_are_waited_for(server):
     assert len(images) == 2 and not errors(texts)
 
 
-def test_waveforms_are_ignored(server):
+def test_waveforms_do_not_disturb_the_reconstruction(server):
     waveform = ismrmrd.Waveform.from_array(np.zeros((2, 7), np.uint32))
     acquisitions = scan()
     acquisitions.insert(3, waveform)
