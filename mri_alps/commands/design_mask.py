@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from mri_alps.commands.options import (
-    CenterFractionOption,
-    DeviceOption,
-    EvaluationsOption,
-    MethodOption,
-    PriorOption,
-    SamplesOption,
-    SeedOption,
-    SlicesOption,
-    make_shared_configuration,
-)
+from mri_alps.commands.options import describe_run, takes_sampling_settings
+from mri_alps.reconstruction import ReconstructionConfiguration
+
+if TYPE_CHECKING:
+    from mri_alps.evaluation.design import DesignSettings
 
 
+@takes_sampling_settings
 def design_mask(
     inputs: Annotated[
         list[Path],
@@ -39,14 +35,8 @@ def design_mask(
         Optional[int],  # noqa: UP045
         typer.Option(help="Lines between two looks at the posterior. Left out: in eight batches."),
     ] = None,
-    prior: PriorOption = None,
-    method: MethodOption = "alps",
-    n_samples: SamplesOption = 8,
-    n_evaluations: EvaluationsOption = 50,
-    seed: SeedOption = None,
-    device: DeviceOption = "auto",
-    center_fraction: CenterFractionOption = None,
-    slices: SlicesOption = None,
+    *,
+    configuration: ReconstructionConfiguration,
 ) -> None:
     """Design an undersampling mask: the lines of which the posterior expects most.
 
@@ -63,15 +53,17 @@ def design_mask(
 
     mri-alps reconstruct scan.h5 -o results --mask mask4x.npy
     """
-    from mri_alps.evaluation.design.masks import DesignSettings
+    from mri_alps.evaluation.design import DesignSettings
 
-    configuration = make_shared_configuration(
-        prior, method, n_samples, n_evaluations, seed, device, center_fraction, slices
-    )
     run_design_mask(inputs, output, DesignSettings(budget, batch), configuration)
 
 
-def run_design_mask(inputs, output, settings, configuration) -> list[Path]:  # type: ignore[no-untyped-def]
+def run_design_mask(
+    inputs: Sequence[Path],
+    output: Path,
+    settings: DesignSettings,
+    configuration: ReconstructionConfiguration,
+) -> list[Path]:
     """Design, with a progress bar, and write the files.
 
     Parameters
@@ -94,7 +86,6 @@ def run_design_mask(inputs, output, settings, configuration) -> list[Path]:  # t
         write_mask_files,
     )
     from mri_alps.reconstruction.output import prepare_directory
-    from mri_alps.reconstruction.provenance import versions
     from mri_alps.reconstruction.volume import load_prior_for
 
     stem = output_stem(output, inputs)
@@ -105,29 +96,24 @@ def run_design_mask(inputs, output, settings, configuration) -> list[Path]:  # t
     resume = load_progress(stem, identity)
     if resume is not None:
         say(f"going on from {int(resume.measured.sum())} lines, as {stem}.json has them")
-    facts = {
-        "inputs": [str(path) for path in inputs],
-        "budget": task.settings.budget,
-        "configuration": configuration.to_dict(),
-        "versions": versions(),
-    }
+    described = describe_run(inputs, configuration, budget=task.settings.budget)
     kept = f"the lines found so far are kept in {stem}.json, repeat the command to go on"
     with stopped_by_signal(kept), ProgressBar() as progress:
-        found = run_task(
+        designed = run_task(
             task,
             prior,
             device,
             progress,
             resume,
-            lambda partial: save_progress(stem, identity, partial, facts),
+            lambda partial: save_progress(stem, identity, partial, described),
         )
-    save_progress(stem, identity, found, facts)
-    written = write_mask_files(stem, found, task.scans[0].shape)
-    last = found.points[-1] if found.points else None
+    save_progress(stem, identity, designed, described)
+    written = write_mask_files(stem, designed, task.scans[0].shape)
+    last = designed.points[-1] if designed.points else None
     if last is not None:
         actual = "" if last.actual_error is None else f", actual {last.actual_error:.4g}"
         say(
-            f"{int(found.measured.sum())} of {found.start.size} measured; expected error "
+            f"{int(designed.measured.sum())} of {designed.start.size} measured; expected error "
             f"(NMSE) {last.expected_error:.4g}{actual}"
         )
     out().print("\n".join(str(path) for path in written), soft_wrap=True)

@@ -11,7 +11,7 @@ from mri_alps.commands.terminal import out, say
 from mri_alps.errors import ConfigurationError
 from mri_alps.evaluation import EvaluationReport, evaluate_folder
 from mri_alps.evaluation.folder import INTERVAL_SCORES, METRICS
-from mri_alps.evaluation.score_files import draw_scores, write_csv
+from mri_alps.evaluation.score_files import draw_scores, write_scores
 
 _FIGURES = (".png", ".pdf", ".svg")
 _HEADINGS = {"coverage": "coverage of the 90 % interval", "sparsification_area": "sparsification"}
@@ -45,7 +45,7 @@ def run_evaluate(
             f"--figure {figure} has no ending that can be drawn: use {', '.join(_FIGURES)}"
         )
     report = evaluate_folder(reconstructions, targets)
-    for path, write in ((csv, write_csv), (figure, draw_scores)):
+    for path, write in ((csv, write_scores), (figure, draw_scores)):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write(report, path)

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mri_alps.commands.options import (
-    OUTPUT_PANEL,
-    SCAN_PANEL,
-    CenterFractionOption,
-    DeviceOption,
-    EvaluationsOption,
-    MethodOption,
-    PriorOption,
-    SamplesOption,
-    SeedOption,
-    SlicesOption,
-    make_shared_configuration,
-)
+from mri_alps.commands.options import describe_run, takes_sampling_settings
+from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.reconstruction.configuration import OUTPUT, SCAN
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,6 +33,7 @@ _WITH_INTERVAL = ("NMSE", "PSNR", "SSIM")  # the others: masks_summary.csv
 _SIGNIFICANT = 0.05
 
 
+@takes_sampling_settings
 def masks(
     inputs: Annotated[
         list[Path],
@@ -58,7 +50,7 @@ def masks(
             help="Kinds (random, equispaced, equispaced-offset, poisson, poisson-lines, gaussian, "
             "gaussian-points, radial, partial-fourier), files (.npy, .npz, HDF5 with a dataset "
             "'mask', BART cfl), and measured, which leaves nothing out.",
-            rich_help_panel=SCAN_PANEL,
+            rich_help_panel=SCAN,
         ),
     ] = "random,equispaced,equispaced-offset,poisson-lines,gaussian",
     accelerations: Annotated[
@@ -68,21 +60,15 @@ def masks(
             metavar="R,...",
             help="Of the kinds. A file has its own, and is compared with the one that it is "
             "nearest to.",
-            rich_help_panel=SCAN_PANEL,
+            rich_help_panel=SCAN,
         ),
     ] = "4,8",
-    prior: PriorOption = None,
-    method: MethodOption = "alps",
-    n_samples: SamplesOption = 8,
-    n_evaluations: EvaluationsOption = 50,
-    seed: SeedOption = None,
-    device: DeviceOption = "auto",
-    center_fraction: CenterFractionOption = None,
-    slices: SlicesOption = None,
     report: Annotated[
         bool,
-        typer.Option("--report", help="Write an HTML page as well.", rich_help_panel=OUTPUT_PANEL),
+        typer.Option("--report", help="Write an HTML page as well.", rich_help_panel=OUTPUT),
     ] = False,
+    *,
+    configuration: ReconstructionConfiguration,
 ) -> None:
     """Compare undersampling masks by the posteriors that they leave.
 
@@ -105,11 +91,8 @@ def masks(
 
     mri-alps masks val/*.h5 --masks gaussian,mask4x.npy --accelerations 4 --report -o study
     """
-    configuration = make_shared_configuration(
-        prior, method, n_samples, n_evaluations, seed, device, center_fraction, slices
-    )
-    run_masks(inputs, output, split_words(masks), parse_numbers(accelerations), configuration,
-              report)  # fmt: skip
+    numbers = parse_numbers(accelerations)
+    run_masks(inputs, output, split_words(masks), numbers, configuration, report)
 
 
 def split_words(text: str) -> list[str]:
@@ -146,8 +129,13 @@ def parse_numbers(text: str) -> list[float]:
         ) from None
 
 
-def run_masks(  # type: ignore[no-untyped-def]
-    inputs, output, masks, accelerations, configuration, report=False
+def run_masks(
+    inputs: Sequence[Path],
+    output: Path,
+    masks: Sequence[str],
+    accelerations: Sequence[float],
+    configuration: ReconstructionConfiguration,
+    report: bool = False,
 ) -> MaskStudy:
     """Compare, with a progress bar; print the table and write the files.
 
@@ -170,7 +158,6 @@ def run_masks(  # type: ignore[no-untyped-def]
     from mri_alps.evaluation.study.compare import make_study, run_study
     from mri_alps.evaluation.study.output import correlation_sentence, write_study
     from mri_alps.reconstruction.output import prepare_directory
-    from mri_alps.reconstruction.provenance import versions
     from mri_alps.reconstruction.volume import load_prior_for
 
     task = make_study(inputs, masks, accelerations, configuration)
@@ -179,16 +166,15 @@ def run_masks(  # type: ignore[no-untyped-def]
     kept = f"what is measured is kept in {output}, repeat the command to go on from there"
     with stopped_by_signal(kept), ProgressBar() as progress:
         study = run_study(task, prior, device, output, progress)
-    facts: dict[str, Any] = {
-        "inputs": [str(path) for path in inputs],
-        "masks": list(masks),
-        "accelerations": list(accelerations),
-        "prior_name": getattr(prior, "name", type(prior).__name__),
-        "checkpoint_sha256": getattr(prior, "checkpoint_sha256", "") or "",
-        "configuration": configuration.to_dict(),
-        "versions": versions(),
-    }
-    written = write_study(study, output, facts, report)
+    settings = describe_run(
+        inputs,
+        configuration,
+        masks=list(masks),
+        accelerations=list(accelerations),
+        prior_name=getattr(prior, "name", type(prior).__name__),
+        checkpoint_sha256=getattr(prior, "checkpoint_sha256", "") or "",
+    )
+    written = write_study(study, output, settings, report)
     out().print(masks_table(study))
     say(correlation_sentence(study.correlation()))
     out().print("\n".join(str(path) for path in written), soft_wrap=True)

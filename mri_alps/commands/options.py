@@ -1,18 +1,16 @@
-"""Options that several sub-commands share, and the configuration that they make."""
+"""Options that several sub-commands share, and how their outputs describe a run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Optional
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Optional
 
 import typer
 
-if TYPE_CHECKING:
-    from mri_alps.reconstruction import ReconstructionConfiguration
-
-SCAN_PANEL = "Scan and sampling"
-SAMPLER_PANEL = "Prior and sampler"
-OUTPUT_PANEL = "Output"
-MANY_PANEL = "Many scans, many machines"
+from mri_alps.commands.settings_options import takes_settings
+from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.reconstruction.configuration import SAMPLER
 
 PriorOption = Annotated[
     Optional[str],  # noqa: UP045 - typer resolves this at run time
@@ -20,89 +18,45 @@ PriorOption = Annotated[
         "--prior",
         help="Built-in prior (brain-small, gaussian), a checkpoint, or a name that an installed "
         "package registers.",
-        rich_help_panel=SAMPLER_PANEL,
-    ),
-]
-MethodOption = Annotated[
-    str,
-    typer.Option(
-        "--method",
-        help="Sampler: alps, xgp1, xgp2, xgp3, csgm, dps, or a name that an installed package "
-        "registers.",
-        rich_help_panel=SAMPLER_PANEL,
-    ),
-]
-SamplesOption = Annotated[
-    int,
-    typer.Option("--n-samples", help="Posterior samples per slice.", rich_help_panel=SAMPLER_PANEL),
-]
-EvaluationsOption = Annotated[
-    int,
-    typer.Option(
-        "--n-evaluations",
-        help="Evaluations of the prior per sample.",
-        rich_help_panel=SAMPLER_PANEL,
-    ),
-]
-SeedOption = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option(
-        "--seed",
-        help="Of sampler and mask. Left out: 0, and the mask by file name as in fastMRI.",
-        rich_help_panel=SAMPLER_PANEL,
+        rich_help_panel=SAMPLER,
     ),
 ]
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", help="auto, cpu, cuda or cuda:i.", rich_help_panel=SAMPLER_PANEL),
+    typer.Option("--device", help="auto, cpu, cuda or cuda:i.", rich_help_panel=SAMPLER),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-CenterFractionOption = Annotated[
-    Optional[float],  # noqa: UP045
-    typer.Option(
-        "--center-fraction",
-        help="Fully sampled centre of masks. Left out: 0.32 / acceleration.",
-        rich_help_panel=SCAN_PANEL,
+
+takes_sampling_settings = takes_settings(
+    ReconstructionConfiguration,
+    only=(
+        *("prior", "method", "n_samples", "n_evaluations", "seed", "device"),
+        *("center_fraction", "slices"),
     ),
-]
-SlicesOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(
-        "--slices",
-        help="For example 3 or 0,2,5-7. Left out: all.",
-        rich_help_panel=SCAN_PANEL,
-    ),
-]
+    defaults={"n_evaluations": 50},  # many posteriors are sampled, and only compared
+)
+"""For commands that sample posteriors with masks of their own."""
 
 
-def make_shared_configuration(
-    prior: str | None,
-    method: str,
-    n_samples: int,
-    n_evaluations: int,
-    seed: int | None,
-    device: str,
-    center_fraction: float | None,
-    slices: str | None,
-) -> ReconstructionConfiguration:
-    """Put the shared options together.
+def describe_run(
+    inputs: Sequence[Path], configuration: ReconstructionConfiguration, **own: Any
+) -> dict[str, Any]:
+    """Return what was asked for, and by what it was done, for JSON and pages.
 
     Parameters
     ----------
-    prior, method, n_samples, n_evaluations, seed, device, center_fraction
-        As `ReconstructionConfiguration` has them.
-    slices : str or None
-        As the user wrote it.
+    inputs : sequence of pathlib.Path
+        As the user gave them.
+    configuration : ReconstructionConfiguration
+        As it was used.
+    **own
+        What the command alone has.
     """
-    from mri_alps.reconstruction import ReconstructionConfiguration
+    from mri_alps.reconstruction.provenance import versions
 
-    return ReconstructionConfiguration(
-        prior=prior,
-        method=method,
-        n_samples=n_samples,
-        n_evaluations=n_evaluations,
-        seed=seed,
-        device=device,
-        center_fraction=center_fraction,
-        slices=slices,  # type: ignore[arg-type]
-    )
+    return {
+        "inputs": [str(path) for path in inputs],
+        **own,
+        "configuration": configuration.to_dict(),
+        "versions": versions(),
+    }

@@ -1,4 +1,4 @@
-"""Image metrics, computed by fastMRI's own functions."""
+"""Image metrics, computed by fastMRI's own functions, and the error that is to be expected."""
 
 from __future__ import annotations
 
@@ -41,6 +41,22 @@ def image_metrics(target: np.ndarray, prediction: np.ndarray) -> dict[str, float
             "PSNR": float(evaluate.psnr(target, prediction)),
             "SSIM": float(np.squeeze(evaluate.ssim(target, prediction))),
         }
+
+
+def expected_nmse(mean: np.ndarray, std: np.ndarray, n_samples: int) -> float:
+    """Return the NMSE that the posterior expects of its mean, without a reference.
+
+    Parameters
+    ----------
+    mean, std : numpy.ndarray
+        Of the samples, real, of one shape and unit.
+    n_samples : int
+        Behind both.
+    """
+    energy = float(np.square(mean, dtype=np.float64).sum())
+    # the mean of n samples scatters by one n-th of their variance itself
+    variance = float(np.square(std, dtype=np.float64).sum()) * (1 + 1 / n_samples)
+    return variance / max(energy, 1e-30)
 
 
 def crop_like_fastmri(target: np.ndarray, *images: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mri_alps.evaluation.figures import new_figure, save_figure, window_tops
 from mri_alps.hdf5 import open_hdf5
-from mri_alps.rawdata.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_ROWS = 8
 _PANEL_INCHES = 2.6
-_WINDOW_PERCENTILE = 99.5
-_OBJECT_THRESHOLD = 0.1
 
 
 def write_panel(
@@ -64,8 +65,7 @@ def write_panel(
         "the readout, columns the phase encode, as stored",
         fontsize=8,
     )
-    with atomic_path(picture) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, picture)
     return picture
 
 
@@ -86,7 +86,7 @@ def _columns(
     mean: np.ndarray, std: np.ndarray, zero_filled: np.ndarray, reference: np.ndarray | None
 ) -> tuple[list[dict[str, Any]], float]:
     """Return the columns (title, images in percent, top of the window, colours) and the unit."""
-    unit = _top(mean if reference is None else reference) or 1.0
+    unit, top = window_tops(mean, std, reference)
     images: list[tuple[str, np.ndarray, str]] = [
         ("posterior mean", mean, "gray"),
         ("zero-filled", zero_filled, "gray"),
@@ -95,37 +95,18 @@ def _columns(
     if reference is not None:
         images.append(("reference", reference, "gray"))
         uncertain.insert(0, ("error |mean - reference|", np.abs(mean - reference), "magma"))
-    # One window for error and standard deviation, so that the eye can compare them; the air,
-    # where a reference is its own noise floor, has no say in it.
-    inside = mean > _OBJECT_THRESHOLD * unit
-    values = [image[inside] if inside.any() else image for _, image, _ in uncertain]
-    top = max(map(_top, values))
-    top = 100 * (top or unit) / unit
     columns = [
         {"title": name, "images": 100 * image / unit, "top": window, "colours": colours}
-        for group, window in ((images, 100.0), (uncertain, top))
+        for group, window in ((images, 100.0), (uncertain, 100 * top / unit))
         for name, image, colours in group
     ]
     return columns, unit
 
 
-def _top(image: np.ndarray) -> float:
-    """Top of a window; slices that failed are NaN and have no say in it."""
-    finite = image[np.isfinite(image)]
-    return float(np.percentile(finite, _WINDOW_PERCENTILE)) if finite.size else 0.0
-
-
-def _draw(columns: list[dict[str, Any]], slices: list[int], pixel_aspect: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def _draw(columns: list[dict[str, Any]], slices: list[int], pixel_aspect: float) -> Figure:
     height, width = columns[0]["images"].shape[-2:]
     tall = _PANEL_INCHES * min(2.0, max(0.5, height * pixel_aspect / width))
-    figure = Figure(
-        figsize=(_PANEL_INCHES * len(columns) + 0.4, tall * len(slices) + 1.2),
-        layout="constrained",
-    )
-    FigureCanvasAgg(figure)
+    figure = new_figure(_PANEL_INCHES * len(columns) + 0.4, tall * len(slices) + 1.2)
     axes = figure.subplots(len(slices), len(columns), squeeze=False)
     for column, content in enumerate(columns):
         for row, index in enumerate(slices):

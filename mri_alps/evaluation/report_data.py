@@ -1,27 +1,19 @@
-"""What a report shows, read from a reconstruction file."""
+"""What a report shows, read from a reconstruction file, and how honest its uncertainty is."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from mri_alps.errors import InputFileError
 from mri_alps.evaluation.coverage import head_mask, interval_coverage
 from mri_alps.evaluation.folder import read_target
 from mri_alps.evaluation.metrics import image_metrics
-from mri_alps.evaluation.pictures import evenly_chosen
-from mri_alps.evaluation.report_calibration import (
-    coverage_curve,
-    error_by_std,
-    rank_counts,
-    summary_of_levels,
-)
-from mri_alps.evaluation.report_images import LOOP_STEPS, encode_image, encode_mask
-from mri_alps.hdf5 import File, open_hdf5
-from mri_alps.reconstruction.images import center_crop_or_pad
 from mri_alps.reconstruction.result import (
     IMAGE_DATASETS,
     OPTIONAL_DATASETS,
@@ -29,17 +21,8 @@ from mri_alps.reconstruction.result import (
     load_reconstruction,
 )
 
-MAX_SAMPLES = 8
-_WINDOW_PERCENTILE = 99.5
-_OBJECT_THRESHOLD = 0.1
-# Names that the page uses, in the order in which it shows them.
-_IMAGES = {
-    "mean": "reconstruction",
-    "std": "reconstruction_std",
-    "zero_filled": "zero_filled",
-    "lower": "reconstruction_lower",
-    "upper": "reconstruction_upper",
-}
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+N_BINS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,14 +76,14 @@ class ReportData:
         """Coverage of the 90 % interval slice by slice; empty without a reference."""
         if self.reference is None or self.region is None:
             return []
-        found = zip(
+        slices = zip(
             self.reference,
             self.result.reconstruction_lower,
             self.result.reconstruction_upper,
             self.region,
             strict=True,
         )
-        return [interval_coverage(*images) for images in found]
+        return [interval_coverage(*images) for images in slices]
 
     def scores(self) -> dict[str, dict[str, float]]:
         """Return metrics of mean and zero-filled image; empty without a reference."""
@@ -173,122 +156,6 @@ def _without_failed(result: Reconstruction) -> tuple[Reconstruction, dict[int, s
     )
 
 
-def page_data(data: ReportData, max_bytes: float) -> dict[str, Any]:
-    """Return everything that the page's script needs, as JSON can hold it.
-
-    Parameters
-    ----------
-    data : ReportData
-        What was read.
-    max_bytes : float
-        Slices are chosen evenly until they fit into this; one is always there.
-    """
-    shape = data.result.reconstruction.shape
-    with open_hdf5(data.path) as file:
-        samples = _SampleReader(file, data)
-        middle = _slice_entry(data, samples, shape[0] // 2)
-        rows = evenly_chosen(shape[0], max(1, int(max_bytes // _size(middle))))
-        slices = [_slice_entry(data, samples, row) for row in rows]
-        ranks = _ranks(data, samples, rows)
-    return {
-        "shape": list(shape[1:]),
-        "aspect": _aspect(data.result.attributes.get("pixel_aspect", 1.0)),
-        "n_slices": shape[0],
-        "slices": slices,
-        "windows": _windows(data),
-        "n_samples": data.n_samples,
-        "calibration": _calibration(data) | {"ranks": ranks},
-    }
-
-
-class _SampleReader:
-    """Magnitudes of the samples in the units of the reconstruction, slice by slice."""
-
-    def __init__(self, file: File, data: ReportData):
-        found = file.get("samples")
-        usable = found is not None and found.ndim == 4 and len(found) == len(file["slices"])
-        self._samples = found if usable else None
-        self._data = data
-
-    def read(self, row: int) -> np.ndarray | None:
-        """Return (n_samples, H, W), float32, or None where the file holds no samples."""
-        if self._samples is None:
-            return None
-        result = self._data.result
-        crop = result.reconstruction.shape[1:]
-        mean = np.abs(center_crop_or_pad(result.posterior_mean[row], crop))
-        # Both images show the same mean, so their ratio is the weight between the two units.
-        weight = np.divide(
-            result.reconstruction[row], mean, out=np.zeros_like(mean), where=mean > 0
-        )
-        magnitudes = np.abs(center_crop_or_pad(self._samples[self._data.rows[row]], crop))
-        there = np.isfinite(magnitudes).all((1, 2))  # a chain that was lost is NaN
-        return (magnitudes[there] * weight).astype(np.float32)
-
-
-def _slice_entry(data: ReportData, samples: _SampleReader, row: int) -> dict[str, Any]:
-    result = data.result
-    images = {name: encode_image(getattr(result, field)[row]) for name, field in _IMAGES.items()}
-    if data.reference is not None:
-        images["reference"] = encode_image(data.reference[row])
-    found = samples.read(row)
-    loop = [] if found is None else [encode_image(s, LOOP_STEPS) for s in found[:MAX_SAMPLES]]
-    facts = {name: _number(values[row]) for name, values in result.facts.items()}
-    entry: dict[str, Any] = {
-        "index": int(result.slices[row]),
-        "images": images,
-        "samples": loop,
-        "facts": facts,
-        "levels": summary_of_levels(result.diagnostics[row]) if result.diagnostics else [],
-    }
-    if result.mask is not None:
-        mask = result.mask[row]
-        entry["mask"] = {"shape": list(mask.shape), "data": encode_mask(mask)}
-    return entry
-
-
-def _size(entry: dict[str, Any]) -> int:
-    encoded = [*entry["images"].values(), *entry["samples"], entry.get("mask", {"data": ""})]
-    return sum(len(image["data"]) for image in encoded) + 500
-
-
-def _windows(data: ReportData) -> dict[str, list[float]]:
-    """Return lowest and highest value shown at first: of images, and of spread and error."""
-    mean, std = data.result.reconstruction, data.result.reconstruction_std
-    shown = mean if data.reference is None else data.reference
-    unit = float(np.percentile(shown, _WINDOW_PERCENTILE)) or 1.0
-    inside = mean > _OBJECT_THRESHOLD * unit
-    spread = [std] if data.reference is None else [std, np.abs(mean - data.reference)]
-    top = max(
-        float(np.percentile(i[inside] if inside.any() else i, _WINDOW_PERCENTILE)) for i in spread
-    )
-    return {"image": [0.0, unit], "spread": [0.0, top or unit]}
-
-
-def _calibration(data: ReportData) -> dict[str, Any]:
-    if data.reference is None or data.region is None or data.n_used.min() < 2:
-        return {"curve": [], "errors": []}
-    arrays = (data.reference, data.center, data.result.reconstruction_std, data.region)
-    return {
-        "curve": coverage_curve(*arrays, data.n_used),
-        "errors": error_by_std(*arrays, data.n_used),
-    }
-
-
-def _ranks(data: ReportData, samples: _SampleReader, rows: list[int]) -> list[int]:
-    if data.reference is None or data.region is None:
-        return []
-    total: np.ndarray | int = 0
-    for row in rows:
-        found = samples.read(row)
-        if found is None:
-            return []
-        if len(found) < data.n_samples:  # ranks among fewer are no ranks among all
-            continue
-        total = total + rank_counts(data.reference[row], found, data.region[row])
-    return np.asarray(total).tolist()
-
-
 def _target_image(target: Path, result: Reconstruction) -> np.ndarray:
     images, _ = read_target(target)
     if len(result.slices) and result.slices.max() >= len(images):
@@ -305,14 +172,118 @@ def _target_image(target: Path, result: Reconstruction) -> np.ndarray:
     return chosen
 
 
-def _aspect(value: Any) -> float:
-    try:
-        aspect = float(value)
-    except (TypeError, ValueError):
-        return 1.0
-    return aspect if 0.05 < aspect < 20 else 1.0
+def coverage_curve(
+    reference: np.ndarray,
+    center: np.ndarray,
+    std: np.ndarray,
+    region: np.ndarray,
+    n_samples: int | np.ndarray,
+) -> list[dict[str, float]]:
+    """Return nominal and observed coverage of predictive intervals of several levels.
+
+    Parameters
+    ----------
+    reference, center, std : numpy.ndarray
+        The reference, the middle of the interval (the mean of the samples' magnitudes), and the
+        samples' standard deviation; one shape, one unit.
+    region : numpy.ndarray
+        Bool, same shape: the pixels that count. Those with a standard deviation of zero do not.
+    n_samples : int or numpy.ndarray
+        Samples behind the standard deviation, at least 2; broadcasts to the others.
+
+    Returns
+    -------
+    list of dict
+        "nominal" and "observed", between 0 and 1.
+    """
+    counted = region & (std > 0)
+    if not counted.any():
+        return []
+    ratio = np.abs(reference - center)[counted] / std[counted]
+    n_samples = _where_counted(n_samples, counted)
+    curve = []
+    for level in LEVELS:
+        quantile = stats.t.ppf(0.5 + level / 2, n_samples - 1) * np.sqrt(1 + 1 / n_samples)
+        curve.append({"nominal": level, "observed": float(np.mean(ratio <= quantile))})
+    return curve
 
 
-def _number(value: Any) -> float | None:
-    number = float(value)
-    return number if np.isfinite(number) else None
+def error_by_std(
+    reference: np.ndarray,
+    center: np.ndarray,
+    std: np.ndarray,
+    region: np.ndarray,
+    n_samples: int | np.ndarray,
+) -> list[dict[str, float]]:
+    """Compare the predicted with the actual error in bins of equal pixel counts.
+
+    Parameters
+    ----------
+    reference, center, std, region, n_samples
+        As `coverage_curve` takes them.
+
+    Returns
+    -------
+    list of dict
+        "predicted", the root mean square of std sqrt(1 + 1/n), and "actual", that of the error.
+    """
+    counted = region & (std > 0)
+    if counted.sum() < N_BINS:
+        return []
+    n_samples = _where_counted(n_samples, counted)
+    predicted = std[counted].astype(np.float64) * np.sqrt(1 + 1 / n_samples)
+    error = (reference - center)[counted].astype(np.float64)
+    bins = np.array_split(np.argsort(predicted), N_BINS)
+    return [{"predicted": _rms(predicted[rows]), "actual": _rms(error[rows])} for rows in bins]
+
+
+def _where_counted(n_samples: int | np.ndarray, counted: np.ndarray) -> Any:
+    """One number where all slices have as many samples, else one for each counted pixel."""
+    values = np.unique(n_samples)
+    return (
+        int(values[0]) if len(values) == 1 else np.broadcast_to(n_samples, counted.shape)[counted]
+    )
+
+
+def rank_counts(reference: np.ndarray, samples: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Count how many samples lie below the reference, pixel by pixel.
+
+    Parameters
+    ----------
+    reference : numpy.ndarray
+        (H, W).
+    samples : numpy.ndarray
+        (n_samples, H, W), in the same units.
+    region : numpy.ndarray
+        Bool, (H, W).
+
+    Returns
+    -------
+    numpy.ndarray
+        Int, (n_samples + 1,): pixels for each number of samples below; flat if the reference
+        is exchangeable with the samples.
+    """
+    below = (samples < reference).sum(0)[region]
+    return np.bincount(below, minlength=len(samples) + 1)
+
+
+def summary_of_levels(diagnostics: dict[str, Any]) -> list[dict[str, float]]:
+    """Return what the sampler said of each noise level, as numbers that can be plotted.
+
+    Parameters
+    ----------
+    diagnostics : dict
+        Of one slice, as stored in a reconstruction file.
+    """
+    names = ("sigma", "step_size", "data_misfit", "score_energy")
+    levels = diagnostics.get("levels")
+    rows = [level for level in levels if isinstance(level, dict)] if levels else []
+    return [{name: float(row[name]) for name in names if _is_finite(row.get(name))} for row in rows]
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2)))

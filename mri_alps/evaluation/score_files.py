@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mri_alps.evaluation.figures import new_figure, save_figure
+from mri_alps.evaluation.files import write_csv
 from mri_alps.evaluation.folder import INTERVAL_SCORES, METRICS, EvaluationReport
-from mri_alps.rawdata.files import atomic_path
 
 _NOMINAL = 0.9
 
 
-def write_csv(report: EvaluationReport, path: Path) -> None:
+def write_scores(report: EvaluationReport, path: Path) -> None:
     """Write one row per volume, then mean and 2 sd of each acquisition and of everything.
 
     Parameters
@@ -23,31 +23,23 @@ def write_csv(report: EvaluationReport, path: Path) -> None:
     path : pathlib.Path
         The file.
     """
+    write_csv(path, _score_rows(report), line_end="\r\n")
+
+
+def _score_rows(report: EvaluationReport) -> Iterator[list[Any]]:
     columns = (*METRICS, *INTERVAL_SCORES)
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.writer(stream)
-        writer.writerow(["row", "name", "acquisition", "n_slices", *columns])
-        for volume in report.volumes:
-            values = [volume.metrics[name] for name in METRICS]
-            values += [getattr(volume, name) for name in INTERVAL_SCORES]
-            writer.writerow(
-                ["volume", volume.name, volume.acquisition, volume.n_slices, *map(_text, values)]
-            )
-        for row in _summaries(report, columns):
-            writer.writerow(row)
-
-
-def _summaries(report: EvaluationReport, columns: tuple[str, ...]) -> Iterator[list[Any]]:
+    yield ["row", "name", "acquisition", "n_slices", *columns]
+    for volume in report.volumes:
+        values = [volume.metrics[name] for name in METRICS]
+        values += [getattr(volume, name) for name in INTERVAL_SCORES]
+        yield ["volume", volume.name, volume.acquisition, volume.n_slices, *map(_text, values)]
     groups = {**report.by_acquisition(), "all": report}
     for name, group in groups.items():
         summary = group.summary()
         count = sum(volume.n_slices for volume in group.volumes)
         for row, key, factor in (("mean", "mean", 1), ("2 sd", "std", 2)):
-            values = [factor * summary[c][key] if c in summary else None for c in columns]
-            yield [row, "", name, count, *map(_text, values)]
+            means = [factor * summary[c][key] if c in summary else None for c in columns]
+            yield [row, "", name, count, *map(_text, means)]
 
 
 def _text(value: float | None) -> str:
@@ -64,11 +56,7 @@ def draw_scores(report: EvaluationReport, path: Path) -> None:
     path : pathlib.Path
         The file; its ending decides the format (png, pdf, svg).
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.2 * (len(METRICS) + 2), 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.2 * (len(METRICS) + 2), 3.4)
     axes = figure.subplots(1, len(METRICS) + 2)
     groups = report.by_acquisition()
     for axis, metric in zip(axes, METRICS, strict=False):
@@ -78,15 +66,14 @@ def draw_scores(report: EvaluationReport, path: Path) -> None:
         axis.set_title(f"{metric} by acquisition", fontsize=9)
     _draw_intervals(axes[-2], groups)
     _draw_sparsification(axes[-1], report)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130, format=path.suffix.lstrip(".").lower() or "png")
+    save_figure(figure, path, dpi=130, file_format=path.suffix.lstrip(".").lower() or "png")
 
 
 def _draw_intervals(axis: Any, groups: dict[str, EvaluationReport]) -> None:
     for name, group in groups.items():
-        found = [(v.sharpness, v.coverage) for v in group.volumes if v.sharpness is not None]
-        if found:
-            axis.scatter(*zip(*found, strict=True), s=18, label=name)
+        points = [(v.sharpness, v.coverage) for v in group.volumes if v.sharpness is not None]
+        if points:
+            axis.scatter(*zip(*points, strict=True), s=18, label=name)
             axis.legend(fontsize=7)
     axis.axhline(_NOMINAL, color="black", linewidth=0.8, linestyle="--")
     axis.set_ylim(0, 1.02)
@@ -101,6 +88,6 @@ def _draw_sparsification(axis: Any, report: EvaluationReport) -> None:
         axis.plot(curve["fraction"], curve["oracle"], "--", label="by the error itself")
         axis.legend(fontsize=7)
     # 1 where nothing is discarded; an uncertainty that misleads goes far above.
-    axis.set_ylim(0, 1.05 * max(1.0, *curve.get("error", ()), *curve.get("oracle", ())))
+    axis.set_ylim(0, 1.05 * max((1.0, *curve.get("error", ()), *curve.get("oracle", ()))))
     axis.set_xlabel("fraction discarded", fontsize=8)
     axis.set_title("error of what is left", fontsize=9)

@@ -1,9 +1,11 @@
 """The report: what it holds, what it refuses, and that nothing in a file can become code."""
 
+import base64
 import json
 import math
 import re
 import shutil
+import zlib
 from pathlib import Path
 
 import h5py
@@ -13,13 +15,13 @@ from simulated_scan import CROP, centred_ifft, simulate
 
 import mri_alps
 from mri_alps.errors import InputFileError
-from mri_alps.evaluation.report_calibration import (
+from mri_alps.evaluation.report import encode_image
+from mri_alps.evaluation.report_data import (
     coverage_curve,
     error_by_std,
     rank_counts,
     summary_of_levels,
 )
-from mri_alps.evaluation.report_images import decode_image, encode_image
 from mri_alps.rawdata.fastmri_writer import write_fastmri
 from mri_alps.reconstruction import (
     ReconstructionConfiguration,
@@ -34,6 +36,14 @@ NAMES = {
     "upper": "reconstruction_upper",
     "zero_filled": "zero_filled",
 }
+
+
+def decode_image(encoded, shape):
+    """What the page's script makes of an encoded image, float64."""
+    planes = np.frombuffer(zlib.decompress(base64.b64decode(encoded["data"])), np.uint8)
+    high, low = planes.reshape(2, *shape).astype(np.uint16)
+    quantised = np.cumsum(high * np.uint16(256) + low, axis=1, dtype=np.uint16)
+    return encoded["low"] + encoded["step"] * quantised.astype(np.float64)
 
 
 @pytest.fixture(scope="module")

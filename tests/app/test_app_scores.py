@@ -134,3 +134,13 @@ def test_the_figure_contains_the_sparsification_curves(folders, tmp_path, monkey
 def test_a_figure_of_no_known_kind(folders, tmp_path, run):
     finished = run("evaluate", *folders, "--figure", tmp_path / "scores.txt")
     assert finished.code != 0 and ".svg" in finished.err
+
+
+def test_a_figure_of_results_without_a_standard_deviation(folders, tmp_path):
+    for name in ACQUISITIONS:
+        with h5py.File(folders[0] / name, "a") as file:
+            del file["reconstruction_std"]
+    report = evaluate_folder(*folders)
+    assert not report.sparsification()
+    draw_scores(report, tmp_path / "scores.png")
+    assert (tmp_path / "scores.png").read_bytes()[:4] == b"\x89PNG"

@@ -2,12 +2,14 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 
 from mri_alps.cli import main
 from mri_alps.errors import MriAlpsWarning
-from mri_alps.evaluation.design import design_mask
+from mri_alps.evaluation.design import Design, design_mask
+from mri_alps.evaluation.design.output import load_progress, save_progress
 from mri_alps.operators import load_mask
 from mri_alps.rawdata.fastmri_writer import write_fastmri
 
@@ -66,6 +68,31 @@ def test_a_population_mask_is_written_for_reconstruct_and_scanners(tmp_path, cap
     assert code == 0
     assert "going on from 11 lines" in said.err
     assert np.array_equal(load_mask(target, SHAPE), mask)
+
+
+def test_an_empty_reference_is_none(tmp_path, capsys):
+    scan = make_scan(tmp_path / "scan.h5")
+    with h5py.File(scan, "a") as file:
+        shape = file["reconstruction_rss"].shape if "reconstruction_rss" in file else (1, *SHAPE)
+        file.pop("reconstruction_rss", None)
+        file["reconstruction_rss"] = np.zeros(shape, np.float32)
+    target = tmp_path / "mask.npy"
+    code, said = run(capsys, scan, "--budget", 10, "-o", target, *SAMPLER)
+    assert code == 0, said.err
+    points = json.loads(target.with_suffix(".json").read_text())["design"]["points"]
+    assert {point["actual_error"] for point in points} == {None}
+
+
+def test_progress_that_is_damaged_or_of_another_task_is_left(tmp_path):
+    stem = tmp_path / "mask"
+    save_progress(stem, "mine", Design(np.array([True, False])), {"budget": 2})
+    assert load_progress(stem, "mine").start.tolist() == [True, False]
+    assert load_progress(stem, "other") is None
+    path = stem.with_suffix(".json")
+    whole = path.read_text()
+    for text in (whole[:-9], whole.replace("design 1", "design 0"), "[]", '"text"', "1", "{}"):
+        path.write_text(text)
+        assert load_progress(stem, "mine") is None
 
 
 def test_an_undersampled_scan_gets_its_next_lines(tmp_path):

@@ -27,6 +27,14 @@ def run(capsys, *arguments):
     return int(stop.value.code or 0), capsys.readouterr()
 
 
+def test_fewer_evaluations_than_for_an_image_unless_asked(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, said = run(capsys, "--help")
+    assert code == 0
+    option = next(line for line in said.out.splitlines() if "--n-evaluations" in line)
+    assert "[default: 50]" in option
+
+
 @pytest.fixture
 def scans(tmp_path):
     return [make_scan(tmp_path / f"scan{i}.h5", i) for i in range(2)]

@@ -170,23 +170,15 @@ def design(
         if callback:
             callback(done)
     if evaluate_last and not done.is_evaluated:
-        point = sampled_point(done, measure(done.measured))
+        point = _sampled_point(done, measure(done.measured))
         done = Design(start, (*done.points, point))
         if callback:
             callback(done)
     return done
 
 
-def sampled_point(done: Design, scans: Sequence[ScanPosterior]) -> DesignPoint:
-    """Return the point of the curve at the current mask.
-
-    Parameters
-    ----------
-    done : Design
-        So far.
-    scans : sequence of ScanPosterior
-        At its mask.
-    """
+def _sampled_point(done: Design, scans: Sequence[ScanPosterior]) -> DesignPoint:
+    """Return the point of the curve at the current mask."""
     actual = [scan.actual_error for scan in scans]
     known = [error for error in actual if error is not None]
     return DesignPoint(
@@ -226,7 +218,7 @@ def check_budget(budget: int, n_start: int, n_available: int) -> None:
 def _extended(
     done: Design, scans: Sequence[ScanPosterior], taken: torch.Tensor, count: int
 ) -> Design:
-    first = sampled_point(done, scans)
+    first = _sampled_point(done, scans)
     before = [scan.information.variance() for scan in scans]
     choice = choose_greedily([scan.information for scan in scans], taken, count)
     points = [first]

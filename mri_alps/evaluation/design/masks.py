@@ -13,6 +13,7 @@ from mri_alps.errors import ConfigurationError, InputFileError
 from mri_alps.evaluation.design.loop import Design, check_budget, design
 from mri_alps.evaluation.design.scans import (
     ScanPopulation,
+    mask_of_candidates,
     require_one_matrix,
     start_of_undersampled,
     start_region,
@@ -145,9 +146,7 @@ def design_mask(
     configuration = configuration or ReconstructionConfiguration(**settings)
     task = make_task([Path(path) for path in inputs], DesignSettings(budget, batch), configuration)
     prior, device = load_prior_for(configuration)
-    found = run_task(task, prior, device)
-    points = len(found.start) != task.scans[0].shape[1]
-    return found.measured.reshape(task.scans[0].shape if points else (1, -1))
+    return mask_of_candidates(run_task(task, prior, device).measured, task.scans[0].shape)
 
 
 def make_task(

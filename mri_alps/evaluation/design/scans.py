@@ -15,6 +15,7 @@ from mri_alps.errors import ConfigurationError, InputFileError
 from mri_alps.evaluation.design.covariance import row_information
 from mri_alps.evaluation.design.loop import ScanPosterior
 from mri_alps.evaluation.design.points import point_information
+from mri_alps.evaluation.metrics import expected_nmse
 from mri_alps.evaluation.study.slices import StudySlice
 from mri_alps.operators.mask_patterns import center_range
 from mri_alps.random import stream_seed
@@ -56,7 +57,7 @@ class ScanPopulation:
         measured : numpy.ndarray
             bool (W,) for lines, or (H W,) for points.
         """
-        mask = self.as_mask(measured)
+        mask = mask_of_candidates(measured, self.slices[0].raw.shape)
         if self.progress:
             self.progress.start_scan(f"{int(measured.sum())} measured", len(self.slices))
         posteriors = []
@@ -68,51 +69,43 @@ class ScanPopulation:
             configuration = dataclasses.replace(self.configuration, seed=seed)
             loaded = part.load(mask, self.device)
             sampled = draw_samples(loaded, self.prior, configuration, self.progress)
-            posteriors.append(scan_posterior(sampled, configuration))
+            posteriors.append(_scan_posterior(sampled, configuration))
             if self.progress:
                 self.progress.finish_slice()
         return posteriors
 
-    def as_mask(self, measured: np.ndarray) -> np.ndarray:
-        """Return measured candidates as a mask, (1, W) or (H, W).
 
-        Parameters
-        ----------
-        measured : numpy.ndarray
-            bool (n_candidates,).
-        """
-        shape = self.slices[0].raw.shape
-        return measured.reshape((1, -1) if len(measured) == shape[1] else shape)
-
-
-def scan_posterior(
-    sampled: SampledSlice, configuration: ReconstructionConfiguration
-) -> ScanPosterior:
-    """Turn samples into what the design asks for.
+def mask_of_candidates(measured: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return measured candidates as a mask, (1, W) or (H, W).
 
     Parameters
     ----------
-    sampled : SampledSlice
-        Samples of one slice.
-    configuration : ReconstructionConfiguration
-        What they were drawn with.
+    measured : numpy.ndarray
+        bool (W,) for lines, or (H W,) for points.
+    shape : tuple of int
+        K-space matrix (H, W).
     """
+    return measured.reshape((1, -1) if len(measured) == shape[1] else shape)
+
+
+def _scan_posterior(
+    sampled: SampledSlice, configuration: ReconstructionConfiguration
+) -> ScanPosterior:
+    """Turn samples into what the design asks for."""
     acquisition = sampled.loaded.acquisition
     images = reduce_samples(sampled, configuration)
-    energy = float(np.square(images.reconstruction, dtype=np.float64).sum())
-    # the mean of n samples scatters by one n-th of their variance itself
-    variance = float(np.square(images.reconstruction_std, dtype=np.float64).sum())
-    expected = variance * (1 + 1 / len(sampled.samples)) / max(energy, 1e-30)
+    mean, std = images.reconstruction, images.reconstruction_std
     reference, actual = sampled.loaded.reference, None
-    if reference is not None:
-        difference = np.square(images.reconstruction - reference, dtype=np.float64).sum()
+    if reference is not None and reference.any():
+        difference = np.square(mean - reference, dtype=np.float64).sum()
         actual = float(difference / np.square(reference, dtype=np.float64).sum())
-    inform = point_information if with_points(sampled.loaded.raw) else row_information
+    inform = point_information if _with_points(sampled.loaded.raw) else row_information
     information = inform(
         torch.from_numpy(sampled.samples),
         acquisition.sensitivity_maps.cpu(),
         acquisition.noise_std,
     )
+    expected = expected_nmse(mean, std, len(sampled.samples))
     return ScanPosterior(information, expected, actual)
 
 
@@ -161,7 +154,7 @@ def start_region(
         If maps cannot be made of so small a centre.
     """
     raw = scans[0]
-    sizes = raw.shape if with_points(raw) else raw.shape[1:]
+    sizes = raw.shape if _with_points(raw) else raw.shape[1:]
     needed = MINIMUM_LINES if max(scan.n_coils for scan in scans) > 1 else 1
     if center_fraction is None:
         fraction = 0.32 * budget / math.prod(sizes)
@@ -194,7 +187,7 @@ def start_of_undersampled(raw: RawKSpace, index: int) -> np.ndarray:
         If its lines are not whole.
     """
     mask = raw.slice_mask(index)
-    if with_points(raw):
+    if _with_points(raw):
         return mask.ravel()
     lines = np.asarray(mask.any(0))
     if not mask[:, lines].all():
@@ -216,15 +209,9 @@ def unmeasurable(raw: RawKSpace) -> np.ndarray:
     first, stop = raw.acquired_range
     outside = np.ones(raw.shape, dtype=bool)
     outside[:, first:stop] = False
-    return outside.ravel() if with_points(raw) else np.array(outside[0])
+    return outside.ravel() if _with_points(raw) else np.array(outside[0])
 
 
-def with_points(raw: RawKSpace) -> bool:
-    """Tell whether single points can be measured: whether both axes are phase encodes.
-
-    Parameters
-    ----------
-    raw : RawKSpace
-        The scan.
-    """
+def _with_points(raw: RawKSpace) -> bool:
+    """Tell whether single points can be measured: whether both axes are phase encodes."""
     return raw.axes[0] != "readout"

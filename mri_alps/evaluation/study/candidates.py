@@ -101,14 +101,14 @@ def make_candidates(
     InputFileError
         If a mask's file cannot be used.
     """
-    given = masks if isinstance(masks, Mapping) else {mask_name(mask): mask for mask in masks}
+    given = masks if isinstance(masks, Mapping) else {_mask_name(mask): mask for mask in masks}
     if not given:
         raise ConfigurationError(
             "no mask to compare was given: name kinds or files in --masks (kinds are "
             f"{', '.join(MASK_KINDS)})"
         )
     if len(given) < len(masks):
-        names = [mask_name(mask) for mask in masks]
+        names = [_mask_name(mask) for mask in masks]
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigurationError(
             f"two of the masks are called {twice}: name each once, and files differently"
@@ -137,14 +137,8 @@ def make_candidates(
     return tuple(candidates)
 
 
-def mask_name(specification: str) -> str:
-    """Return what a mask is called: its kind, or its file's name without suffix.
-
-    Parameters
-    ----------
-    specification : str
-        As the user gave it.
-    """
+def _mask_name(specification: str) -> str:
+    """Return what a mask is called: its kind, or its file's name without suffix."""
     return specification if specification in MASK_KINDS else Path(specification).stem
 
 

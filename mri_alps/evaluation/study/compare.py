@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mri_alps.calibration import calibrate_volume
 from mri_alps.errors import ConfigurationError
 from mri_alps.evaluation.study.candidates import (
     Candidate,
@@ -19,7 +17,7 @@ from mri_alps.evaluation.study.candidates import (
     make_candidates,
 )
 from mri_alps.evaluation.study.measure import MaskResult, measure_mask
-from mri_alps.evaluation.study.slices import StudySlice, open_scans, study_slice
+from mri_alps.evaluation.study.slices import CalibratedScan, open_scans
 from mri_alps.evaluation.study.statistics import (
     Correlation,
     Difference,
@@ -28,10 +26,10 @@ from mri_alps.evaluation.study.statistics import (
     correlate,
     summarise,
 )
-from mri_alps.evaluation.study.store import load_result, result_path, save_result
+from mri_alps.evaluation.study.store import ResultStore
 from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction import ReconstructionConfiguration
-from mri_alps.reconstruction.identity import scan_identity, settings_hash, settings_identity
+from mri_alps.reconstruction.identity import settings_identity
 from mri_alps.reconstruction.output import prepare_directory
 from mri_alps.reconstruction.progress import Progress
 from mri_alps.reconstruction.volume import chosen_slices, load_prior_for, make_configuration
@@ -231,10 +229,11 @@ def run_study(
     for raw, indices, masks in zip(task.scans, task.slices, task.masks, strict=True):
         if progress:
             progress.start_scan(Path(raw.path).name, len(indices) * len(masks))
-        scan = _Scan(raw, {**settings, "scan": scan_identity(raw)}, folder)
+        scan = CalibratedScan(raw)
+        store = None if folder is None else ResultStore(folder, raw, settings)
         for index in indices:
             for candidate, mask in masks.items():
-                result = scan.stored(index, candidate, mask)
+                result = store.load(index, candidate, mask) if store else None
                 if result is None:
                     result = measure_mask(
                         scan.slice(index),
@@ -246,7 +245,8 @@ def run_study(
                         device,
                         progress,
                     )
-                    scan.save(index, candidate, mask, result)
+                    if store:
+                        store.save(index, candidate, mask, result)
                 if len({r.slice_name for r in results} | {result.slice_name}) > _SHOWN_SLICES:
                     result = dataclasses.replace(result, images={})  # memory stays small
                 results.append(result)
@@ -255,44 +255,3 @@ def run_study(
                 if progress:
                     progress.finish_slice()
     return MaskStudy(tuple(results))
-
-
-class _Scan:
-    """A scan whose slices are calibrated only once one of them has to be sampled."""
-
-    def __init__(self, raw: RawKSpace, settings: dict[str, Any], folder: Path | None):
-        self._raw, self._settings, self._folder = raw, settings, folder
-        self._calibration: Any = None
-        self._part: StudySlice | None = None
-
-    def slice(self, index: int) -> StudySlice:
-        """Return a slice, calibrated on all of its data."""
-        if self._calibration is None:
-            self._calibration = calibrate_volume(self._raw)
-        if self._part is None or self._part.index != index:
-            self._part = study_slice(self._raw, index, self._calibration)
-        return self._part
-
-    def stored(self, index: int, candidate: Candidate, mask: np.ndarray) -> MaskResult | None:
-        """Return the result of an earlier run, or None."""
-        if self._folder is None:
-            return None
-        return load_result(self._path(index, candidate), self._identity(index, candidate, mask))
-
-    def save(self, index: int, candidate: Candidate, mask: np.ndarray, result: MaskResult) -> None:
-        """Keep a result."""
-        if self._folder is not None:
-            path = self._path(index, candidate)
-            save_result(path, self._identity(index, candidate, mask), result)
-
-    def _path(self, index: int, candidate: Candidate) -> Path:
-        assert self._folder is not None
-        name = f"{Path(self._raw.path).stem}_slice{index:03d}"
-        return result_path(self._folder, name, candidate.label)
-
-    def _identity(self, index: int, candidate: Candidate, mask: np.ndarray) -> str:
-        digest = hashlib.sha256(f"{mask.shape}".encode() + np.packbits(mask).tobytes()).hexdigest()
-        own = {"slice": index, "drawn": digest, "group": candidate.acceleration}
-        settings = {k: v for k, v in self._settings.items() if k not in ("slices", "seed")}
-        sampler_seed = self._settings.get("seed") or 0
-        return settings_hash({**settings, **own, "name": candidate.name, "seed": sampler_seed})

@@ -11,9 +11,9 @@ import torch
 from scipy.special import digamma
 
 from mri_alps.evaluation.coverage import head_mask, interval_coverage
-from mri_alps.evaluation.metrics import image_metrics
+from mri_alps.evaluation.metrics import expected_nmse, image_metrics
 from mri_alps.evaluation.study.sampling_pattern import noise_amplification, side_lobe
-from mri_alps.evaluation.study.slices import StudySlice
+from mri_alps.evaluation.study.slices import StudySlice, slice_name
 from mri_alps.operators import achieved_acceleration
 from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.reconstruction.images import center_crop_or_pad
@@ -87,16 +87,16 @@ class MaskResult:
     @property
     def slice_name(self) -> str:
         """Scan and slice."""
-        return f"{self.scan}_slice{self.slice:03d}"
+        return slice_name(self.scan, self.slice)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the images, as JSON holds it."""
-        facts = {
+        fields = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.name not in ("metrics", "images")
         }
-        return {**facts, "metrics": dict(self.metrics)}
+        return {**fields, "metrics": dict(self.metrics)}
 
 
 def measure_mask(
@@ -132,23 +132,22 @@ def measure_mask(
     """
     loaded = part.load(mask, device)
     sampled = draw_samples(loaded, prior, configuration, progress)
-    found = reduce_samples(sampled, configuration)
+    reduced = reduce_samples(sampled, configuration)
     base = _base_image(part)
     region = head_mask(base[None])[0]
-    energy = float(np.square(found.reconstruction, dtype=np.float64).sum())
-    variance = float(np.square(found.reconstruction_std, dtype=np.float64).sum())
     own = used_mask(loaded.acquisition)
     metrics: dict[str, float | None] = dict.fromkeys(METRICS)
     if part.reference is not None:
-        metrics |= image_metrics(part.reference[None], found.reconstruction[None])
+        metrics |= image_metrics(part.reference[None], reduced.reconstruction[None])
         metrics["coverage"] = interval_coverage(
-            part.reference, found.reconstruction_lower, found.reconstruction_upper, region
+            part.reference, reduced.reconstruction_lower, reduced.reconstruction_upper, region
         )
-    intensity = float(found.reconstruction[region].mean()) if region.any() else 0.0
+    intensity = float(reduced.reconstruction[region].mean()) if region.any() else 0.0
     metrics |= {
-        # the mean of n samples scatters by one n-th of their variance itself
-        "predicted_NMSE": variance * (1 + 1 / len(sampled.samples)) / max(energy, 1e-30),
-        "posterior_std": float(found.reconstruction_std[region].mean()) / intensity
+        "predicted_NMSE": expected_nmse(
+            reduced.reconstruction, reduced.reconstruction_std, len(sampled.samples)
+        ),
+        "posterior_std": float(reduced.reconstruction_std[region].mean()) / intensity
         if intensity
         else None,
         "entropy": _entropy(sampled, region),
@@ -158,10 +157,10 @@ def measure_mask(
             loaded.acquisition.mask,
             loaded.acquisition.noise_std,
         ),
-        "data_misfit": found.facts["data_misfit"],
+        "data_misfit": reduced.facts["data_misfit"],
         "seconds": sampled.seconds,
     }
-    images = {"mean": found.reconstruction, "std": found.reconstruction_std, "mask": own}
+    images = {"mean": reduced.reconstruction, "std": reduced.reconstruction_std, "mask": own}
     if part.reference is not None:
         images["reference"] = part.reference
     return MaskResult(

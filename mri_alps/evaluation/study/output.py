@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import base64
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from mri_alps.evaluation.files import number_text, write_csv, write_json, write_text
+from mri_alps.evaluation.report import template_text
 from mri_alps.evaluation.report_tables import table
 from mri_alps.evaluation.study.compare import MaskStudy
 from mri_alps.evaluation.study.measure import MEANINGS, METRICS
-from mri_alps.evaluation.study.pictures import draw_acceleration, draw_images, draw_prediction
+from mri_alps.evaluation.study.pictures import draw_figures
 from mri_alps.evaluation.study.statistics import LEVEL, Correlation, Difference, Interval
 from mri_alps.evaluation.study.store import FORMAT
-from mri_alps.rawdata.files import atomic_path
 
 SLICES_CSV = "masks.csv"
 SUMMARY_CSV = "masks_summary.csv"
@@ -27,7 +26,7 @@ PAGE = "masks.html"
 
 
 def write_study(
-    study: MaskStudy, folder: Path, facts: dict[str, Any] | None = None, report: bool = False
+    study: MaskStudy, folder: Path, settings: dict[str, Any] | None = None, report: bool = False
 ) -> list[Path]:
     """Write tables, JSON and figures, and a page if asked for.
 
@@ -37,7 +36,7 @@ def write_study(
         What was found.
     folder : pathlib.Path
         Where to.
-    facts : dict, optional
+    settings : dict, optional
         Settings and versions, for the JSON and the page.
     report : bool
         Whether to write the page.
@@ -47,54 +46,48 @@ def write_study(
     list of pathlib.Path
         What was written.
     """
-    facts = facts or {}
+    settings = settings or {}
     content = {
         "format": FORMAT,
-        **facts,
+        **settings,
         "level": LEVEL,
         "metrics": MEANINGS,
         **study.to_dict(),
     }
     written = [folder / name for name in (SLICES_CSV, SUMMARY_CSV, DIFFERENCES_CSV, JSON)]
-    _write_csv(written[0], _slice_rows(study))
-    _write_csv(written[1], _summary_rows(study))
-    _write_csv(written[2], _difference_rows(study.differences()))
-    with atomic_path(written[3]) as temporary:
-        text = json.dumps(content, indent=1, allow_nan=False, default=str)
-        temporary.write_text(text, encoding="utf-8")
-    figures = [*draw_images(study, folder), draw_acceleration(study, folder)]
-    prediction = draw_prediction(study, folder)
-    if prediction is not None:
-        figures.append(prediction)
+    write_csv(written[0], _slice_rows(study))
+    write_csv(written[1], _summary_rows(study))
+    write_csv(written[2], _difference_rows(study.differences()))
+    write_json(written[3], content)
+    figures = draw_figures(study, folder)
     written += figures
     if report:
-        page = folder / PAGE
-        with atomic_path(page) as temporary:
-            temporary.write_text(render_study(study, figures, facts), encoding="utf-8")
-        written.append(page)
+        written.append(folder / PAGE)
+        write_text(written[-1], _render_study(study, figures, settings))
     return written
 
 
-def correlation_sentence(found: Correlation | None) -> str:
+def correlation_sentence(correlation: Correlation | None) -> str:
     """Say how well the predicted error tells the actual one.
 
     Parameters
     ----------
-    found : Correlation or None
+    correlation : Correlation or None
         Of a study.
     """
-    if found is None:
+    if correlation is None:
         return "no reference: the predicted errors could not be compared with actual ones"
     coefficients = ", ".join(
         f"{name} {'-' if value is None else f'{value:.3f}'}"
         for name, value in (
-            ("Pearson", found.pearson),
-            ("Spearman", found.spearman),
-            ("Pearson within slices", found.within_slices),
+            ("Pearson", correlation.pearson),
+            ("Spearman", correlation.spearman),
+            ("Pearson within slices", correlation.within_slices),
         )
     )
-    ratio = "" if found.mean_ratio is None else f"; predicted is {found.mean_ratio:.2g} of actual"
-    return f"predicted against actual NMSE (logarithms, {found.n} points): {coefficients}{ratio}"
+    n, ratio = correlation.n, correlation.mean_ratio
+    end = "" if ratio is None else f"; predicted is {ratio:.2g} of actual"
+    return f"predicted against actual NMSE (logarithms, {n} points): {coefficients}{end}"
 
 
 def shown_interval(value: Interval | None, digits: int = 4) -> str:
@@ -114,19 +107,8 @@ def shown_interval(value: Interval | None, digits: int = 4) -> str:
     return f"{value.mean:.{digits}g} ± {value.upper - value.mean:.2g}"
 
 
-def render_study(study: MaskStudy, figures: Sequence[Path], facts: dict[str, Any]) -> str:
-    """Return a page that needs no network: the ranked table, differences, figures, settings.
-
-    Parameters
-    ----------
-    study : MaskStudy
-        What was found.
-    figures : sequence of pathlib.Path
-        PNG files that go into it.
-    facts : dict
-        Settings and versions.
-    """
-    style = (resources.files("mri_alps.evaluation") / "templates" / "report.css").read_text("utf-8")
+def _render_study(study: MaskStudy, figures: Sequence[Path], settings: dict[str, Any]) -> str:
+    """Return a page that needs no network: the ranked table, differences, figures, settings."""
     shown = [name for name in METRICS if any(name in s.metrics for s in study.summary())]
     rows = [
         (
@@ -149,7 +131,8 @@ def render_study(study: MaskStudy, figures: Sequence[Path], facts: dict[str, Any
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; "
         "img-src data:; style-src 'unsafe-inline'\">"
-        f"<title>Masks</title><style>{style}\nimg {{ max-width: 100%; }}</style></head><body>",
+        f"<title>Masks</title><style>{template_text('report.css')}\nimg {{ max-width: 100%; }}"
+        "</style></head><body>",
         "<h1>Undersampling masks, compared by their posteriors</h1>",
         f"<p class='summary'>{escape(_counted(study))}</p>",
         f"<p class='summary'>{escape(correlation_sentence(study.correlation()))}</p>",
@@ -163,7 +146,7 @@ def render_study(study: MaskStudy, figures: Sequence[Path], facts: dict[str, Any
         "<h2>What the columns are</h2>",
         table([(name, MEANINGS[name]) for name in shown]),
         "<h2>Settings</h2>",
-        table([(name, json.dumps(value, default=str)) for name, value in facts.items()]),
+        table([(name, json.dumps(value, default=str)) for name, value in settings.items()]),
         "</body></html>",
     ]
     return "\n".join(parts)
@@ -186,19 +169,14 @@ def _embedded(path: Path) -> str:
     return f"<figure><img alt='{name}' src='data:image/png;base64,{data}'></figure>"
 
 
-def _write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        csv.writer(stream, lineterminator="\n").writerows(rows)
-
-
 def _slice_rows(study: MaskStudy) -> Iterable[Sequence[Any]]:
-    facts = ("scan", "slice", "mask", "acceleration", "achieved_acceleration", "n_measured")
-    yield (*facts, *METRICS)
+    columns = ("scan", "slice", "mask", "acceleration", "achieved_acceleration", "n_measured")
+    yield (*columns, *METRICS)
     for result in study.results:
-        yield (*(getattr(result, name) for name in facts), *map(_text, result.metrics.values()))
+        yield (
+            *(getattr(result, name) for name in columns),
+            *map(number_text, result.metrics.values()),
+        )
 
 
 def _summary_rows(study: MaskStudy) -> Iterable[Sequence[Any]]:
@@ -207,7 +185,7 @@ def _summary_rows(study: MaskStudy) -> Iterable[Sequence[Any]]:
     yield ("mask", "acceleration", "achieved_acceleration", "n_slices", *names)
     for entry in study.summary():
         values = [
-            _text(getattr(entry.metrics[name], bound)) if name in entry.metrics else ""
+            number_text(getattr(entry.metrics[name], bound)) if name in entry.metrics else ""
             for name in METRICS
             for bound in bounds
         ]
@@ -225,12 +203,8 @@ def _difference_rows(differences: Iterable[Difference]) -> Iterable[Sequence[Any
         numbers = (value.mean, value.lower, value.upper)
         yield (
             *(entry.acceleration, entry.metric, entry.mask, entry.other),
-            *map(_text, numbers),
+            *map(number_text, numbers),
             value.n,
-            _text(entry.p),
-            _text(entry.p_adjusted),
+            number_text(entry.p),
+            number_text(entry.p_adjusted),
         )
-
-
-def _text(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"

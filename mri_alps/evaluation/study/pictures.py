@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mri_alps.evaluation.figures import new_figure, save_figure, window_top
 from mri_alps.evaluation.study.compare import MaskStudy
 from mri_alps.evaluation.study.measure import MaskResult
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.evaluation.study.statistics import Correlation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PANEL_INCHES = 2.2
-_WINDOW_PERCENTILE = 99.5
 
 
-def draw_images(study: MaskStudy, folder: Path) -> list[Path]:
-    """Draw mask, mean, standard deviation and error of every mask, one figure per acceleration.
+def draw_figures(study: MaskStudy, folder: Path) -> list[Path]:
+    """Draw images of every mask, errors against acceleration, and predicted against actual error.
 
     Parameters
     ----------
@@ -24,40 +27,55 @@ def draw_images(study: MaskStudy, folder: Path) -> list[Path]:
         With images of its first slice.
     folder : pathlib.Path
         Where to.
+
+    Returns
+    -------
+    list of pathlib.Path
+        PNG files; without a reference none of actual errors.
     """
+    figures = _image_figures(study)
+    figures["error_against_acceleration"] = _acceleration_figure(study)
+    if (correlation := study.correlation()) is not None:
+        figures["predicted_against_actual"] = _prediction_figure(study, correlation)
+    paths = {folder / f"{name}.png": figure for name, figure in figures.items()}
+    for path, figure in paths.items():
+        save_figure(figure, path)
+    return list(paths)
+
+
+def _image_figures(study: MaskStudy) -> dict[str, Figure]:
+    """Mask, mean, standard deviation and error of every mask, one figure per acceleration."""
     ranks = {(s.acceleration, s.mask): position for position, s in enumerate(study.summary())}
     shown = sorted(study.shown(), key=lambda result: ranks[result.acceleration, result.mask])
     unit, top = _windows(shown)
-    paths = []
+    figures = {}
     for acceleration in sorted({result.acceleration for result in shown}):
         group = [result for result in shown if result.acceleration == acceleration]
-        path = folder / f"masks_{acceleration:.4g}x.png"
-        _save(_image_figure(group, unit, top), path)
-        paths.append(path)
-    return paths
+        figures[f"masks_{acceleration:.4g}x"] = _image_figure(group, unit, top)
+    return figures
 
 
 def _windows(shown: list[MaskResult]) -> tuple[float, float]:
     """Return the intensity that is 100 %, and the top of all errors and deviations."""
     images = [result.images.get("reference", result.images["mean"]) for result in shown]
-    unit = max(float(np.percentile(image, _WINDOW_PERCENTILE)) for image in images) or 1.0
-    tops = [np.percentile(result.images["std"], _WINDOW_PERCENTILE) for result in shown]
-    tops += [np.percentile(_error(r), _WINDOW_PERCENTILE) for r in shown if "reference" in r.images]
-    return unit, 100 * float(max(tops)) / unit or 1.0
+    unit = max(window_top(image) for image in images) or 1.0
+    tops = [window_top(result.images["std"]) for result in shown]
+    tops += [window_top(_error(result)) for result in shown if "reference" in result.images]
+    return unit, 100 * max(tops) / unit or 1.0
 
 
 def _error(result: MaskResult) -> np.ndarray:
     return np.asarray(np.abs(result.images["mean"] - result.images["reference"]))
 
 
-def _image_figure(group: list[MaskResult], unit: float, top: float) -> Any:
+def _image_figure(group: list[MaskResult], unit: float, top: float) -> Figure:
     columns = ["mask", "posterior mean", "posterior standard deviation"]
     with_reference = "reference" in group[0].images
     if with_reference:
         columns.append("error |mean - reference|")
     height, width = group[0].images["mean"].shape
     tall = _PANEL_INCHES * min(2.0, max(0.5, height / width))
-    figure = _new_figure(_PANEL_INCHES * len(columns) + 1.0, tall * len(group) + 1.0)
+    figure = new_figure(_PANEL_INCHES * len(columns) + 1.0, tall * len(group) + 1.0)
     axes = figure.subplots(len(group), len(columns), squeeze=False)
     for row, result in zip(axes, group, strict=True):
         mask = result.images["mask"]  # of lines: one row, stretched by the aspect
@@ -80,20 +98,12 @@ def _image_figure(group: list[MaskResult], unit: float, top: float) -> Any:
     return figure
 
 
-def draw_acceleration(study: MaskStudy, folder: Path) -> Path:
-    """Draw error and uncertainty against acceleration, with 95 % intervals over slices.
-
-    Parameters
-    ----------
-    study : MaskStudy
-        What was found.
-    folder : pathlib.Path
-        Where to.
-    """
+def _acceleration_figure(study: MaskStudy) -> Figure:
+    """Error and uncertainty against acceleration, with 95 % intervals over slices."""
     metrics = {"PSNR": "PSNR, dB", "NMSE": "NMSE", "SSIM": "SSIM"} if study.has_reference else {}
     metrics |= {"predicted_NMSE": "predicted NMSE", "posterior_std": "posterior std, relative"}
     summaries = study.summary()
-    figure = _new_figure(3.2 * len(metrics), 3.4)
+    figure = new_figure(3.2 * len(metrics), 3.4)
     axes = figure.subplots(1, len(metrics), squeeze=False)[0]
     names = sorted({entry.mask for entry in summaries})
     for axis, (metric, title) in zip(axes, metrics.items(), strict=True):
@@ -122,25 +132,12 @@ def draw_acceleration(study: MaskStudy, folder: Path) -> Path:
         axis.set_title(title, fontsize=9)
         axis.grid(alpha=0.3, which="both")
     axes[0].legend(fontsize=7)
-    path = folder / "error_against_acceleration.png"
-    _save(figure, path)
-    return path
+    return figure
 
 
-def draw_prediction(study: MaskStudy, folder: Path) -> Path | None:
-    """Draw predicted against actual error, with the correlation; None without a reference.
-
-    Parameters
-    ----------
-    study : MaskStudy
-        What was found.
-    folder : pathlib.Path
-        Where to.
-    """
-    correlation = study.correlation()
-    if correlation is None:
-        return None
-    figure = _new_figure(5.0, 4.6)
+def _prediction_figure(study: MaskStudy, correlation: Correlation) -> Figure:
+    """Predicted against actual error."""
+    figure = new_figure(5.0, 4.6)
     axis = figure.subplots()
     names = sorted({result.mask for result in study.results})
     marks = "os^vDP*X<>"
@@ -170,20 +167,4 @@ def draw_prediction(study: MaskStudy, folder: Path) -> Path | None:
     )
     axis.grid(alpha=0.3, which="both")
     axis.legend(fontsize=7)
-    path = folder / "predicted_against_actual.png"
-    _save(figure, path)
-    return path
-
-
-def _new_figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
     return figure
-
-
-def _save(figure: Any, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")

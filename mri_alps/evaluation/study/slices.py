@@ -6,6 +6,7 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,6 @@ class StudySlice:
     calibration: VolumeCalibration
     sensitivity_maps: torch.Tensor
     reference: np.ndarray | None
-
-    @property
-    def name(self) -> str:
-        """The file's name without suffix, and the slice."""
-        return f"{self.scan_name}_slice{self.index:03d}"
 
     @property
     def scan_name(self) -> str:
@@ -126,38 +122,53 @@ def study_slices(
     configuration : ReconstructionConfiguration
         For the choice of slices.
     """
-    calibration = calibrate_volume(raw)
+    scan = CalibratedScan(raw)
     for index in chosen_slices(raw, configuration):
-        yield study_slice(raw, index, calibration)
+        yield scan.slice(index)
 
 
-def study_slice(raw: RawKSpace, index: int, calibration: VolumeCalibration) -> StudySlice:
-    """Calibrate one slice on all of its data.
-
-    Parameters
-    ----------
-    raw : RawKSpace
-        The scan.
-    index : int
-        Slice.
-    calibration : VolumeCalibration
-        Its noise, from all of its data.
-    """
-    acquisition = prepare_slice(raw, index, calibration=calibration)
-    maps = acquisition.raw_sensitivity_maps()
-    return StudySlice(raw, index, calibration, maps, find_reference(raw, index))
-
-
-def find_reference(raw: RawKSpace, index: int) -> np.ndarray | None:
-    """Return the truth, as far as it is known, or None.
+class CalibratedScan:
+    """A scan that is calibrated, on all of its data, only once one of its slices is needed.
 
     Parameters
     ----------
     raw : RawKSpace
         The scan.
+    """
+
+    def __init__(self, raw: RawKSpace):
+        self._raw = raw
+        self._slice: StudySlice | None = None
+
+    @cached_property
+    def _calibration(self) -> VolumeCalibration:
+        return calibrate_volume(self._raw)
+
+    def slice(self, index: int) -> StudySlice:
+        """Return a slice; the last one is kept, for the next mask."""
+        if self._slice is None or self._slice.index != index:
+            acquisition = prepare_slice(self._raw, index, calibration=self._calibration)
+            maps = acquisition.raw_sensitivity_maps()
+            reference = _find_reference(self._raw, index)
+            self._slice = StudySlice(self._raw, index, self._calibration, maps, reference)
+        return self._slice
+
+
+def slice_name(scan: str, index: int) -> str:
+    """Return what a slice is called in files and figures.
+
+    Parameters
+    ----------
+    scan : str
+        Name of the scan.
     index : int
         Slice.
     """
+    return f"{scan}_slice{index:03d}"
+
+
+def _find_reference(raw: RawKSpace, index: int) -> np.ndarray | None:
+    """Return the truth, as far as it is known, or None."""
     reference = reference_image(raw, index)
     if reference is None and is_complete(raw, index):
         image = root_sum_of_squares(raw.read_slice(index))

@@ -2,68 +2,75 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mri_alps.evaluation.files import stored_content
+from mri_alps.evaluation.study.candidates import Candidate
 from mri_alps.evaluation.study.measure import MaskResult
+from mri_alps.evaluation.study.slices import slice_name
+from mri_alps.rawdata import RawKSpace
 from mri_alps.rawdata.files import atomic_path
+from mri_alps.reconstruction.identity import scan_identity, settings_hash
 
 FOLDER = "slices"
 FORMAT = "mri_alps mask study 1"
 _UNSAFE = re.compile(r"[^\w.+-]+")
 
 
-def result_path(output: Path, slice_name: str, label: str) -> Path:
-    """Return the file of a slice and a mask.
+class ResultStore:
+    """Results of one scan, each kept under the hash of all that it depends on.
 
     Parameters
     ----------
-    output : pathlib.Path
-        Folder of the study.
-    slice_name, label : str
-        Of the slice, and of the mask with its acceleration.
+    folder : pathlib.Path
+        Of the study.
+    raw : RawKSpace
+        The scan.
+    settings : dict
+        From `settings_identity`.
     """
-    return output / FOLDER / f"{_UNSAFE.sub('_', f'{slice_name}_{label}')}.npz"
 
+    def __init__(self, folder: Path, raw: RawKSpace, settings: dict[str, Any]):
+        self._folder, self._raw = folder / FOLDER, raw
+        own = {"scan": scan_identity(raw), "seed": settings.get("seed") or 0}
+        self._settings = {**settings, **own}
+        self._settings.pop("slices", None)
 
-def save_result(path: Path, identity: str, result: MaskResult) -> None:
-    """Write a result; it is there whole or not at all.
+    def load(self, index: int, candidate: Candidate, mask: np.ndarray) -> MaskResult | None:
+        """Return what an earlier run kept, or None."""
+        identity = self._identity(index, candidate, mask)
+        try:
+            with np.load(self._path(index, candidate), allow_pickle=False) as archive:
+                content = stored_content(str(archive["facts"]), FORMAT, identity)
+                if content is None:
+                    return None
+                images = {name: archive[name] for name in archive.files if name != "facts"}
+            return MaskResult(**content, images=images)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError,
+                zipfile.BadZipFile):  # fmt: skip
+            return None  # missing or damaged: measure it
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        From `result_path`.
-    identity : str
-        Hash of all that it depends on.
-    result : MaskResult
-        With its images.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    facts = json.dumps({"format": FORMAT, "identity": identity, **result.to_dict()})
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, facts=np.array(facts), **result.images)  # type: ignore[arg-type]
+    def save(self, index: int, candidate: Candidate, mask: np.ndarray, result: MaskResult) -> None:
+        """Write a result with its images; it is there whole or not at all."""
+        marks = {"format": FORMAT, "identity": self._identity(index, candidate, mask)}
+        content = np.array(json.dumps({**marks, **result.to_dict()}))
+        path = self._path(index, candidate)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, facts=content, **result.images)  # type: ignore[arg-type]
 
+    def _path(self, index: int, candidate: Candidate) -> Path:
+        name = f"{slice_name(Path(self._raw.path).stem, index)}_{candidate.label}"
+        return self._folder / f"{_UNSAFE.sub('_', name)}.npz"
 
-def load_result(path: Path, identity: str) -> MaskResult | None:
-    """Return what was saved under the same identity, or None.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        From `result_path`.
-    identity : str
-        Of what is wanted.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            facts = json.loads(str(archive["facts"]))
-            if facts.pop("format") != FORMAT or facts.pop("identity") != identity:
-                return None
-            images = {name: archive[name] for name in archive.files if name != "facts"}
-        return MaskResult(**facts, images=images)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-        return None
+    def _identity(self, index: int, candidate: Candidate, mask: np.ndarray) -> str:
+        drawn = hashlib.sha256(f"{mask.shape}".encode() + np.packbits(mask).tobytes()).hexdigest()
+        own = {"slice": index, "drawn": drawn, "group": candidate.acceleration}
+        return settings_hash({**self._settings, **own, "name": candidate.name})
