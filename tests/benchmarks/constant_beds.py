@@ -1,6 +1,7 @@
 """Small problems on which a constant of sampling or calibration shows what it does.
 
-Each bed is called with a seed and returns its figures; the truth is known in all of them.
+Each bed is called with a seed and returns its figures; the truth is known in all of them. Samplers
+see the same data at seeds that differ by a multiple of 100.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import h5py
 import numpy as np
 import torch
 
-for _folder in ("sampling", "calibration", "docs"):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / _folder))
+sys.path.extend(
+    str(Path(__file__).resolve().parents[1] / name) for name in ("sampling", "calibration", "docs")
+)
 
 import calibration_simulation as simulation
 import posterior_bed as bed
@@ -66,7 +68,7 @@ def _measurement(size: int, noise_std: float, seed: int):
 
 def _sample(size, noise_std, seed, n_samples, n_evaluations, spectrum=None) -> Figures:
     """Deviation of the spread, distance and operator cost against the exact posterior."""
-    prior, operator, measurement = _measurement(size, noise_std, seed)
+    prior, operator, measurement = _measurement(size, noise_std, seed % 100)
     result = sample_posterior(
         prior,
         operator,
@@ -157,10 +159,11 @@ def network(seed: int) -> Figures:
     operator = SenseOperator(maps, bed.line_mask(64, 4, 6))
     errors, covered = [], []
     for index, truth in enumerate(_heads()):
-        generator = torch.Generator().manual_seed(10 * seed + index)
+        generator = torch.Generator().manual_seed(10 * (seed % 100) + index)
         data = operator.forward(truth)
         noise = standard_normal(data.shape, generator, data.dtype)
         data = data + 0.02 * noise * operator.measured
+        generator.manual_seed(seed)
         samples = sample_posterior(
             _network(), operator, data, 0.02, n_samples=8, n_evaluations=30, generator=generator
         ).samples
@@ -172,38 +175,39 @@ def network(seed: int) -> Figures:
     return {"dB": 20 * math.log10(float(np.mean(errors))), "coverage": float(np.mean(covered))}
 
 
-def _noise_figures(estimates, matrices) -> Figures:
-    found = [np.trace(e.covariance).real for e in estimates]
-    true = [np.trace(matrix).real for matrix in matrices]
-    ratios = np.array(found) / np.array(true)
-    warned = np.mean([e.is_contaminated for e in estimates])
+def _noise_figures(scans) -> Figures:
+    """Of scans, each k-space, mask and true covariance."""
+    scans = list(scans)
+    found = [estimate_noise(kspace * mask, mask) for kspace, mask, _ in scans]
+    true = np.array([np.trace(matrix).real for *_, matrix in scans])
+    ratios = np.array([np.trace(estimate.covariance).real for estimate in found]) / true
     return {
         "variance": float(ratios.mean()),
         "scatter": float(ratios.std()),
-        "warned": float(warned),
+        "warned": float(np.mean([estimate.is_contaminated for estimate in found])),
     }
 
 
-def quiet_noise(seed: int, roll_off: float = 0.0) -> Figures:
-    """Six coils, 4x, an object that leaves room beside it along the readout."""
-    estimates, matrices = [], []
+def _beside_the_object(seed: int, roll_off: float = 0.0):
     for index in range(12):
         shape = (256, 160)
         kspace, _, _, matrix = simulation.acquisition(6, shape, 0.02, 100 * seed + index, 0.55)
-        if roll_off:
-            kspace = _filtered(kspace, roll_off)
-        mask = simulation.lines(160, 4, 16)
-        estimates.append(estimate_noise(kspace * mask, mask))
-        matrices.append(matrix)
-    return _noise_figures(estimates, matrices)
+        yield _filtered(kspace, roll_off), simulation.lines(160, 4, 16), matrix
+
+
+def quiet_noise(seed: int) -> Figures:
+    """Six coils, 4x, an object that leaves room beside it along the readout."""
+    return _noise_figures(_beside_the_object(seed))
 
 
 def filtered_noise(seed: int) -> Figures:
     """The same through a receiver whose filter rolls off over 3 % of the readout at each edge."""
-    return quiet_noise(seed, 0.03)
+    return _noise_figures(_beside_the_object(seed, 0.03))
 
 
 def _filtered(kspace: np.ndarray, roll_off: float) -> np.ndarray:
+    if not roll_off:
+        return kspace
     n = kspace.shape[1]
     distance = np.minimum(np.arange(n), np.arange(n)[::-1]) / (roll_off * n)
     gain = np.sqrt(np.minimum(1, 0.2 + 0.8 * distance))[:, None]
@@ -211,38 +215,37 @@ def _filtered(kspace: np.ndarray, roll_off: float) -> np.ndarray:
     return np.fft.fftshift(np.fft.fft(np.fft.ifftshift(hybrid, axes=1), axis=1), axes=1)
 
 
-def periphery_noise(seed: int, blur: float = 0.006) -> Figures:
-    """Six coils, 4x, an object that fills the readout: only the periphery is left."""
-    estimates, matrices = [], []
+def _filling_the_readout(seed: int, blur: float):
     shape = (256, 192)
     y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    image = 1 / (1 + np.exp((np.abs(x) - 0.6) / blur)) * (1 + 0.2 * np.cos(3 * y))
     for index in range(10):
         rng = np.random.default_rng(100 * seed + index)
-        image = 1 / (1 + np.exp((np.abs(x) - 0.6) / blur)) * (1 + 0.2 * np.cos(3 * y))
         matrix = 0.02**2 * simulation.covariance(6, rng)
         kspace = simulation.fft2c(image * simulation.coils(6, shape))
-        kspace = kspace + simulation.noise(matrix, shape, rng)
-        mask = simulation.lines(192, 4, 16)
-        estimates.append(estimate_noise(kspace * mask, mask))
-        matrices.append(matrix)
-    return _noise_figures(estimates, matrices)
+        yield kspace + simulation.noise(matrix, shape, rng), simulation.lines(192, 4, 16), matrix
+
+
+def periphery_noise(seed: int) -> Figures:
+    """Six coils, 4x, an object that fills the readout: only the periphery is left."""
+    return _noise_figures(_filling_the_readout(seed, 0.006))
 
 
 def sharp_periphery(seed: int) -> Figures:
     """The same with an edge so sharp that its signal reaches the periphery."""
-    return periphery_noise(seed, 0.002)
+    return _noise_figures(_filling_the_readout(seed, 0.002))
+
+
+def _scattered(seed: int):
+    for index in range(10):
+        rng = np.random.default_rng(100 * seed + index)
+        kspace, _, _, matrix = simulation.acquisition(6, (128, 120), 0.1, 100 * seed + index)
+        yield kspace, rng.random((128, 120)) < 0.3, matrix
 
 
 def point_noise(seed: int) -> Figures:
     """Scattered points, 30 %."""
-    estimates, matrices = [], []
-    for index in range(10):
-        rng = np.random.default_rng(100 * seed + index)
-        kspace, _, _, matrix = simulation.acquisition(6, (128, 120), 0.1, 100 * seed + index)
-        mask = rng.random((128, 120)) < 0.3
-        estimates.append(estimate_noise(kspace * mask, mask))
-        matrices.append(matrix)
-    return _noise_figures(estimates, matrices)
+    return _noise_figures(_scattered(seed))
 
 
 def warnings_of_noise(seed: int) -> Figures:
