@@ -46,6 +46,24 @@ PLAUSIBLE_NOISE = (1e-5, 0.5)
 """Range of `noise_std` (relative to the image scale) beyond which something is wrong."""
 
 
+class InverseProblem(NamedTuple):
+    """data = operator x + n, with n of `noise_std` per real component.
+
+    Parameters
+    ----------
+    operator : SenseOperator
+        A, with the weights of measured samples.
+    data : torch.Tensor
+        complex64 (coils, H, W), k-space times the weights.
+    noise_std : float
+        Of all of `data`.
+    """
+
+    operator: SenseOperator
+    data: torch.Tensor
+    noise_std: float
+
+
 @dataclass(frozen=True)
 class Acquisition:
     """One slice, whitened and scaled: kspace = mask F S x + n.
@@ -101,6 +119,14 @@ class Acquisition:
     info: dict[str, Any] = field(default_factory=dict)
     weights: torch.Tensor | None = None
     is_empty: bool = False
+
+    def problem(self) -> InverseProblem:
+        """Return what `sample_posterior` takes after the prior: operator, data and noise level.
+
+        The weights of measured samples are part of operator and data, as `reconstruct` uses
+        them: ``sample_posterior(prior, *acquisition.problem())`` is its posterior.
+        """
+        return InverseProblem(self.operator(), self.data(), self.noise_std)
 
     def operator(self) -> SenseOperator:
         """Return A with the weights, which goes with `data()`."""

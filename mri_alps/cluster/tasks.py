@@ -40,11 +40,8 @@ from mri_alps.reconstruction.overlap import overlap
 from mri_alps.reconstruction.slice import (
     LoadedSlice,
     SampledSlice,
+    SliceReconstructor,
     costs_one_slice,
-    draw_samples,
-    given_maps,
-    load_slice,
-    reduce_samples,
 )
 from mri_alps.reconstruction.slice_store import Execution, SliceStore
 from mri_alps.reconstruction.threads import use_threads
@@ -215,27 +212,27 @@ def _reconstruct(
             with _READING:
                 raw = _open(task)
                 prior, device = _prior(task.configuration, task.prior_identity)
+            reconstructor = SliceReconstructor(
+                raw, task.configuration, prior, device, calibrated.mask, calibration
+            )
 
             def load(index: int) -> LoadedSlice:
                 with _READING:
                     use_threads(task.execution.n_threads)
-                    maps = given_maps(raw, index, task.configuration)
-                    tolerance = task.configuration.coil_compression_tolerance
-                    mask = calibrated.mask
-                    return load_slice(raw, index, mask, calibration, device, maps, tolerance)
+                    return reconstructor.load(index)
 
             def sample(loaded: LoadedSlice) -> SampledSlice:
                 nonlocal batch
                 with _SAMPLING:
                     started = time.perf_counter()
                     use_threads(task.execution.n_threads)
-                    sampled = draw_samples(loaded, prior, task.configuration, batch=batch)
+                    sampled = reconstructor.draw(loaded, batch=batch)
                     batch = sampled.batch  # smaller if memory ran out
                     busy.append(time.perf_counter() - started)
                 return sampled
 
             def save(sampled: SampledSlice) -> None:
-                store.write(reduce_samples(sampled, task.configuration))
+                store.write(reconstructor.reduce(sampled))
 
             overlap(
                 (attempt(load, index, index) for index in missing),

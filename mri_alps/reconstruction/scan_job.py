@@ -10,11 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import mri_alps
-from mri_alps.calibration import VolumeCalibration, calibrate_volume
 from mri_alps.errors import InputFileError, describe_error
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.reconstruction.configuration import ReconstructionConfiguration
@@ -34,9 +32,8 @@ from mri_alps.reconstruction.output import (
 from mri_alps.reconstruction.provenance import attributes_of
 from mri_alps.reconstruction.result import SliceReconstruction, read_slices, representative
 from mri_alps.reconstruction.selection import chosen_slices
-from mri_alps.reconstruction.slice import LoadedSlice, batch_of, costs_one_slice
+from mri_alps.reconstruction.slice import LoadedSlice, SliceReconstructor, costs_one_slice
 from mri_alps.reconstruction.slice_store import Execution, SliceStore
-from mri_alps.reconstruction.undersampling import undersampling_mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +155,8 @@ class ScanJob:
         Slices of the reconstruction, and those of them that are still to be done.
     execution : Execution
         How they are to be computed.
+    reconstructor : SliceReconstructor
+        The road of its slices; there once it is calibrated.
     store : SliceStore
         Where its finished slices are.
     scan_hash : str
@@ -173,6 +172,7 @@ class ScanJob:
     raw: RawKSpace
     store: SliceStore
     execution: Execution
+    reconstructor: SliceReconstructor
     scan_hash: str
 
     def __init__(self, source: Path | RawKSpace, output: Path, setup: Setup):
@@ -235,10 +235,12 @@ class ScanJob:
                 f"{len(self.indices)} slices"
             )
 
-    def calibrate(self) -> tuple[np.ndarray | None, VolumeCalibration]:
-        """Return the retrospective mask of the scan, and its noise."""
-        mask = undersampling_mask(self.raw, self.setup.configuration)
-        return mask, calibrate_volume(self.raw, mask)
+    def calibrate(self) -> None:
+        """Make the retrospective mask of the scan, and look at its noise."""
+        setup = self.setup
+        self.reconstructor = SliceReconstructor.of_scan(
+            self.raw, setup.configuration, setup.prior, setup.device
+        )
 
     def batch(self, loaded: LoadedSlice) -> int:
         """Return how many samples to draw at a time: what an interrupted run did, or what fits.
@@ -249,7 +251,7 @@ class ScanJob:
             A slice of the scan.
         """
         if self.execution.batch is None:
-            batch = batch_of(loaded, self.setup.prior, self.setup.configuration)
+            batch = self.reconstructor.batch_of(loaded)
             self.execution = dataclasses.replace(self.execution, batch=batch)
             self.store.record(self.execution)
         assert self.execution.batch is not None

@@ -13,14 +13,7 @@ from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction.overlap import Occupation, overlap
 from mri_alps.reconstruction.progress import Progress
 from mri_alps.reconstruction.scan_job import Outcome, ScanJob, Setup
-from mri_alps.reconstruction.slice import (
-    LoadedSlice,
-    SampledSlice,
-    draw_samples,
-    given_maps,
-    load_slice,
-    reduce_samples,
-)
+from mri_alps.reconstruction.slice import LoadedSlice, SampledSlice
 from mri_alps.reconstruction.threads import use_threads
 
 Finish = Callable[[ScanJob], object]
@@ -114,20 +107,12 @@ class _Run:
                 yield _Item(job, begins=True)
                 if job.missing:
                     use_threads(job.execution.n_threads)
-                    mask, calibration = job.calibrate()
+                    job.calibrate()
                 for index in job.missing:
                     if job.failure is not None:
                         break
                     try:
-                        loaded = load_slice(
-                            job.raw,
-                            index,
-                            mask,
-                            calibration,
-                            self._setup.device,
-                            given_maps(job.raw, index, self._setup.configuration),
-                            self._setup.configuration.coil_compression_tolerance,
-                        )
+                        loaded = job.reconstructor.load(index)
                     except Exception as error:
                         job.fail_slice(index, error)
                         yield _Item(job, failed=True)
@@ -147,12 +132,8 @@ class _Run:
             if torch.get_num_threads() != job.execution.n_threads:
                 torch.set_num_threads(job.execution.n_threads)
             try:
-                item.sampled = draw_samples(
-                    item.loaded,
-                    self._setup.prior,
-                    self._setup.configuration,
-                    self._progress,
-                    job.batch(item.loaded),
+                item.sampled = job.reconstructor.draw(
+                    item.loaded, self._progress, job.batch(item.loaded)
                 )
                 job.keep_batch(item.sampled.batch)
             except Exception as error:
@@ -168,7 +149,7 @@ class _Run:
         job = item.job
         if item.sampled is not None:  # whatever went wrong since it was drawn
             try:
-                job.store.write(reduce_samples(item.sampled, self._setup.configuration))
+                job.store.write(job.reconstructor.reduce(item.sampled))
             except Exception as error:
                 job.fail_slice(item.sampled.loaded.index, error)
         try:

@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from mri_alps.calibration import Acquisition, VolumeCalibration, prepare_slice
+from mri_alps.calibration import (
+    Acquisition,
+    VolumeCalibration,
+    calibrate_volume,
+    prepare_slice,
+)
 from mri_alps.errors import (
     ConfigurationError,
     MissingDependencyError,
@@ -26,6 +31,7 @@ from mri_alps.reconstruction.images import center_crop_or_pad, root_sum_of_squar
 from mri_alps.reconstruction.progress import Progress
 from mri_alps.reconstruction.result import SliceReconstruction
 from mri_alps.reconstruction.statistics import sample_statistics
+from mri_alps.reconstruction.undersampling import undersampling_mask
 from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior
 
 _LOGGER = logging.getLogger(__name__)
@@ -48,67 +54,6 @@ def costs_one_slice(error: Exception) -> bool:
         Raised while a slice was read, calibrated, sampled or reduced.
     """
     return isinstance(error, _ERRORS_OF_A_SLICE) and not isinstance(error, _ERRORS_OF_SETTINGS)
-
-
-def reconstruct_slice(
-    raw: RawKSpace,
-    index: int,
-    prior: Any,
-    configuration: ReconstructionConfiguration,
-    mask: np.ndarray | None,
-    calibration: VolumeCalibration,
-    device: torch.device,
-    progress: Progress | None = None,
-) -> SliceReconstruction:
-    """Draw posterior samples of one slice and reduce them.
-
-    Parameters
-    ----------
-    raw : RawKSpace
-        The scan.
-    index : int
-        Slice.
-    prior : ScoreModel
-        The prior, on `device`.
-    configuration : ReconstructionConfiguration
-        The settings.
-    mask : numpy.ndarray or None
-        Retrospective mask, applied on top of the scan's own.
-    calibration : VolumeCalibration
-        The noise of the scan.
-    device : torch.device
-        Where the samples are drawn.
-    progress : Progress, optional
-        Told of every step.
-
-    Returns
-    -------
-    SliceReconstruction
-        In the scan's own units.
-    """
-    maps = given_maps(raw, index, configuration)
-    tolerance = configuration.coil_compression_tolerance
-    prepared = load_slice(raw, index, mask, calibration, device, maps, tolerance)
-    return reduce_samples(draw_samples(prepared, prior, configuration, progress), configuration)
-
-
-def given_maps(
-    raw: RawKSpace, index: int, configuration: ReconstructionConfiguration
-) -> np.ndarray | None:
-    """Return the sensitivity maps of a slice from the configuration's file; None without one.
-
-    Parameters
-    ----------
-    raw : RawKSpace
-        The scan.
-    index : int
-        Slice.
-    configuration : ReconstructionConfiguration
-        Names the file.
-    """
-    if configuration.sensitivity_maps is None:
-        return None
-    return read_sensitivity_maps(configuration.sensitivity_maps, raw, index)
 
 
 @dataclass(frozen=True)
@@ -142,171 +87,257 @@ class SampledSlice:
     batch: int | None = None
 
 
-def load_slice(
-    raw: RawKSpace,
-    index: int,
-    mask: np.ndarray | None,
-    calibration: VolumeCalibration,
-    device: torch.device,
-    sensitivity_maps: np.ndarray | None = None,
-    coil_compression_tolerance: float | None = None,
-) -> LoadedSlice:
-    """Read and calibrate one slice: the part that does not need the prior.
+@dataclass(frozen=True)
+class SliceReconstructor:
+    """The road of a slice of one scan: `load`, `draw`, `reduce`. All programs take it.
 
     Parameters
     ----------
-    raw, index, mask, calibration, device
-        As `reconstruct_slice` has them.
-    sensitivity_maps : numpy.ndarray, optional
-        From `given_maps`; estimated if left out.
-    coil_compression_tolerance : float, optional
-        As `ReconstructionConfiguration` has it.
-    """
-    started = time.perf_counter()
-    acquisition = prepare_slice(
-        raw,
-        index,
-        mask,
-        calibration=calibration,
-        sensitivity_maps=sensitivity_maps,
-        row_compression_tolerance=coil_compression_tolerance,
-        device=device,
-    )
-    _LOGGER.debug(
-        "%s, slice %d: noise %.3g of the image scale, %d of %d coils, sensitivity maps from %s",
-        raw.path,
-        index,
-        acquisition.noise_std,
-        len(acquisition.kspace),
-        raw.n_coils,
-        "outside" if sensitivity_maps is not None else acquisition.info["calibration_source"],
-    )
-    image = zero_filled(raw, index, acquisition.mask.cpu().numpy())
-    reference = reference_image(raw, index)
-    return LoadedSlice(raw, index, acquisition, image, reference, time.perf_counter() - started)
-
-
-def draw_samples(
-    loaded: LoadedSlice,
-    prior: Any,
-    configuration: ReconstructionConfiguration,
-    progress: Progress | None = None,
-    batch: int | None = None,
-) -> SampledSlice:
-    """Draw the posterior samples of one slice: the part that the device is needed for.
-
-    Parameters
-    ----------
-    loaded : LoadedSlice
-        From `load_slice`.
-    prior, configuration, progress
-        As `reconstruct_slice` has them.
-    batch : int, optional
-        How many samples to draw at a time; as many as fit the memory if left out.
-
-    Raises
-    ------
-    MriAlpsError
-        If more than half of the chains diverged, or the memory does not hold a single sample.
-
-    Warns
-    -----
-    MriAlpsWarning
-        If the image is unlike those that the prior was trained on, or samples are lost.
-    """
-    started = time.perf_counter()
-    if loaded.acquisition.is_empty:
-        zeros = torch.zeros(configuration.n_samples, *loaded.acquisition.shape).to(torch.complex64)
-        return SampledSlice(loaded, zeros.numpy(), PosteriorSamples(zeros, 0), 0.0, None, batch)
-    if batch is None:
-        batch = batch_of(loaded, prior, configuration)
-    result, batch = _sample(loaded, prior, configuration, progress, batch)
-    samples = result.samples.cpu().numpy()
-    with torch.no_grad():
-        mean = result.samples.mean(0).to(loaded.acquisition.kspace.device)
-        unlike = novelty(prior, mean)
-    seconds = time.perf_counter() - started
-    _LOGGER.debug(
-        "%s, slice %d: %d samples, %d at a time, of %d evaluations in %.1f s, data misfit %.3g",
-        loaded.raw.path,
-        loaded.index,
-        len(samples),
-        batch,
-        result.n_evaluations,
-        seconds,
-        _number(_last_misfit(result.diagnostics)),
-    )
-    return SampledSlice(loaded, samples, result, seconds, unlike, batch)
-
-
-def batch_of(loaded: LoadedSlice, prior: Any, configuration: ReconstructionConfiguration) -> int:
-    """Return how many samples of a slice fit the memory at a time.
-
-    Parameters
-    ----------
-    loaded : LoadedSlice
-        The slice.
-    prior, configuration
-        As `reconstruct_slice` has them.
-    """
-    kspace = loaded.acquisition.kspace
-    shape = loaded.acquisition.shape
-    return choose_batch(prior, shape, len(kspace), configuration.n_samples, kspace.device)
-
-
-def reduce_samples(
-    sampled: SampledSlice, configuration: ReconstructionConfiguration
-) -> SliceReconstruction:
-    """Reduce samples to what is kept, in the scan's own units.
-
-    Parameters
-    ----------
-    sampled : SampledSlice
-        From `draw_samples`.
+    raw : RawKSpace
+        The scan.
     configuration : ReconstructionConfiguration
-        For what is kept.
+        The settings.
+    prior : ScoreModel
+        The prior, on `device`.
+    device : torch.device
+        Where the samples are drawn.
+    mask : numpy.ndarray or None
+        Retrospective mask, applied on top of the scan's own.
+    calibration : VolumeCalibration
+        The noise of the scan.
     """
-    started = time.perf_counter()
-    loaded, samples, result = sampled.loaded, sampled.samples, sampled.result
-    raw, acquisition = loaded.raw, loaded.acquisition
-    statistics = sample_statistics(samples)
-    weight = acquisition.rss_weight.cpu().numpy() * acquisition.scale
-    rss_units = {
-        "reconstruction": np.abs(statistics.mean) * weight,
-        "reconstruction_std": statistics.magnitude_std * weight,
-        "reconstruction_lower": statistics.lower * weight,
-        "reconstruction_upper": statistics.upper * weight,
-        "zero_filled": loaded.zero_filled,
-    }
-    maps = acquisition.raw_sensitivity_maps().cpu().numpy() if configuration.save_maps else None
-    scaled_samples = None
-    if configuration.save_samples:
-        scaled_samples = _with_lost(samples, result.lost) * acquisition.scale
-    return SliceReconstruction(
-        index=loaded.index,
-        posterior_mean=(statistics.mean * acquisition.scale).astype(np.complex64),
-        samples=None if scaled_samples is None else scaled_samples.astype(np.complex64),
-        sensitivity_maps=None if maps is None else maps.astype(np.complex64),
-        facts={
-            "scale": float(acquisition.scale),
-            "noise_std": float(acquisition.noise_std),
-            "n_evaluations": int(result.n_evaluations),
-            "setup_evaluations": int(result.setup_evaluations),
-            "n_samples": len(samples),
-            "n_restarts": int(result.diagnostics.get("n_restarts", 0)),
-            "split_r_hat": _number(result.diagnostics.get("split_r_hat")),
-            "data_misfit": _number(_last_misfit(result.diagnostics)),
-            "novelty": _number(sampled.novelty),
-            "seconds": loaded.seconds + sampled.seconds + time.perf_counter() - started,
-        },
-        mask=used_mask(acquisition),
-        reference=loaded.reference,
-        diagnostics=_diagnostics(result),
-        **{
-            name: center_crop_or_pad(image, raw.crop).astype(np.float32)
-            for name, image in rss_units.items()
-        },
-    )
+
+    raw: RawKSpace
+    configuration: ReconstructionConfiguration
+    prior: Any
+    device: torch.device
+    mask: np.ndarray | None
+    calibration: VolumeCalibration
+
+    @classmethod
+    def of_scan(
+        cls,
+        raw: RawKSpace,
+        configuration: ReconstructionConfiguration,
+        prior: Any,
+        device: torch.device,
+    ) -> SliceReconstructor:
+        """Make the mask that the settings ask for, and look at the noise of the scan.
+
+        Parameters
+        ----------
+        raw, configuration, prior, device
+            See the class.
+        """
+        mask = undersampling_mask(raw, configuration)
+        return cls(raw, configuration, prior, device, mask, calibrate_volume(raw, mask))
+
+    def __call__(self, index: int, progress: Progress | None = None) -> SliceReconstruction:
+        """Reconstruct one slice: all three steps.
+
+        Parameters
+        ----------
+        index : int
+            Slice.
+        progress : Progress, optional
+            Told of every step.
+        """
+        return self.reduce(self.draw(self.load(index), progress))
+
+    def load(
+        self, index: int, sensitivity_maps: np.ndarray | torch.Tensor | None = None
+    ) -> LoadedSlice:
+        """Read and calibrate one slice: the part that does not need the prior.
+
+        Parameters
+        ----------
+        index : int
+            Slice.
+        sensitivity_maps : array, optional
+            Complex (coils, readout, phase_encode) of the scan's own coils. Left out: those of
+            the configuration's file, or estimated.
+        """
+        started = time.perf_counter()
+        raw, settings = self.raw, self.configuration
+        if sensitivity_maps is None and settings.sensitivity_maps is not None:
+            sensitivity_maps = read_sensitivity_maps(settings.sensitivity_maps, raw, index)
+        acquisition = prepare_slice(
+            raw,
+            index,
+            self.mask,
+            calibration=self.calibration,
+            sensitivity_maps=sensitivity_maps,
+            row_compression_tolerance=settings.coil_compression_tolerance,
+            device=self.device,
+        )
+        _LOGGER.debug(
+            "%s, slice %d: noise %.3g of the image scale, %d of %d coils, sensitivity maps from %s",
+            raw.path,
+            index,
+            acquisition.noise_std,
+            len(acquisition.kspace),
+            raw.n_coils,
+            "outside" if sensitivity_maps is not None else acquisition.info["calibration_source"],
+        )
+        image = zero_filled(raw, index, acquisition.mask.cpu().numpy())
+        reference = reference_image(raw, index)
+        seconds = time.perf_counter() - started
+        return LoadedSlice(raw, index, acquisition, image, reference, seconds)
+
+    def batch_of(self, loaded: LoadedSlice) -> int:
+        """Return how many samples of a slice fit the memory at a time.
+
+        Parameters
+        ----------
+        loaded : LoadedSlice
+            The slice.
+        """
+        kspace, shape = loaded.acquisition.kspace, loaded.acquisition.shape
+        n_samples = self.configuration.n_samples
+        return choose_batch(self.prior, shape, len(kspace), n_samples, kspace.device)
+
+    def draw(
+        self, loaded: LoadedSlice, progress: Progress | None = None, batch: int | None = None
+    ) -> SampledSlice:
+        """Draw the posterior samples of one slice: the part that the device is needed for.
+
+        Parameters
+        ----------
+        loaded : LoadedSlice
+            From `load`.
+        progress : Progress, optional
+            Told of every step.
+        batch : int, optional
+            How many samples to draw at a time; as many as fit the memory if left out.
+
+        Raises
+        ------
+        MriAlpsError
+            If more than half of the chains diverged, or the memory does not hold a single sample.
+
+        Warns
+        -----
+        MriAlpsWarning
+            If the image is unlike those that the prior was trained on, or samples are lost.
+        """
+        started = time.perf_counter()
+        if loaded.acquisition.is_empty:
+            n_samples = self.configuration.n_samples
+            zeros = torch.zeros(n_samples, *loaded.acquisition.shape).to(torch.complex64)
+            return SampledSlice(loaded, zeros.numpy(), PosteriorSamples(zeros, 0), 0.0, None, batch)
+        result, batch = self._sample(loaded, progress, batch or self.batch_of(loaded))
+        samples = result.samples.cpu().numpy()
+        with torch.no_grad():
+            mean = result.samples.mean(0).to(loaded.acquisition.kspace.device)
+            unlike = novelty(self.prior, mean)
+        seconds = time.perf_counter() - started
+        _LOGGER.debug(
+            "%s, slice %d: %d samples, %d at a time, of %d evaluations in %.1f s, data misfit %.3g",
+            loaded.raw.path,
+            loaded.index,
+            len(samples),
+            batch,
+            result.n_evaluations,
+            seconds,
+            _number(_last_misfit(result.diagnostics)),
+        )
+        return SampledSlice(loaded, samples, result, seconds, unlike, batch)
+
+    def _sample(
+        self, loaded: LoadedSlice, progress: Progress | None, batch: int
+    ) -> tuple[PosteriorSamples, int]:
+        settings = self.configuration
+        operator, data, noise_std = loaded.acquisition.problem()
+        n_samples, n_evaluations = settings.n_samples, settings.n_evaluations
+        if progress:
+            progress.start_slice(loaded.index, n_evaluations)
+        n_told = 0
+
+        def tell(first: int, info: StepInfo) -> None:
+            """One step of progress whenever all samples together are a step further on average."""
+            nonlocal n_told
+            done = (first * n_evaluations + len(info.x) * info.step) // n_samples
+            while progress and n_told < done:
+                progress.step()
+                n_told += 1
+
+        def draw(first: int, count: int) -> PosteriorSamples:
+            # On the CPU whatever the device: one number is drawn from it, the seed of all streams.
+            generator = torch.Generator().manual_seed(settings.sampler_seed)
+            return sample_posterior(
+                self.prior,
+                operator,
+                data,
+                noise_std,
+                n_samples=count,
+                n_evaluations=n_evaluations,
+                method=settings.method,
+                generator=generator,
+                callback=(lambda info: tell(first, info)) if progress else None,
+                first_sample=first,
+                first_slice=loaded.index,
+                allow_lost=True,  # `draw_in_batches` looks at all batches together
+            )
+
+        def warn(sentence: str) -> None:
+            warning = f"{loaded.raw.path}, slice {loaded.index}: {sentence}"
+            warnings.warn(warning, MriAlpsWarning, stacklevel=2)
+
+        return draw_in_batches(draw, n_samples, batch, warn)
+
+    def reduce(self, sampled: SampledSlice) -> SliceReconstruction:
+        """Reduce samples to what is kept, in the scan's own units.
+
+        Parameters
+        ----------
+        sampled : SampledSlice
+            From `draw`.
+        """
+        started = time.perf_counter()
+        loaded, samples, result = sampled.loaded, sampled.samples, sampled.result
+        raw, acquisition = loaded.raw, loaded.acquisition
+        statistics = sample_statistics(samples)
+        weight = acquisition.rss_weight.cpu().numpy() * acquisition.scale
+        rss_units = {
+            "reconstruction": np.abs(statistics.mean) * weight,
+            "reconstruction_std": statistics.magnitude_std * weight,
+            "reconstruction_lower": statistics.lower * weight,
+            "reconstruction_upper": statistics.upper * weight,
+            "zero_filled": loaded.zero_filled,
+        }
+        maps = (
+            acquisition.raw_sensitivity_maps().cpu().numpy()
+            if self.configuration.save_maps
+            else None
+        )
+        scaled_samples = None
+        if self.configuration.save_samples:
+            scaled_samples = _with_lost(samples, result.lost) * acquisition.scale
+        return SliceReconstruction(
+            index=loaded.index,
+            posterior_mean=(statistics.mean * acquisition.scale).astype(np.complex64),
+            samples=None if scaled_samples is None else scaled_samples.astype(np.complex64),
+            sensitivity_maps=None if maps is None else maps.astype(np.complex64),
+            facts={
+                "scale": float(acquisition.scale),
+                "noise_std": float(acquisition.noise_std),
+                "n_evaluations": int(result.n_evaluations),
+                "setup_evaluations": int(result.setup_evaluations),
+                "n_samples": len(samples),
+                "n_restarts": int(result.diagnostics.get("n_restarts", 0)),
+                "split_r_hat": _number(result.diagnostics.get("split_r_hat")),
+                "data_misfit": _number(_last_misfit(result.diagnostics)),
+                "novelty": _number(sampled.novelty),
+                "seconds": loaded.seconds + sampled.seconds + time.perf_counter() - started,
+            },
+            mask=used_mask(acquisition),
+            reference=loaded.reference,
+            diagnostics=_diagnostics(result),
+            **{
+                name: center_crop_or_pad(image, raw.crop).astype(np.float32)
+                for name, image in rss_units.items()
+            },
+        )
 
 
 def zero_filled(raw: RawKSpace, index: int, mask: np.ndarray) -> np.ndarray:
@@ -360,53 +391,6 @@ def reference_image(raw: RawKSpace, index: int) -> np.ndarray | None:
     if reference is None or reference.shape != tuple(raw.crop):
         return None
     return np.asarray(reference, dtype=np.float32)
-
-
-def _sample(
-    loaded: LoadedSlice,
-    prior: Any,
-    configuration: ReconstructionConfiguration,
-    progress: Progress | None,
-    batch: int,
-) -> tuple[PosteriorSamples, int]:
-    acquisition = loaded.acquisition
-    n_samples, n_evaluations = configuration.n_samples, configuration.n_evaluations
-    operator, data = acquisition.operator(), acquisition.data()
-    if progress:
-        progress.start_slice(loaded.index, n_evaluations)
-    n_told = 0
-
-    def tell(first: int, info: StepInfo) -> None:
-        """One step of progress whenever all samples together are a step further on average."""
-        nonlocal n_told
-        done = (first * n_evaluations + len(info.x) * info.step) // n_samples
-        while progress and n_told < done:
-            progress.step()
-            n_told += 1
-
-    def draw(first: int, count: int) -> PosteriorSamples:
-        # On the CPU whatever the device: one number is drawn from it, the seed of all streams.
-        generator = torch.Generator().manual_seed(configuration.sampler_seed)
-        return sample_posterior(
-            prior,
-            operator,
-            data,
-            acquisition.noise_std,
-            n_samples=count,
-            n_evaluations=n_evaluations,
-            method=configuration.method,
-            generator=generator,
-            callback=(lambda info: tell(first, info)) if progress else None,
-            first_sample=first,
-            first_slice=loaded.index,
-            allow_lost=True,  # `draw_in_batches` looks at all batches together
-        )
-
-    def say(sentence: str) -> None:
-        warning = f"{loaded.raw.path}, slice {loaded.index}: {sentence}"
-        warnings.warn(warning, MriAlpsWarning, stacklevel=2)
-
-    return draw_in_batches(draw, n_samples, batch, say)
 
 
 def _diagnostics(result: PosteriorSamples) -> dict[str, Any]:

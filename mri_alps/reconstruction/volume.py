@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mri_alps.calibration import calibrate_volume
 from mri_alps.errors import ConfigurationError, MriAlpsWarning, describe_error
 from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.rawdata import RawKSpace, read_raw
@@ -25,8 +24,7 @@ from mri_alps.reconstruction.result import (
 from mri_alps.reconstruction.scan_job import Setup
 from mri_alps.reconstruction.scans import reconstruct_scans
 from mri_alps.reconstruction.selection import chosen_slices
-from mri_alps.reconstruction.slice import costs_one_slice, reconstruct_slice
-from mri_alps.reconstruction.undersampling import undersampling_mask
+from mri_alps.reconstruction.slice import SliceReconstructor, costs_one_slice
 from mri_alps.values import FLAG, PATH, as_path, check, instance
 
 
@@ -175,16 +173,13 @@ def reconstruct_slices(
         Takes the errors that cost one slice, by its index; left out, the first is raised.
     """
     indices = chosen_slices(raw, configuration)
-    mask = undersampling_mask(raw, configuration)
-    calibration = calibrate_volume(raw, mask)
+    reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device)
     if progress:
         progress.start_scan(Path(raw.path).name, len(indices))
     for index in indices:
         result = None
         try:
-            result = reconstruct_slice(
-                raw, index, prior, configuration, mask, calibration, device, progress
-            )
+            result = reconstructor(index, progress)
         except Exception as error:
             if failures is None or not costs_one_slice(error):
                 raise

@@ -21,12 +21,8 @@ from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.reconstruction.failures import describe_failures
 from mri_alps.reconstruction.images import center_crop_or_pad
 from mri_alps.reconstruction.result import SliceReconstruction, representative
-from mri_alps.reconstruction.slice import (
-    costs_one_slice,
-    draw_samples,
-    load_slice,
-    reduce_samples,
-)
+from mri_alps.reconstruction.slice import SliceReconstructor, costs_one_slice
+from mri_alps.reconstruction.undersampling import undersampling_mask
 from mri_alps.scanner.spool import SpooledAcquisitions
 
 # What `Selection` notes about the other units of the scan, which are reconstructed as well.
@@ -205,12 +201,14 @@ def _reconstruct(
     device: torch.device,
     report: Callable[[int, int], None],
 ) -> JobResult:
+    mask = undersampling_mask(raw, job.configuration)
+    reconstructor = SliceReconstructor(raw, job.configuration, prior, device, mask, calibration)
     progress = Steps(report, raw.n_slices)
     found: dict[int, _Slice] = {}
     failures: dict[int, MriAlpsError] = {}
     for index in range(raw.n_slices):
         try:
-            found[index] = _reconstruct_slice(job, raw, index, calibration, prior, device, progress)
+            found[index] = _reconstruct_slice(job, reconstructor, index, progress)
         except MriAlpsError as error:
             # Cancelled, a setting that is wrong, and what may still come are none of the slice.
             waits = job.is_early and isinstance(error, InputFileError)
@@ -257,21 +255,15 @@ class _Slice(NamedTuple):
 
 
 def _reconstruct_slice(
-    job: Job,
-    raw: RawKSpace,
-    index: int,
-    calibration: VolumeCalibration,
-    prior: Any,
-    device: torch.device,
-    progress: Steps,
+    job: Job, reconstructor: SliceReconstructor, index: int, progress: Steps
 ) -> _Slice:
-    loaded = load_slice(raw, index, None, calibration, device)
-    if raw.n_slices == 1:
+    loaded = reconstructor.load(index)
+    if reconstructor.raw.n_slices == 1:
         loaded = dataclasses.replace(loaded, index=job.noise_index)
-    sampled = draw_samples(loaded, prior, job.configuration, progress)
-    result = reduce_samples(sampled, job.configuration)
+    sampled = reconstructor.draw(loaded, progress)
+    result = reconstructor.reduce(sampled)
     if not job.keep_samples:
         return _Slice(result, np.zeros(0, np.complex64))
     weight = loaded.acquisition.rss_weight.cpu().numpy() * loaded.acquisition.scale
-    samples = center_crop_or_pad(sampled.samples * weight, raw.crop)
+    samples = center_crop_or_pad(sampled.samples * weight, reconstructor.raw.crop)
     return _Slice(result, samples.astype(np.complex64))

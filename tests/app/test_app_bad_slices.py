@@ -21,6 +21,7 @@ from mri_alps.rawdata.files import _prefix
 from mri_alps.reconstruction.manifest import read_manifest
 from mri_alps.reconstruction.result import load_reconstruction
 from mri_alps.reconstruction.scan_job import ScanJob
+from mri_alps.reconstruction.slice import SliceReconstructor
 
 IMAGES = ("reconstruction", "reconstruction_std", "reconstruction_lower", "reconstruction_upper")
 SETTINGS = {
@@ -44,17 +45,15 @@ def with_slice(path, index, value, n_slices=3):
 @pytest.fixture
 def diverging(monkeypatch):
     """Let slices diverge that are in the set; return it and the slices that were sampled."""
-    from mri_alps.reconstruction import scans
+    bad, drawn, real = set(), [], SliceReconstructor.draw
 
-    bad, drawn, real = set(), [], scans.draw_samples
-
-    def draw(loaded, *arguments):
+    def draw(road, loaded, *arguments):
         drawn.append(loaded.index)
         if loaded.index in bad:
             raise DivergenceError("the chains diverged", 0, 0, 99.0)
-        return real(loaded, *arguments)
+        return real(road, loaded, *arguments)
 
-    monkeypatch.setattr(scans, "draw_samples", draw)
+    monkeypatch.setattr(SliceReconstructor, "draw", draw)
     return bad, drawn
 
 
@@ -141,18 +140,16 @@ def test_if_every_slice_fails_there_is_the_error_and_no_file(tmp_path, run, dive
 def test_a_setting_that_is_wrong_stops_the_scan_and_keeps_what_is_finished(
     tmp_path, run, monkeypatch
 ):
-    from mri_alps.reconstruction import scans
+    real = SliceReconstructor.draw
 
-    real = scans.draw_samples
-
-    def draw(loaded, *arguments):
+    def draw(road, loaded, *arguments):
         if loaded.index == 1:
             raise ConfigurationError("this cannot be asked for")
-        return real(loaded, *arguments)
+        return real(road, loaded, *arguments)
 
     source, out = write_tiny(tmp_path / "scan.h5"), tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(scans, "draw_samples", draw)
+        patch.setattr(SliceReconstructor, "draw", draw)
         finished = run("reconstruct", source, "-o", out, *TINY)
     assert finished.code == 1 and "cannot be asked for" in finished.err
     assert [path.name for path in out.iterdir()] == [".unfinished"]
@@ -283,19 +280,17 @@ def test_a_name_that_is_too_long_is_refused_before_sampling(tmp_path, run, diver
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_says_what_is_kept_and_how_to_go_on(tmp_path, run, monkeypatch, number, code):
-    from mri_alps.reconstruction import scans
+    real = SliceReconstructor.draw
 
-    real = scans.draw_samples
-
-    def draw(loaded, *arguments):
+    def draw(road, loaded, *arguments):
         if loaded.index == 1:
             signal.raise_signal(number)
-        return real(loaded, *arguments)
+        return real(road, loaded, *arguments)
 
     source, out = write_tiny(tmp_path / "scan.h5"), tmp_path / "out"
     before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(scans, "draw_samples", draw)
+        patch.setattr(SliceReconstructor, "draw", draw)
         finished = run("reconstruct", source, "-o", out, *TINY)
     assert finished.code == code
     last = finished.err.splitlines()[-1]

@@ -16,7 +16,7 @@ from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import load_prior
 from mri_alps.rawdata import read_raw
 from mri_alps.reconstruction import ReconstructionConfiguration, batches, resources
-from mri_alps.reconstruction.slice import draw_samples, load_slice, reduce_samples
+from mri_alps.reconstruction.slice import SliceReconstructor
 from mri_alps.sampling import PosteriorSamples, join_samples, sample_posterior
 from mri_alps.sampling.result import drop_diverged
 
@@ -27,11 +27,21 @@ OUT_OF_MEMORY = torch.cuda.OutOfMemoryError
 
 
 @pytest.fixture
-def loaded(tmp_path):
+def road(tmp_path):
     raw = read_raw(write_tiny(tmp_path / "scan.h5", n_slices=1))
     mask = np.zeros((1, 32), bool)
     mask[:, ::2] = mask[:, 9:23] = True
-    return load_slice(raw, 0, mask, calibrate_volume(raw, mask), CPU)
+    prior, calibration = load_prior("gaussian"), calibrate_volume(raw, mask)
+    return SliceReconstructor(raw, CONFIGURATION, prior, CPU, mask, calibration)
+
+
+@pytest.fixture
+def loaded(road):
+    return road.load(0)
+
+
+def with_settings(road, **changes):
+    return dataclasses.replace(road, configuration=dataclasses.replace(CONFIGURATION, **changes))
 
 
 def small_memory(monkeypatch, limit):
@@ -50,23 +60,21 @@ def small_memory(monkeypatch, limit):
 
 
 @pytest.mark.parametrize("method", ["alps", "csgm", "dps"])
-def test_samples_do_not_depend_on_the_batch(loaded, method):
-    prior = load_prior("gaussian")
-    configuration = dataclasses.replace(CONFIGURATION, method=method)
-    whole = draw_samples(loaded, prior, configuration, batch=5)
+def test_samples_do_not_depend_on_the_batch(road, loaded, method):
+    road = with_settings(road, method=method)
+    whole = road.draw(loaded, batch=5)
     scale = np.abs(whole.samples).max()
     for batch in (1, 2, 3):
-        parts = draw_samples(loaded, prior, configuration, batch=batch)
+        parts = road.draw(loaded, batch=batch)
         assert parts.batch == batch
         assert_equal_to_rounding(parts.samples, whole.samples, dtype="float32")
     assert np.abs(whole.samples[0] - whole.samples[1]).max() > 1e-2 * scale
     assert len(np.unique(whole.samples[:, 20, 16])) == 5
 
 
-def test_convergence_figures_are_those_of_all_chains(loaded):
-    prior = load_prior("gaussian")
-    whole = draw_samples(loaded, prior, CONFIGURATION, batch=5).result.diagnostics
-    parts = draw_samples(loaded, prior, CONFIGURATION, batch=2).result.diagnostics
+def test_convergence_figures_are_those_of_all_chains(road, loaded):
+    whole = road.draw(loaded, batch=5).result.diagnostics
+    parts = road.draw(loaded, batch=2).result.diagnostics
     for name in ("split_r_hat", "effective_sample_size"):
         assert parts[name] == pytest.approx(whole[name], rel=1e-3)
     assert len(parts["levels"]) == len(whole["levels"])
@@ -92,21 +100,20 @@ def test_without_a_trace_the_worst_figure_of_the_parts_counts():
 
 
 @pytest.mark.filterwarnings("default::mri_alps.errors.MriAlpsWarning")
-def test_out_of_memory_halves_the_batch_and_goes_on(loaded, monkeypatch):
-    prior = load_prior("gaussian")
-    whole = draw_samples(loaded, prior, CONFIGURATION, batch=5)
+def test_out_of_memory_halves_the_batch_and_goes_on(road, loaded, monkeypatch):
+    whole = road.draw(loaded, batch=5)
     asked = small_memory(monkeypatch, limit=1)
     with pytest.warns(MriAlpsWarning, match="out of memory with 5 samples at a time: going on"):
-        halved = draw_samples(loaded, prior, CONFIGURATION, batch=5)
+        halved = road.draw(loaded, batch=5)
     assert asked == [5, 2, 1, 1, 1, 1, 1]
     assert halved.batch == 1
     assert_equal_to_rounding(halved.samples, whole.samples, dtype="float32")
 
 
-def test_out_of_memory_with_one_sample_is_an_error_that_says_so(loaded, monkeypatch):
+def test_out_of_memory_with_one_sample_is_an_error_that_says_so(road, loaded, monkeypatch):
     small_memory(monkeypatch, limit=0)
     with pytest.raises(MriAlpsError, match=r"single sample \(CUDA out of memory\): free some"):
-        draw_samples(loaded, load_prior("gaussian"), CONFIGURATION, batch=1)
+        road.draw(loaded, batch=1)
 
 
 def test_memory_of_a_lost_batch_is_free_before_the_next():
@@ -225,16 +232,15 @@ def losing(monkeypatch, lost):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
-def test_samples_that_are_lost_leave_the_others_as_they_are(loaded, monkeypatch, batch):
-    configuration = dataclasses.replace(CONFIGURATION, save_samples=True)
-    prior = load_prior("gaussian")
-    whole = draw_samples(loaded, prior, configuration, batch=batch)
+def test_samples_that_are_lost_leave_the_others_as_they_are(road, loaded, monkeypatch, batch):
+    road = with_settings(road, save_samples=True)
+    whole = road.draw(loaded, batch=batch)
     losing(monkeypatch, {1, 4})
     with pytest.warns(MriAlpsWarning, match="slice 0: only 3 of 5 samples are used"):
-        sampled = draw_samples(loaded, prior, configuration, batch=batch)
+        sampled = road.draw(loaded, batch=batch)
     assert sampled.result.lost == (1, 4)
     np.testing.assert_array_equal(sampled.samples, whole.samples[[0, 2, 3]])
-    result = reduce_samples(sampled, configuration)
+    result = road.reduce(sampled)
     assert result.facts["n_samples"] == 3 and result.diagnostics["lost_samples"] == [1, 4]
     assert np.isnan(result.samples).all((1, 2)).tolist() == [False, True, False, False, True]
     # The interval is that of three samples: Student's t with two degrees of freedom.
@@ -245,10 +251,10 @@ def test_samples_that_are_lost_leave_the_others_as_they_are(loaded, monkeypatch,
     assert np.isfinite(result.reconstruction_std).all() and result.reconstruction_std.any()
 
 
-def test_fewer_than_half_of_all_batches_is_an_error(loaded, monkeypatch):
+def test_fewer_than_half_of_all_batches_is_an_error(road, loaded, monkeypatch):
     losing(monkeypatch, {0, 1, 4})
     with pytest.raises(DivergenceError, match="not finite"):
-        draw_samples(loaded, load_prior("gaussian"), CONFIGURATION, batch=2)
+        road.draw(loaded, batch=2)
 
 
 def test_a_method_that_gives_up_with_its_last_chain_costs_that_batch():

@@ -64,18 +64,18 @@ def hold_after_two_slices(folder, killed):
         import time
         from pathlib import Path
 
-        from mri_alps.cluster import tasks
+        from mri_alps.reconstruction.slice import SliceReconstructor
 
-        real = tasks.draw_samples
+        real = SliceReconstructor.draw
 
-        def draw_samples(*arguments, **options):
+        def draw(*arguments, **options):
             while len(list(Path(folder).rglob("slice_*.npz"))) >= 2:
                 if Path(killed).exists():
                     break
                 time.sleep(0.005)
             return real(*arguments, **options)
 
-        tasks.draw_samples = draw_samples
+        SliceReconstructor.draw = draw
 
     return install
 

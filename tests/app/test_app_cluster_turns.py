@@ -15,6 +15,7 @@ from mri_alps.errors import MriAlpsWarning
 from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.reconstruction.identity import prior_identity
 from mri_alps.reconstruction.scan_job import ScanJob, Setup
+from mri_alps.reconstruction.slice import SliceReconstructor
 from mri_alps.reconstruction.volume import load_prior_for, reconstruct_to_file
 
 pytest.importorskip("distributed")
@@ -56,11 +57,11 @@ def run_side_by_side(task, parts):
 
 
 def test_the_next_task_is_prepared_while_this_one_samples(task, monkeypatch):
-    loaded, real_load, real_draw = [], tasks.load_slice, tasks.draw_samples
+    loaded, real_load, real_draw = [], SliceReconstructor.load, SliceReconstructor.draw
     prepared_meanwhile = threading.Event()
 
-    def load(raw, index, *others):
-        result = real_load(raw, index, *others)
+    def load(road, index):
+        result = real_load(road, index)
         loaded.append(index)
         if len(loaded) == 2:
             prepared_meanwhile.set()
@@ -71,15 +72,15 @@ def test_the_next_task_is_prepared_while_this_one_samples(task, monkeypatch):
         assert prepared_meanwhile.wait(LONG)
         return real_draw(*arguments, **batch)
 
-    monkeypatch.setattr(tasks, "load_slice", load)
-    monkeypatch.setattr(tasks, "draw_samples", draw)
+    monkeypatch.setattr(SliceReconstructor, "load", load)
+    monkeypatch.setattr(SliceReconstructor, "draw", draw)
     receipts = run_side_by_side(task, [(0,), (1,)])
     assert [receipt.computed for receipt in receipts] == [(0,), (1,)]
 
 
 @pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning")  # of so small a scan
 def test_samples_are_drawn_one_slice_at_a_time_to_the_same_bits(task, job, tmp_path, monkeypatch):
-    spans, real_draw = [], tasks.draw_samples
+    spans, real_draw = [], SliceReconstructor.draw
 
     def draw(*arguments, **batch):
         began = time.perf_counter()
@@ -87,7 +88,7 @@ def test_samples_are_drawn_one_slice_at_a_time_to_the_same_bits(task, job, tmp_p
         spans.append((began, time.perf_counter()))
         return result
 
-    monkeypatch.setattr(tasks, "draw_samples", draw)
+    monkeypatch.setattr(SliceReconstructor, "draw", draw)
     # Three tasks where two have a place: the third waits.
     started = time.perf_counter()
     receipts = run_side_by_side(task, [(0, 3), (1,), (2,)])
@@ -141,13 +142,13 @@ def test_warnings_reach_all_tasks_and_python_is_left_as_it_was():
 def test_all_slices_of_a_scan_are_drawn_in_the_batch_that_was_recorded_first(
     task, job, monkeypatch
 ):
-    seen, real_draw = [], tasks.draw_samples
+    seen, real_draw = [], SliceReconstructor.draw
 
     def draw(*arguments, **batch):
         seen.append(batch["batch"])
         return real_draw(*arguments, **batch)
 
-    monkeypatch.setattr(tasks, "draw_samples", draw)
+    monkeypatch.setattr(SliceReconstructor, "draw", draw)
     monkeypatch.setattr(tasks, "choose_batch", lambda *_: 1)
     calibrated = tasks.calibrate(task)
     assert calibrated.batch == 1

@@ -138,7 +138,6 @@ def measure() -> dict[str, float]:
     from mri_alps.rawdata.fastmri_writer import write_fastmri
     from mri_alps.reconstruction import ReconstructionConfiguration
     from mri_alps.reconstruction.scan_job import ScanJob, Setup
-    from mri_alps.reconstruction.slice import draw_samples, load_slice, reduce_samples
     from mri_alps.reconstruction.volume import load_prior_for
 
     shape, n_coils, rng = (640, 368), 16, np.random.default_rng(0)
@@ -167,12 +166,12 @@ def measure() -> dict[str, float]:
         (folder / "out").mkdir()
         job = ScanJob(folder / "scan.h5", folder / "out", setup)
         timed("opening", job.open)
-        mask, _ = job.calibrate()
+        job.calibrate()
+        mask, road = job.reconstructor.mask, job.reconstructor
         timed("calibration", lambda: calibrate_volume(read_raw(job.path), mask))
-        calibration = calibrate_volume(job.raw, mask)
-        loaded = timed("loading", lambda: load_slice(job.raw, 0, mask, calibration, setup.device))
-        sampled = draw_samples(loaded, setup.prior, configuration)
-        result = timed("saving", lambda: _save(job, reduce_samples(sampled, configuration)))
+        loaded = timed("loading", lambda: road.load(0))
+        sampled = road.draw(loaded)
+        result = timed("saving", lambda: _save(job, road.reduce(sampled)))
         job.store.write(replace(result, index=1))
         timed("assembling", job.assemble, count=2)
         job.release()

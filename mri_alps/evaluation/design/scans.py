@@ -22,7 +22,8 @@ from mri_alps.random import stream_seed
 from mri_alps.rawdata import RawKSpace
 from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.reconstruction.progress import Progress
-from mri_alps.reconstruction.slice import SampledSlice, draw_samples, reduce_samples
+from mri_alps.reconstruction.result import SliceReconstruction
+from mri_alps.reconstruction.slice import SampledSlice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +68,9 @@ class ScanPopulation:
                 2**31
             )
             configuration = dataclasses.replace(self.configuration, seed=seed)
-            loaded = part.load(mask, self.device)
-            sampled = draw_samples(loaded, self.prior, configuration, self.progress)
-            posteriors.append(_scan_posterior(sampled, configuration))
+            reconstructor = part.reconstructor(mask, configuration, self.prior, self.device)
+            sampled = reconstructor.draw(part.load(reconstructor), self.progress)
+            posteriors.append(_scan_posterior(sampled, reconstructor.reduce(sampled)))
             if self.progress:
                 self.progress.finish_slice()
         return posteriors
@@ -88,12 +89,9 @@ def mask_of_candidates(measured: np.ndarray, shape: tuple[int, int]) -> np.ndarr
     return measured.reshape((1, -1) if len(measured) == shape[1] else shape)
 
 
-def _scan_posterior(
-    sampled: SampledSlice, configuration: ReconstructionConfiguration
-) -> ScanPosterior:
+def _scan_posterior(sampled: SampledSlice, images: SliceReconstruction) -> ScanPosterior:
     """Turn samples into what the design asks for."""
     acquisition = sampled.loaded.acquisition
-    images = reduce_samples(sampled, configuration)
     mean, std = images.reconstruction, images.reconstruction_std
     reference, actual = sampled.loaded.reference, None
     if reference is not None and reference.any():

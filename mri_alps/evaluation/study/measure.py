@@ -20,8 +20,6 @@ from mri_alps.reconstruction.images import center_crop_or_pad
 from mri_alps.reconstruction.progress import Progress
 from mri_alps.reconstruction.slice import (
     SampledSlice,
-    draw_samples,
-    reduce_samples,
     used_mask,
     zero_filled,
 )
@@ -130,9 +128,10 @@ def measure_mask(
     progress : Progress, optional
         Told of every step.
     """
-    loaded = part.load(mask, device)
-    sampled = draw_samples(loaded, prior, configuration, progress)
-    reduced = reduce_samples(sampled, configuration)
+    reconstructor = part.reconstructor(mask, configuration, prior, device)
+    loaded = part.load(reconstructor)
+    sampled = reconstructor.draw(loaded, progress)
+    reduced = reconstructor.reduce(sampled)
     base = _base_image(part)
     region = head_mask(base[None])[0]
     own = used_mask(loaded.acquisition)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.reconstruction import ReconstructionConfiguration
 from mri_alps.reconstruction.images import center_crop_or_pad, root_sum_of_squares
-from mri_alps.reconstruction.slice import LoadedSlice, reference_image, zero_filled
+from mri_alps.reconstruction.slice import LoadedSlice, SliceReconstructor, reference_image
 from mri_alps.reconstruction.volume import chosen_slices
 
 
@@ -52,35 +52,46 @@ class StudySlice:
         """The file's name without suffix."""
         return Path(self.raw.path).stem
 
-    def load(self, mask: np.ndarray | None, device: torch.device) -> LoadedSlice:
-        """Return the slice as a scan with this mask would have delivered it.
+    def reconstructor(
+        self,
+        mask: np.ndarray | None,
+        configuration: ReconstructionConfiguration,
+        prior: Any,
+        device: torch.device,
+    ) -> SliceReconstructor:
+        """Return the road of the slice as a scan with this mask would take it.
 
         Parameters
         ----------
         mask : numpy.ndarray or None
             Bool, broadcasts to (readout, phase_encode).
-        device : torch.device
-            Where it is sampled.
+        configuration, prior, device
+            See `SliceReconstructor`.
         """
-        started = time.perf_counter()
+        return SliceReconstructor(self.raw, configuration, prior, device, mask, self.calibration)
+
+    def load(self, reconstructor: SliceReconstructor) -> LoadedSlice:
+        """Return the slice as its mask leaves it, with maps and reference of all of the data.
+
+        Parameters
+        ----------
+        reconstructor : SliceReconstructor
+            From `reconstructor`.
+
+        Raises
+        ------
+        InputFileError
+            If the slice holds only zeros.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MriAlpsWarning)  # said when the slice was opened
-            acquisition = prepare_slice(
-                self.raw,
-                self.index,
-                mask,
-                calibration=self.calibration,
-                sensitivity_maps=self.sensitivity_maps,
-                device=device,
-            )
-        if acquisition.is_empty:
+            loaded = reconstructor.load(self.index, self.sensitivity_maps)
+        if loaded.acquisition.is_empty:
             raise InputFileError(
                 f"{self.raw.path}: slice {self.index} holds only zeros, which say nothing about a "
                 "mask: choose other slices"
             )
-        image = zero_filled(self.raw, self.index, acquisition.mask.cpu().numpy())
-        seconds = time.perf_counter() - started
-        return LoadedSlice(self.raw, self.index, acquisition, image, self.reference, seconds)
+        return dataclasses.replace(loaded, reference=self.reference)
 
 
 def open_scans(inputs: Sequence[Path]) -> list[RawKSpace]:
