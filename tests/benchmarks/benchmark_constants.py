@@ -4,7 +4,7 @@
 
 Constants are varied one at a time on the problems of `constant_beds`, whose truth is known; all
 figures are means over the seeds, the same for each variant. Prints one table per problem, which
-`docs/pages/reference/constants.md` is filled from. What other noise gives tells how much is chance.
+`docs/pages/reference/constants.md` is filled from. What other noise gives ("once more") tells how much is chance.
 Thresholds whose neutral value is 1 are varied
 in their distance from 1, shares in what they can be.
 """
@@ -143,7 +143,7 @@ def main() -> None:
         seeds = range(1 if bed in SLOW else options.seeds * (1 + (bed is beds.exact_step)))
         others = range(100, 100 + len(seeds))
         print(f"\n**{bed.__name__}** ({len(seeds)} seeds): {bed.__doc__}")
-        print(f"\nAs it is: {measure(bed, seeds)}; with other noise: {measure(bed, others)}")
+        print(f"\nAs it is: {measure(bed, seeds)}; once more: {measure(bed, others)}")
         print("\n| constant | value | at half | at double |\n|---|---|---|---|")
         for name, *values in trials:
             cells = []

@@ -81,17 +81,19 @@ def replaced(name: str, value: Any) -> Iterator[None]:
             target = getattr(module, parts[0])
             stack.enter_context(_default(target, parts[1], value))
         else:
+            before, parameter = getattr(module, parts[0]), parts[0].lower()
             for holder in [module, *_importers(module, parts[0])]:
-                stack.callback(setattr, holder, parts[0], getattr(holder, parts[0]))
+                stack.callback(setattr, holder, parts[0], before)
                 setattr(holder, parts[0], value)
             for _, function in inspect.getmembers(module, inspect.isfunction):
-                if parts[0].lower() in inspect.signature(function).parameters:
-                    stack.enter_context(_default(function, parts[0].lower(), value))
+                found = inspect.signature(function).parameters.get(parameter)
+                if found is not None and found.default is before:
+                    stack.enter_context(_default(function, parameter, value))
         yield
 
 
 def _importers(home: types.ModuleType, name: str) -> list[types.ModuleType]:
-    """Modules that took a constant over by `from home import name`."""
+    """Modules beside it that took a constant over by `from home import name`."""
     found = []
     for info in pkgutil.walk_packages([str(Path(home.__file__).parent)], f"{home.__package__}."):
         module = importlib.import_module(info.name)
