@@ -191,7 +191,8 @@ def listening(process):
     pids, inodes = [str(process)], set()
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
-            pids += (task / "children").read_text().split()
+            with contextlib.suppress(FileNotFoundError):  # a thread that has ended meanwhile
+                pids += (task / "children").read_text().split()
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
                 inodes.update(re.findall(r"socket:\[(\d+)\]", os.readlink(entry)))
