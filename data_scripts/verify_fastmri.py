@@ -16,9 +16,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from mri_alps.errors import MriAlpsError
+from mri_alps.core.errors import MriAlpsError
 from mri_alps.rawdata import RawKSpace, read_raw
-from mri_alps.reconstruction.inputs import find_scans
+from mri_alps.pipeline.inputs import find_scans
 
 
 def stamp(path: Path, deep: bool) -> str:

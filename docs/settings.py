@@ -4,7 +4,7 @@ import importlib
 import re
 from typing import Any
 
-from mri_alps.settings import settings_table
+from mri_alps.core.settings import settings_table
 
 _MARK = re.compile(r"<!-- settings of ([\w.]+):(\w+) -->")
 

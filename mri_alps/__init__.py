@@ -9,7 +9,7 @@ and does not load torch.
 
 from __future__ import annotations
 
-from mri_alps.lazy import lazy_names
+from mri_alps.core.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -21,27 +21,27 @@ _HOME_OF = {
     "GaussianPrior": "mri_alps.priors",
     "InpaintingOperator": "mri_alps.operators",
     "LinearOperator": "mri_alps.operators",
-    "MriAlpsError": "mri_alps.errors",
-    "MriAlpsWarning": "mri_alps.errors",
+    "MriAlpsError": "mri_alps.core.errors",
+    "MriAlpsWarning": "mri_alps.core.errors",
     "PosteriorSamples": "mri_alps.sampling",
     "PriorSpectrum": "mri_alps.priors",
     "RawKSpace": "mri_alps.rawdata",
-    "Reconstruction": "mri_alps.reconstruction",
-    "ReconstructionConfiguration": "mri_alps.reconstruction",
+    "Reconstruction": "mri_alps.pipeline",
+    "ReconstructionConfiguration": "mri_alps.pipeline",
     "ScoreModel": "mri_alps.priors",
     "SenseOperator": "mri_alps.operators",
-    "compare_masks": "mri_alps.evaluation.study",
-    "design_mask": "mri_alps.evaluation.design",
+    "compare_masks": "mri_alps.masks.study",
+    "design_mask": "mri_alps.masks.design",
     "estimate_prior_spectrum": "mri_alps.sampling",
     "evaluate_folder": "mri_alps.evaluation",
     "load_prior": "mri_alps.priors",
-    "load_reconstruction": "mri_alps.reconstruction",
+    "load_reconstruction": "mri_alps.pipeline",
     "make_mask": "mri_alps.operators",
     "prepare_slice": "mri_alps.calibration",
     "process": "mri_alps.scanner.ismrmrd_server",
     "read_raw": "mri_alps.rawdata",
-    "reconstruct": "mri_alps.reconstruction",
-    "reconstruct_to_file": "mri_alps.reconstruction",
+    "reconstruct": "mri_alps.pipeline",
+    "reconstruct_to_file": "mri_alps.pipeline",
     "sample_posterior": "mri_alps.sampling",
     "write_report": "mri_alps.evaluation",
 }

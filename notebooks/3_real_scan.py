@@ -30,7 +30,7 @@ import torch
 
 import mri_alps
 from mri_alps.calibration import sampling_weights
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 scan = Path(os.environ.get("MRI_ALPS_SHARED_DATA", "")) / "raw" / "brain_axial_8ch.h5"
 real = scan.is_file()
@@ -103,7 +103,7 @@ plt.show()
 
 # %%
 from mri_alps.evaluation import head_mask, interval_coverage
-from mri_alps.reconstruction import predictive_interval
+from mri_alps.pipeline import predictive_interval
 
 region = head_mask(truth.abs().numpy()[None])[0]
 print("R   error (RMS)   standard deviation (RMS)   coverage of the 90 % interval")

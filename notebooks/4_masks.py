@@ -33,11 +33,11 @@ import numpy as np
 import torch
 
 import mri_alps
-from mri_alps.evaluation.design import design_mask
-from mri_alps.evaluation.study import compare_masks
-from mri_alps.fourier import fftc, ifftc
-from mri_alps.random import standard_normal
-from mri_alps.rawdata.fastmri_writer import write_fastmri
+from mri_alps.masks.design import design_mask
+from mri_alps.masks.study import compare_masks
+from mri_alps.core.fourier import fftc, ifftc
+from mri_alps.core.random import standard_normal
+from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 warnings.simplefilter("ignore", mri_alps.MriAlpsWarning)  # the noise is estimated, not measured
 folder = Path(tempfile.mkdtemp())

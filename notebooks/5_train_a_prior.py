@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 import mri_alps
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 from mri_alps.training.session import SessionOptions, run_session
 
 raw = mri_alps.read_raw(resources.files("mri_alps") / "data" / "demo_brain.h5")

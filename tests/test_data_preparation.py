@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.rawdata.fastmri_writer import write_fastmri
+from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "data_scripts"
 OPTIONS = {
@@ -25,7 +25,7 @@ pytestmark = [
         not SCRIPTS.is_dir(), reason="the scripts are not part of an installed package"
     ),
     # A matrix of 40 has no periphery without signal, which the noise estimate says.
-    pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning"),
+    pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning"),
 ]
 
 

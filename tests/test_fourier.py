@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from mri_alps.errors import DtypeError
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.core.errors import DtypeError
+from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 SIZES = [(8, 6), (7, 9), (6, 5), (1, 4)]
 

@@ -87,12 +87,12 @@ def test_the_table_names_what_there_is_and_no_more():
     ("source", "module", "is_package"),
     [
         ("from mri_alps.sampling import x", "mri_alps.operators.sense", False),
-        ("import mri_alps.rawdata.bart", "mri_alps.operators.sense", False),
+        ("import mri_alps.rawdata.bart.reader", "mri_alps.operators.sense", False),
         ("def f():\n    from mri_alps import cli", "mri_alps.rawdata.fastmri", False),
         ("from ..training import loop", "mri_alps.sampling.alps", False),
         ("from .. import training", "mri_alps.sampling.alps", False),
         ("from mri_alps.unheard_of import x", "mri_alps.sampling.alps", False),
-        ("from mri_alps.operators import x", "mri_alps.fourier", False),
+        ("from mri_alps.operators import x", "mri_alps.core.fourier", False),
     ],
 )
 def test_a_look_up_or_aside_is_caught(source, module, is_package):
@@ -102,7 +102,7 @@ def test_a_look_up_or_aside_is_caught(source, module, is_package):
 @pytest.mark.parametrize(
     ("source", "module", "is_package"),
     [
-        ("from mri_alps.errors import x", "mri_alps.fourier", False),
+        ("from mri_alps.core.errors import x", "mri_alps.core.fourier", False),
         ("from mri_alps.operators.base import x", "mri_alps.operators.sense", False),
         ("from .base import x", "mri_alps.operators", True),
         ("from . import base", "mri_alps.operators.sense", False),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mri_alps.random import NoiseStreams, standard_normal, stream_seed
+from mri_alps.core.random import NoiseStreams, standard_normal, stream_seed
 
 N = 200_000
 BOUND = 5 / (2 * N) ** 0.5  # five standard errors of a standard deviation

@@ -5,9 +5,9 @@ import torch
 
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.random import standard_normal
-from mri_alps.reconstruction.cg_sense import cg_sense
-from mri_alps.solvers import conjugate_gradient
+from mri_alps.core.random import standard_normal
+from mri_alps.pipeline.cg_sense import cg_sense
+from mri_alps.core.solvers import conjugate_gradient
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import torch
 
 import mri_alps
 from mri_alps.calibration import calibrate_volume
-from mri_alps.errors import MriAlpsError, PluginError
+from mri_alps.core.errors import MriAlpsError, PluginError
 from mri_alps.operators import IdentityOperator
-from mri_alps.plugins import guarded
+from mri_alps.core.plugins import guarded
 from mri_alps.priors import from_deepinv
 
 DEMO = Path(mri_alps.__file__).parent / "data" / "demo_brain.h5"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 
 
 def compression_matrix(

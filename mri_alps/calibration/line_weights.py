@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 
 MAPS_ERROR = 0.05
 """Relative error of F S x that is allowed for. Measured on a real scan of 8 coils whose maps come

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import torch
 
 from mri_alps.calibration.line_weights import MAPS_ERROR, sample_power, sampling_weights
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators import SenseOperator
-from mri_alps.random import standard_normal
-from mri_alps.solvers import conjugate_gradient
+from mri_alps.core.random import standard_normal
+from mri_alps.core.solvers import conjugate_gradient
 
 HIGHEST_MISFIT = 1.05
 """Misfit up to which the usual allowance is kept."""

@@ -17,7 +17,7 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
-from mri_alps.errors import DtypeError, MriAlpsWarning, ShapeError
+from mri_alps.core.errors import DtypeError, MriAlpsWarning, ShapeError
 
 EIGENVALUE_FLOOR = 1e-6
 """Smallest eigenvalue of a covariance, relative to its largest, that is taken at its word."""

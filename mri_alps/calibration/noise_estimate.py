@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mri_alps.calibration.noise import noise_covariance
-from mri_alps.errors import DtypeError, InputFileError, ShapeError
-from mri_alps.magnitudes import unit_of
+from mri_alps.core.errors import DtypeError, InputFileError, ShapeError
+from mri_alps.core.magnitudes import unit_of
 
 EDGE_MARGIN = 0.03
 """Fraction of the readout left out at either edge where the readout is not oversampled: the

@@ -23,12 +23,12 @@ from mri_alps.calibration.row_compression import (
 from mri_alps.calibration.scale import calibration_scale
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
 from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
-from mri_alps.devices import find_device
-from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
-from mri_alps.magnitudes import root_sum_of_squares, unit_of
+from mri_alps.core.devices import find_device
+from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
+from mri_alps.core.magnitudes import root_sum_of_squares, unit_of
 from mri_alps.operators import SenseOperator
 from mri_alps.rawdata import RawKSpace
-from mri_alps.values import MOST, check, instance, number, whole
+from mri_alps.core.values import MOST, check, instance, number, whole
 
 _RULES = {
     "raw": instance(RawKSpace, named="a scan as read_raw returns it"),

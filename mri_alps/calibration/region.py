@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mri_alps.errors import InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata import RawKSpace
 from mri_alps.rawdata.sampling_pattern import center_block
 

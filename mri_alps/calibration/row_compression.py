@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mri_alps.errors import ConfigurationError
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.fourier import fftc, ifftc
 
 
 def row_compression(sensitivity_maps: torch.Tensor, tolerance: float) -> torch.Tensor:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from mri_alps.calibration.region import center_crop
-from mri_alps.errors import DtypeError, InputFileError, ShapeError
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.core.errors import DtypeError, InputFileError, ShapeError
+from mri_alps.core.fourier import fftc, ifftc
 
 BLOCK = 16
 """k-space samples per field of view along each axis, at most."""

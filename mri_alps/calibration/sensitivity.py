@@ -11,7 +11,7 @@ from scipy import ndimage
 from mri_alps.calibration.espirit import dominant_eigenvectors, lag_matrices, signal_projector
 from mri_alps.calibration.region import center_crop
 from mri_alps.calibration.scale import low_resolution_images
-from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 
 MAXIMUM_REGION = 32
 """More calibration lines than this cost time and add nothing: maps are smooth."""

@@ -4,7 +4,7 @@ from mri_alps.evaluation.coverage import head_mask, interval_coverage
 from mri_alps.evaluation.folder import EvaluationReport, VolumeScore, evaluate_folder
 from mri_alps.evaluation.metrics import image_metrics
 from mri_alps.evaluation.pictures import write_panel
-from mri_alps.evaluation.report import write_report
+from mri_alps.evaluation.report.page import write_report
 
 __all__ = [
     "EvaluationReport",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mri_alps.errors import ShapeError
-from mri_alps.magnitudes import unit_of
+from mri_alps.core.errors import ShapeError
+from mri_alps.core.magnitudes import unit_of
 
 
 def image_metrics(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]:

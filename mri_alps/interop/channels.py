@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mri_alps.errors import ShapeError
+from mri_alps.core.errors import ShapeError
 
 
 def channels_to_complex(x: torch.Tensor) -> torch.Tensor:

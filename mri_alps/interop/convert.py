@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.interop.convert_ismrmrd import write_ismrmrd_scan
 from mri_alps.interop.sidecar import describe_rest
 from mri_alps.rawdata import (

@@ -10,7 +10,7 @@ import numpy as np
 
 from mri_alps.rawdata import RawKSpace
 from mri_alps.rawdata.header import Limit, make_header
-from mri_alps.rawdata.ismrmrd_writer import make_acquisition, write_acquisitions
+from mri_alps.rawdata.ismrmrd.writer import make_acquisition, write_acquisitions
 
 
 def write_ismrmrd_scan(

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.interop.channels import channels_to_complex, complex_to_channels
 from mri_alps.interop.deepinv_operator import from_deepinv_physics
 from mri_alps.interop.optional import require

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 import mri_alps
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.interop.image_geometry import ImageGeometry
 from mri_alps.interop.optional import require
 from mri_alps.rawdata import atomic_path
-from mri_alps.reconstruction import Reconstruction
+from mri_alps.pipeline import Reconstruction
 
 _CLASSIC = "1.2.840.10008.5.1.4.1.1.4"
 _ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"

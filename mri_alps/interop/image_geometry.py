@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mri_alps.errors import ConfigurationError
-from mri_alps.reconstruction import Reconstruction
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.pipeline import Reconstruction
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from mri_alps.errors import MissingDependencyError
+from mri_alps.core.errors import MissingDependencyError
 
 
 def require(module: str, purpose: str, extra: str) -> ModuleType:

@@ -13,7 +13,7 @@ import numpy as np
 import sigpy
 import torch
 
-from mri_alps.errors import DtypeError
+from mri_alps.core.errors import DtypeError
 from mri_alps.operators import AdjointOperator, LinearOperator, NormalOperator
 
 _REAL_OF = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}

@@ -9,22 +9,22 @@ from mri_alps.operators.base import (
     ScaledOperator,
     SumOperator,
 )
-from mri_alps.operators.blur import (
+from mri_alps.operators.restoration.blur import (
     BlurOperator,
     gaussian_kernel,
     motion_kernel,
     random_motion_kernel,
 )
-from mri_alps.operators.downsampling import DownsamplingOperator
+from mri_alps.operators.restoration.downsampling import DownsamplingOperator
 from mri_alps.operators.elementary import (
     FourierOperator,
     MatrixOperator,
     SensitivityOperator,
     to_dense,
 )
-from mri_alps.operators.inpainting import InpaintingOperator, box_mask, random_pixel_mask
-from mri_alps.operators.mask_files import load_mask
-from mri_alps.operators.masks import MASK_KINDS, achieved_acceleration, make_mask
+from mri_alps.operators.restoration.inpainting import InpaintingOperator, box_mask, random_pixel_mask
+from mri_alps.masks.files import load_mask
+from mri_alps.masks.kinds import MASK_KINDS, achieved_acceleration, make_mask
 from mri_alps.operators.sense import SenseOperator, single_coil_maps
 from mri_alps.operators.simulate import simulate
 

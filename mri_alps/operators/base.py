@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mri_alps.errors import DtypeError, ShapeError
+from mri_alps.core.errors import DtypeError, ShapeError
 from mri_alps.operators.kinds import REAL_OF, common_kind, describe, fits
 
 Scalar = complex | float | int

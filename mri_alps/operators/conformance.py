@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 
 from mri_alps.operators.rounding import rounding_error
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 BATCHES: tuple[tuple[int, ...], ...] = ((), (2,), (2, 3))
 _DENSE_LIMIT = 4096

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from mri_alps.errors import ShapeError
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.core.errors import ShapeError
+from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators.base import IdentityOperator, LinearOperator
 from mri_alps.operators.kinds import require_floating, with_precision
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from mri_alps.errors import DtypeError
+from mri_alps.core.errors import DtypeError
 
 COMPLEX_OF = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 REAL_OF = {c: r for r, c in COMPLEX_OF.items()} | {r: r for r in COMPLEX_OF}

@@ -9,20 +9,20 @@ from collections.abc import Sequence
 
 import torch
 
-from mri_alps.errors import DtypeError, ShapeError
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.core.errors import DtypeError, ShapeError
+from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators.base import LinearOperator
 from mri_alps.operators.gram import make_gram
 from mri_alps.operators.kinds import as_tensor, with_precision
-from mri_alps.operators.line_factors import LineFactors
-from mri_alps.operators.line_structure import line_axis, normal_fourier_diagonal
+from mri_alps.operators.lines.factors import LineFactors
+from mri_alps.operators.lines.structure import line_axis, normal_fourier_diagonal
 
 
 class SenseOperator(LinearOperator):
     """Cartesian multi-coil acquisition, A x = weights * mask * F(sensitivity_maps * x).
 
     F is the centred orthonormal Fourier transform over the last two axes
-    (`mri_alps.fourier.fftc`). Entries outside the mask are exactly zero after `forward` and
+    (`mri_alps.core.fourier.fftc`). Entries outside the mask are exactly zero after `forward` and
     are ignored by `adjoint`.
 
     Parameters

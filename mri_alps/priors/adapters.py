@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
-from mri_alps.plugins import guarded
+from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.core.plugins import guarded
 from mri_alps.priors.complex_layers import channels_to_complex, complex_to_channels
 from mri_alps.priors.network import reflect_pad
 from mri_alps.priors.spectrum import PriorSpectrum

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mri_alps.errors import InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.priors.unet import UNetConfig

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from mri_alps.fourier import multiply_spectrum
+from mri_alps.core.fourier import multiply_spectrum
 from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 
 class GaussianPrior:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import nn
 
-from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.priors.complex_layers import channels_to_complex, complex_to_channels
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.priors.unet import UNet, UNetConfig

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from mri_alps.devices import find_device
-from mri_alps.errors import ConfigurationError, InputFileError, MriAlpsError
-from mri_alps.plugins import PRIORS, load_plugin, plugin_names
+from mri_alps.core.devices import find_device
+from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
+from mri_alps.core.plugins import PRIORS, load_plugin, plugin_names
 from mri_alps.priors.checkpoint import load_prior_file
 from mri_alps.priors.gaussian import GaussianPrior
 from mri_alps.priors.protocol import ScoreModel
-from mri_alps.values import PATH, check
+from mri_alps.core.values import PATH, check
 
 DEFAULT_PRIOR = "brain-small"
 GAUSSIAN = "gaussian"
@@ -36,7 +36,7 @@ def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | 
         Name of a prior inside the package, "gaussian" (power-law spectrum, closed form), a
         weights file, the folder of a training run (its averaged weights), or a name that an
         installed package registers in the entry-point group ``mri_alps.priors`` (see
-        `mri_alps.plugins`).
+        `mri_alps.core.plugins`).
     device : torch.device or str
         Where it shall run.
 

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 import torch
 
-from mri_alps.errors import ShapeError
+from mri_alps.core.errors import ShapeError
 
 
 def frequency_radius(shape: Sequence[int]) -> torch.Tensor:

@@ -4,13 +4,13 @@
 """
 
 from mri_alps.rawdata.arrays import raw_from_arrays
-from mri_alps.rawdata.cfl import kspace_to_cfl, read_cfl, write_cfl
+from mri_alps.rawdata.bart.cfl import kspace_to_cfl, read_cfl, write_cfl
 from mri_alps.rawdata.describe import describe
-from mri_alps.rawdata.fastmri_writer import write_fastmri
+from mri_alps.rawdata.fastmri.writer import write_fastmri
 from mri_alps.rawdata.files import atomic_path
 from mri_alps.rawdata.geometry import Geometry
-from mri_alps.rawdata.ismrmrd_scan import Selection
-from mri_alps.rawdata.ismrmrd_writer import write_ismrmrd
+from mri_alps.rawdata.ismrmrd.scan import Selection
+from mri_alps.rawdata.ismrmrd.writer import write_ismrmrd
 from mri_alps.rawdata.open import read_raw
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import center_block

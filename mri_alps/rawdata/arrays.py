@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mri_alps.errors import ShapeError
+from mri_alps.core.errors import ShapeError
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.raw import RawKSpace
 

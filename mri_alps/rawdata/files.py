@@ -20,8 +20,8 @@ from typing import Any
 
 import h5py
 
-from mri_alps.errors import ConfigurationError, InputFileError, OutputFileError
-from mri_alps.hdf5 import check_claim
+from mri_alps.core.errors import ConfigurationError, InputFileError, OutputFileError
+from mri_alps.core.hdf5 import check_claim
 
 MAX_MATRIX = 16384
 """No axis of a scan is longer; a larger claim is a damaged or hostile header."""

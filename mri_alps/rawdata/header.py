@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mri_alps.errors import InputFileError
-from mri_alps.hdf5 import MAX_HEADER_BYTES
+from mri_alps.core.errors import InputFileError
+from mri_alps.core.hdf5 import MAX_HEADER_BYTES
 from mri_alps.rawdata.files import check_matrix
 
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mri_alps.errors import ConfigurationError, InputFileError
-from mri_alps.hdf5 import Dataset, check_readable, is_hdf5, open_hdf5
-from mri_alps.rawdata.bart import read_bart
-from mri_alps.rawdata.cfl import bart_base
-from mri_alps.rawdata.fastmri_reader import read_fastmri
-from mri_alps.rawdata.ismrmrd_reader import find_groups, read_ismrmrd
-from mri_alps.rawdata.ismrmrd_scan import Selection
+from mri_alps.core.errors import ConfigurationError, InputFileError
+from mri_alps.core.hdf5 import Dataset, check_readable, is_hdf5, open_hdf5
+from mri_alps.rawdata.bart.reader import read_bart
+from mri_alps.rawdata.bart.cfl import bart_base
+from mri_alps.rawdata.fastmri.reader import read_fastmri
+from mri_alps.rawdata.ismrmrd.reader import find_groups, read_ismrmrd
+from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.raw import RawKSpace
-from mri_alps.values import as_path
+from mri_alps.core.values import as_path
 
 
 def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpace:

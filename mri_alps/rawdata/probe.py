@@ -16,7 +16,7 @@ import sys
 import threading
 from pathlib import Path
 
-from mri_alps.errors import InputFileError, MriAlpsError
+from mri_alps.core.errors import InputFileError, MriAlpsError
 from mri_alps.rawdata.open import read_raw
 
 SECONDS = 300.0

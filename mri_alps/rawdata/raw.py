@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mri_alps.errors import InputFileError, ShapeError
+from mri_alps.core.errors import InputFileError, ShapeError
 from mri_alps.rawdata.geometry import Geometry
 
 

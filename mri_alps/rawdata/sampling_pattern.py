@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mri_alps.errors import ShapeError
+from mri_alps.core.errors import ShapeError
 
 
 def center_block(mask_2d: np.ndarray) -> tuple[int, int]:

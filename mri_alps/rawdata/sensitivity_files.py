@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mri_alps.errors import InputFileError
-from mri_alps.hdf5 import Dataset, File, check_readable, is_hdf5, open_hdf5
-from mri_alps.rawdata.cfl import bart_base, read_cfl
+from mri_alps.core.errors import InputFileError
+from mri_alps.core.hdf5 import Dataset, File, check_readable, is_hdf5, open_hdf5
+from mri_alps.rawdata.bart.cfl import bart_base, read_cfl
 from mri_alps.rawdata.raw import RawKSpace
 
 _COIL, _SLICE = 3, 13

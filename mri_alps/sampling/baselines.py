@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from mri_alps.errors import ConfigurationError, DivergenceError
+from mri_alps.core.errors import ConfigurationError, DivergenceError
 from mri_alps.sampling.diffusion import ancestral_step
 from mri_alps.sampling.kernels import euler_maruyama_step
 from mri_alps.sampling.posterior import SamplingTask

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import torch
 
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 N_FUNCTIONALS = 8
 MIN_STEPS = 4

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mri_alps.errors import ConfigurationError
-from mri_alps.plugins import SAMPLERS, load_plugin, plugin_names
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.plugins import SAMPLERS, load_plugin, plugin_names
 from mri_alps.sampling.baselines import sample_csgm, sample_dps
 from mri_alps.sampling.posterior import Method, sample_alps
 from mri_alps.sampling.xgp import sample_xgp1, sample_xgp2, sample_xgp3
@@ -25,7 +25,7 @@ def find_method(name: str) -> Method:
     ----------
     name : str
         A key of `METHODS`, or a name in the entry-point group ``mri_alps.samplers`` (see
-        `mri_alps.plugins`): a function from `SamplingTask` to `PosteriorSamples`. The methods
+        `mri_alps.core.plugins`): a function from `SamplingTask` to `PosteriorSamples`. The methods
         of this package cannot be replaced.
 
     Raises

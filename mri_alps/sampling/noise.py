@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mri_alps.random import NoiseStreams
+from mri_alps.core.random import NoiseStreams
 from mri_alps.sampling.problem import Problem
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mri_alps.fourier import fftc, multiply_spectrum
+from mri_alps.core.fourier import fftc, multiply_spectrum
 from mri_alps.priors.gaussian import apply_filter
 from mri_alps.sampling.problem import Problem
 
 if TYPE_CHECKING:
-    from mri_alps.operators.line_factors import LineFactors
+    from mri_alps.operators.lines.factors import LineFactors
     from mri_alps.sampling.noise import ChainNoise
 
 DENSE_LIMIT = 2048
@@ -334,7 +334,7 @@ def make_preconditioner(problem: Problem, dense_limit: int = DENSE_LIMIT) -> Pre
     ----------
     problem : Problem
         The data term. Its operator may offer `line_factors()`, which returns a
-        `mri_alps.operators.line_factors.LineFactors`, or None.
+        `mri_alps.operators.lines.factors.LineFactors`, or None.
     dense_limit : int
         Largest number of pixels that is treated densely.
     """

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
-from mri_alps.plugins import guarded
-from mri_alps.solvers import inner_product
+from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.core.plugins import guarded
+from mri_alps.core.solvers import inner_product
 
 
 @dataclass(frozen=True)

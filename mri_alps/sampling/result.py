@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mri_alps.errors import DivergenceError, MriAlpsError, MriAlpsWarning
+from mri_alps.core.errors import DivergenceError, MriAlpsError, MriAlpsWarning
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.diagnostics import Trace
 

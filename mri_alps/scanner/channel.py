@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from mri_alps.errors import MriAlpsError
+from mri_alps.core.errors import MriAlpsError
 from mri_alps.scanner.limits import LimitExceeded, Limits
 
 _POLL_SECONDS = 0.2

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mri_alps.errors import ConfigurationError
-from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.pipeline import ReconstructionConfiguration
 
 NAMES = ("mri_alps", "mri-alps", "openrecon", "default", "")
 """Configuration names that stand for the defaults; scanners of OpenRecon send theirs."""
@@ -157,14 +157,14 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def _priors() -> list[str]:
-    from mri_alps.plugins import PRIORS, plugin_names
+    from mri_alps.core.plugins import PRIORS, plugin_names
     from mri_alps.priors.registry import GAUSSIAN, available_priors
 
     return sorted({*available_priors(), GAUSSIAN, *plugin_names(PRIORS)})
 
 
 def _methods() -> list[str]:
-    from mri_alps.plugins import SAMPLERS, plugin_names
+    from mri_alps.core.plugins import SAMPLERS, plugin_names
     from mri_alps.sampling.methods import METHODS
 
     return sorted({*METHODS, *plugin_names(SAMPLERS)})

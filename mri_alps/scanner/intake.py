@@ -11,10 +11,10 @@ from typing import NamedTuple
 import ismrmrd
 import numpy as np
 
-from mri_alps.errors import InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata import Selection
 from mri_alps.rawdata.header import Encoding, Header, parse_header
-from mri_alps.rawdata.ismrmrd_reader import choose_encoding
+from mri_alps.rawdata.ismrmrd.reader import choose_encoding
 from mri_alps.scanner.configuration import OnlineConfiguration
 from mri_alps.scanner.limits import Limits, check_memory
 from mri_alps.scanner.protocol import ReceivedAcquisition

@@ -75,7 +75,7 @@ def config_text(config: Any) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    from mri_alps.errors import MriAlpsError
+    from mri_alps.core.errors import MriAlpsError
     from mri_alps.scanner.workers import internal_error
 
     return str(error) if isinstance(error, MriAlpsError) else internal_error(error)

@@ -9,7 +9,7 @@ from typing import Any
 
 import ismrmrd
 
-from mri_alps.errors import InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
 from mri_alps.scanner.intake import ScanHeader, ScanIntake
 from mri_alps.scanner.kinds import ACQUISITION

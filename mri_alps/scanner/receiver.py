@@ -7,7 +7,7 @@ import queue
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mri_alps.errors import MriAlpsError
+from mri_alps.core.errors import MriAlpsError
 from mri_alps.rawdata.header import Header, parse_header
 from mri_alps.scanner import kinds, protocol
 from mri_alps.scanner.admission import Place, Seat

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import ismrmrd
 import numpy as np
 
-from mri_alps.errors import MriAlpsError
+from mri_alps.core.errors import MriAlpsError
 from mri_alps.scanner.images import ImageMaker
 from mri_alps.scanner.intake import Due, ScanIntake
 from mri_alps.scanner.limits import LimitExceeded

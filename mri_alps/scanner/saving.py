@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mri_alps.errors import InputFileError, MriAlpsError
+from mri_alps.core.errors import InputFileError, MriAlpsError
 from mri_alps.rawdata.files import atomic_path
 from mri_alps.scanner import kinds
 from mri_alps.scanner.limits import QUOTAS, Limits, Quota

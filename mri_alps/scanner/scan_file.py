@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from ismrmrd.hdf5 import acquisition_dtype, get_hdf5type, image_header_dtype, waveform_dtype
 
-from mri_alps.rawdata.ismrmrd_writer import write_xml
+from mri_alps.rawdata.ismrmrd.writer import write_xml
 from mri_alps.scanner import kinds
 from mri_alps.scanner.protocol import Message, ReceivedImage
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.scanner.admission import Admission, Seat
 from mri_alps.scanner.channel import SocketChannel
 from mri_alps.scanner.limits import check_positive

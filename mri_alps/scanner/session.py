@@ -11,7 +11,7 @@ import threading
 
 import ismrmrd
 
-from mri_alps.errors import MriAlpsError
+from mri_alps.core.errors import MriAlpsError
 from mri_alps.scanner import protocol
 from mri_alps.scanner.admission import Admission, Seat
 from mri_alps.scanner.channel import Channel, Stopped, Vanished

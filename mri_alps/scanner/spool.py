@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype
 
-from mri_alps.errors import InputFileError
-from mri_alps.rawdata.ismrmrd_heads import Heads, heads_from_records
-from mri_alps.rawdata.ismrmrd_store import SampleReader
+from mri_alps.core.errors import InputFileError
+from mri_alps.rawdata.ismrmrd.heads import Heads, heads_from_records
+from mri_alps.rawdata.ismrmrd.store import SampleReader
 from mri_alps.scanner.protocol import ReceivedAcquisition
 
 _FIRST_CAPACITY = 1024

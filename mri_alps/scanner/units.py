@@ -10,7 +10,7 @@ import ismrmrd
 import numpy as np
 
 from mri_alps.rawdata.header import Encoding, Header
-from mri_alps.rawdata.ismrmrd_heads import COUNTERS, NOT_IMAGING
+from mri_alps.rawdata.ismrmrd.heads import COUNTERS, NOT_IMAGING
 
 
 class Unit(NamedTuple):

@@ -17,8 +17,8 @@ from collections import deque
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from mri_alps.errors import MriAlpsError
-from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.core.errors import MriAlpsError
+from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.scanner.work import Cancelled, Job, JobResult, NotYet, run_job
 
 _LOG = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class PriorCache:
 
     def get(self, configuration: ReconstructionConfiguration) -> tuple[Any, Any]:
         """Return the configuration's prior and its device."""
-        from mri_alps.reconstruction.volume import load_prior_for
+        from mri_alps.pipeline.volume import load_prior_for
 
         key = (configuration.prior, configuration.device)
         if key not in self._loaded:

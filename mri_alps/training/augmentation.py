@@ -11,7 +11,7 @@ import math
 import torch
 from torch.nn import functional
 
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.core.fourier import fftc, ifftc
 
 POOL = 8  # pixels per cell of the low-resolution companion of a large image
 _CELLS = 32  # cells that it has at least; twice the resolution that the scale looks at

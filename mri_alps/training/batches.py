@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mri_alps.calibration.scale import image_scale
-from mri_alps.random import stream_seed
+from mri_alps.core.random import stream_seed
 from mri_alps.training import augmentation
 from mri_alps.training.config import CropPlan, TrainingConfig
 from mri_alps.training.images import ImageRecord, ImageSet

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mri_alps.errors import ConfigurationError, MissingDependencyError
+from mri_alps.core.errors import ConfigurationError, MissingDependencyError
 
 Option = typer.Option
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.core.errors import ConfigurationError, InputFileError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.priors.checkpoint import load_prior_file, save_prior
 from mri_alps.priors.complex_layers import MagnitudeGate, RealGate
 from mri_alps.priors.growth import take_weights

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 
 def denoising_loss(

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mri_alps.fourier import ifftc
-from mri_alps.random import standard_normal
+from mri_alps.core.fourier import ifftc
+from mri_alps.core.random import standard_normal
 
 
 def draw_samples(

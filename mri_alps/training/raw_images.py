@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from mri_alps.calibration import VolumeCalibration, calibrate_volume, prepare_slice
-from mri_alps.errors import InputFileError
-from mri_alps.fourier import ifftc
+from mri_alps.core.errors import InputFileError
+from mri_alps.core.fourier import ifftc
 from mri_alps.priors.checkpoint import load_tensors, save_tensors
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.training.images import ImageRecord

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mri_alps.errors import ConfigurationError, MriAlpsWarning
+from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
 from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.registry import load_prior
 from mri_alps.training.config import TrainingConfig

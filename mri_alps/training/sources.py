@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mri_alps.errors import InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.training.images import ImageRecord, ImageSet, check_image
 from mri_alps.training.raw_images import read_raw_images
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.priors.checkpoint import load_tensors, save_tensors
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.schedule import AveragedWeights

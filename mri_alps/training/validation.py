@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mri_alps.random import standard_normal, stream_seed
+from mri_alps.core.random import standard_normal, stream_seed
 from mri_alps.training.batches import whole_image
 from mri_alps.training.images import ImageSet
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from simulated_scan import CROP, centred_ifft, simulate
 
-from mri_alps.rawdata.fastmri_writer import write_fastmri
+from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Finished:
 @pytest.fixture
 def run(capsys, monkeypatch):
     """Run the command line in this process."""
-    from mri_alps.cli import main
+    from mri_alps.cli.main import main
 
     monkeypatch.setenv("COLUMNS", "160")
 

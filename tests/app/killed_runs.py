@@ -17,11 +17,11 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from mri_alps.cli import main
+from mri_alps.cli.main import main
 
 LOADED_ONCE = [
     import_module(name)
-    for name in ("mri_alps.commands.reconstruct", "matplotlib.backends.backend_agg", "sigpy.mri")
+    for name in ("mri_alps.cli.reconstruct", "matplotlib.backends.backend_agg", "sigpy.mri")
 ]
 MOST_RUNS = 60
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mri_alps.rawdata.fastmri_writer import write_fastmri
+from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 FAST = ("--prior", "gaussian", "--n-samples", "2", "--n-evaluations", "5")
 
@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_nothing(scan, tmp_path, run, monkeypatch):
     def full(self, result):
         raise OSError(28, "No space left on device")
 
-    from mri_alps.reconstruction.slice_store import SliceStore
+    from mri_alps.pipeline.slice_store import SliceStore
 
     monkeypatch.setattr(SliceStore, "write", full)
     check_failure(run("reconstruct", scan.path, "-o", tmp_path / "o", *FAST), "No space left")
@@ -132,7 +132,7 @@ def test_a_disk_that_is_full_at_the_end_keeps_the_slices(scan, tmp_path, run, mo
     def full(self, result):
         raise OSError(28, "No space left on device")
 
-    from mri_alps.reconstruction.output import ReconstructionWriter
+    from mri_alps.pipeline.output import ReconstructionWriter
 
     out = tmp_path / "o"
     with monkeypatch.context() as patch:

@@ -15,13 +15,13 @@ import pytest
 from tiny_scans import TINY, assert_same_file, contents, write_tiny
 
 import mri_alps
-from mri_alps.errors import ConfigurationError, DivergenceError, MriAlpsWarning
+from mri_alps.core.errors import ConfigurationError, DivergenceError, MriAlpsWarning
 from mri_alps.evaluation import evaluate_folder, write_report
 from mri_alps.rawdata.files import _prefix
-from mri_alps.reconstruction.manifest import read_manifest
-from mri_alps.reconstruction.result import load_reconstruction
-from mri_alps.reconstruction.scan_job import ScanJob
-from mri_alps.reconstruction.slice import SliceReconstructor
+from mri_alps.pipeline.manifest import read_manifest
+from mri_alps.pipeline.result import load_reconstruction
+from mri_alps.pipeline.scan_job import ScanJob
+from mri_alps.pipeline.slice import SliceReconstructor
 
 IMAGES = ("reconstruction", "reconstruction_std", "reconstruction_lower", "reconstruction_upper")
 SETTINGS = {
@@ -200,7 +200,7 @@ def test_scores_and_report_leave_failed_slices_out(tmp_path, run, diverging):
 
 
 def test_reasons_fit_into_an_attribute():
-    from mri_alps.reconstruction.failures import MOST_LISTED, failures_as_attributes
+    from mri_alps.pipeline.failures import MOST_LISTED, failures_as_attributes
 
     found = failures_as_attributes({index: "\u00e4 reason " * 50 for index in range(5000)})
     assert found["n_failed_slices"] == 5000
@@ -240,7 +240,7 @@ def test_a_disk_that_is_full_during_assembly(tmp_path, run, monkeypatch):
 
 FULL_DISK = """
 import resource, sys, numpy as np
-from mri_alps.errors import OutputFileError
+from mri_alps.core.errors import OutputFileError
 from mri_alps.rawdata.files import create_hdf5
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:

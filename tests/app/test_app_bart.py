@@ -9,7 +9,7 @@ from simulated_scan import CROP, coil_maps
 from waiting import LONG
 
 from mri_alps.rawdata import kspace_to_cfl, read_cfl, write_cfl
-from mri_alps.reconstruction import load_reconstruction
+from mri_alps.pipeline import load_reconstruction
 
 FAST = ("--prior", "gaussian", "--n-samples", "4", "--n-evaluations", "20")
 MASK = ("--mask", "equispaced", "--acceleration", "2", "--center-fraction", "0.2")

@@ -11,12 +11,12 @@ from scipy import stats
 from tiny_scans import TINY, write_tiny
 
 from mri_alps.calibration import calibrate_volume
-from mri_alps.errors import DivergenceError, MriAlpsError, MriAlpsWarning
+from mri_alps.core.errors import DivergenceError, MriAlpsError, MriAlpsWarning
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import load_prior
 from mri_alps.rawdata import read_raw
-from mri_alps.reconstruction import ReconstructionConfiguration, batches, resources
-from mri_alps.reconstruction.slice import SliceReconstructor
+from mri_alps.pipeline import ReconstructionConfiguration, batches, resources
+from mri_alps.pipeline.slice import SliceReconstructor
 from mri_alps.sampling import PosteriorSamples, join_samples, sample_posterior
 from mri_alps.sampling.result import drop_diverged
 
@@ -47,7 +47,7 @@ def with_settings(road, **changes):
 def small_memory(monkeypatch, limit):
     """Let sampling run out of memory above `limit` samples; return the sizes asked for."""
     asked = []
-    from mri_alps.reconstruction import slice as module
+    from mri_alps.pipeline import slice as module
 
     def sample(*arguments, n_samples, **keywords):
         asked.append(n_samples)
@@ -99,7 +99,7 @@ def test_without_a_trace_the_worst_figure_of_the_parts_counts():
     assert (joined.n_evaluations, joined.setup_evaluations) == (10, 2)
 
 
-@pytest.mark.filterwarnings("default::mri_alps.errors.MriAlpsWarning")
+@pytest.mark.filterwarnings("default::mri_alps.core.errors.MriAlpsWarning")
 def test_out_of_memory_halves_the_batch_and_goes_on(road, loaded, monkeypatch):
     whole = road.draw(loaded, batch=5)
     asked = small_memory(monkeypatch, limit=1)
@@ -197,7 +197,7 @@ def test_the_limit_of_a_control_group_counts(tmp_path):
     assert resources._control_group_bytes(tmp_path) == 650000
 
 
-@pytest.mark.filterwarnings("default::mri_alps.errors.MriAlpsWarning")
+@pytest.mark.filterwarnings("default::mri_alps.core.errors.MriAlpsWarning")
 def test_a_scan_goes_on_with_the_smaller_batch(tmp_path, run, monkeypatch):
     """Later slices do not run into the same wall, and the file says how it was computed."""
     path = write_tiny(tmp_path / "scan.h5", n_slices=3)
@@ -219,7 +219,7 @@ def test_a_scan_goes_on_with_the_smaller_batch(tmp_path, run, monkeypatch):
 
 def losing(monkeypatch, lost):
     """Let some samples be NaN, by their index."""
-    from mri_alps.reconstruction import slice as module
+    from mri_alps.pipeline import slice as module
 
     def sample(*arguments, first_sample, **keywords):
         result = sample_posterior(*arguments, first_sample=first_sample, **keywords)

@@ -9,8 +9,8 @@ import torch
 
 from mri_alps.operators import SenseOperator
 from mri_alps.priors import load_prior
-from mri_alps.reconstruction import device_check
-from mri_alps.reconstruction.host_traffic import HostTraffic, OnDevice, on_device, watched
+from mri_alps.pipeline import device_check
+from mri_alps.diagnostics.host_traffic import HostTraffic, OnDevice, on_device, watched
 
 CPU = torch.device("cpu")
 
@@ -148,7 +148,7 @@ def test_the_command(run):
 
 
 def test_the_command_fails_where_something_differs_or_waits(run, monkeypatch):
-    from mri_alps.commands import check_device
+    from mri_alps.cli import check_device
 
     monkeypatch.setattr(check_device, "host_traffic", lambda *_: ["alps.py:1 (step): item"])
     wrong = [device_check.Comparison("A x, lines", 0.1)]

@@ -11,18 +11,18 @@ from tiny_scans import TINY, assert_same_file, write_tiny
 from waiting import until
 
 import mri_alps
-from mri_alps.errors import ConfigurationError
-from mri_alps.reconstruction import ReconstructionConfiguration
-from mri_alps.reconstruction.manifest import read_manifest
-from mri_alps.reconstruction.scan_job import Setup
-from mri_alps.reconstruction.slice_store import WORK_FOLDER
-from mri_alps.reconstruction.volume import load_prior_for
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline.manifest import read_manifest
+from mri_alps.pipeline.scan_job import Setup
+from mri_alps.pipeline.slice_store import WORK_FOLDER
+from mri_alps.pipeline.volume import load_prior_for
 
 pytest.importorskip("distributed")
 
-from mri_alps.cluster import tasks
-from mri_alps.cluster.engine import Engine, reconstruct_on_cluster
-from mri_alps.cluster.local import connect, worker_environments
+from mri_alps.pipeline.cluster import tasks
+from mri_alps.pipeline.cluster.engine import Engine, reconstruct_on_cluster
+from mri_alps.pipeline.cluster.local import connect, worker_environments
 
 # Dask's own clean-up of a killed worker's sockets is not ours to judge.
 pytestmark = [
@@ -64,7 +64,7 @@ def hold_after_two_slices(folder, killed):
         import time
         from pathlib import Path
 
-        from mri_alps.reconstruction.slice import SliceReconstructor
+        from mri_alps.pipeline.slice import SliceReconstructor
 
         real = SliceReconstructor.draw
 
@@ -140,8 +140,8 @@ def test_the_command_line_with_workers(scans, alone, tmp_path, run):
 
 
 def test_tasks_can_be_repeated_and_check_what_they_find(scans, tmp_path):
-    from mri_alps.reconstruction.identity import prior_identity
-    from mri_alps.reconstruction.scan_job import ScanJob
+    from mri_alps.pipeline.identity import prior_identity
+    from mri_alps.pipeline.scan_job import ScanJob
 
     out = tmp_path / "out"
     out.mkdir()
@@ -168,8 +168,8 @@ def test_tasks_can_be_repeated_and_check_what_they_find(scans, tmp_path):
 
 
 def test_environments_share_the_machine_out(monkeypatch):
-    monkeypatch.setattr("mri_alps.cluster.local._cores", lambda: [0, 1, 2, 3, 4])
-    monkeypatch.setattr("mri_alps.cluster.local._visible_gpus", lambda: ["3", "5"])
+    monkeypatch.setattr("mri_alps.pipeline.cluster.local._cores", lambda: [0, 1, 2, 3, 4])
+    monkeypatch.setattr("mri_alps.pipeline.cluster.local._visible_gpus", lambda: ["3", "5"])
     cpu = worker_environments(2, "cpu", None)
     assert [e["MRI_ALPS_CORES"] for e in cpu] == ["0,1", "2,3"]
     assert {e["OMP_NUM_THREADS"] for e in cpu} == {"2"}

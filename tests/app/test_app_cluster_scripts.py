@@ -55,7 +55,7 @@ def test_machines_reached_by_ssh_are_told_of_the_certificates(monkeypatch, tmp_p
     monkeypatch.setattr(script, "SSHCluster", lambda hosts, **options: seen.append(options))
     import dask.config
 
-    from mri_alps.cluster import shared_certificates
+    from mri_alps.pipeline.cluster import shared_certificates
 
     options = script.argparse.Namespace(hosts=["a", "b"], threads=1)
     with shared_certificates(tmp_path) as folder:

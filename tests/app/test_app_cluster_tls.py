@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from mri_alps.errors import ConfigurationError, MriAlpsWarning
+from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
 
 pytest.importorskip("distributed")
 pytest.importorskip("cryptography")
@@ -12,8 +12,8 @@ pytest.importorskip("cryptography")
 import distributed
 from dask import config
 
-from mri_alps.cluster import shared_certificates, write_certificates
-from mri_alps.cluster.local import connect
+from mri_alps.pipeline.cluster import shared_certificates, write_certificates
+from mri_alps.pipeline.cluster.local import connect
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

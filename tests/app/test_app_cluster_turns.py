@@ -11,16 +11,16 @@ import pytest
 from tiny_scans import assert_same_file, write_tiny
 from waiting import LONG
 
-from mri_alps.errors import MriAlpsWarning
-from mri_alps.reconstruction import ReconstructionConfiguration
-from mri_alps.reconstruction.identity import prior_identity
-from mri_alps.reconstruction.scan_job import ScanJob, Setup
-from mri_alps.reconstruction.slice import SliceReconstructor
-from mri_alps.reconstruction.volume import load_prior_for, reconstruct_to_file
+from mri_alps.core.errors import MriAlpsWarning
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline.identity import prior_identity
+from mri_alps.pipeline.scan_job import ScanJob, Setup
+from mri_alps.pipeline.slice import SliceReconstructor
+from mri_alps.pipeline.volume import load_prior_for, reconstruct_to_file
 
 pytest.importorskip("distributed")
 
-from mri_alps.cluster import tasks
+from mri_alps.pipeline.cluster import tasks
 
 CONFIGURATION = ReconstructionConfiguration(
     prior="gaussian", n_samples=2, n_evaluations=4, mask="equispaced", acceleration=2.0,
@@ -78,7 +78,7 @@ def test_the_next_task_is_prepared_while_this_one_samples(task, monkeypatch):
     assert [receipt.computed for receipt in receipts] == [(0,), (1,)]
 
 
-@pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning")  # of so small a scan
+@pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")  # of so small a scan
 def test_samples_are_drawn_one_slice_at_a_time_to_the_same_bits(task, job, tmp_path, monkeypatch):
     spans, real_draw = [], SliceReconstructor.draw
 

@@ -8,7 +8,7 @@ import pytest
 from simulated_scan import simulate
 
 import mri_alps
-from mri_alps.rawdata.fastmri_writer import write_fastmri
+from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -45,7 +45,7 @@ def test_sockets_on_all_addresses_are_found():
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_workers_listen_on_loopback_and_turn_strangers_away(tmp_path, run, monkeypatch):
     pytest.importorskip("distributed")
-    from mri_alps.cluster.engine import Engine
+    from mri_alps.pipeline.cluster.engine import Engine
 
     seen, real, before = {}, Engine.run, listening()
 
@@ -73,7 +73,7 @@ def test_workers_listen_on_loopback_and_turn_strangers_away(tmp_path, run, monke
 
 
 def test_the_server_for_scanners_listens_on_loopback(tmp_path):
-    command = [sys.executable, "-m", "mri_alps.cli", "serve", "--port", "0", "--device", "cpu"]
+    command = [sys.executable, "-m", "mri_alps.cli.main", "serve", "--port", "0", "--device", "cpu"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as server:
         try:
             assert "MRD server" in server.stderr.readline()

@@ -12,18 +12,18 @@ import pytest
 from tiny_scans import TINY, assert_same_file, write_tiny
 from waiting import LONG
 
-from mri_alps.commands.run_settings import RunSettings
-from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.cli.run_settings import RunSettings
+from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.rawdata import read_raw
-from mri_alps.reconstruction import ReconstructionConfiguration, load_reconstruction
-from mri_alps.reconstruction.identity import prior_identity, scan_identity
-from mri_alps.reconstruction.inputs import choose_part, find_scans
-from mri_alps.reconstruction.manifest import Manifest, read_manifest
-from mri_alps.reconstruction.overlap import AHEAD, overlap
-from mri_alps.reconstruction.scan_job import Outcome, ScanJob, Setup
-from mri_alps.reconstruction.slice import SampledSlice
-from mri_alps.reconstruction.slice_store import WORK_FOLDER, SliceStore
-from mri_alps.reconstruction.volume import load_prior_for
+from mri_alps.pipeline import ReconstructionConfiguration, load_reconstruction
+from mri_alps.pipeline.identity import prior_identity, scan_identity
+from mri_alps.pipeline.inputs import choose_part, find_scans
+from mri_alps.pipeline.manifest import Manifest, read_manifest
+from mri_alps.pipeline.overlap import AHEAD, overlap
+from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
+from mri_alps.pipeline.slice import SampledSlice
+from mri_alps.pipeline.slice_store import WORK_FOLDER, SliceStore
+from mri_alps.pipeline.volume import load_prior_for
 
 
 @pytest.fixture

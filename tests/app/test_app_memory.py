@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 import mri_alps
-from mri_alps.rawdata.fastmri_writer import write_fastmri
-from mri_alps.reconstruction.device_check import make_scan
+from mri_alps.rawdata.fastmri.writer import write_fastmri
+from mri_alps.diagnostics.device_check import make_scan
 
 DEMO = Path(mri_alps.__file__).parent / "data" / "demo_brain.h5"
 
 # The peak of the process itself: what `wait4` tells of a child includes its parent's at the fork.
 RUN = """
 import sys
-from mri_alps.cli import main
+from mri_alps.cli.main import main
 try:
     main(sys.argv[1:])
 finally:

@@ -9,14 +9,14 @@ import torch
 from simulated_scan import SHAPE, centred_fft, coil_maps
 
 from mri_alps.calibration import prepare_slice
-from mri_alps.errors import MriAlpsWarning
+from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.operators import SenseOperator
 from mri_alps.priors import load_prior
 from mri_alps.priors.novelty import LIMIT, novelty
 from mri_alps.rawdata import read_raw
-from mri_alps.rawdata.fastmri_writer import write_fastmri
-from mri_alps.reconstruction import load_reconstruction, reconstruct, reconstruct_to_file
-from mri_alps.reconstruction.configuration import ReconstructionConfiguration
+from mri_alps.rawdata.fastmri.writer import write_fastmri
+from mri_alps.pipeline import load_reconstruction, reconstruct, reconstruct_to_file
+from mri_alps.pipeline.configuration import ReconstructionConfiguration
 
 FEW = {"n_samples": 2, "n_evaluations": 4, "prior": "brain-small"}
 

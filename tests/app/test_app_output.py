@@ -4,15 +4,15 @@ import h5py
 import numpy as np
 import pytest
 
-from mri_alps.errors import ConfigurationError, InputFileError
-from mri_alps.reconstruction import provenance
-from mri_alps.reconstruction.output import (
+from mri_alps.core.errors import ConfigurationError, InputFileError
+from mri_alps.pipeline import provenance
+from mri_alps.pipeline.output import (
     ReconstructionWriter,
     check_target,
     output_path,
     prepare_directory,
 )
-from mri_alps.reconstruction.result import SliceReconstruction, load_reconstruction, stack_slices
+from mri_alps.pipeline.result import SliceReconstruction, load_reconstruction, stack_slices
 
 ATTRIBUTES = {"configuration": {"n_samples": 8}, "seed": 0, "versions": {"mri_alps": "0"}}
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.operators import MatrixOperator
-from mri_alps.plugins import PRIORS, SAMPLERS, load_plugin, plugin_names
+from mri_alps.core.plugins import PRIORS, SAMPLERS, load_plugin, plugin_names
 from mri_alps.priors import GaussianPrior, load_prior
-from mri_alps.random import standard_normal
-from mri_alps.reconstruction import load_reconstruction
+from mri_alps.core.random import standard_normal
+from mri_alps.pipeline import load_reconstruction
 from mri_alps.sampling import sample_posterior
 from mri_alps.sampling.methods import METHODS, find_method
 

@@ -6,7 +6,7 @@ from simulated_scan import centred_fft
 
 from mri_alps.evaluation import evaluate_folder, head_mask
 from mri_alps.rawdata import read_raw
-from mri_alps.reconstruction import load_reconstruction
+from mri_alps.pipeline import load_reconstruction
 
 pytestmark = pytest.mark.slow
 FAST = ("--prior", "gaussian", "--n-samples", "4", "--n-evaluations", "20")

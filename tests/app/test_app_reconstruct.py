@@ -11,13 +11,13 @@ from matplotlib.image import imread
 from simulated_scan import CROP, NOISE_STD, SHAPE, centred_fft, centred_ifft
 
 import mri_alps
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.evaluation import head_mask
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.rawdata.fastmri_writer import write_fastmri
-from mri_alps.reconstruction import ReconstructionConfiguration, load_reconstruction
-from mri_alps.reconstruction.images import center_crop_or_pad
-from mri_alps.reconstruction.undersampling import mask_seed, undersampling_mask
+from mri_alps.rawdata.fastmri.writer import write_fastmri
+from mri_alps.pipeline import ReconstructionConfiguration, load_reconstruction
+from mri_alps.pipeline.images import center_crop_or_pad
+from mri_alps.pipeline.undersampling import mask_seed, undersampling_mask
 
 FAST = ("--prior", "gaussian", "--n-samples", "4", "--n-evaluations", "20")
 UNDERSAMPLED = ("--mask", "equispaced", "--acceleration", "2", "--center-fraction", "0.3")
@@ -200,7 +200,7 @@ def test_the_centre_stays_the_centre(size, shape):
 
 
 def test_warnings_are_said_once(capsys):
-    from mri_alps.commands.terminal import warnings_said_once
+    from mri_alps.cli.terminal import warnings_said_once
 
     with warnings_said_once():
         for _ in range(3):

@@ -14,16 +14,16 @@ import pytest
 from simulated_scan import CROP, centred_ifft, simulate
 
 import mri_alps
-from mri_alps.errors import InputFileError
-from mri_alps.evaluation.report import encode_image
-from mri_alps.evaluation.report_data import (
+from mri_alps.core.errors import InputFileError
+from mri_alps.evaluation.report.page import encode_image
+from mri_alps.evaluation.report.data import (
     coverage_curve,
     error_by_std,
     rank_counts,
     summary_of_levels,
 )
-from mri_alps.rawdata.fastmri_writer import write_fastmri
-from mri_alps.reconstruction import (
+from mri_alps.rawdata.fastmri.writer import write_fastmri
+from mri_alps.pipeline import (
     ReconstructionConfiguration,
     load_reconstruction,
     reconstruct_to_file,

@@ -10,8 +10,8 @@ from simulated_scan import CROP, centred_ifft, simulate
 from waiting import LONG
 
 from mri_alps.evaluation import write_report
-from mri_alps.rawdata.fastmri_writer import write_fastmri
-from mri_alps.reconstruction import ReconstructionConfiguration, reconstruct_to_file
+from mri_alps.rawdata.fastmri.writer import write_fastmri
+from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402

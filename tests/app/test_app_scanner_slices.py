@@ -6,10 +6,10 @@ import torch
 from test_app_bad_slices import with_slice
 
 from mri_alps.calibration import calibrate_volume
-from mri_alps.errors import InputFileError, MriAlpsWarning
+from mri_alps.core.errors import InputFileError, MriAlpsWarning
 from mri_alps.priors import load_prior
 from mri_alps.rawdata import Selection, read_raw
-from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.scanner.work import Job, _reconstruct
 
 CONFIGURATION = ReconstructionConfiguration(prior="gaussian", n_samples=2, n_evaluations=4)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mri_alps.cli import app
-from mri_alps.commands.run_settings import RunSettings
-from mri_alps.errors import ConfigurationError
-from mri_alps.reconstruction import ReconstructionConfiguration
-from mri_alps.settings import checked, description, property_of, read_settings
+from mri_alps.cli.main import app
+from mri_alps.cli.run_settings import RunSettings
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.core.settings import checked, description, property_of, read_settings
 
 
 def test_values_are_kept_as_json_can_hold_them():

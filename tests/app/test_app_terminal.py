@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mri_alps.commands.terminal import bars_are_hidden, set_verbosity
+from mri_alps.cli.terminal import bars_are_hidden, set_verbosity
 from mri_alps.priors import load_prior
 
 FAST = ("--prior", "gaussian", "--n-samples", "2", "--n-evaluations", "4", "--slices", "0")
@@ -93,7 +93,7 @@ def test_reconstruct_as_json_says_what_became_of_each_input(scan, tmp_path, run)
 def test_demo_as_json(scan, tmp_path, run, monkeypatch):
     import importlib.resources
 
-    from mri_alps.commands import demo
+    from mri_alps.cli import demo
 
     monkeypatch.setattr(importlib.resources, "files", lambda _: tmp_path)
     (tmp_path / "data").mkdir()

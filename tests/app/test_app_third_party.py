@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mri_alps.reconstruction import load_reconstruction
+from mri_alps.pipeline import load_reconstruction
 
 GENERATOR = "ismrmrd_generate_cartesian_shepp_logan"
 

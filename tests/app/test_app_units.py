@@ -8,7 +8,7 @@ import pytest
 from tiny_scans import write_tiny
 
 from mri_alps import reconstruct
-from mri_alps.errors import InputFileError, MriAlpsWarning
+from mri_alps.core.errors import InputFileError, MriAlpsWarning
 from mri_alps.evaluation.metrics import image_metrics
 from mri_alps.rawdata import raw_from_arrays, read_raw
 

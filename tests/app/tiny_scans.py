@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 from simulated_scan import centred_ifft, simulate
 
-from mri_alps.rawdata.fastmri_writer import write_fastmri
+from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 TINY = (
     "--prior", "gaussian", "--n-samples", "2", "--n-evaluations", "4",

@@ -22,7 +22,7 @@ import torch
 from constants_page import replaced, value_of
 
 import mri_alps
-from mri_alps.errors import MriAlpsError
+from mri_alps.core.errors import MriAlpsError
 
 
 class Trial(NamedTuple):

@@ -29,8 +29,8 @@ from mri_alps.calibration.scale import image_scale
 from mri_alps.operators import SenseOperator, make_mask
 from mri_alps.priors import load_prior
 from mri_alps.priors.gaussian import apply_filter
-from mri_alps.random import standard_normal, stream_seed
-from mri_alps.reconstruction.statistics import sample_statistics
+from mri_alps.core.random import standard_normal, stream_seed
+from mri_alps.pipeline.statistics import sample_statistics
 from mri_alps.sampling.diffusion import reverse_diffusion
 from mri_alps.sampling.schedules import karras_ladder
 from mri_alps.sampling.score import CountedScore

@@ -24,7 +24,7 @@ from skimage.restoration import denoise_tv_chambolle, denoise_wavelet
 
 from mri_alps.calibration.scale import image_scale
 from mri_alps.priors import load_prior
-from mri_alps.random import standard_normal, stream_seed
+from mri_alps.core.random import standard_normal, stream_seed
 from mri_alps.training.images import split
 from mri_alps.training.sources import load_images
 from mri_alps.training.validation import validation_images

@@ -74,7 +74,7 @@ def main():
 
     from mri_alps.calibration import estimate_sensitivity_maps, refine_sensitivity_maps
     from mri_alps.calibration.region import center_crop
-    from mri_alps.rawdata.cfl import read_cfl, write_cfl
+    from mri_alps.rawdata.bart.cfl import read_cfl, write_cfl
 
     torch.set_num_threads(1)
     kspace, _, _, _ = simulation.acquisition(N_COILS, SHAPE, level=1e-3)

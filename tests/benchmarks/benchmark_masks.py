@@ -25,19 +25,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mri_alps.commands.design_mask import run_design_mask
-from mri_alps.evaluation.design.masks import DesignSettings
-from mri_alps.evaluation.study.candidates import Candidate
-from mri_alps.evaluation.study.compare import MaskStudy, StudyTask, run_study
-from mri_alps.evaluation.study.output import correlation_sentence, shown_interval, write_study
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.cli.design_mask import run_design_mask
+from mri_alps.masks.design.masks import DesignSettings
+from mri_alps.masks.study.candidates import Candidate
+from mri_alps.masks.study.compare import MaskStudy, StudyTask, run_study
+from mri_alps.masks.study.output import correlation_sentence, shown_interval, write_study
+from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators import make_mask
-from mri_alps.random import standard_normal, stream_seed
+from mri_alps.core.random import standard_normal, stream_seed
 from mri_alps.rawdata import RawKSpace, read_raw
-from mri_alps.rawdata.fastmri_writer import write_fastmri
-from mri_alps.reconstruction import ReconstructionConfiguration
-from mri_alps.reconstruction.provenance import versions
-from mri_alps.reconstruction.volume import load_prior_for
+from mri_alps.rawdata.fastmri.writer import write_fastmri
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline.provenance import versions
+from mri_alps.pipeline.volume import load_prior_for
 from mri_alps.training.images import ImageRecord, ImageSet
 from mri_alps.training.validation import validation_images
 

@@ -98,7 +98,7 @@ def run_cg(repeats):
     import sigpy.mri.app
 
     from mri_alps.operators import SenseOperator
-    from mri_alps.reconstruction.cg_sense import cg_sense
+    from mri_alps.pipeline.cg_sense import cg_sense
 
     maps, mask, images = make_problem(15, (320, 320), "lines", 1)
     operator = SenseOperator(maps, mask)

@@ -24,7 +24,7 @@ import posterior_bed as bed
 
 import mri_alps
 from mri_alps import sample_posterior
-from mri_alps.errors import DivergenceError, MriAlpsWarning
+from mri_alps.core.errors import DivergenceError, MriAlpsWarning
 from mri_alps.sampling import estimate_prior_spectrum
 
 NOISE = {"moderate": 0.4, "small": 0.02}

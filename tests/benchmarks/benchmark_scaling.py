@@ -30,7 +30,7 @@ def write_scans(folder: Path, n_slices: int, shape: tuple[int, int]) -> list[Pat
     sys.path.insert(0, str(Path(__file__).parents[1] / "app"))
     from simulated_scan import simulate
 
-    from mri_alps.rawdata.fastmri_writer import write_fastmri
+    from mri_alps.rawdata.fastmri.writer import write_fastmri
 
     counts = [n_slices // N_SCANS] * N_SCANS + [4]
     paths = [folder / f"scan{number}.h5" for number in range(len(counts))]
@@ -48,10 +48,10 @@ def pin(core: int) -> None:
 
 def time_workers(n_workers: int, paths: list[Path], output: Path, configuration) -> dict:
     """Return seconds of a run with so many workers, without their start."""
-    from mri_alps.cluster.engine import Engine
-    from mri_alps.cluster.local import connect
-    from mri_alps.reconstruction.scan_job import Setup
-    from mri_alps.reconstruction.volume import load_prior_for
+    from mri_alps.pipeline.cluster.engine import Engine
+    from mri_alps.pipeline.cluster.local import connect
+    from mri_alps.pipeline.scan_job import Setup
+    from mri_alps.pipeline.volume import load_prior_for
 
     *paths, warm = paths
     prior, device = load_prior_for(configuration)
@@ -81,7 +81,7 @@ def same_files(first: Path, second: Path, paths: list[Path]) -> bool:
     """Compare all images of two folders, bit by bit."""
     import numpy as np
 
-    from mri_alps.reconstruction import load_reconstruction
+    from mri_alps.pipeline import load_reconstruction
 
     return all(
         np.array_equal(
@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("--prior", default="brain-small")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    from mri_alps.reconstruction import ReconstructionConfiguration
+    from mri_alps.pipeline import ReconstructionConfiguration
 
     if len(os.sched_getaffinity(0)) < 2:
         parser.error("two cores are needed: this process may use one only")

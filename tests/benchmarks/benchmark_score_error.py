@@ -18,9 +18,9 @@ import time
 
 import torch
 
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.priors import NetworkPrior, UNetConfig
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 from mri_alps.training.loss import denoising_loss
 from mri_alps.training.schedule import AveragedWeights
 

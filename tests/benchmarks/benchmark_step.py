@@ -32,7 +32,7 @@ def make_scan(shape, n_coils, n_lines, full, seed=0):
     import torch
 
     from mri_alps.operators import SenseOperator
-    from mri_alps.random import standard_normal
+    from mri_alps.core.random import standard_normal
 
     generator = torch.Generator().manual_seed(seed)
     height, width = shape

@@ -38,10 +38,10 @@ from mri_alps.calibration import (
 from mri_alps.calibration.maps_error import gaussian_mean
 from mri_alps.calibration.region import center_crop
 from mri_alps.calibration.scale import calibration_scale
-from mri_alps.fourier import fftc
+from mri_alps.core.fourier import fftc
 from mri_alps.operators import SenseOperator
 from mri_alps.priors import load_prior
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 from mri_alps.sampling import estimate_prior_spectrum, sample_posterior
 
 Figures = dict[str, float]

@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rawdata"))
 
 import fuzz_worker
 
-from mri_alps.errors import MriAlpsError
+from mri_alps.core.errors import MriAlpsError
 from mri_alps.evaluation import evaluate_folder, write_report
 from mri_alps.operators import load_mask
 from mri_alps.rawdata import read_raw, read_sensitivity_maps
-from mri_alps.reconstruction import ReconstructionConfiguration, load_reconstruction
+from mri_alps.pipeline import ReconstructionConfiguration, load_reconstruction
 from mri_alps.scanner.channel import FileChannel
 from mri_alps.scanner.configuration import OnlineConfiguration
 from mri_alps.scanner.limits import Limits

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from reconstruction_case import Case
 
-from mri_alps.rawdata.cfl import kspace_to_cfl, read_cfl, write_cfl
+from mri_alps.rawdata.bart.cfl import kspace_to_cfl, read_cfl, write_cfl
 
 CG_ITERATIONS = 60
 BART_ITERATIONS = 100

@@ -5,7 +5,7 @@
 With --measure the stages around the sampler are timed on this machine with a slice of fastMRI's
 size (16 coils, 640 x 368): reading and calibration, saving, putting a volume together. They and
 the time that a slice's samples take (--sampling; see `seconds` in the result of a run on your
-device) go into a discrete simulation of `mri_alps.cluster.engine`: one client that opens,
+device) go into a discrete simulation of `mri_alps.pipeline.cluster.engine`: one client that opens,
 hands out, collects and assembles, four tasks in flight per worker and two of them in progress,
 tasks of four slices, reading ahead within and across tasks, a calibration task per volume, a file
 system of limited bandwidth.
@@ -133,12 +133,12 @@ def measure() -> dict[str, float]:
     from simulated_scan import grid, phantom
 
     from mri_alps.calibration import calibrate_volume
-    from mri_alps.fourier import fftc
+    from mri_alps.core.fourier import fftc
     from mri_alps.rawdata import read_raw
-    from mri_alps.rawdata.fastmri_writer import write_fastmri
-    from mri_alps.reconstruction import ReconstructionConfiguration
-    from mri_alps.reconstruction.scan_job import ScanJob, Setup
-    from mri_alps.reconstruction.volume import load_prior_for
+    from mri_alps.rawdata.fastmri.writer import write_fastmri
+    from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.pipeline.scan_job import ScanJob, Setup
+    from mri_alps.pipeline.volume import load_prior_for
 
     shape, n_coils, rng = (640, 368), 16, np.random.default_rng(0)
     y, x = grid(shape)

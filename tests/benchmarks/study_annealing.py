@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from mri_alps.calibration import image_scale
-from mri_alps.errors import DivergenceError
+from mri_alps.core.errors import DivergenceError
 from mri_alps.operators import (
     BlurOperator,
     DownsamplingOperator,

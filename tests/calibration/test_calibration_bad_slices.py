@@ -5,8 +5,8 @@ import pytest
 
 import mri_alps
 from mri_alps.calibration import calibrate_volume, prepare_slice
-from mri_alps.errors import InputFileError
-from mri_alps.rawdata.fastmri_writer import write_fastmri
+from mri_alps.core.errors import InputFileError
+from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 
 def scan_of(tmp_path, *levels, noise=0.1):

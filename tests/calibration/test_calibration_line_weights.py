@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mri_alps.calibration.line_weights import sampling_weights
-from mri_alps.errors import ConfigurationError
-from mri_alps.random import standard_normal
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.random import standard_normal
 
 NOISE = 0.1
 

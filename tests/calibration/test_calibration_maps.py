@@ -17,10 +17,10 @@ from mri_alps.calibration import (
 )
 from mri_alps.calibration.espirit import dominant_eigenvectors, lag_matrices, signal_projector
 from mri_alps.calibration.region import center_crop, require
-from mri_alps.errors import ConfigurationError, DtypeError, InputFileError, ShapeError
+from mri_alps.core.errors import ConfigurationError, DtypeError, InputFileError, ShapeError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import raw_from_arrays
-from mri_alps.rawdata.cfl import read_cfl, write_cfl
+from mri_alps.rawdata.bart.cfl import read_cfl, write_cfl
 
 
 def combined(maps: torch.Tensor, images: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ import torch
 
 from mri_alps.calibration import fit_maps_error, prepare_slice, sampling_weights
 from mri_alps.calibration.line_weights import MAPS_ERROR
-from mri_alps.errors import MriAlpsWarning
+from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.operators import SenseOperator
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 from mri_alps.rawdata import raw_from_arrays
 
 SHAPE, NOISE = (48, 40), 0.003

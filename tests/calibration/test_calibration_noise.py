@@ -12,7 +12,7 @@ from mri_alps.calibration import (
     noise_covariance,
     whitening_matrix,
 )
-from mri_alps.errors import (
+from mri_alps.core.errors import (
     ConfigurationError,
     DtypeError,
     InputFileError,

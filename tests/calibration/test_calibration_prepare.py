@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mri_alps.calibration import calibrate_volume, prepare_slice
-from mri_alps.errors import InputFileError, MriAlpsWarning, ShapeError
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.core.errors import InputFileError, MriAlpsWarning, ShapeError
+from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import raw_from_arrays

@@ -12,10 +12,10 @@ from mri_alps.calibration import (
     prepare_slice,
     refine_sensitivity_maps,
 )
-from mri_alps.errors import MriAlpsWarning
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.core.errors import MriAlpsWarning
+from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators import SenseOperator, make_mask
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 from mri_alps.rawdata import raw_from_arrays, read_raw
 
 
@@ -87,7 +87,7 @@ def test_a_prepared_slice_tells_of_the_refinement():
     assert "maps_refined" not in given.info
 
 
-@pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning")
+@pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")
 def test_a_real_scan_of_few_calibration_lines(shared_data):
     """Sixteen coils, eight lines: the fully sampled data agree better with the refined maps."""
     raw = read_raw(shared_data / "raw/brain_axial_16ch_96.h5")

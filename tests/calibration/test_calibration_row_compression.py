@@ -13,10 +13,10 @@ from mri_alps.calibration import (
     prepare_slice,
     row_compression,
 )
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding, rounding_error
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 from mri_alps.rawdata import raw_from_arrays
 
 SHAPE = (48, 41)

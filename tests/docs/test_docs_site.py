@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mri_alps
-from mri_alps.settings import description
+from mri_alps.core.settings import description
 
 ROOT = Path(__file__).resolve().parents[2]
 

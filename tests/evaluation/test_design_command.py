@@ -6,12 +6,12 @@ import h5py
 import numpy as np
 import pytest
 
-from mri_alps.cli import main
-from mri_alps.errors import MriAlpsWarning
-from mri_alps.evaluation.design import Design, design_mask
-from mri_alps.evaluation.design.output import load_progress, save_progress
+from mri_alps.cli.main import main
+from mri_alps.core.errors import MriAlpsWarning
+from mri_alps.masks.design import Design, design_mask
+from mri_alps.masks.design.output import load_progress, save_progress
 from mri_alps.operators import load_mask
-from mri_alps.rawdata.fastmri_writer import write_fastmri
+from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 SHAPE = (24, 32)
 

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from mri_alps.errors import ConfigurationError, ShapeError
-from mri_alps.evaluation.design.covariance import estimate_row_covariances, row_information
-from mri_alps.evaluation.design.information import (
+from mri_alps.core.errors import ConfigurationError, ShapeError
+from mri_alps.masks.design.covariance import estimate_row_covariances, row_information
+from mri_alps.masks.design.information import (
     JointInformation,
     RowInformation,
     choose_greedily,
 )
-from mri_alps.evaluation.design.loop import ScanPosterior, design
-from mri_alps.evaluation.design.points import PointInformation, coil_kernel, point_information
-from mri_alps.fourier import fftc
+from mri_alps.masks.design.loop import ScanPosterior, design
+from mri_alps.masks.design.points import PointInformation, coil_kernel, point_information
+from mri_alps.core.fourier import fftc
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import GaussianPrior
 from mri_alps.priors.exact import exact_posterior
 from mri_alps.priors.gaussian import apply_filter
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 NOISE_STD = 0.05
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from mri_alps.evaluation.study import MaskResult, noise_amplification, pixel_entropy, side_lobe
-from mri_alps.evaluation.study.measure import METRICS
-from mri_alps.evaluation.study.statistics import (
+from mri_alps.masks.study import MaskResult, noise_amplification, pixel_entropy, side_lobe
+from mri_alps.masks.study.measure import METRICS
+from mri_alps.masks.study.statistics import (
     compare_pairs,
     correlate,
     holm,

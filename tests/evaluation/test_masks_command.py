@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from test_design_command import SHAPE, make_scan
 
-from mri_alps.cli import main
-from mri_alps.errors import MriAlpsWarning
-from mri_alps.evaluation.study import compare, compare_masks
-from mri_alps.evaluation.study.measure import METRICS, WITH_REFERENCE
+from mri_alps.cli.main import main
+from mri_alps.core.errors import MriAlpsWarning
+from mri_alps.masks.study import compare, compare_masks
+from mri_alps.masks.study.measure import METRICS, WITH_REFERENCE
 from mri_alps.operators import make_mask
-from mri_alps.rawdata.cfl import write_cfl
+from mri_alps.rawdata.bart.cfl import write_cfl
 
 SAMPLER = ("--prior", "gaussian", "--n-samples", 3, "--n-evaluations", 4)
 KIND = ("--center-fraction", 0.25)
-pytestmark = pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")
 
 
 def run(capsys, *arguments):

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from mri_alps.cli import main
+from mri_alps.cli.main import main
 from mri_alps.operators import load_mask
-from mri_alps.rawdata.cfl import write_cfl
+from mri_alps.rawdata.bart.cfl import write_cfl
 
 PLANE = (18, 16)
 OPTIONS = ("--prior", "gaussian", "--n-samples", "3", "--n-evaluations", "4", "--slices", "4,6")
-pytestmark = pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")
 
 
 def run(*arguments):

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import mri_alps
-from mri_alps.errors import InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.evaluation.folder import read_target
-from mri_alps.hdf5 import MAX_MEMBERS, open_hdf5, read_text
-from mri_alps.operators.mask_files import load_mask
+from mri_alps.core.hdf5 import MAX_MEMBERS, open_hdf5, read_text
+from mri_alps.masks.files import load_mask
 from mri_alps.rawdata import raw_from_arrays, read_raw, read_sensitivity_maps, write_fastmri
-from mri_alps.reconstruction import load_reconstruction
-from mri_alps.reconstruction.output import read_attributes
-from mri_alps.reconstruction.result import IMAGE_DATASETS
+from mri_alps.pipeline import load_reconstruction
+from mri_alps.pipeline.output import read_attributes
+from mri_alps.pipeline.result import IMAGE_DATASETS
 
 SECRET = b"SECRET" * 400
 
@@ -186,7 +186,7 @@ def test_a_part_of_a_large_claim_is_read(claims):
 
 
 def test_a_stream_that_holds_more_than_its_chunk_is_found_by_inflating_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("mri_alps.hdf5.filters.MAX_INFLATED_BYTES", 1000)
+    monkeypatch.setattr("mri_alps.core.hdf5.filters.MAX_INFLATED_BYTES", 1000)
     packed = zlib.compress(bytes(100_000))
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
         bomb = file.create_dataset("bomb", (8, 8), "f4", chunks=(4, 8), compression="gzip")
@@ -210,8 +210,8 @@ def test_filters_whose_growth_is_unknown_are_refused(tmp_path):
 
 
 def test_entries_that_share_one_large_text_are_not_read_all_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("mri_alps.hdf5.objects.MAX_PIECE_BYTES", 100_000)
-    monkeypatch.setattr("mri_alps.hdf5.objects.ALWAYS_ALLOWED_BYTES", 100_000)
+    monkeypatch.setattr("mri_alps.core.hdf5.objects.MAX_PIECE_BYTES", 100_000)
+    monkeypatch.setattr("mri_alps.core.hdf5.objects.ALWAYS_ALLOWED_BYTES", 100_000)
     path = tmp_path / "shared.h5"
     with h5py.File(path, "w") as file:
         data = file.create_dataset("t", (400,), h5py.string_dtype(), chunks=(400,))
@@ -230,8 +230,8 @@ def test_entries_that_share_one_large_text_are_not_read_all_at_once(tmp_path, mo
 def test_lines_that_share_their_samples_are_refused_though_only_headers_are_read(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("mri_alps.hdf5.objects.MAX_PIECE_BYTES", 100_000)
-    monkeypatch.setattr("mri_alps.hdf5.objects.ALWAYS_ALLOWED_BYTES", 100_000)
+    monkeypatch.setattr("mri_alps.core.hdf5.objects.MAX_PIECE_BYTES", 100_000)
+    monkeypatch.setattr("mri_alps.core.hdf5.objects.ALWAYS_ALLOWED_BYTES", 100_000)
     line = np.dtype([("head", "i4"), ("data", h5py.vlen_dtype(np.float32))])
     with h5py.File(tmp_path / "lines.h5", "w") as file:
         lines = file.create_dataset("lines", (400,), line, chunks=(400,))
@@ -253,7 +253,7 @@ def test_a_file_that_shrinks_while_it_is_searched_does_not_kill(tmp_path, monkey
     path = tmp_path / "scan.h5"
     write_fastmri(path, np.ones((1, 2, 64, 64), np.complex64))
     code = (
-        "import os, sys; from pathlib import Path; from mri_alps.hdf5 import global_heaps as g\n"
+        "import os, sys; from pathlib import Path; from mri_alps.core.hdf5 import global_heaps as g\n"
         "path = Path(sys.argv[1]); walk = g._largest_entry\n"
         "def shrink(*arguments):\n    os.truncate(path, 0)\n    return walk(*arguments)\n"
         "g._largest_entry = shrink; g.check_global_heaps(path); print('alive')"
@@ -264,7 +264,7 @@ def test_a_file_that_shrinks_while_it_is_searched_does_not_kill(tmp_path, monkey
 
 
 def test_heaps_are_searched_once_for_as_long_as_a_file_stays_as_it_is(tmp_path, monkeypatch):
-    from mri_alps.hdf5 import global_heaps
+    from mri_alps.core.hdf5 import global_heaps
 
     searched = []
     walk = global_heaps._largest_entry

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.interop import convert
 from mri_alps.interop.sidecar import pack_mask, unpack_mask
 from mri_alps.operators.rounding import assert_equal_to_rounding

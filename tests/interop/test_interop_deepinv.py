@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from mri_alps.errors import ConfigurationError, ShapeError
+from mri_alps.core.errors import ConfigurationError, ShapeError
 from mri_alps.operators import BlurOperator, SenseOperator, gaussian_kernel
 from mri_alps.operators.conformance import check_operator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import GaussianPrior, exact_posterior, load_prior
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 from mri_alps.sampling import sample_posterior
 
 deepinv = pytest.importorskip("deepinv", reason="pip install 'mri-alps[deepinv]'")

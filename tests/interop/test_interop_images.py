@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.reconstruction import Reconstruction
+from mri_alps.pipeline import Reconstruction
 
 SPACING, THICKNESS = (1.5, 0.75), 4.0
 N_SLICES, HEIGHT, WIDTH = 3, 7, 10

@@ -9,13 +9,13 @@ import sigpy
 import sigpy.mri
 import torch
 
-from mri_alps.errors import DtypeError
+from mri_alps.core.errors import DtypeError
 from mri_alps.interop import as_sigpy_linop, from_sigpy_linop
 from mri_alps.operators import BlurOperator, MatrixOperator, SenseOperator, gaussian_kernel
 from mri_alps.operators.conformance import check_operator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import GaussianPrior
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 from mri_alps.sampling import sample_posterior
 
 

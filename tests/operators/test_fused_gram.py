@@ -13,7 +13,7 @@ from mri_alps.operators.conformance import check_operator
 from mri_alps.operators.fused import RADICES, compiled, plan, tables
 from mri_alps.operators.fused import gram as fused
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mri_alps.fourier import fftc
+from mri_alps.core.fourier import fftc
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mri_alps.errors import DtypeError, ShapeError
+from mri_alps.core.errors import DtypeError, ShapeError
 from mri_alps.operators import (
     FourierOperator,
     IdentityOperator,
@@ -15,7 +15,7 @@ from mri_alps.operators import (
     to_dense,
 )
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 
 def make_matrix(m, n, seed=0, dtype=torch.complex128):

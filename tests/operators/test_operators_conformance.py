@@ -24,7 +24,7 @@ from mri_alps.operators.conformance import (
     check_normal,
     check_operator,
 )
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 COMPLEX_DTYPES = [torch.complex64, torch.complex128]

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mri_alps.errors import InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.operators import load_mask
 
 SHAPE = (6, 5)

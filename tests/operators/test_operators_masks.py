@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mri_alps.errors import ConfigurationError, ShapeError
+from mri_alps.core.errors import ConfigurationError, ShapeError
 from mri_alps.operators import MASK_KINDS, achieved_acceleration, make_mask
 
 FILE_SEED = tuple(map(ord, "file_brain_AXT2_200_2000020.h5"))

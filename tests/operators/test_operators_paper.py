@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.operators import (
     BlurOperator,
     DownsamplingOperator,
@@ -21,7 +21,7 @@ from mri_alps.operators import (
     single_coil_maps,
 )
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 
 def make_image(*shape, dtype=torch.float64):

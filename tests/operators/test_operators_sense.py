@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mri_alps.errors import DtypeError, ShapeError
-from mri_alps.fourier import fftc
+from mri_alps.core.errors import DtypeError, ShapeError
+from mri_alps.core.fourier import fftc
 from mri_alps.operators import (
     FourierOperator,
     InpaintingOperator,
@@ -19,7 +19,7 @@ from mri_alps.operators import (
     to_dense,
 )
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 
 def make_maps(n_coils, size, dtype=torch.complex128, slices=()):

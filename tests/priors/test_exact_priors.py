@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import GaussianMixturePrior, GaussianPrior
 from mri_alps.priors.exact import exact_posterior
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 
 def random_mixture(shape, dtype, n_components=3, seed=0):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import TwoChannelPrior, from_deepinv, from_diffusers
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mri_alps.errors import InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.priors import NetworkPrior, UNetConfig, load_prior, load_prior_file, save_prior
 from mri_alps.priors import checkpoint as checkpoint_module
 from mri_alps.priors.checkpoint import load_tensors, save_tensors

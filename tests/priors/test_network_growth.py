@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 import torch
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors.growth import take_weights
 from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.unet import UNetConfig
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 SMALL = UNetConfig((8, 16), (1, 1), (1, 2), embedding_size=16)
 LARGER = {

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from mri_alps.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import NetworkPrior, UNetConfig
 from mri_alps.priors.network import reflect_pad
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 FAN_IN = 16 * 9  # of a convolution of the network below
 

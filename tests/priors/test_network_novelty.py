@@ -6,10 +6,10 @@ import warnings
 import pytest
 import torch
 
-from mri_alps.errors import MriAlpsWarning
+from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.priors import GaussianPrior, NetworkPrior, UNetConfig
 from mri_alps.priors.novelty import KEY, LEVELS, log_errors, novelty, reference_errors
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mri_alps.priors import available_priors, load_prior, registry
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 
 
 @pytest.mark.parametrize("name", available_priors())

@@ -10,7 +10,7 @@ import traceback
 import tracemalloc
 import warnings
 
-from mri_alps.errors import MriAlpsError
+from mri_alps.core.errors import MriAlpsError
 from mri_alps.rawdata import read_raw, read_sensitivity_maps
 
 HEADROOM = 768 * 2**20

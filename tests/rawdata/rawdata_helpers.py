@@ -4,7 +4,7 @@ import ismrmrd
 import numpy as np
 
 from mri_alps.rawdata.header import Limit, make_header
-from mri_alps.rawdata.ismrmrd_writer import make_acquisition, write_acquisitions
+from mri_alps.rawdata.ismrmrd.writer import make_acquisition, write_acquisitions
 
 
 def random_complex(seed, *shape):

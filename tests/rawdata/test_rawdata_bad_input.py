@@ -7,7 +7,7 @@ import pytest
 from rawdata_helpers import Limit, header, lines, make_acquisition, random_complex
 from rawdata_helpers import write_acquisitions as write
 
-from mri_alps.errors import ConfigurationError, DtypeError, InputFileError, ShapeError
+from mri_alps.core.errors import ConfigurationError, DtypeError, InputFileError, ShapeError
 from mri_alps.rawdata import (
     Selection,
     kspace_to_cfl,

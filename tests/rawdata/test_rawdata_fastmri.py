@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rawdata_helpers import random_complex
 
-from mri_alps.errors import ShapeError
+from mri_alps.core.errors import ShapeError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import describe, read_raw, write_fastmri
 

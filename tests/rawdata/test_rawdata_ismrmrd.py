@@ -18,7 +18,7 @@ from rawdata_helpers import (
     write_acquisitions,
 )
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import Selection, center_block, describe, read_raw, write_ismrmrd
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mri_alps.errors import InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata import probe, write_fastmri
 from mri_alps.rawdata.probe import Probe
 

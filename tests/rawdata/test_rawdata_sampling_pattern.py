@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mri_alps.errors import ShapeError
+from mri_alps.core.errors import ShapeError
 from mri_alps.rawdata import center_block, raw_from_arrays
 from mri_alps.rawdata.sampling_pattern import measured_range, net_acceleration
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from rawdata_helpers import fft_centered, random_complex
 
-from mri_alps.errors import InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata import (
     kspace_to_cfl,
     raw_from_arrays,

@@ -7,8 +7,8 @@ import torch
 
 from mri_alps.operators import SenseOperator, line_factors
 from mri_alps.priors import GaussianPrior
-from mri_alps.random import standard_normal
-from mri_alps.reconstruction.host_traffic import OnDevice, on_device, watched
+from mri_alps.core.random import standard_normal
+from mri_alps.diagnostics.host_traffic import OnDevice, on_device, watched
 from mri_alps.sampling import alps, sample_posterior
 from mri_alps.sampling.path import AlpsConfiguration
 from mri_alps.sampling.posterior import sample_alps

@@ -7,7 +7,7 @@ import torch
 from posterior_bed import FlippedOutside, coil_maps, line_mask, make_prior, measure
 
 from mri_alps import sample_posterior
-from mri_alps.errors import (
+from mri_alps.core.errors import (
     ConfigurationError,
     DivergenceError,
     DtypeError,
@@ -58,7 +58,7 @@ def test_a_seed_decides_the_samples(bed):
 
 
 @pytest.mark.parametrize("method", ["alps", "xgp1", "csgm", "dps"])
-@pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning")
+@pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")
 def test_samples_do_not_depend_on_the_batch(bed, method):
     whole = draw(bed, method=method).samples
     first = draw(bed, method=method, n_samples=2).samples

@@ -5,7 +5,7 @@ import torch
 from posterior_bed import FlippedOutside, SmoothError, compare, measure, sense_bed
 from scipy.stats import chi2
 
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 from mri_alps.sampling import estimate_prior_spectrum, sample_posterior
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from posterior_bed import coil_maps, image_power, line_mask, make_prior, measure
 from test_alps_gaussian import assert_exact, make_gaussian, sense, simulate
 
 from mri_alps.operators import InpaintingOperator, SenseOperator
-from mri_alps.operators.inpainting import random_pixel_mask
+from mri_alps.operators.restoration.inpainting import random_pixel_mask
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors.exact import exact_posterior
 from mri_alps.sampling import AlpsConfiguration, alps, estimate_prior_spectrum, sample_posterior

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from mri_alps.errors import ConfigurationError, DivergenceError, DtypeError, ShapeError
+from mri_alps.core.errors import ConfigurationError, DivergenceError, DtypeError, ShapeError
 from mri_alps.operators import IdentityOperator, InpaintingOperator, SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import GaussianMixturePrior, GaussianPrior
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 from mri_alps.sampling import LocalScore, estimate_prior_spectrum, sample_posterior
 from mri_alps.sampling.diagnostics import effective_sample_size, split_r_hat
 from mri_alps.sampling.preconditioner import make_preconditioner

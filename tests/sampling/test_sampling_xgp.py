@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mri_alps.errors import ConfigurationError, MriAlpsWarning
+from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
 from mri_alps.operators import IdentityOperator
 from mri_alps.priors import GaussianPrior, PriorSpectrum
 from mri_alps.sampling import admissible_schedule, sample_posterior

@@ -8,7 +8,7 @@ import pytest
 from mrd_scans import SETTINGS, in_thread
 from waiting import LONG
 
-from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.scanner.configuration import OnlineConfiguration
 from mri_alps.scanner.limits import Limits
 from mri_alps.scanner.receiver import SessionOptions

@@ -13,7 +13,7 @@ import pytest
 from ismrmrd.serialization import ProtocolDeserializer
 from mrd_scans import SETTINGS, Client, errors, exchange, in_thread, scan, slice_lines
 
-from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.scanner import channel as channel_module
 from mri_alps.scanner.admission import Admission, Place
 from mri_alps.scanner.channel import SocketChannel, Stopped, Vanished
@@ -206,7 +206,7 @@ def listening(process):
 
 
 def test_serve_listens_on_the_loopback_only(tmp_path):
-    command = [sys.executable, "-m", "mri_alps.cli", "serve", "--port", "0", "--prior", "gaussian"]
+    command = [sys.executable, "-m", "mri_alps.cli.main", "serve", "--port", "0", "--prior", "gaussian"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     try:
         for line in process.stderr:

@@ -16,7 +16,7 @@ from mrd_scans import (
     slice_lines,
 )
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.scanner import kinds, protocol
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
 from mri_alps.scanner.intake import ScanHeader, ScanIntake

@@ -16,9 +16,9 @@ from mrd_scans import ROWS, SETTINGS, exchange, header_xml, in_thread, scan
 from waiting import LONG
 
 import mri_alps
-from mri_alps.errors import ConfigurationError, MriAlpsError
-from mri_alps.rawdata.ismrmrd_writer import write_acquisitions
-from mri_alps.reconstruction import ReconstructionConfiguration
+from mri_alps.core.errors import ConfigurationError, MriAlpsError
+from mri_alps.rawdata.ismrmrd.writer import write_acquisitions
+from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.scanner import protocol
 from mri_alps.scanner.channel import FileChannel
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
@@ -155,7 +155,7 @@ def test_send_fails_with_a_reason_and_leaves_nothing(server, tmp_path, run_main)
 
 @pytest.fixture
 def run_main(capsys):
-    from mri_alps.cli import main
+    from mri_alps.cli.main import main
 
     def run(*arguments):
         with pytest.raises(SystemExit) as stop:

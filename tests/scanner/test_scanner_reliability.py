@@ -25,7 +25,7 @@ from mrd_scans import (
 )
 from waiting import LONG, until
 
-from mri_alps.errors import MriAlpsError
+from mri_alps.core.errors import MriAlpsError
 from mri_alps.scanner import protocol
 from mri_alps.scanner.limits import Limits
 from mri_alps.scanner.protocol import MessageReader, ProtocolError
@@ -253,7 +253,7 @@ def test_twenty_clients_at_once(server):
 
 
 def start_server(tmp_path, *options):
-    command = [sys.executable, "-m", "mri_alps.cli", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "mri_alps.cli.main", "serve", "--port", "0"]
     command += ["--prior", "gaussian", "--save-raw", str(tmp_path / "scans"), *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:

@@ -10,7 +10,7 @@ import pytest
 from ismrmrd.serialization import ConfigFile
 from mrd_scans import Client, errors, exchange, header_xml, scan
 
-from mri_alps.errors import InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.scanner import kinds, protocol, saving
 from mri_alps.scanner.protocol import ReceivedAcquisition
 from mri_alps.scanner.saving import RawSaver, convert, read_stream, recover_scans

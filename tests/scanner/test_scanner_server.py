@@ -24,7 +24,7 @@ from mrd_scans import (
 
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import read_raw
-from mri_alps.reconstruction import reconstruct
+from mri_alps.pipeline import reconstruct
 
 
 def newest(folder):
@@ -181,7 +181,7 @@ def test_waveforms_do_not_disturb_the_reconstruction(server):
 
 
 def test_a_volume_comes_back_as_one_image(server):
-    from mri_alps.rawdata.ismrmrd_writer import make_acquisition
+    from mri_alps.rawdata.ismrmrd.writer import make_acquisition
 
     x, y, z = 16, 20, 16
     grid = np.meshgrid(*(np.linspace(-1, 1, n, endpoint=False) for n in (x, y, z)), indexing="ij")

@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.training.images import ImageRecord, ImageSet, split
 from mri_alps.training.sources import load_images

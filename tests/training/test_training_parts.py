@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.random import standard_normal
+from mri_alps.core.random import standard_normal
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.loss import denoising_loss
 from mri_alps.training.pictures import draw_samples

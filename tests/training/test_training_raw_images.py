@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from mri_alps.errors import InputFileError
-from mri_alps.fourier import fftc, ifftc
+from mri_alps.core.errors import InputFileError
+from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.training import raw_images
 from mri_alps.training.raw_images import read_raw_images
 from mri_alps.training.sources import load_images
@@ -54,7 +54,7 @@ def scan(tmp_path):
     return path
 
 
-@pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning")
+@pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")
 def test_combined_image_is_the_object_up_to_scale_and_smooth_phase(scan):
     records = read_raw_images(scan)
     disc = object_and_maps()[0][20:60]
@@ -71,7 +71,7 @@ def test_combined_image_is_the_object_up_to_scale_and_smooth_phase(scan):
     assert second.noise_std == pytest.approx(first.noise_std / 0.6, rel=0.1)
 
 
-@pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning")
+@pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")
 def test_scans_are_combined_once(scan, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     first = load_images([scan], cache)
@@ -97,7 +97,7 @@ def test_undersampled_scans_are_refused(scan):
         read_raw_images(scan)
 
 
-@pytest.mark.filterwarnings("ignore::mri_alps.errors.MriAlpsWarning")
+@pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")
 def test_real_scan_explains_its_own_kspace(shared_data):
     path = shared_data / "raw" / "brain_axial_16ch_96.h5"
     record = read_raw_images(path)[0]

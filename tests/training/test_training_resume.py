@@ -15,7 +15,7 @@ from lightning.fabric import Fabric
 from tiny_training import TINY_RECIPE
 from waiting import LONG, until
 
-from mri_alps.errors import ConfigurationError, InputFileError
+from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.priors import load_prior
 from mri_alps.priors.checkpoint import load_tensors, save_tensors
 from mri_alps.training.config import CropPlan
@@ -170,7 +170,7 @@ from pathlib import Path
 
 import psutil
 
-from mri_alps.cli import main
+from mri_alps.cli.main import main
 from mri_alps.training.loop import Trainer
 
 real = Trainer.run

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_training import TINY_RECIPE
 
-from mri_alps.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import load_prior
 from mri_alps.priors.novelty import KEY

@@ -1,0 +1,110 @@
+"""``mri-alps convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mri_alps.cli.terminal import out, say
+from mri_alps.core.errors import ConfigurationError, InputFileError
+from mri_alps.core.hdf5 import is_hdf5, open_hdf5
+from mri_alps.interop.convert import RAW_FORMATS, convert, refuse_existing
+from mri_alps.pipeline import load_reconstruction
+from mri_alps.pipeline.output import FORMAT
+
+IMAGE_FORMATS = ("nifti", "dicom")
+
+
+def run_convert(
+    source: Path, target: Path, to: str | None, classic: bool = False, overwrite: bool = False
+) -> None:
+    """Convert k-space to another raw format, or a reconstruction to images.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        A raw file, or a file that `mri-alps reconstruct` wrote.
+    target : pathlib.Path
+        What to write; for DICOM a folder.
+    to : str or None
+        The format; None to tell it from the target's name.
+    classic : bool
+        Classic DICOM, a file a slice.
+    overwrite : bool
+        Replace files that are there.
+
+    Raises
+    ------
+    ConfigurationError
+        If the formats do not go together.
+    """
+    is_image = _is_reconstruction(source)
+    to = to or _format_of(target, is_image)
+    if is_image != (to in IMAGE_FORMATS):
+        kind, fitting = (
+            ("a reconstruction", IMAGE_FORMATS) if is_image else ("raw k-space", RAW_FORMATS)
+        )
+        raise ConfigurationError(
+            f"{source} is {kind} and can be converted to {' or '.join(fitting)}, not to {to}: "
+            "change --to"
+        )
+    if classic and to != "dicom":
+        raise ConfigurationError(f"--classic is about DICOM, not {to}: leave it out")
+    if not is_image:
+        done = convert(source, target, to, overwrite)
+        for sentence in done.not_held:
+            say(f"{to} does not hold {sentence}; see {done.files[-1].name}")
+        files = list(done.files)
+    else:
+        files = _convert_images(source, target, to, classic, overwrite)
+    out().print("\n".join(str(file) for file in files), soft_wrap=True)
+
+
+def _convert_images(
+    source: Path, target: Path, to: str, classic: bool, overwrite: bool
+) -> list[Path]:
+    from mri_alps.interop import write_dicom, write_nifti
+    from mri_alps.interop.image_geometry import ImageGeometry
+
+    reconstruction = load_reconstruction(source, large=False)
+    if ImageGeometry.of(reconstruction).is_nominal:
+        say(
+            f"{source} says nothing about positions and directions (fastMRI and BART files do "
+            "not): the slices are stacked along z, and left and right are not known",
+            "warning",
+        )
+    if to == "nifti":
+        refuse_existing(source, [target], overwrite)
+        return write_nifti(reconstruction, target)
+    if target.is_file():
+        raise ConfigurationError(f"{target} is a file: DICOM series go into a folder, name one")
+    if target.is_dir() and any(target.iterdir()) and not overwrite:
+        raise ConfigurationError(
+            f"the folder {target} is not empty: name another, or add --overwrite"
+        )
+    return write_dicom(reconstruction, target, classic)
+
+
+def _is_reconstruction(source: Path) -> bool:
+    if not is_hdf5(source):
+        return False
+    try:
+        with open_hdf5(source) as file:
+            return file.attrs.get("format") == FORMAT
+    except InputFileError:
+        return False  # the reader says what is wrong with it
+
+
+def _format_of(target: Path, is_image: bool) -> str:
+    name = target.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        return "nifti"
+    if name.endswith((".cfl", ".hdr")):
+        return "bart"
+    if name.endswith(".mrd"):
+        return "ismrmrd"
+    if is_image and (not target.suffix or target.is_dir()):
+        return "dicom"
+    raise ConfigurationError(
+        f"the name {target.name} does not say which format is meant: add --to "
+        + " or --to ".join(IMAGE_FORMATS if is_image else RAW_FORMATS)
+    )

@@ -1,0 +1,95 @@
+"""``mri-alps evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.table import Table
+
+from mri_alps.cli.terminal import out, say
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.evaluation import EvaluationReport, evaluate_folder
+from mri_alps.evaluation.folder import INTERVAL_SCORES, METRICS
+from mri_alps.evaluation.score_files import draw_scores, write_scores
+
+_FIGURES = (".png", ".pdf", ".svg")
+_HEADINGS = {"coverage": "coverage of the 90 % interval", "sparsification_area": "sparsification"}
+
+
+def run_evaluate(
+    reconstructions: Path,
+    targets: Path,
+    as_json: bool,
+    csv: Path | None = None,
+    figure: Path | None = None,
+) -> None:
+    """Score and print.
+
+    Parameters
+    ----------
+    reconstructions, targets : pathlib.Path
+        Two folders or two files.
+    as_json : bool
+        Print JSON instead of a table.
+    csv, figure : pathlib.Path, optional
+        Files to write.
+
+    Raises
+    ------
+    ConfigurationError
+        If the figure's name has an ending that cannot be drawn.
+    """
+    if figure is not None and figure.suffix.lower() not in _FIGURES:
+        raise ConfigurationError(
+            f"--figure {figure} has no ending that can be drawn: use {', '.join(_FIGURES)}"
+        )
+    report = evaluate_folder(reconstructions, targets)
+    for path, write in ((csv, write_scores), (figure, draw_scores)):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(report, path)
+            say(f"wrote {path}")
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        out().print(evaluation_table(report))
+
+
+def evaluation_table(report: EvaluationReport) -> Table:
+    """Return a table with one row per volume, and mean and 2 sd by acquisition and in total.
+
+    Parameters
+    ----------
+    report : EvaluationReport
+        The scores.
+    """
+    table = Table(title="Reconstructions against targets")
+    table.add_column("volume")
+    table.add_column("acquisition")
+    for name in ("slices", *METRICS, *INTERVAL_SCORES):
+        table.add_column(_HEADINGS.get(name, name), justify="right")
+    for volume in report.volumes:
+        values = [volume.metrics[name] for name in METRICS]
+        values += [getattr(volume, name) for name in INTERVAL_SCORES]
+        cells = ["" if value is None else f"{value:.4g}" for value in values]
+        table.add_row(volume.name, volume.acquisition, str(volume.n_slices), *cells)
+    if len(report.volumes) > 1:
+        table.add_section()
+        groups = report.by_acquisition()
+        for name, group in groups.items() if len(groups) > 1 else ():
+            _add_summary(table, name, group)
+        _add_summary(table, "all", report)
+    if report.missing:
+        table.caption = f"{len(report.missing)} targets without a reconstruction are left out."
+    return table
+
+
+def _add_summary(table: Table, name: str, report: EvaluationReport) -> None:
+    summary = report.summary()
+    cells = [_mean(summary.get(column)) for column in (*METRICS, *INTERVAL_SCORES)]
+    table.add_row("mean +/- 2 sd", name, str(sum(v.n_slices for v in report.volumes)), *cells)
+
+
+def _mean(entry: dict[str, float] | None) -> str:
+    return "" if entry is None else f"{entry['mean']:.4g} +/- {2 * entry['std']:.4g}"

@@ -1,0 +1,103 @@
+"""``mri-alps inspect``."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from mri_alps.calibration import prepare_slice
+from mri_alps.cli.terminal import out
+from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
+from mri_alps.rawdata import RawKSpace, describe, read_raw
+
+Facts = list[tuple[str, str]]
+
+
+def run_inspect(file: Path, as_json: bool) -> None:
+    """Print what is in a raw file and what would be done with it.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        A raw file.
+    as_json : bool
+        Print a JSON object instead of a table; a label that occurs more than once has a list.
+    """
+    raw = read_raw(file)
+    facts = describe(raw) + calibration_facts(raw)
+    if as_json:
+        print(json.dumps(as_dictionary(facts), indent=2))
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for label, text in facts:
+        table.add_row(Text(label), Text(text))
+    out().print(table)
+
+
+def calibration_facts(raw: RawKSpace) -> Facts:
+    """Return what calibration finds in the middle slice.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan; one slice is read.
+    """
+    index = raw.n_slices // 2
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MriAlpsWarning)  # they come back as notes
+            acquisition = prepare_slice(raw, index)
+    except MriAlpsError as error:
+        return [("problem", str(error))]
+    info = acquisition.info
+    if acquisition.is_empty:
+        return [(f"slice {index}", "holds only zeros, and so will its image")]
+    noise = info["noise_std_per_coil"]
+    region = " x ".join(str(size) for size in info["calibration_region"])
+    return [
+        (
+            f"noise, slice {index}",
+            f"from the {info['noise_source']}: standard deviation {min(noise):.3g} to "
+            f"{max(noise):.3g} per real component; {acquisition.noise_std:.3g} of the image scale "
+            "after whitening",
+        ),
+        (
+            f"calibration, slice {index}",
+            f"{region} from the {info['calibration_source']}{_trust_in_maps(info)}",
+        ),
+        (
+            "what will be done",
+            f"whiten {raw.n_coils} coils, estimate sensitivity maps, draw posterior samples on "
+            f"{raw.shape[0]} x {raw.shape[1]}, crop to {raw.crop[0]} x {raw.crop[1]}",
+        ),
+        *(("note", note) for note in info["notes"]),
+    ]
+
+
+def _trust_in_maps(info: dict[str, Any]) -> str:
+    if "maps_error" not in info:
+        return ""  # a single coil
+    rounds = info.get("maps_refined", 0)
+    refined = f", refined {rounds} times by other lines" if rounds else ""
+    return (
+        f"; sensitivity maps{refined}: an error of {100 * info['maps_error']:.2g} % is allowed for"
+    )
+
+
+def as_dictionary(facts: Facts) -> dict[str, str | list[str]]:
+    """Return facts by label; a label that occurs more than once has a list.
+
+    Parameters
+    ----------
+    facts : list of (str, str)
+        Labels and texts.
+    """
+    grouped: dict[str, list[str]] = {}
+    for label, text in facts:
+        grouped.setdefault(label, []).append(text)
+    return {label: texts[0] if len(texts) == 1 else texts for label, texts in grouped.items()}

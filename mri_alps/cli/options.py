@@ -1,0 +1,62 @@
+"""Options that several sub-commands share, and how their outputs describe a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from mri_alps.cli.settings_options import takes_settings
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline.configuration import SAMPLER
+
+PriorOption = Annotated[
+    Optional[str],  # noqa: UP045 - typer resolves this at run time
+    typer.Option(
+        "--prior",
+        help="Built-in prior (brain-small, gaussian), a checkpoint, or a name that an installed "
+        "package registers.",
+        rich_help_panel=SAMPLER,
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", help="auto, cpu, cuda or cuda:i.", rich_help_panel=SAMPLER),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+takes_sampling_settings = takes_settings(
+    ReconstructionConfiguration,
+    only=(
+        *("prior", "method", "n_samples", "n_evaluations", "seed", "device"),
+        *("center_fraction", "slices"),
+    ),
+    defaults={"n_evaluations": 50},  # many posteriors are sampled, and only compared
+)
+"""For commands that sample posteriors with masks of their own."""
+
+
+def describe_run(
+    inputs: Sequence[Path], configuration: ReconstructionConfiguration, **own: Any
+) -> dict[str, Any]:
+    """Return what was asked for, and by what it was done, for JSON and pages.
+
+    Parameters
+    ----------
+    inputs : sequence of pathlib.Path
+        As the user gave them.
+    configuration : ReconstructionConfiguration
+        As it was used.
+    **own
+        What the command alone has.
+    """
+    from mri_alps.pipeline.provenance import versions
+
+    return {
+        "inputs": [str(path) for path in inputs],
+        **own,
+        "configuration": configuration.to_dict(),
+        "versions": versions(),
+    }

@@ -1,0 +1,339 @@
+"""``mri-alps reconstruct``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from mri_alps.cli.dry_run import plan, plan_table
+from mri_alps.cli.report import run_report
+from mri_alps.cli.run_settings import RunSettings
+from mri_alps.cli.terminal import ProgressBar, err, out, say, stopped_by_signal
+from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
+from mri_alps.evaluation import write_panel
+from mri_alps.evaluation.pictures import MAX_ROWS, evenly_chosen
+from mri_alps.priors.registry import DEFAULT_PRIOR
+from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.rawdata.probe import Probe
+from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
+from mri_alps.pipeline.inputs import choose_part, find_scans
+from mri_alps.pipeline.manifest import Manifest
+from mri_alps.pipeline.output import output_folder, output_path
+from mri_alps.pipeline.provenance import pixel_aspect
+from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
+from mri_alps.pipeline.scans import Results, reconstruct_scans
+from mri_alps.pipeline.volume import chosen_slices, load_prior_for
+
+
+def run_reconstruct(
+    inputs: Sequence[Path],
+    output: Path,
+    configuration: ReconstructionConfiguration,
+    run: RunSettings | None = None,
+) -> bool:
+    """Reconstruct every input; one that fails does not stop the others.
+
+    Parameters
+    ----------
+    inputs : sequence of pathlib.Path
+        Raw files, folders of them, patterns.
+    output : pathlib.Path
+        Folder.
+    configuration : ReconstructionConfiguration
+        The settings.
+    run : RunSettings, optional
+        Which part of it, and by whom.
+
+    Returns
+    -------
+    bool
+        True if every input went well.
+
+    Raises
+    ------
+    MriAlpsError
+        If an option makes no sense, or if the only input, named by its file name, fails.
+    """
+    run = run or RunSettings()
+    if run.report:
+        configuration = dataclasses.replace(configuration, save_samples=True)
+    found = find_scans(inputs)
+    _check_names(found, output)
+    scans = choose_part(found, run.limit, run.shard)
+    # The workers load the prior where they compute; this process only has to know which it is.
+    here = dataclasses.replace(configuration, device="cpu") if run.distributed else None
+    prior, device = load_prior_for(here or configuration)
+    if run.dry_run:
+        return _plan(scans, prior, configuration, device, run.as_json)
+    single = scans == list(inputs) and len(scans) == 1
+    probe = Probe()
+    setup = Setup(
+        configuration,
+        prior,
+        device,
+        configuration.prior or DEFAULT_PRIOR,
+        n_threads=run.threads,
+        overwrite=run.overwrite,
+        say=say,
+        check=(lambda path: None) if single else probe.check,
+    )
+    finish = functools.partial(show_scan, report=run.report, tell=not run.as_json)
+    kept = f"what is finished is kept in {output}, repeat the command to go on from there"
+    with stopped_by_signal(kept), output_folder(output) as folder, probe:
+        report = Report(None if single else Manifest(folder, run.shard))
+        with ProgressBar() as progress:
+            if run.distributed:
+                from mri_alps.pipeline.cluster import reconstruct_on_cluster
+
+                results = reconstruct_on_cluster(
+                    scans, folder, setup, run.workers, run.scheduler,
+                    progress=progress, finish=finish, report=report,
+                )  # fmt: skip
+            else:
+                results = reconstruct_scans(scans, folder, setup, progress, finish, report)
+    if single and results.outcomes[0].error is not None:
+        raise results.outcomes[0].error
+    report.summarise(results, run.distributed, str(device))
+    if run.as_json:
+        print(json.dumps([outcome.to_dict() for outcome in results.outcomes], indent=2))
+    return all(outcome.is_good for outcome in results.outcomes)
+
+
+class Report:
+    """Says and records what became of the inputs.
+
+    Parameters
+    ----------
+    manifest : Manifest or None
+        None where a single file is reconstructed.
+    """
+
+    def __init__(self, manifest: Manifest | None):
+        self._manifest = manifest
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Record an outcome as it is known.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            What became of an input.
+        """
+        if self._manifest is None:
+            return
+        self._manifest.write(outcome)
+        if not outcome.is_good:
+            say(outcome.reason, "error")
+
+    def summarise(self, results: Results, distributed: bool, device: str) -> None:
+        """Say how it went: what was skipped, what failed, in detail how busy the device was.
+
+        Parameters
+        ----------
+        results : Results
+            Of the run.
+        distributed : bool
+            Whether other processes did the work.
+        device : str
+            Where the samples were drawn.
+        """
+        outcomes = results.outcomes
+        skipped = sum(outcome.status == "skipped" for outcome in outcomes)
+        if skipped:
+            say(
+                f"{skipped} of {len(outcomes)} were finished before with the same settings and "
+                "are left as they are (--overwrite makes them again)"
+            )
+        busy, total = results.occupation
+        if busy > 0:
+            who = "the workers were" if distributed else f"{device} was"
+            say(f"{who} busy {results.occupation.share:.1%} of {total:.1f} s", "detail")
+        bad = [outcome for outcome in outcomes if not outcome.is_good]
+        if bad:
+            err().print(failure_table(bad))
+        incomplete = sum(outcome.status == "incomplete" for outcome in bad)
+        if incomplete:
+            say(
+                f"{incomplete} of {len(outcomes)} inputs lack slices, which are NaN; the same "
+                "command tries these again",
+                "error",
+            )
+        if len(bad) > incomplete:
+            say(f"{len(bad) - incomplete} of {len(outcomes)} inputs failed", "error")
+        if self._manifest is not None:
+            say(f"what became of each input is in {self._manifest.path}")
+
+
+def failure_table(failed: Sequence[Outcome]) -> Table:
+    """Return a table of the inputs, or their slices, that failed and why.
+
+    Parameters
+    ----------
+    failed : sequence of Outcome
+        At least one.
+    """
+    table = Table(title="Not reconstructed", title_justify="left")
+    table.add_column("input", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for outcome in failed:
+        name, reasons = outcome.source.name, sorted(outcome.failed_slices.items())
+        if outcome.status == "failed":
+            table.add_row(name, outcome.reason)
+            continue
+        for index, reason in reasons[:MAX_ROWS]:
+            table.add_row(f"{name}, slice {index}", reason)
+        if len(reasons) > MAX_ROWS:
+            table.add_row(name, f"and {len(reasons) - MAX_ROWS} slices more, see its attributes")
+    return table
+
+
+def _plan(
+    scans: Sequence[Path],
+    prior: Any,
+    configuration: ReconstructionConfiguration,
+    device: Any,
+    as_json: bool,
+) -> bool:
+    plans: list[dict[str, Any]] = []
+    failures = 0
+    with Probe() as probe:
+        for source in scans:
+            try:
+                if len(scans) > 1:
+                    probe.check(source)
+                plans.append(plan(read_raw(source), prior, configuration, device))
+                if not as_json:
+                    out().print(plan_table(plans[-1]))
+            except MriAlpsError as error:
+                if len(scans) == 1:
+                    raise
+                say(str(error), "error")
+                failures += 1
+    if as_json:
+        print(json.dumps(plans, indent=2))
+    if failures:
+        say(f"{failures} of {len(scans)} inputs failed", "error")
+    return failures == 0
+
+
+def show_scan(job: ScanJob, report: bool = False, tell: bool = True) -> None:
+    """Draw the picture of a reconstruction that is there, and print both names.
+
+    Parameters
+    ----------
+    job : ScanJob
+        The scan.
+    report : bool
+        Whether it gets its HTML page as well.
+    tell : bool
+        Whether the names of what was written are printed.
+    """
+    raw, target, configuration = job.raw, job.target, job.setup.configuration
+    page_missing = report and not (job.skipped and target.with_suffix(".html").exists())
+    if job.skipped and target.with_suffix(".png").exists():
+        if page_missing:
+            run_report(target, tell=tell)
+        return
+    picture = draw(raw, target, configuration)
+    if configuration.mask is None and raw.mask.all():
+        say(
+            f"{raw.path} is fully sampled and no --mask was given: all of it was "
+            "used, so the noise is all there was to infer"
+        )
+    if tell:
+        out().print(f"{target}\n{picture}", soft_wrap=True)
+    if page_missing:
+        run_report(target, tell=tell)
+
+
+def reconstruct_one(
+    raw: RawKSpace,
+    output: Path,
+    configuration: ReconstructionConfiguration,
+    prior: Any,
+    tell: bool = True,
+) -> tuple[Path, Path]:
+    """Reconstruct one scan with a progress bar, whatever is there, and draw its picture.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    output : pathlib.Path
+        Folder.
+    configuration : ReconstructionConfiguration
+        The settings.
+    prior : ScoreModel
+        The loaded prior.
+    tell : bool
+        Whether the names of what was written are printed.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The HDF5 and the PNG.
+    """
+    with ProgressBar() as progress:
+        target = reconstruct_to_file(raw, output, configuration, progress, prior, overwrite=True)
+    picture = draw(raw, target, configuration)
+    if tell:
+        out().print(f"{target}\n{picture}", soft_wrap=True)
+    return target, picture
+
+
+def draw(raw: RawKSpace, target: Path, configuration: ReconstructionConfiguration) -> Path:
+    """Write the PNG that stands beside a reconstruction.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan, for its reference images and the shape of its pixels.
+    target : pathlib.Path
+        The reconstruction's HDF5.
+    configuration : ReconstructionConfiguration
+        The settings, for the heading.
+    """
+    indices = chosen_slices(raw, configuration)
+    shown = [indices[row] for row in evenly_chosen(len(indices), MAX_ROWS)]
+    reference = {}
+    for index in shown:
+        with contextlib.suppress(InputFileError):  # of a slice that failed, and is blank
+            image = raw.read_reference(index)
+            if image is not None:
+                reference[index] = image
+    return write_panel(
+        target,
+        target.with_suffix(".png"),
+        reference,
+        pixel_aspect=pixel_aspect(raw),
+        title=_title(raw, configuration),
+    )
+
+
+def _title(raw: RawKSpace, configuration: ReconstructionConfiguration) -> str:
+    sampling = "as measured"
+    if configuration.mask is not None:
+        kind = Path(configuration.mask).name
+        sampling = f"{kind} mask, acceleration {configuration.acceleration:g}"
+    return (
+        f"{Path(raw.path).name}: {sampling}, {configuration.n_samples} samples, "
+        f"{configuration.n_evaluations} evaluations each"
+    )
+
+
+def _check_names(inputs: Sequence[Path], output: Path) -> None:
+    counts = Counter(output_path(source, output) for source in inputs)
+    twice = [str(path) for path, count in counts.items() if count > 1]
+    if twice:
+        raise ConfigurationError(
+            f"several inputs would be written to {twice[0]}: reconstruct them into different "
+            "folders"
+        )

@@ -1,0 +1,36 @@
+"""``mri-alps report`` and the ``--report`` of other commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mri_alps.cli.terminal import out
+from mri_alps.evaluation.report.page import DEFAULT_MEGABYTES, write_report
+
+
+def run_report(
+    reconstruction: Path,
+    output: Path | None = None,
+    target: Path | None = None,
+    max_megabytes: float = DEFAULT_MEGABYTES,
+    tell: bool = True,
+) -> Path:
+    """Write the page of a reconstruction and print where it is.
+
+    Parameters
+    ----------
+    reconstruction : pathlib.Path
+        A file of `mri-alps reconstruct`.
+    output : pathlib.Path, optional
+        The page; left out, it stands beside the reconstruction.
+    target : pathlib.Path, optional
+        File with a reference image.
+    max_megabytes : float
+        About the size of the page.
+    tell : bool
+        Whether its name is printed.
+    """
+    page = write_report(reconstruction, output, target, max_megabytes)
+    if tell:
+        out().print(str(page), soft_wrap=True)
+    return page

@@ -1,0 +1,130 @@
+"""Options of the command line made from descriptions of settings."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.settings import (
+    SettingError,
+    description,
+    kinds_of,
+    property_of,
+    read_settings,
+)
+
+FILE_OPTION = "config"
+
+
+def takes_settings(
+    *classes: type,
+    only: Collection[str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    from_file: bool = False,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command an option for each setting, and call it with the settings that were given.
+
+    The command has a parameter for each class, of any name, annotated with the class.
+
+    Parameters
+    ----------
+    *classes : type
+        Made by `mri_alps.core.settings.settings`.
+    only : collection of str, optional
+        Names of the settings that become options; all if left out.
+    defaults : mapping, optional
+        Instead of the settings' own.
+    from_file : bool
+        Whether ``--config`` names a TOML file with settings; options win over it.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        hints = typing.get_type_hints(function, include_extras=True)
+        signature = inspect.signature(function)
+        receivers = {hints[name]: name for name in signature.parameters if hints[name] in classes}
+        options = {
+            name: _option(name, field, (defaults or {}).get(name, field.default))
+            for cls in classes
+            for name, field in description(cls).items()
+            if only is None or name in only
+        }
+        if from_file:
+            options[FILE_OPTION] = _file_option()
+        own = [p for name, p in signature.parameters.items() if name not in receivers.values()]
+
+        @functools.wraps(function)
+        def command(**given: Any) -> Any:
+            chosen = {name: given.pop(name) for name in options}
+            values = {k: v for k, v in chosen.items() if v is not None and k != FILE_OPTION}
+            file = chosen.get(FILE_OPTION)
+            if file is not None:
+                values = read_settings(classes, file) | values
+            values = {**(defaults or {}), **values}
+            for cls, receiver in receivers.items():
+                known = description(cls)
+                given[receiver] = _make(cls, {k: v for k, v in values.items() if k in known})
+            return function(**given)
+
+        parameters = [p.replace(annotation=hints[p.name]) for p in own]
+        parameters += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for name, kind in options.items()
+        ]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
+
+    return decorate
+
+
+def option_name(name: str, field: Any) -> str:
+    """Return how the command line calls a setting.
+
+    Parameters
+    ----------
+    name : str
+        Of the setting.
+    field : FieldInfo
+        Its description.
+    """
+    return property_of(field, "option") or f"--{name.replace('_', '-')}"
+
+
+def _make(cls: type, values: dict[str, Any]) -> Any:
+    try:
+        return cls(**values)
+    except SettingError as error:
+        option = option_name(error.name, description(cls)[error.name])
+        raise ConfigurationError(f"{option} {error.reason}") from None
+
+
+def _option(name: str, field: Any, default: Any) -> Any:
+    kinds = [kind for kind in kinds_of(field) if kind is not type(None)]
+    kind = kinds[0] if kinds[0] in (int, float, bool) else str
+    # typer would show a default given as a text in parentheses
+    shown = "" if default is None or default is False else f" \\[default: {default}]"
+    details = typer.Option(
+        option_name(name, field),
+        help=f"{field.description}{shown}",
+        rich_help_panel=property_of(field, "group") or None,
+        metavar=property_of(field, "metavar"),
+        show_default=False,
+    )
+    return Annotated[Optional[kind], details]  # noqa: UP045 - typer resolves this at run time
+
+
+def _file_option() -> Any:
+    details = typer.Option(
+        f"--{FILE_OPTION}",
+        metavar="FILE.toml",
+        help="Settings from a file, a line each, such as n_samples = 16. Options given here win.",
+        show_default=False,
+    )
+    return Annotated[Optional[Path], details]  # noqa: UP045

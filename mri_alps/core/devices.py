@@ -1,0 +1,36 @@
+"""Where torch computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mri_alps.core.errors import ConfigurationError
+
+
+def find_device(name: Any) -> torch.device:
+    """Return the device of this name on this machine.
+
+    Parameters
+    ----------
+    name : str or torch.device
+        For example "cpu", "cuda" or "cuda:1".
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such device, or not on this machine.
+    """
+    try:
+        device = torch.device(name) if isinstance(name, (str, torch.device)) else None
+    except RuntimeError:
+        device = None
+    if device is None:
+        raise ConfigurationError(f"unknown device {name!r}: use cpu, cuda or cuda:0")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigurationError(
+            f"device {str(name)!r} was asked for and this machine has "
+            f"{torch.cuda.device_count()} CUDA devices: use --device cpu or auto"
+        )
+    return device

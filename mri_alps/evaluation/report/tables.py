@@ -1,0 +1,305 @@
+"""The tables and notes of a report, as HTML; all text from files is escaped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from mri_alps.evaluation.report.data import ReportData, summary_of_levels
+from mri_alps.priors.novelty import LIMIT
+
+_GOOD_MISFIT = (0.8, 1.25)
+_COLUMNS = {
+    "data_misfit": "data misfit",
+    "score_energy": "score energy",
+    "split_r_hat": "split R-hat",
+    "n_restarts": "restarts",
+    "n_evaluations": "evaluations",
+    "novelty": "foreignness",
+    "noise_std": "noise of the image scale",
+    "seconds": "seconds",
+}
+
+
+def table(rows: Iterable[Sequence[Any]], head: Sequence[Any] = ()) -> str:
+    """Return an HTML table of texts; the first cell of a row is its heading.
+
+    Parameters
+    ----------
+    rows : iterable of sequence
+        Cells, turned into text and escaped.
+    head : sequence, optional
+        Headings of the columns.
+    """
+    body = "".join(
+        f'<tr><th scope="row">{_text(first)}</th>'
+        + "".join(f"<td>{_text(cell)}</td>" for cell in others)
+        + "</tr>"
+        for first, *others in rows
+    )
+    if not body:
+        return ""
+    top = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in head)
+    return f"<table>{f'<thead><tr>{top}</tr></thead>' if top else ''}<tbody>{body}</tbody></table>"
+
+
+def page_parts(data: ReportData) -> dict[str, str]:
+    """Return what the page says, by the names of the places in its frame.
+
+    Parameters
+    ----------
+    data : ReportData
+        What was read.
+    """
+    return {
+        "summary": _text(_summary_line(data)),
+        "warnings": _warning_list(data),
+        "scores": _score_table(data),
+        "convergence": _convergence_table(data),
+        "convergence_notes": _convergence_notes(data),
+        "acquisition": _acquisition_table(data),
+        "provenance": _provenance_tables(data),
+        "reference": _text(data.reference_name),
+    }
+
+
+def _summary_line(data: ReportData) -> str:
+    """Return one sentence on what the page shows."""
+    attributes = data.result.attributes
+    prior, evaluations = attributes.get("prior", "?"), attributes.get("n_evaluations", "?")
+    sampling = _acceleration_text(data)
+    return (
+        f"{sampling}; {data.n_samples} posterior samples with the prior {prior}, {evaluations} "
+        "evaluations each."
+    )
+
+
+def _acceleration_text(data: ReportData) -> str:
+    """Return how much of k-space was used, in words."""
+    mask = data.result.mask
+    if mask is None or not mask.any():
+        return "Sampling unknown"
+    acceleration = mask[0].size / max(int(mask[0].sum()), 1)
+    if acceleration == 1:
+        return "Fully sampled"
+    kind = "lines" if mask[0].shape[0] == 1 else "points"
+    configuration = _attributes_of(data, "configuration")
+    retrospective = configuration.get("mask")
+    how = f"left out afterwards, mask {retrospective}" if retrospective else "as the scanner did"
+    return f"{acceleration:.2f}-fold undersampled {kind}, {how}"
+
+
+def _warning_list(data: ReportData) -> str:
+    """Return what a reader has to know before looking at the images."""
+    facts = data.result.facts
+    notes = [str(note) for note in _attributes_of(data, "provenance").get("warnings") or []]
+    notes += [f"Slice {index} failed: {reason}" for index, reason in data.failed.items()]
+    few = data.n_used.ravel() < data.n_samples
+    if few.any():
+        notes.append(
+            f"Chains diverged in {few.sum()} of {len(few)} slices, whose statistics rest on fewer "
+            f"samples: at least {data.n_used.min()} of {data.n_samples}."
+        )
+    misfit = np.asarray(facts.get("data_misfit", []), dtype=float)
+    outside = (misfit < _GOOD_MISFIT[0]) | (misfit > _GOOD_MISFIT[1])
+    if outside.any():
+        notes.append(
+            f"The images do not explain the measurement to within its noise in {outside.sum()} "
+            f"of {len(misfit)} slices (data misfit {_span(misfit)} where 1 is expected): the "
+            "noise, the sensitivity maps or the sampler's length may be wrong, and with them "
+            "the standard deviation."
+        )
+    foreign = np.asarray(facts.get("novelty", []), dtype=float) > LIMIT
+    if foreign.any():
+        notes.append(
+            f"{foreign.sum()} of {len(foreign)} slices look unlike the images that the prior was "
+            "trained on: do not rely on them, nor on their standard deviation."
+        )
+    restarts = int(np.sum(facts.get("n_restarts", 0)))
+    if restarts:
+        notes.append(
+            f"The sampler had to restart {restarts} times with smaller steps: see its diagnostics."
+        )
+    return "".join(f"<li>{_text(note)}</li>" for note in notes)
+
+
+def _score_table(data: ReportData) -> str:
+    """Return metrics against the reference, or why there are none."""
+    scores = data.scores()
+    if not scores:
+        return (
+            "<p>No reference image is known for this scan, so errors and coverage cannot be "
+            "counted; <code>mri-alps report --target FILE</code> takes one.</p>"
+        )
+    names = list(scores)
+    labels = {"NMSE": "NMSE", "PSNR": "PSNR, dB", "SSIM": "SSIM"}
+    rows = [
+        (label, *(f"{scores[name][key]:.4g}" for name in names)) for key, label in labels.items()
+    ]
+    coverage = data.coverage()
+    rows.append(("coverage of the 90 % interval", f"{np.nanmean(coverage):.3f}", ""))
+    return table(rows, ("", *names))
+
+
+def _convergence_table(data: ReportData) -> str:
+    """Return the sampler's figures slice by slice, those at the end of its path."""
+    known = _available_figures(data)
+    coverage = data.coverage()
+    rows = [
+        (
+            index,
+            *(_figure(values[row]) for values in known.values()),
+            *(_figure(value) for value in coverage[row : row + 1]),
+        )
+        for row, index in enumerate(data.result.slices.tolist())
+    ]
+    labels = [_COLUMNS[name] for name in known]
+    return table(rows, ("slice", *labels, *(["90 % coverage"] if coverage else [])))
+
+
+def _convergence_notes(data: ReportData) -> str:
+    """Return how to read the figures, and why R-hat is not among them where it is not."""
+    known = _available_figures(data)
+    notes = [_r_hat_note(data, known.get("split_r_hat"))]
+    if "data_misfit" in known:
+        notes.append(
+            "<b>Data misfit</b> is the squared distance of the samples to the measurement over "
+            "its noise, which with several coils includes an allowance for inexact sensitivity "
+            "maps: about 1 at the end. Above, the images do not explain the measurement; below, "
+            "they explain its noise as well, or the maps are better than allowed for."
+        )
+    if "score_energy" in known:
+        notes.append(
+            "<b>Score energy</b> is the squared score of the prior at the samples over what it is "
+            "on the prior's own images: about 1 at the end. Well above, the chains are where the "
+            "prior does not expect images, and its score is not to be trusted."
+        )
+    if "novelty" in known:
+        notes.append(
+            "<b>Foreignness</b> says how much worse the prior denoises the image than held-out "
+            f"images of its own kind, in their standard deviations: above {LIMIT:g} do not rely "
+            "on the result."
+        )
+    notes.append(
+        "None of these proves that the samples are right: the coverage against a reference says "
+        "more, where there is one."
+    )
+    return "".join(f'<p class="note">{note}</p>' for note in notes)
+
+
+def _acquisition_table(data: ReportData) -> str:
+    """Return what was measured and how much of it was used."""
+    attributes = data.result.attributes
+    shape = data.result.reconstruction.shape[1:]
+    scale = np.asarray(data.result.facts.get("scale", []), dtype=float)
+    noise = np.asarray(data.result.facts.get("noise_std", []), dtype=float)
+    rows = [
+        ("scan", attributes.get("source", "")),
+        ("format", attributes.get("source_format", "")),
+        ("acquisition", attributes.get("acquisition", "")),
+        ("k-space of a slice", attributes.get("kspace_shape", "")),
+        ("image", f"{shape[0]} x {shape[1]}"),
+        ("coils", attributes.get("n_coils", "")),
+        ("sampling", _acceleration_text(data)),
+        ("noise, per real component", f"{_span(noise)} of the image scale" if noise.size else ""),
+        ("image scale after whitening", _span(scale) if scale.size else ""),
+    ]
+    return table([row for row in rows if str(row[1])])
+
+
+def _provenance_tables(data: ReportData) -> str:
+    """Return where the result comes from: settings, versions, the scan's own facts."""
+    attributes = data.result.attributes
+    nested = ("configuration", "execution", "versions", "provenance", "failed_slices")
+    plain = [
+        (key, _value(value))
+        for key, value in sorted(attributes.items())
+        if key not in nested and str(value)
+    ]
+    parts = [f"<h3>Result</h3>{table([*plain, ('file', data.path.name)])}"]
+    for key in nested:
+        rows = [(name, _value(value)) for name, value in _attributes_of(data, key).items()]
+        title = key.replace("_", " ").capitalize()
+        parts.append(f"<h3>{title}</h3>{table(rows)}" if rows else "")
+    return "".join(parts)
+
+
+def _attributes_of(data: ReportData, key: str) -> dict[str, Any]:
+    """Return a nested attribute, empty where the file does not hold it."""
+    value = data.result.attributes.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _r_hat_note(data: ReportData, r_hat: np.ndarray | None) -> str:
+    steps = _final_steps(data)
+    count = "one final step" if steps == 1 else f"{steps} final steps"
+    if r_hat is None:
+        why = "for this run" if steps is None else f"with {count}"
+        independent = (
+            "R-hat compares stretches of the chains after they have arrived, which takes at "
+            "least four steps there. Each sample is the end of a chain of its own, independent "
+            "of the others from its start on; whether the chains arrived is for the figures at "
+            "their end to say."
+        )
+        return f"<b>R-hat: not available</b> {escape(why)}, chains are independent. {independent}"
+    missing = int((~np.isfinite(r_hat)).sum())
+    parts = [
+        "<b>Split R-hat</b> compares the chains in their "
+        f"{'final steps' if steps is None else count}: near 1 when they agree, and large and "
+        "noisy where these are few or follow each other closely, though the chains are "
+        "independent from the start."
+    ]
+    if missing:
+        parts.append(f"It is not available (-) in {missing} of {len(r_hat)} slices.")
+    return " ".join(parts)
+
+
+def _final_steps(data: ReportData) -> int | None:
+    """Steps after arrival that R-hat had, where all slices say the same."""
+    counts = [each.get("n_final_steps") for each in data.result.diagnostics]
+    same = bool(counts) and all(value == counts[0] for value in counts)
+    return counts[0] if same and isinstance(counts[0], int) else None
+
+
+def _available_figures(data: ReportData) -> dict[str, np.ndarray]:
+    """Figures that at least one slice has, in the order of the columns."""
+    figures: dict[str, Any] = dict(data.result.facts)
+    if data.result.diagnostics:
+        figures["score_energy"] = [_last_energy(each) for each in data.result.diagnostics]
+    columns = {
+        name: np.asarray(figures[name], dtype=float).reshape(-1)
+        for name in _COLUMNS
+        if name in figures
+    }
+    return {name: values for name, values in columns.items() if np.isfinite(values).any()}
+
+
+def _last_energy(diagnostics: dict[str, Any]) -> float:
+    levels = summary_of_levels(diagnostics)
+    return levels[-1].get("score_energy", np.nan) if levels else np.nan
+
+
+def _figure(value: Any) -> str:
+    number = float(value)
+    return f"{number:.4g}" if np.isfinite(number) else "-"
+
+
+def _text(value: Any) -> str:
+    return escape(str(value))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_value(each)}" for key, each in value.items())
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _span(values: np.ndarray) -> str:
+    if np.isnan(values).all():
+        return "unknown"
+    low, high = np.nanmin(values), np.nanmax(values)
+    return f"{low:.3g}" if np.isclose(low, high, rtol=0.01) else f"{low:.3g} to {high:.3g}"

@@ -1,0 +1,238 @@
+"""From scans and a budget to a mask: `design_mask`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mri_alps.core.errors import ConfigurationError, InputFileError
+from mri_alps.masks.design.loop import Design, check_budget, design
+from mri_alps.masks.design.scans import (
+    ScanPopulation,
+    mask_of_candidates,
+    require_one_matrix,
+    start_of_undersampled,
+    start_region,
+    unmeasurable,
+)
+from mri_alps.masks.study.slices import (
+    is_complete,
+    open_scans,
+    require_complete,
+    study_slices,
+)
+from mri_alps.rawdata import RawKSpace
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline.identity import scan_identity, settings_hash, settings_identity
+from mri_alps.pipeline.progress import Progress
+from mri_alps.pipeline.volume import load_prior_for
+
+
+@dataclasses.dataclass(frozen=True)
+class DesignSettings:
+    """What is designed.
+
+    Parameters
+    ----------
+    budget : int
+        Lines (or points) in all.
+    batch : int or None
+        Picks between two looks at the posterior; None for an eighth of the picks.
+
+    Raises
+    ------
+    ConfigurationError
+        If one of them is not positive.
+    """
+
+    budget: int
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("budget", self.budget), ("batch", self.batch)):
+            if value is not None and value < 1:
+                raise ConfigurationError(
+                    f"the {name} is a number of lines, at least 1, found {value}: raise --{name}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class DesignTask:
+    """Everything that a design depends on, checked before anything is computed.
+
+    Parameters
+    ----------
+    scans : tuple of RawKSpace
+        Of one matrix.
+    settings : DesignSettings
+        Budget and batch; the batch is filled in where only one can be had.
+    configuration : ReconstructionConfiguration
+        Prior, sampler, slices.
+    start, forbidden : numpy.ndarray
+        bool (n_candidates,): measured in any case, never to be measured.
+    repeated : bool
+        Whether more can be measured after a look at the posterior: not so for a scan that was
+        undersampled when it was made.
+    """
+
+    scans: tuple[RawKSpace, ...]
+    settings: DesignSettings
+    configuration: ReconstructionConfiguration
+    start: np.ndarray
+    forbidden: np.ndarray
+    repeated: bool
+
+    def identity(self, prior: Any) -> str:
+        """Return a hash of all that decides the outcome.
+
+        Parameters
+        ----------
+        prior : ScoreModel
+            The loaded prior.
+        """
+        return settings_hash(
+            {
+                **settings_identity(self.configuration, prior, self.configuration.prior),
+                **dataclasses.asdict(self.settings),
+                "scans": [scan_identity(raw) for raw in self.scans],
+                "start": np.flatnonzero(self.start).tolist(),
+            }
+        )
+
+
+def design_mask(
+    inputs: Sequence[str | Path],
+    budget: int,
+    *,
+    batch: int | None = None,
+    configuration: ReconstructionConfiguration | None = None,
+    **settings: Any,
+) -> np.ndarray:
+    """Design a mask for scans like these, or the best next lines of one scan.
+
+    Starting from the central lines, draws posterior samples of every slice, adds the lines of
+    which the coil values carry the most expected information, measures them (in the fully
+    sampled data), and so on until the budget. Several scans, or slices, give one mask that is
+    good on average; one scan gives a mask adapted to it. A scan that was undersampled when it
+    was made gets the best lines to add to those that it has, in one batch.
+
+    Parameters
+    ----------
+    inputs : sequence of path-like
+        Raw files of one k-space matrix.
+    budget : int
+        Phase-encode lines in all, or points for a 3-D scan.
+    batch : int, optional
+        Lines between two looks at the posterior; an eighth of those to pick if left out.
+    configuration : ReconstructionConfiguration, optional
+        Prior, sampler, seed, slices, `center_fraction`.
+    **settings
+        Its fields, instead.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (1, W) for lines, (H, W) for points.
+
+    Raises
+    ------
+    MriAlpsError
+        If a file or a setting cannot be used; the message is one sentence.
+    """
+    configuration = configuration or ReconstructionConfiguration(**settings)
+    task = make_task([Path(path) for path in inputs], DesignSettings(budget, batch), configuration)
+    prior, device = load_prior_for(configuration)
+    return mask_of_candidates(run_task(task, prior, device).measured, task.scans[0].shape)
+
+
+def make_task(
+    inputs: Sequence[Path], settings: DesignSettings, configuration: ReconstructionConfiguration
+) -> DesignTask:
+    """Open the scans and check that the design can be made.
+
+    Parameters
+    ----------
+    inputs : sequence of pathlib.Path
+        Raw files.
+    settings : DesignSettings
+        What is wanted.
+    configuration : ReconstructionConfiguration
+        How.
+
+    Raises
+    ------
+    InputFileError
+        If a scan cannot be used for this.
+    ConfigurationError
+        If the budget cannot be had.
+    """
+    scans = tuple(open_scans(inputs))
+    require_one_matrix(scans)
+    forbidden = np.logical_or.reduce([unmeasurable(raw) for raw in scans])
+    first = (configuration.slices or (0,))[0]
+    if len(scans) == 1 and not is_complete(scans[0], min(first, scans[0].n_slices - 1)):
+        start = start_of_undersampled(scans[0], min(first, scans[0].n_slices - 1))
+        n_picks = settings.budget - int(start.sum())
+        if n_picks <= 0:
+            raise ConfigurationError(
+                f"{scans[0].path}: the scan has {int(start.sum())} of its {start.size} phase "
+                f"encodes measured already, so a budget of {settings.budget} leaves none to pick: "
+                "raise --budget, or give a fully sampled scan to design a mask from the beginning"
+            )
+        if settings.batch is not None and settings.batch < n_picks:
+            raise InputFileError(
+                f"{scans[0].path}: the scan is undersampled, so nothing can be measured between "
+                f"two batches of {settings.batch}: leave --batch out to pick {n_picks} lines at "
+                "once, or give a fully sampled scan"
+            )
+        settings = dataclasses.replace(settings, batch=n_picks)
+        check_budget(settings.budget, int(start.sum()), int((start | ~forbidden).sum()))
+        return DesignTask(scans, settings, configuration, start, forbidden, repeated=False)
+    for raw in scans:
+        require_complete(raw, "a design that measures batch after batch")
+    start = start_region(scans, settings.budget, configuration.center_fraction)
+    check_budget(settings.budget, int(start.sum()), int((start | ~forbidden).sum()))
+    return DesignTask(scans, settings, configuration, start, forbidden, repeated=True)
+
+
+def run_task(
+    task: DesignTask,
+    prior: Any,
+    device: Any,
+    progress: Progress | None = None,
+    resume: Design | None = None,
+    callback: Callable[[Design], object] | None = None,
+) -> Design:
+    """Make a design.
+
+    Parameters
+    ----------
+    task : DesignTask
+        From `make_task`.
+    prior : ScoreModel
+        On `device`.
+    device : torch.device
+        Where samples are drawn.
+    progress : Progress, optional
+        Told of every slice and step.
+    resume : Design, optional
+        An unfinished design of the same task.
+    callback : callable, optional
+        Told of the design after every batch.
+    """
+    slices = [part for raw in task.scans for part in study_slices(raw, task.configuration)]
+    population = ScanPopulation(slices, prior, task.configuration, device, progress)
+    return design(
+        population,
+        task.start,
+        task.settings.budget,
+        batch=task.settings.batch,
+        forbidden=task.forbidden,
+        resume=resume,
+        evaluate_last=task.repeated,
+        callback=callback,
+    )

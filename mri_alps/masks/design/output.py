@@ -1,0 +1,158 @@
+"""Files of a designed mask: for `reconstruct --mask`, for a scanner, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.masks.design.loop import Design
+from mri_alps.masks.design.pictures import write_design_picture
+from mri_alps.evaluation.files import number_text, stored_content, write_csv, write_json, write_text
+from mri_alps.rawdata.bart.cfl import write_cfl
+from mri_alps.rawdata.files import atomic_path
+
+MASK_SUFFIXES = (".npy", ".txt", ".cfl", ".hdr")
+SUFFIXES = (*MASK_SUFFIXES, ".csv", ".png", ".json")
+FORMAT = "mri_alps mask design 1"
+
+
+def output_stem(output: Path, inputs: Sequence[Path] = ()) -> Path:
+    """Return the common name of the files of a design, without suffix.
+
+    Parameters
+    ----------
+    output : pathlib.Path
+        As the user gave it, with any of the suffixes or without one.
+    inputs : sequence of pathlib.Path
+        Files that must not be overwritten.
+
+    Raises
+    ------
+    ConfigurationError
+        If the suffix is another one, or an input would be overwritten.
+    """
+    if output.is_dir():
+        raise ConfigurationError(f"--output {output} is a folder: name a file in it, as mask.npy")
+    suffix = output.suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        raise ConfigurationError(
+            f"--output {output} ends in {suffix}, and a mask is written as "
+            f"{', '.join(MASK_SUFFIXES)}: name it {output.stem}.npy"
+        )
+    stem = output.with_suffix("")
+    targets = {_with_suffix(stem, suffix).resolve() for suffix in SUFFIXES}
+    for path in inputs:
+        same = {path.resolve(), path.with_suffix(".cfl").resolve()} & targets
+        if same:
+            raise ConfigurationError(
+                f"{same.pop()} is an input and would be overwritten: give --output another name"
+            )
+    return stem
+
+
+def _with_suffix(stem: Path, suffix: str) -> Path:
+    """Append a suffix; dots in the stem stay."""
+    return stem.with_name(stem.name + suffix)
+
+
+def load_progress(stem: Path, identity: str) -> Design | None:
+    """Return the design that was interrupted, or finished, under the same settings, or None.
+
+    Parameters
+    ----------
+    stem : pathlib.Path
+        From `output_stem`.
+    identity : str
+        Of the task.
+    """
+    try:
+        text = _with_suffix(stem, ".json").read_text(encoding="utf-8")
+        stored = stored_content(text, FORMAT, identity)
+        return None if stored is None else Design.from_dict(stored["design"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return None  # damaged: begin from nothing
+
+
+def save_progress(
+    stem: Path, identity: str, designed: Design, settings: dict[str, Any] | None = None
+) -> None:
+    """Write the design as JSON, so that it can be gone on with.
+
+    Parameters
+    ----------
+    stem : pathlib.Path
+        From `output_stem`.
+    identity : str
+        Of the task.
+    designed : Design
+        Finished or not.
+    settings : dict, optional
+        Settings and versions, for people.
+    """
+    marks = {"format": FORMAT, "identity": identity}
+    content = {**marks, **(settings or {}), "design": designed.to_dict()}
+    write_json(_with_suffix(stem, ".json"), content)
+
+
+def write_mask_files(stem: Path, designed: Design, shape: tuple[int, int]) -> list[Path]:
+    """Write a finished design: mask as npy, list and cfl, the curve as csv and png.
+
+    Parameters
+    ----------
+    stem : pathlib.Path
+        From `output_stem`.
+    designed : Design
+        Finished.
+    shape : tuple of int
+        K-space matrix (readout, phase_encode), or both phase encodes.
+
+    Returns
+    -------
+    list of pathlib.Path
+        What was written.
+    """
+    mask = designed.measured
+    points = len(mask) != shape[1]
+    plane = mask.reshape(shape) if points else mask
+    paths = {suffix: _with_suffix(stem, suffix) for suffix in SUFFIXES if suffix != ".json"}
+    with atomic_path(paths[".npy"]) as temporary, temporary.open("wb") as stream:
+        np.save(stream, plane)
+    write_text(paths[".txt"], _listed(designed, shape, points))
+    # READ is 1: a pattern that BART applies to every readout; then PHS1 and PHS2
+    write_cfl(paths[".cfl"], plane.astype(np.complex64)[None])
+    write_csv(paths[".csv"], _curve_rows(designed))
+    write_design_picture(paths[".png"], designed, shape)
+    return list(paths.values())
+
+
+def _listed(designed: Design, shape: tuple[int, int], points: bool) -> str:
+    what = "points (phase encode, partition)" if points else "phase-encode lines"
+    center = f"{shape[0] // 2} {shape[1] // 2}" if points else f"{shape[1] // 2}"
+    matrix = f"{shape[0]} x {shape[1]}" if points else f"{shape[1]}"
+    count = int(designed.measured.sum())
+    lines = [
+        f"# {count} of {matrix} {what}, counted from 0; the centre is {center}",
+        f"# first the {int(designed.start.sum())} of the calibration region, then in the order of "
+        "their information",
+    ]
+    for candidate in (*np.flatnonzero(designed.start).tolist(), *designed.picks):
+        where = divmod(candidate, shape[1]) if points else (candidate,)
+        lines.append(" ".join(str(index) for index in where))
+    return "\n".join(lines) + "\n"
+
+
+def _curve_rows(designed: Design) -> Iterator[Sequence[Any]]:
+    yield ("n_measured", "expected_nmse", "actual_nmse", "source", "picked", "information_nats")
+    for point in designed.points:
+        yield (
+            point.n_measured,
+            number_text(point.expected_error),
+            number_text(point.actual_error),
+            "samples" if point.sampled else "predicted",
+            "" if point.candidate is None else point.candidate,
+            number_text(point.gain),
+        )

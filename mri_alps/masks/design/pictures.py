@@ -1,0 +1,91 @@
+"""The picture of a design: the mask, the curve, and what each pick was worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mri_alps.masks.design.loop import Design
+from mri_alps.evaluation.figures import new_figure, save_figure
+
+
+def write_design_picture(path: Path, designed: Design, shape: tuple[int, int]) -> None:
+    """Draw a design.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        PNG to write.
+    designed : Design
+        With at least one point.
+    shape : tuple of int
+        K-space matrix.
+    """
+    figure = new_figure(11, 4)
+    left, middle, right = figure.subplots(1, 3)
+    _draw_order(left, designed, shape)
+    _draw_curve(middle, designed)
+    picked = [point for point in designed.points if point.candidate is not None]
+    right.plot([p.n_measured for p in picked], [p.gain for p in picked], ".-", color="tab:green")
+    right.set_xlabel("measured")
+    right.set_ylabel("information of each pick, nats")
+    right.set_ylim(bottom=0)
+    right.grid(alpha=0.3)
+    acceleration = designed.start.size / max(designed.measured.sum(), 1)
+    figure.suptitle(
+        f"{int(designed.measured.sum())} of {designed.start.size} measured, acceleration "
+        f"{acceleration:.2f}",
+        fontsize=11,
+    )
+    save_figure(figure, path)
+
+
+def _draw_order(axis: Any, designed: Design, shape: tuple[int, int]) -> None:
+    order = np.full(designed.start.size, np.nan)
+    order[designed.start] = 0
+    for position, candidate in enumerate(designed.picks):
+        order[candidate] = position + 1
+    axis.set_facecolor("black")
+    if order.size == shape[1]:
+        axis.imshow(np.tile(order, (24, 1)), cmap="viridis_r", aspect="auto")
+        axis.set_yticks([])
+        axis.set_xlabel("phase-encode line")
+        counts = np.convolve(designed.measured, np.ones(16) / 16, mode="same")
+        density = axis.twinx()
+        density.plot(counts, color="tab:red", linewidth=1)
+        density.set_ylim(0, 1.02)
+        density.set_ylabel("density over 16 lines", color="tab:red")
+    else:
+        axis.imshow(order.reshape(shape), cmap="viridis_r")
+        axis.set_xlabel("partition")
+        axis.set_ylabel("phase encode")
+    axis.set_title("order of picking, from light to dark", fontsize=9)
+
+
+def _draw_curve(axis: Any, designed: Design) -> None:
+    axis.semilogy(
+        [p.n_measured for p in designed.points],
+        [p.expected_error for p in designed.points],
+        color="tab:blue",
+        linewidth=1,
+        label="expected, between samplings predicted",
+    )
+    sampled = [point for point in designed.points if point.sampled]
+    axis.semilogy(
+        [p.n_measured for p in sampled], [p.expected_error for p in sampled], "o", color="tab:blue"
+    )
+    known = [point for point in sampled if point.actual_error is not None]
+    if known:
+        axis.semilogy(
+            [p.n_measured for p in known],
+            [p.actual_error for p in known],
+            "s--",
+            color="tab:orange",
+            label="actual, against the full data",
+        )
+    axis.set_xlabel("measured")
+    axis.set_ylabel("normalised mean squared error")
+    axis.legend(fontsize=8)
+    axis.grid(alpha=0.3, which="both")

@@ -1,0 +1,217 @@
+"""One slice with one mask: everything that is measured of its posterior."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import digamma
+
+from mri_alps.evaluation.coverage import head_mask, interval_coverage
+from mri_alps.evaluation.metrics import expected_nmse, image_metrics
+from mri_alps.masks.study.sampling_pattern import noise_amplification, side_lobe
+from mri_alps.masks.study.slices import StudySlice, slice_name
+from mri_alps.operators import achieved_acceleration
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline.images import center_crop_or_pad
+from mri_alps.pipeline.progress import Progress
+from mri_alps.pipeline.slice import (
+    SampledSlice,
+    used_mask,
+    zero_filled,
+)
+
+WITH_REFERENCE = ("NMSE", "PSNR", "SSIM", "coverage")
+WITHOUT_REFERENCE = (
+    "predicted_NMSE",
+    "posterior_std",
+    "entropy",
+    "side_lobe",
+    "noise_amplification",
+    "data_misfit",
+    "seconds",
+)
+METRICS = (*WITH_REFERENCE, *WITHOUT_REFERENCE)
+MEANINGS = {
+    "NMSE": "squared error over the energy of the reference, as fastMRI",
+    "PSNR": "dB, as fastMRI, by the largest value of the slice's reference",
+    "SSIM": "as fastMRI",
+    "coverage": "share of the head's pixels whose reference lies in the 90 % interval",
+    "predicted_NMSE": "the NMSE that the posterior expects, without a reference",
+    "posterior_std": "mean over the head, relative to the mean of the image there",
+    "entropy": "nats a pixel of the head, image scaled to 1; an upper bound (pixels alone)",
+    "side_lobe": "largest of the point-spread function beside its main lobe, peak 1",
+    "noise_amplification": "largest g-factor, bounded by sqrt(1/R) / noise",
+    "data_misfit": "squared distance to the data over that of the noise; about 1",
+    "seconds": "sampling, on this machine",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskResult:
+    """What came of one slice with one mask.
+
+    Parameters
+    ----------
+    scan, mask : str
+        Names.
+    slice : int
+        Index.
+    acceleration : float
+        Of the group that the mask is compared in.
+    achieved_acceleration : float
+        Of what was used: the mask and what the scan measured.
+    n_measured : int
+        Lines, or points of a mask that varies along both axes.
+    metrics : dict
+        The entries of `METRICS`; None where one cannot be had.
+    images : dict
+        float32 "mean", "std" and, where there is one, "reference", and bool "mask"; empty where
+        they were not kept.
+    """
+
+    scan: str
+    slice: int
+    mask: str
+    acceleration: float
+    achieved_acceleration: float
+    n_measured: int
+    metrics: dict[str, float | None]
+    images: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def slice_name(self) -> str:
+        """Scan and slice."""
+        return slice_name(self.scan, self.slice)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the images, as JSON holds it."""
+        fields = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("metrics", "images")
+        }
+        return {**fields, "metrics": dict(self.metrics)}
+
+
+def measure_mask(
+    part: StudySlice,
+    name: str,
+    acceleration: float,
+    mask: np.ndarray,
+    prior: Any,
+    configuration: ReconstructionConfiguration,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> MaskResult:
+    """Sample the posterior of a slice as a mask would leave it, and measure it.
+
+    Parameters
+    ----------
+    part : StudySlice
+        The slice.
+    name : str
+        Of the mask.
+    acceleration : float
+        Group of the mask.
+    mask : numpy.ndarray
+        Bool, broadcasts to (readout, phase_encode).
+    prior : ScoreModel
+        On `device`.
+    configuration : ReconstructionConfiguration
+        Sampler and seed: the same noise whatever the mask.
+    device : torch.device
+        Where samples are drawn.
+    progress : Progress, optional
+        Told of every step.
+    """
+    reconstructor = part.reconstructor(mask, configuration, prior, device)
+    loaded = part.load(reconstructor)
+    sampled = reconstructor.draw(loaded, progress)
+    reduced = reconstructor.reduce(sampled)
+    base = _base_image(part)
+    region = head_mask(base[None])[0]
+    own = used_mask(loaded.acquisition)
+    metrics: dict[str, float | None] = dict.fromkeys(METRICS)
+    if part.reference is not None:
+        metrics |= image_metrics(part.reference[None], reduced.reconstruction[None])
+        metrics["coverage"] = interval_coverage(
+            part.reference, reduced.reconstruction_lower, reduced.reconstruction_upper, region
+        )
+    intensity = float(reduced.reconstruction[region].mean()) if region.any() else 0.0
+    metrics |= {
+        "predicted_NMSE": expected_nmse(
+            reduced.reconstruction, reduced.reconstruction_std, len(sampled.samples)
+        ),
+        "posterior_std": float(reduced.reconstruction_std[region].mean()) / intensity
+        if intensity
+        else None,
+        "entropy": _entropy(sampled, region),
+        "side_lobe": side_lobe(own),
+        "noise_amplification": noise_amplification(
+            loaded.acquisition.sensitivity_maps,
+            loaded.acquisition.mask,
+            loaded.acquisition.noise_std,
+        ),
+        "data_misfit": reduced.facts["data_misfit"],
+        "seconds": sampled.seconds,
+    }
+    images = {"mean": reduced.reconstruction, "std": reduced.reconstruction_std, "mask": own}
+    if part.reference is not None:
+        images["reference"] = part.reference
+    return MaskResult(
+        scan=part.scan_name,
+        slice=part.index,
+        mask=name,
+        acceleration=acceleration,
+        achieved_acceleration=achieved_acceleration(own),
+        n_measured=int(own.sum()),
+        metrics={key: _finite(value) for key, value in metrics.items()},
+        images=images,
+    )
+
+
+def pixel_entropy(samples: np.ndarray) -> np.ndarray:
+    """Return the differential entropy of each pixel under the posterior, in nats.
+
+    log(pi e v) of a circular Gaussian whose variance v = E |x - mean|^2 is that of the samples,
+    with the bias of log v from n samples (2 n - 2 degrees of freedom) taken out. The sum over
+    pixels bounds the entropy of the image from above: it knows nothing of correlations.
+
+    Parameters
+    ----------
+    samples : numpy.ndarray
+        Complex (n, ...), n at least 2.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape of one sample; minus infinity where samples do not differ.
+    """
+    freedom = len(samples) - 1
+    centred = samples - samples.mean(0, dtype=np.complex128)
+    variance = np.square(np.abs(centred)).sum(0) / freedom
+    bias = float(digamma(freedom)) - math.log(freedom)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(math.pi * math.e * variance) - bias)
+
+
+def _entropy(sampled: SampledSlice, region: np.ndarray) -> float | None:
+    entropy = center_crop_or_pad(pixel_entropy(sampled.samples), sampled.loaded.raw.crop)
+    inside = region & np.isfinite(entropy)
+    return float(entropy[inside].mean()) if inside.any() else None
+
+
+def _base_image(part: StudySlice) -> np.ndarray:
+    """Return the image that says where the head is, whatever the mask."""
+    if part.reference is not None:
+        return part.reference
+    image = zero_filled(part.raw, part.index, part.raw.slice_mask(part.index))
+    return center_crop_or_pad(image, part.raw.crop)
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -1,0 +1,225 @@
+"""Slices on which masks are compared: the same truth, noise and coils whatever the mask."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mri_alps.calibration import VolumeCalibration, calibrate_volume, prepare_slice
+from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning
+from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline.images import center_crop_or_pad, root_sum_of_squares
+from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor, reference_image
+from mri_alps.pipeline.volume import chosen_slices
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySlice:
+    """One slice with what no mask may change.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    calibration : VolumeCalibration
+        Noise, looked at in all of the data.
+    sensitivity_maps : torch.Tensor
+        Complex (coils, readout, phase_encode) of the scan's own coils, estimated from all of the
+        data.
+    reference : numpy.ndarray or None
+        float32, cropped as the final image: the scan's own reference, or the root sum of
+        squares of the data where they are complete; None where there is neither.
+    """
+
+    raw: RawKSpace
+    index: int
+    calibration: VolumeCalibration
+    sensitivity_maps: torch.Tensor
+    reference: np.ndarray | None
+
+    @property
+    def scan_name(self) -> str:
+        """The file's name without suffix."""
+        return Path(self.raw.path).stem
+
+    def reconstructor(
+        self,
+        mask: np.ndarray | None,
+        configuration: ReconstructionConfiguration,
+        prior: Any,
+        device: torch.device,
+    ) -> SliceReconstructor:
+        """Return the road of the slice as a scan with this mask would take it.
+
+        Parameters
+        ----------
+        mask : numpy.ndarray or None
+            Bool, broadcasts to (readout, phase_encode).
+        configuration, prior, device
+            See `SliceReconstructor`.
+        """
+        return SliceReconstructor(self.raw, configuration, prior, device, mask, self.calibration)
+
+    def load(self, reconstructor: SliceReconstructor) -> LoadedSlice:
+        """Return the slice as its mask leaves it, with maps and reference of all of the data.
+
+        Parameters
+        ----------
+        reconstructor : SliceReconstructor
+            From `reconstructor`.
+
+        Raises
+        ------
+        InputFileError
+            If the slice holds only zeros.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MriAlpsWarning)  # said when the slice was opened
+            loaded = reconstructor.load(self.index, self.sensitivity_maps)
+        if loaded.acquisition.is_empty:
+            raise InputFileError(
+                f"{self.raw.path}: slice {self.index} holds only zeros, which say nothing about a "
+                "mask: choose other slices"
+            )
+        return dataclasses.replace(loaded, reference=self.reference)
+
+
+def open_scans(inputs: Sequence[Path]) -> list[RawKSpace]:
+    """Open scans and make sure that their names tell them apart.
+
+    Parameters
+    ----------
+    inputs : sequence of pathlib.Path
+        Raw files.
+
+    Raises
+    ------
+    InputFileError
+        If one cannot be read.
+    ConfigurationError
+        If there is none, or two have one name.
+    """
+    if not inputs:
+        raise ConfigurationError("no scan was given: name at least one raw file")
+    names = [Path(path).stem for path in inputs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(
+            f"two of the inputs are called {twice[0]}: results are named after their scan, so "
+            "give one of them another name, or study them apart"
+        )
+    return [read_raw(path) for path in inputs]
+
+
+def study_slices(
+    raw: RawKSpace, configuration: ReconstructionConfiguration
+) -> Iterator[StudySlice]:
+    """Calibrate the chosen slices of a scan on all of its data, one after the other.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    configuration : ReconstructionConfiguration
+        For the choice of slices.
+    """
+    scan = CalibratedScan(raw)
+    for index in chosen_slices(raw, configuration):
+        yield scan.slice(index)
+
+
+class CalibratedScan:
+    """A scan that is calibrated, on all of its data, only once one of its slices is needed.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    """
+
+    def __init__(self, raw: RawKSpace):
+        self._raw = raw
+        self._slice: StudySlice | None = None
+
+    @cached_property
+    def _calibration(self) -> VolumeCalibration:
+        return calibrate_volume(self._raw)
+
+    def slice(self, index: int) -> StudySlice:
+        """Return a slice; the last one is kept, for the next mask."""
+        if self._slice is None or self._slice.index != index:
+            acquisition = prepare_slice(self._raw, index, calibration=self._calibration)
+            maps = acquisition.raw_sensitivity_maps()
+            reference = _find_reference(self._raw, index)
+            self._slice = StudySlice(self._raw, index, self._calibration, maps, reference)
+        return self._slice
+
+
+def slice_name(scan: str, index: int) -> str:
+    """Return what a slice is called in files and figures.
+
+    Parameters
+    ----------
+    scan : str
+        Name of the scan.
+    index : int
+        Slice.
+    """
+    return f"{scan}_slice{index:03d}"
+
+
+def _find_reference(raw: RawKSpace, index: int) -> np.ndarray | None:
+    """Return the truth, as far as it is known, or None."""
+    reference = reference_image(raw, index)
+    if reference is None and is_complete(raw, index):
+        image = root_sum_of_squares(raw.read_slice(index))
+        reference = center_crop_or_pad(image, raw.crop).astype(np.float32)
+    return reference
+
+
+def is_complete(raw: RawKSpace, index: int) -> bool:
+    """Tell whether everything between the edges of a slice's k-space was measured.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    """
+    first, stop = raw.acquired_range
+    return bool(raw.slice_mask(index)[:, first:stop].all())
+
+
+def require_complete(raw: RawKSpace, purpose: str) -> None:
+    """Refuse a scan that was undersampled when it was made.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    purpose : str
+        What it is needed for, for the message.
+
+    Raises
+    ------
+    InputFileError
+        If a slice is not complete.
+    """
+    for index in range(raw.n_slices if len(raw.mask) > 1 else 1):
+        if not is_complete(raw, index):
+            part = raw.slice_mask(index).mean()
+            raise InputFileError(
+                f"{raw.path}: only {100 * part:.0f} % of the k-space of slice {index} was "
+                f"measured, and {purpose} needs a fully sampled scan: give one, or simulated data"
+            )

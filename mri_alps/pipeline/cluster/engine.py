@@ -1,0 +1,257 @@
+"""Hands slices to workers and puts what comes back together, scan by scan."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mri_alps.pipeline.cluster import tasks
+from mri_alps.pipeline.cluster.local import connect
+from mri_alps.core.errors import ConfigurationError, MriAlpsError
+from mri_alps.pipeline.identity import prior_identity
+from mri_alps.pipeline.overlap import Occupation
+from mri_alps.pipeline.progress import Progress
+from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
+from mri_alps.pipeline.scans import Finish, Results
+
+RETRIES = 3
+"""A slice whose worker raised something unforeseen is tried so often again."""
+_TASKS_PER_WORKER = 4  # two in progress, two to go on with
+_SLICES_ON_GPU = 4
+
+
+def reconstruct_on_cluster(
+    sources: Sequence[Path],
+    output: Path,
+    setup: Setup,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+    finish: Finish | None = None,
+    report: Callable[[Outcome], object] | None = None,
+) -> Results:
+    """Reconstruct scans with a local cluster or one that runs already.
+
+    Every file is the same as from `reconstruct_scans` on one process with the same device and
+    number of threads. Raw files and output folder must be seen by all machines under the same
+    path.
+
+    Parameters
+    ----------
+    sources, output, setup, progress, finish, report
+        As `reconstruct_scans` has them; the prior must be one that can be loaded by name.
+    workers : int, optional
+        Start so many processes on this machine.
+    scheduler : str, optional
+        Or join the cluster at this address.
+
+    Returns
+    -------
+    Results
+        Outcomes in the order in which the scans were finished; the occupation is that of all
+        workers together, relative to their number.
+
+    Raises
+    ------
+    ConfigurationError
+        If neither or both are given, no scheduler answers, or the workers differ.
+    """
+    configuration = setup.configuration
+    if prior_identity(setup.prior, setup.prior_name).startswith("unknown"):
+        raise ConfigurationError(
+            "workers load the prior by its name or file, and this one has neither: give a name"
+        )
+    with connect(workers, scheduler, configuration.device, setup.n_threads) as client:
+        setup.say(f"Dask's dashboard is at {client.dashboard_link}")
+        client.wait_for_workers(1)
+        setup = _like_the_workers(client, setup)
+        engine = Engine(client, output, setup, progress, finish, report)
+        return engine.run(sources)
+
+
+def _like_the_workers(client: Any, setup: Setup) -> Setup:
+    facts = set(client.run(tasks.worker_facts, setup.configuration).values())
+    for what in ("device", "versions"):
+        found = sorted({getattr(fact, what) for fact in facts})
+        if len(found) > 1:
+            raise ConfigurationError(
+                f"the workers differ in their {what} ({', '.join(found)}): results would depend "
+                "on who computes what, use workers of one kind"
+            )
+    threads = setup.n_threads or min(fact.n_threads for fact in facts)
+    device = torch.device(next(iter(facts)).device)
+    return dataclasses.replace(setup, n_threads=threads, device=device)
+
+
+@dataclasses.dataclass
+class _Scan:
+    """A scan whose slices are out."""
+
+    job: ScanJob
+    waiting: dict[Any, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+
+
+class Engine:
+    """Keeps a few tasks per worker in flight and assembles each scan when its slices are there.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    output, setup, progress, finish, report
+        As `reconstruct_scans` has them.
+
+    Attributes
+    ----------
+    computed : collections.Counter
+        How often each (file name, slice) was computed and reported: once.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        output: Path,
+        setup: Setup,
+        progress: Progress | None = None,
+        finish: Finish | None = None,
+        report: Callable[[Outcome], object] | None = None,
+    ):
+        self.computed: Counter[tuple[str, int]] = Counter()
+        self._client, self._output, self._setup = client, output, setup
+        self._progress, self._finish, self._report = progress, finish, report
+        self._scans: list[_Scan] = []
+        self._outcomes: list[Outcome] = []
+        self._said: set[str] = set()
+        self._n_slices = self._n_done = 0
+        self._busy = 0.0
+
+    def run(self, sources: Sequence[Path]) -> Results:
+        """Reconstruct the scans.
+
+        Parameters
+        ----------
+        sources : sequence of pathlib.Path
+            Raw files.
+        """
+        from distributed import wait
+
+        started = time.perf_counter()
+        n_workers = 1
+        jobs = (ScanJob(source, self._output, self._setup) for source in sources)
+        try:
+            while True:
+                n_workers = max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
+                more = self._fill(jobs, n_workers)
+                futures = [future for scan in self._scans for future in scan.waiting]
+                if not futures and not more:
+                    break
+                if futures:
+                    wait(futures, return_when="FIRST_COMPLETED")
+                self._collect()
+                self._show(len(sources))
+        finally:
+            for scan in self._scans:  # left only by an interruption
+                self._client.cancel(list(scan.waiting))
+                scan.job.release()
+        total = time.perf_counter() - started
+        return Results(self._outcomes, Occupation(self._busy / n_workers, total))
+
+    def _fill(self, jobs: Iterator[ScanJob], n_workers: int) -> bool:
+        """Send out scans until every worker has something to go on with; False at the end."""
+        while sum(len(scan.waiting) for scan in self._scans) < _TASKS_PER_WORKER * n_workers:
+            job = next(jobs, None)
+            if job is None:
+                return False
+            try:
+                job.open()
+            except Exception as error:  # one bad scan does not stop the others
+                job.fail(error)
+            if job.failure is not None or not job.missing:
+                self._close(job)
+                continue
+            scan = _Scan(job)
+            self._scans.append(scan)
+            self._submit(scan, n_workers)
+        return True
+
+    def _submit(self, scan: _Scan, n_workers: int) -> None:
+        job = scan.job
+        task = self._task(job)
+        # The noise of a scan is looked at once, by one worker, and handed to the others.
+        calibrated = self._client.submit(tasks.calibrate, task, pure=False, retries=RETRIES)
+        size = _SLICES_ON_GPU if self._setup.device.type == "cuda" else 1
+        size = max(1, min(size, len(job.missing) // n_workers))
+        for start in range(0, len(job.missing), size):
+            indices = job.missing[start : start + size]
+            future = self._client.submit(
+                tasks.reconstruct_slices, task, indices, calibrated, pure=False, retries=RETRIES
+            )
+            scan.waiting[future] = indices
+        self._n_slices += len(job.missing)
+
+    def _task(self, job: ScanJob) -> tasks.ScanTask:
+        return tasks.ScanTask(
+            path=str(job.path.resolve()),
+            target=str(job.target.resolve()),
+            store_identity=job.store.identity,
+            scan_identity=job.scan_hash,
+            prior_identity=prior_identity(self._setup.prior, self._setup.configuration.prior),
+            configuration=self._setup.configuration,
+            execution=job.execution,
+        )
+
+    def _collect(self) -> None:
+        for scan in list(self._scans):
+            for future in [future for future in scan.waiting if future.done()]:
+                self._take(scan, future)
+            if scan.job.failure is not None:
+                self._client.cancel(list(scan.waiting))
+                scan.waiting.clear()
+            if not scan.waiting:
+                self._scans.remove(scan)
+                self._close(scan.job)
+
+    def _take(self, scan: _Scan, future: Any) -> None:
+        indices = scan.waiting.pop(future)
+        try:
+            receipt: tasks.Receipt = future.result()
+        except Exception as error:
+            scan.job.fail(error)
+            return
+        for note in receipt.notes:
+            if note not in self._said:
+                self._said.add(note)
+                self._setup.say(f"warning: {note}")
+        self.computed.update((scan.job.path.name, index) for index in receipt.computed)
+        scan.job.keep_batch(receipt.batch)
+        self._busy += receipt.busy_seconds
+        self._n_done += len(indices)
+        for index, reason in receipt.failed:
+            scan.job.fail_slice(index, MriAlpsError(reason))
+        if receipt.error is not None:
+            scan.job.fail(MriAlpsError(receipt.error))
+
+    def _close(self, job: ScanJob) -> None:
+        try:
+            if job.failure is None:
+                if not job.skipped:
+                    job.assemble()
+                if self._finish:
+                    self._finish(job)
+        except Exception as error:
+            job.fail(error)
+        outcome = job.close()
+        self._outcomes.append(outcome)
+        if self._report:
+            self._report(outcome)
+
+    def _show(self, n_scans: int) -> None:
+        if self._progress:
+            name = f"scan {len(self._outcomes)} of {n_scans}, slices"
+            self._progress.overall(name, self._n_done, self._n_slices)

@@ -1,0 +1,186 @@
+"""Everything that decides what a reconstruction comes out as, in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator
+
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.settings import Text, Whole, setting, settings
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_SEED = 0
+SCAN = "Scan and sampling"
+SAMPLER = "Prior and sampler"
+OUTPUT = "Output"
+
+
+def slice_numbers(value: Any) -> Any:
+    """Return the slices that a text such as ``0,2,5-7`` names; anything else as it is.
+
+    Parameters
+    ----------
+    value : any
+        A text, or a sequence of int.
+
+    Raises
+    ------
+    ValueError
+        If the text has another form.
+    """
+    if value is None or isinstance(value, (list, tuple, range)):
+        return None if value is None else tuple(value)
+    if not isinstance(value, str):
+        raise ValueError(value)
+    found: list[int] = []
+    for part in value.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
+        if match is None:
+            raise ValueError(value)
+        first, last = int(match[1]), int(match[2] or match[1])
+        found += range(first, last + 1)
+    return tuple(dict.fromkeys(found))
+
+
+Slices = Annotated[tuple[Whole, ...], BeforeValidator(slice_numbers)]
+
+
+@settings
+class ReconstructionConfiguration:
+    """The settings of a reconstruction.
+
+    Each is described where it stands; `mri-alps reconstruct --help` and the page of settings in
+    the documentation show the same.
+
+    Raises
+    ------
+    ConfigurationError
+        If a setting makes no sense; the message says which, what was found and what is expected.
+    """
+
+    prior: Text | None = setting(
+        "Built-in prior (brain-small, gaussian), a checkpoint, or a name that an installed package "
+        "registers. Left out: brain-small.",
+        default=None,
+        group=SAMPLER,
+        from_client=True,
+    )
+    method: Text = setting(
+        "Sampler: alps, xgp1, xgp2, xgp3, csgm, dps, or a name that an installed package "
+        "registers.",
+        default="alps",
+        group=SAMPLER,
+        from_client=True,
+    )
+    n_samples: Whole = setting(
+        "Posterior samples per slice; a standard deviation needs two.",
+        default=8,
+        group=SAMPLER,
+        at_least=2,
+        client_limit=256,
+        from_client=True,
+    )
+    n_evaluations: Whole = setting(
+        "Evaluations of the prior per sample.",
+        default=100,
+        group=SAMPLER,
+        at_least=1,
+        client_limit=100_000,
+        from_client=True,
+    )
+    mask: Text | None = setting(
+        "Leave measured points out, as a test: random, equispaced, equispaced-offset, poisson, "
+        "poisson-lines, gaussian, gaussian-points, radial, partial-fourier, or a file (.npy, .npz, "
+        "HDF5 with a dataset 'mask', BART cfl). Left out: use all that was measured.",
+        default=None,
+        group=SCAN,
+    )
+    acceleration: float = setting("Of the mask.", default=4.0, group=SCAN, at_least=1)
+    center_fraction: float | None = setting(
+        "Fully sampled fraction at the centre of a mask. Left out: 0.32 / acceleration, fastMRI's "
+        "0.08 at 4x and 0.04 at 8x.",
+        default=None,
+        group=SCAN,
+        above=0,
+        at_most=1,
+    )
+    seed: Whole | None = setting(
+        "Of sampler and mask. Left out: 0, and the mask by file name as in fastMRI.",
+        default=None,
+        group=SAMPLER,
+        at_least=0,
+        client_limit=2**53,  # beyond it JSON numbers are not exact
+        from_client=True,
+    )
+    device: Text = setting("auto, cpu, cuda or cuda:i.", default="auto", group=SAMPLER)
+    slices: Slices | None = setting(
+        "For example 3 or 0,2,5-7. Left out: all.",
+        default=None,
+        group=SCAN,
+        metavar="I,J-K",
+        values="numbers and ranges such as 0,2,5-7",
+    )
+    sensitivity_maps: Text | None = setting(
+        "Sensitivity maps: BART cfl (from bart ecalib) or HDF5 (from --save-maps). Left out: "
+        "estimated from the scan.",
+        default=None,
+        group=SCAN,
+    )
+    coil_compression_tolerance: float | None = setting(
+        "Fewer coils at each readout position, until this fraction of a pixel's sensitivity is "
+        "lost at most: 1e-2 changes A^H A by some 1e-4. Masks of whole lines only. Left out: all "
+        "coils.",
+        default=None,
+        group=SCAN,
+        above=0,
+        below=1,
+    )
+    save_samples: bool = setting("Keep the samples.", default=False, group=OUTPUT)
+    save_maps: bool = setting("Keep the sensitivity maps.", default=False, group=OUTPUT)
+
+    @property
+    def effective_center_fraction(self) -> float:
+        """Centre fraction of a retrospective mask after the default is filled in."""
+        if self.center_fraction is not None:
+            return self.center_fraction
+        return min(1.0, 0.32 / self.acceleration)
+
+    @property
+    def sampler_seed(self) -> int:
+        """Seed of the sampler's noise streams."""
+        return DEFAULT_SEED if self.seed is None else self.seed
+
+    def torch_device(self) -> torch.device:
+        """Return the device that the `device` setting stands for on this machine.
+
+        Raises
+        ------
+        ConfigurationError
+            If the device is unknown or this machine does not have it.
+        """
+        import torch
+
+        from mri_alps.core.devices import find_device
+
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = find_device(self.device)
+        if device.type not in ("cpu", "cuda"):
+            raise ConfigurationError(
+                f"unknown device {self.device!r}: use auto, cpu, cuda or cuda:0"
+            )
+        return device
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a dictionary that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """Return the settings as JSON."""
+        return json.dumps(self.to_dict(), sort_keys=True)

@@ -1,0 +1,130 @@
+"""Where a reconstruction comes from: configuration, versions, the prior's identity."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mri_alps
+from mri_alps.priors.gaussian import GaussianPrior
+from mri_alps.priors.registry import DEFAULT_PRIOR, GAUSSIAN
+from mri_alps.rawdata import RawKSpace
+from mri_alps.pipeline.configuration import ReconstructionConfiguration
+from mri_alps.pipeline.result import SliceReconstruction
+
+_PACKAGES = ("torch", "numpy", "h5py", "sigpy", "fastmri")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what made a result."""
+    found = {"mri_alps": mri_alps.__version__, "python": platform.python_version()}
+    return found | {name: _version(name) for name in _PACKAGES}
+
+
+def _version(name: str) -> str:
+    """Version of a package; a copy without its metadata is no reason to lose a result."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def attributes_of(
+    raw: Any,
+    prior: Any,
+    configuration: ReconstructionConfiguration,
+    first: SliceReconstruction,
+    prior_name: str | None = None,
+) -> dict[str, Any]:
+    """Return the attributes of a reconstruction file.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    prior : ScoreModel
+        The prior that was used.
+    configuration : ReconstructionConfiguration
+        The settings.
+    first : SliceReconstruction
+        For the counted evaluations, and how unlike the training images it is.
+    prior_name : str, optional
+        Name or file under which the prior was loaded.
+    """
+    return {
+        "configuration": configuration.to_dict(),
+        "seed": configuration.sampler_seed,
+        "n_samples": configuration.n_samples,
+        "n_evaluations": first.facts["n_evaluations"],
+        "setup_evaluations": first.facts["setup_evaluations"],
+        "novelty": first.facts["novelty"],
+        "versions": versions(),
+        "prior": prior_label(prior, prior_name),
+        "checkpoint_sha256": getattr(prior, "checkpoint_sha256", "") or "",
+        "source": Path(raw.path).name,
+        "source_format": raw.format,
+        "acquisition": str(raw.acquisition or ""),
+        "n_coils": raw.n_coils,
+        "kspace_shape": " x ".join(str(size) for size in raw.shape),
+        "pixel_aspect": pixel_aspect(raw),
+        "interval": "90 % predictive interval, Student t",
+        "provenance": raw.provenance | {"geometry": geometry_of(raw)},
+    }
+
+
+def prior_label(prior: Any, name: str | None = None) -> str:
+    """Return what people call a prior.
+
+    Parameters
+    ----------
+    prior : ScoreModel
+        The prior.
+    name : str, optional
+        Name or file under which it was loaded.
+    """
+    if name == DEFAULT_PRIOR and isinstance(prior, GaussianPrior):
+        return GAUSSIAN  # which stands in where the weights are not installed
+    return Path(name).name if name else str(getattr(prior, "name", type(prior).__name__))
+
+
+def geometry_of(raw: RawKSpace) -> dict[str, Any]:
+    """Return size and place of the image's pixels, as JSON can hold it.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan. Positions are those of the central pixel, index N // 2 along both axes, of
+        each of its slices, in mm and in the patient's coordinates (left, posterior, superior).
+    """
+    geometry = raw.geometry
+    return {
+        "pixel_spacing": list(raw.pixel_spacing),
+        "slice_thickness": raw.slice_thickness,
+        "slice_positions": np.asarray(geometry.slice_positions, float).tolist(),
+        "readout_direction": np.asarray(geometry.readout_direction, float).tolist(),
+        "phase_direction": np.asarray(geometry.phase_direction, float).tolist(),
+        "slice_direction": np.asarray(geometry.slice_direction, float).tolist(),
+        "is_nominal": bool(geometry.is_nominal),
+    }
+
+
+def pixel_aspect(raw: RawKSpace) -> float:
+    """Return the height of an image pixel over its width; 1 where the header says nothing.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    """
+    geometry = raw.geometry
+    names = ("readout", "phase_encode", "partition")
+    sizes = [
+        geometry.recon_field_of_view[names.index(axis)] / geometry.recon_matrix[names.index(axis)]
+        for axis in raw.axes
+    ]
+    aspect = sizes[0] / sizes[1] if min(sizes) > 0 else 1.0
+    return float(aspect) if np.isfinite(aspect) and 0.05 < aspect < 20 else 1.0

@@ -1,0 +1,287 @@
+"""The reconstruction of one scan, in memory and on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mri_alps.core.errors import InputFileError
+from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
+from mri_alps.core.values import as_path
+
+IMAGE_DATASETS = (
+    "reconstruction",
+    "reconstruction_std",
+    "reconstruction_lower",
+    "reconstruction_upper",
+    "zero_filled",
+)
+
+
+FAILED = "failed"
+"""Key of the diagnostics under which a slice that failed has its reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceReconstruction:
+    """The reconstruction of one slice.
+
+    All images in the units of the scan's own root-sum-of-squares image are float32 and cropped
+    as the header says; complex arrays are complex64 and uncropped.
+
+    Parameters
+    ----------
+    index : int
+        Slice of the scan.
+    reconstruction : numpy.ndarray
+        Magnitude of the posterior mean, (H, W).
+    reconstruction_std : numpy.ndarray
+        Posterior standard deviation of the magnitude, (H, W).
+    reconstruction_lower, reconstruction_upper : numpy.ndarray
+        90 % predictive interval of the magnitude, (H, W).
+    zero_filled : numpy.ndarray
+        Root sum of squares of the zero-filled coil images, (H, W).
+    posterior_mean : numpy.ndarray
+        Coil-combined image in raw units, (readout, phase_encode): `sensitivity_maps` times it
+        are the coil images whose k-space the scanner measured.
+    samples : numpy.ndarray or None
+        Posterior samples in the units of `posterior_mean`, (n_samples, readout, phase_encode);
+        NaN where a chain was lost.
+    sensitivity_maps : numpy.ndarray or None
+        (coils, readout, phase_encode), of the raw coils.
+    facts : dict
+        Numbers about the slice: scale, noise_std, n_evaluations, n_samples (those that the
+        statistics are made of), seconds, ...
+    mask : numpy.ndarray or None
+        Bool, which points of k-space were used, (readout or 1, phase_encode).
+    reference : numpy.ndarray or None
+        The scan's own reference image where it holds one of this shape, (H, W).
+    diagnostics : dict
+        What the sampler said about its run, such as one entry per noise level; JSON can hold it.
+    """
+
+    index: int
+    reconstruction: np.ndarray
+    reconstruction_std: np.ndarray
+    reconstruction_lower: np.ndarray
+    reconstruction_upper: np.ndarray
+    zero_filled: np.ndarray
+    posterior_mean: np.ndarray
+    samples: np.ndarray | None
+    sensitivity_maps: np.ndarray | None
+    facts: dict[str, Any]
+    mask: np.ndarray | None = None
+    reference: np.ndarray | None = None
+    diagnostics: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that there are, by name."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+    def failed(self, index: int, reason: str) -> SliceReconstruction:
+        """Return a slice that stands for one that failed: NaN in the shapes of this one.
+
+        Parameters
+        ----------
+        index : int
+            Slice of the scan.
+        reason : str
+            Why it failed, kept as ``diagnostics["failed"]``.
+        """
+        arrays = {name: _nothing(array) for name, array in self.arrays().items()}
+        facts = {name: _nothing(np.asarray(value)).item() for name, value in self.facts.items()}
+        return dataclasses.replace(
+            self, index=index, facts=facts, diagnostics={FAILED: reason}, **arrays
+        )
+
+
+def _nothing(like: np.ndarray) -> np.ndarray:
+    """NaN, or zero where the type has no NaN."""
+    return np.full_like(like, np.nan if like.dtype.kind in "fc" else 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstruction:
+    """The reconstruction of a scan: the arrays of `SliceReconstruction` with a slice axis.
+
+    Parameters
+    ----------
+    slices : numpy.ndarray
+        Int, (n_slices,): which slices of the scan these are.
+    reconstruction, reconstruction_std, reconstruction_lower, reconstruction_upper, zero_filled :
+        float32, (n_slices, H, W), in the units of the scan's root-sum-of-squares image.
+    posterior_mean : numpy.ndarray
+        complex64, (n_slices, readout, phase_encode), uncropped, raw units.
+    samples : numpy.ndarray or None
+        complex64, (n_slices, n_samples, readout, phase_encode).
+    sensitivity_maps : numpy.ndarray or None
+        complex64, (n_slices, coils, readout, phase_encode).
+    attributes : dict
+        Configuration, seed, versions, evaluations, provenance.
+    facts : dict
+        Per-slice numbers, each an array (n_slices,).
+    path : pathlib.Path or None
+        The file it was read from.
+    mask : numpy.ndarray or None
+        Bool, (n_slices, readout or 1, phase_encode): the points of k-space that were used.
+    reference : numpy.ndarray or None
+        float32, (n_slices, H, W): the scan's own reference images, where it holds them.
+    diagnostics : tuple of dict
+        One for each slice: what the sampler said about its run.
+    """
+
+    slices: np.ndarray
+    reconstruction: np.ndarray
+    reconstruction_std: np.ndarray
+    reconstruction_lower: np.ndarray
+    reconstruction_upper: np.ndarray
+    zero_filled: np.ndarray
+    posterior_mean: np.ndarray
+    samples: np.ndarray | None
+    sensitivity_maps: np.ndarray | None
+    attributes: dict[str, Any]
+    facts: dict[str, np.ndarray]
+    path: Path | None = None
+    mask: np.ndarray | None = None
+    reference: np.ndarray | None = None
+    diagnostics: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def failed_slices(self) -> dict[int, str]:
+        """Slices of the scan that failed, whose images are NaN, with their reasons."""
+        found = zip(self.slices.tolist(), self.diagnostics, strict=False)
+        return {index: str(each[FAILED]) for index, each in found if FAILED in each}
+
+
+OPTIONAL_DATASETS = ("samples", "sensitivity_maps", "mask", "reference")
+
+
+def representative(slices: Iterable[SliceReconstruction]) -> SliceReconstruction:
+    """Return the first slice that was sampled; the first of all if all of them are empty.
+
+    Parameters
+    ----------
+    slices : iterable of SliceReconstruction
+        At least one.
+    """
+    first = None
+    for result in slices:
+        first = first or result
+        if result.facts["n_evaluations"]:
+            return result
+    assert first is not None
+    return first
+
+
+def stack_slices(slices: list[SliceReconstruction], attributes: dict[str, Any]) -> Reconstruction:
+    """Put slices together to the reconstruction of a scan.
+
+    Parameters
+    ----------
+    slices : list of SliceReconstruction
+        At least one, all with the same arrays.
+    attributes : dict
+        Provenance, as it would stand in a file.
+    """
+    arrays: dict[str, Any] = dict.fromkeys(OPTIONAL_DATASETS)
+    for name in slices[0].arrays():
+        arrays[name] = np.stack([s.arrays()[name] for s in slices])
+    facts = {key: np.array([s.facts[key] for s in slices]) for key in slices[0].facts}
+    indices = np.array([s.index for s in slices])
+    return Reconstruction(
+        slices=indices,
+        attributes=attributes,
+        facts=facts,
+        diagnostics=tuple(s.diagnostics for s in slices),
+        **arrays,
+    )
+
+
+def load_reconstruction(path: str | Path, large: bool = True) -> Reconstruction:
+    """Read a file that `reconstruct` wrote.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        An HDF5 file of this package.
+    large : bool
+        Whether samples and sensitivity maps are read as well, if the file holds them.
+
+    Raises
+    ------
+    InputFileError
+        If the file cannot be read or was not written by this package.
+    """
+    path = as_path("load_reconstruction", path)
+    with open_hdf5(path) as file:
+        missing = [name for name in (*IMAGE_DATASETS, "posterior_mean") if name not in file]
+        if missing:
+            raise InputFileError(
+                f"{path} has no dataset {', '.join(missing)}: it is not a reconstruction "
+                "of mri_alps; make one with mri-alps reconstruct"
+            )
+        names = (*IMAGE_DATASETS, "posterior_mean", *OPTIONAL_DATASETS)
+        left_out = () if large else ("samples", "sensitivity_maps")
+        arrays: dict[str, Any] = {
+            name: file[name][()] if name in file and name not in left_out else None
+            for name in names
+        }
+        return Reconstruction(
+            slices=file["slices"][()],
+            attributes=_attributes(file),
+            facts={name: data[()] for name, data in file["facts"].items()},
+            path=path,
+            diagnostics=_diagnostics(file),
+            **arrays,
+        )
+
+
+def read_slices(path: Path) -> Iterator[SliceReconstruction]:
+    """Read back slice by slice what did not fail, as it was before it was written.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A whole file of this package.
+    """
+    with open_hdf5(path) as file:
+        names = [
+            name for name in (*IMAGE_DATASETS, "posterior_mean", *OPTIONAL_DATASETS) if name in file
+        ]
+        for row, index in enumerate(file["slices"][()].tolist()):
+            diagnostics = json.loads(file["diagnostics"].asstr()[row])
+            if FAILED in diagnostics:
+                continue
+            arrays: dict[str, Any] = dict.fromkeys(OPTIONAL_DATASETS)
+            yield SliceReconstruction(
+                index=index,
+                facts={name: data[row].item() for name, data in file["facts"].items()},
+                diagnostics=diagnostics,
+                **(arrays | {name: file[name][row] for name in names}),
+            )
+
+
+def _attributes(file: File) -> dict[str, Any]:
+    plain = {
+        key: value.item() if hasattr(value, "item") else value for key, value in file.attrs.items()
+    }
+    for key in ("configuration", "versions", "failed_slices"):
+        if key in plain:
+            plain[key] = json.loads(plain[key])
+    return plain | {"provenance": json.loads(_text(file["provenance"]))}
+
+
+def _text(dataset: Dataset) -> bytes | str:
+    return read_text(dataset) or ""  # no JSON
+
+
+def _diagnostics(file: File) -> tuple[dict[str, Any], ...]:
+    if "diagnostics" not in file:
+        return ()
+    return tuple(json.loads(text) for text in file["diagnostics"].asstr()[()])

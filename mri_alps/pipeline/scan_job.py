@@ -1,0 +1,417 @@
+"""One scan on its way from a raw file to a reconstruction file, however often interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mri_alps
+from mri_alps.core.errors import InputFileError, describe_error
+from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.pipeline.configuration import ReconstructionConfiguration
+from mri_alps.pipeline.failures import describe_failures, failures_as_attributes
+from mri_alps.pipeline.identity import (
+    changed_settings,
+    scan_identity,
+    settings_hash,
+    settings_identity,
+)
+from mri_alps.pipeline.output import (
+    ReconstructionWriter,
+    check_target,
+    output_path,
+    read_attributes,
+)
+from mri_alps.pipeline.provenance import attributes_of
+from mri_alps.pipeline.result import SliceReconstruction, read_slices, representative
+from mri_alps.pipeline.selection import chosen_slices
+from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor, costs_one_slice
+from mri_alps.pipeline.slice_store import Execution, SliceStore
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What all scans of a run have in common.
+
+    Parameters
+    ----------
+    configuration : ReconstructionConfiguration
+        The settings.
+    prior : ScoreModel
+        The loaded prior.
+    device : torch.device
+        Where the samples are drawn.
+    prior_name : str or None
+        Under which the prior was loaded; None for an object of the caller's.
+    n_threads : int or None
+        CPU threads; None for what an interrupted run used, or else torch's own choice.
+    overwrite : bool
+        Reconstruct finished scans again.
+    say : callable
+        Told in one sentence what the user should know.
+    check : callable
+        Given each raw file before it is opened, raises if it should not be.
+    """
+
+    configuration: ReconstructionConfiguration
+    prior: Any
+    device: torch.device
+    prior_name: str | None = None
+    n_threads: int | None = None
+    overwrite: bool = False
+    say: Callable[[str], None] = lambda sentence: None
+    check: Callable[[Path], None] = lambda path: None
+
+    def execution(self) -> Execution:
+        """Return how slices are computed where nothing is there to go on from."""
+        return Execution(
+            device=self.device.type,
+            n_threads=self.n_threads or torch.get_num_threads(),
+            batch=None,
+            versions=f"mri_alps {mri_alps.__version__} with torch {torch.__version__}",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of one input.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The raw file.
+    output : pathlib.Path or None
+        The reconstruction, if there is one now.
+    status : str
+        "finished", "skipped" (was there already), "incomplete" (some of its slices failed and
+        are NaN) or "failed".
+    reason : str
+        Why it failed, or why the first of its slices did.
+    failed_slices : dict
+        From the slice to the reason why it failed.
+    n_slices, n_resumed : int
+        Slices of the reconstruction, and how many of them an earlier run had finished.
+    seconds : float
+        From opening the scan to its file.
+    configuration_hash : str
+        Of the settings.
+    error : Exception or None
+        What was raised.
+    """
+
+    source: Path
+    output: Path | None
+    status: str
+    reason: str = ""
+    n_slices: int = 0
+    n_resumed: int = 0
+    seconds: float = 0.0
+    configuration_hash: str = ""
+    error: Exception | None = None
+    failed_slices: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the whole reconstruction is there."""
+        return self.status in ("finished", "skipped")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a line of the manifest holds, as JSON can hold it."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del found["error"]
+        found["seconds"] = round(self.seconds, 3)
+        return found | {
+            "source": str(self.source),
+            "output": None if self.output is None else str(self.output),
+        }
+
+
+class ScanJob:
+    """A scan to be reconstructed; nothing is read before `open`.
+
+    Parameters
+    ----------
+    source : pathlib.Path or RawKSpace
+        The scan.
+    output : pathlib.Path
+        Folder of the reconstruction.
+    setup : Setup
+        What all scans have in common.
+
+    Attributes
+    ----------
+    raw : RawKSpace
+        The opened scan.
+    target : pathlib.Path
+        The file to be made.
+    indices, missing : tuple of int
+        Slices of the reconstruction, and those of them that are still to be done.
+    execution : Execution
+        How they are to be computed.
+    reconstructor : SliceReconstructor
+        The road of its slices; there once it is calibrated.
+    store : SliceStore
+        Where its finished slices are.
+    scan_hash : str
+        See `scan_identity`.
+    skipped : bool
+        True if the reconstruction was there already.
+    failure : Exception or None
+        What went wrong first.
+    failed_slices : dict
+        Errors that cost one slice each, by its index.
+    """
+
+    raw: RawKSpace
+    store: SliceStore
+    execution: Execution
+    reconstructor: SliceReconstructor
+    scan_hash: str
+
+    def __init__(self, source: Path | RawKSpace, output: Path, setup: Setup):
+        self._source = source
+        self.path = Path(source.path if isinstance(source, RawKSpace) else source)
+        self.target = output_path(self.path, Path(output))
+        self.setup = setup
+        self.indices: tuple[int, ...] = ()
+        self.missing: tuple[int, ...] = ()
+        self.skipped = False
+        self.failure: Exception | None = None
+        self.failed_slices: dict[int, Exception] = {}
+        self._settings = settings_identity(setup.configuration, setup.prior, setup.prior_name)
+        self._resources = contextlib.ExitStack()
+        self._started = time.perf_counter()
+
+    def open(self) -> None:
+        """Open the scan, and find out what of it is done already.
+
+        Raises
+        ------
+        MriAlpsError
+            If the scan or the target cannot be used.
+        """
+        if isinstance(self._source, RawKSpace):
+            raw = self._source
+        else:
+            self.setup.check(self._source)
+            raw = read_raw(self._source)
+        check_target(self.path, self.target)
+        self.raw = raw
+        self.indices = chosen_slices(raw, self.setup.configuration)
+        self.scan_hash = scan_identity(raw)
+        self._identity = {
+            "configuration_hash": settings_hash(self._settings),
+            "scan_hash": self.scan_hash,
+        }
+        self.store = SliceStore(self.target, settings_hash(self._identity))
+        self._resources.enter_context(self.store.locked())
+        self.store.clear_half_written()
+        found = self._usable_attributes()
+        if found is not None and "failed_slices" not in found:
+            self.skipped = True
+            self.store.remove()
+            return
+        if self.setup.overwrite:
+            self.store.remove()
+        begun = self.setup.execution()
+        if found is not None:
+            try:
+                begun = self._bring_back(found, begun)
+            except (InputFileError, KeyError, ValueError, TypeError):
+                self.setup.say(f"{self.target.name} is damaged: what cannot be read is made again")
+        self.execution = self._agreed(self.store.open(begun, self.setup.say))
+        done = self.store.finished(self.setup.say)
+        self.missing = tuple(index for index in self.indices if index not in done)
+        if done and self.missing:
+            self.setup.say(
+                f"{self.target.name}: going on after {len(self.indices) - len(self.missing)} of "
+                f"{len(self.indices)} slices"
+            )
+
+    def calibrate(self) -> None:
+        """Make the retrospective mask of the scan, and look at its noise."""
+        setup = self.setup
+        self.reconstructor = SliceReconstructor.of_scan(
+            self.raw, setup.configuration, setup.prior, setup.device
+        )
+
+    def batch(self, loaded: LoadedSlice) -> int:
+        """Return how many samples to draw at a time: what an interrupted run did, or what fits.
+
+        Parameters
+        ----------
+        loaded : LoadedSlice
+            A slice of the scan.
+        """
+        if self.execution.batch is None:
+            batch = self.reconstructor.batch_of(loaded)
+            self.execution = dataclasses.replace(self.execution, batch=batch)
+            self.store.record(self.execution)
+        assert self.execution.batch is not None
+        return self.execution.batch
+
+    def keep_batch(self, batch: int | None) -> None:
+        """Draw the following slices as the last one, in smaller batches where memory ran out.
+
+        Parameters
+        ----------
+        batch : int or None
+            Of the last slice.
+        """
+        recorded = self.execution.batch
+        if batch is not None and (recorded is None or batch < recorded):
+            self.execution = dataclasses.replace(self.execution, batch=batch)
+            self.store.record(self.execution)
+
+    def fail(self, error: Exception) -> None:
+        """Give up on this scan; the first reason counts.
+
+        Parameters
+        ----------
+        error : Exception
+            The reason.
+        """
+        if self.failure is None:
+            self.failure = error
+
+    def fail_slice(self, index: int, error: Exception) -> None:
+        """Give up on one slice, or on the scan where the error is none of a slice.
+
+        Parameters
+        ----------
+        index : int
+            The slice.
+        error : Exception
+            The reason.
+        """
+        if costs_one_slice(error):
+            self.failed_slices[index] = error
+        else:
+            self.fail(error)
+
+    def assemble(self) -> None:
+        """Put the finished slices into the reconstruction's file, and NaN for those that failed.
+
+        Raises
+        ------
+        MriAlpsError
+            If a slice was lost, or none is finished: then why the first of them failed.
+        """
+        reasons = self._reasons()
+        finished = [index for index in self.indices if index not in reasons]
+        if not finished:
+            raise self.failed_slices[min(reasons)]
+        shown = representative(map(self.store.read, finished))
+        with ReconstructionWriter(self.target, self.indices) as writer:
+            writer.write_attributes(self._attributes(shown) | failures_as_attributes(reasons))
+            for index in self.indices:
+                failed = index in reasons
+                writer.write_slice(
+                    shown.failed(index, reasons[index]) if failed else self.store.read(index)
+                )
+        self.store.remove()
+
+    def release(self) -> None:
+        """Let other processes at the scan; what is finished of it stays."""
+        self._resources.close()
+
+    def close(self) -> Outcome:
+        """Let go of the scan and return what became of it."""
+        error = self.failure
+        if error is not None and hasattr(self, "execution"):
+            if not self.store.finished(self.setup.say):
+                self.store.remove()
+            else:
+                self.setup.say(f"{self.target.name}: finished slices are kept for the next run")
+        self.release()
+        status = "failed" if error is not None else "skipped" if self.skipped else "finished"
+        reason = "" if error is None else describe_error(error)
+        reasons = self._reasons()
+        if status == "finished" and reasons:
+            status, reason = "incomplete", describe_failures(reasons)
+        return Outcome(
+            source=self.path,
+            output=None if error is not None else self.target,
+            status=status,
+            reason=reason,
+            failed_slices=reasons,
+            n_slices=len(self.indices),
+            n_resumed=len(self.indices) - len(self.missing) if not self.skipped else 0,
+            seconds=time.perf_counter() - self._started,
+            configuration_hash=settings_hash(self._settings),
+            error=error,
+        )
+
+    def _reasons(self) -> dict[int, str]:
+        return {index: describe_error(error) for index, error in self.failed_slices.items()}
+
+    def _bring_back(self, found: dict[str, Any], begun: Execution) -> Execution:
+        """Take the good slices of a file with failed ones back into the store.
+
+        Returns
+        -------
+        Execution
+            How they were computed, as far as this program is still the same.
+        """
+        recorded = Execution(**json.loads(found["execution"]))
+        if recorded.versions != begun.versions:
+            self.setup.say(
+                f"{self.target.name} has slices that failed and was made by {recorded.versions}, "
+                f"this is {begun.versions}: all of it is made again"
+            )
+            return begun
+        self.setup.say(f"{self.target.name} has slices that failed: they are tried again")
+        self.store.open(recorded, self.setup.say)
+        for result in read_slices(self.target):
+            if not self.store.has(result.index):
+                self.store.write(result)
+        return recorded
+
+    def _usable_attributes(self) -> dict[str, Any] | None:
+        """Attributes of the target if it was made of the same scan with the same settings."""
+        if self.setup.overwrite or not self.target.exists():
+            return None
+        found = read_attributes(self.target)
+        if found is None:
+            self.setup.say(f"{self.target.name} is damaged and made again")
+            return None
+        if found.get("configuration_hash") != self._identity["configuration_hash"]:
+            changes = changed_settings(found.get("settings", {}), self._settings)
+            self.setup.say(f"{self.target.name} was made with other settings: {changes}")
+            return None
+        if found.get("scan_hash") != self._identity["scan_hash"]:
+            self.setup.say(f"{self.path} changed since {self.target.name} was made from it")
+            return None
+        return found
+
+    def _agreed(self, recorded: Execution) -> Execution:
+        wanted = self.setup.execution()
+        if recorded.device != wanted.device:
+            self.setup.say(
+                f"{self.target.name} was begun on {recorded.device} and goes on on "
+                f"{wanted.device}: its slices are not computed in the same way"
+            )
+        if self.setup.n_threads not in (None, recorded.n_threads):
+            self.setup.say(
+                f"{self.target.name} was begun with {recorded.n_threads} threads and goes on with "
+                f"{wanted.n_threads}: equal up to rounding"
+            )
+            return dataclasses.replace(recorded, n_threads=wanted.n_threads)
+        return recorded
+
+    def _attributes(self, first: SliceReconstruction) -> dict[str, Any]:
+        configuration = self.setup.configuration
+        return attributes_of(
+            self.raw, self.setup.prior, configuration, first, self.setup.prior_name
+        ) | {
+            **self._identity,
+            "settings": self._settings,
+            "execution": dataclasses.asdict(self.execution),
+        }

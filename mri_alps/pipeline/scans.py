@@ -1,0 +1,173 @@
+"""Many scans, one after the other, on one device: one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from mri_alps.rawdata import RawKSpace
+from mri_alps.pipeline.overlap import Occupation, overlap
+from mri_alps.pipeline.progress import Progress
+from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
+from mri_alps.pipeline.slice import LoadedSlice, SampledSlice
+from mri_alps.pipeline.threads import use_threads
+
+Finish = Callable[[ScanJob], object]
+
+
+class Results(NamedTuple):
+    """Outcomes in the order of the inputs, and how busy the device was."""
+
+    outcomes: list[Outcome]
+    occupation: Occupation
+
+
+@dataclasses.dataclass
+class _Item:
+    """A step of a scan: `begins` and `ends` mark its first and last, others carry a slice.
+
+    `failed` says that the slice could not even be loaded.
+    """
+
+    job: ScanJob
+    loaded: LoadedSlice | None = None
+    sampled: SampledSlice | None = None
+    failed: bool = False
+    begins: bool = False
+    ends: bool = False
+
+
+def reconstruct_scans(
+    sources: Iterable[Path | RawKSpace],
+    output: Path,
+    setup: Setup,
+    progress: Progress | None = None,
+    finish: Finish | None = None,
+    report: Callable[[Outcome], object] | None = None,
+) -> Results:
+    """Reconstruct scans into files of a folder.
+
+    While the device draws samples of one slice, the next is read and calibrated and the last one
+    written, across scans too. Finished slices are safe on disk, finished files are skipped.
+
+    Parameters
+    ----------
+    sources : iterable of pathlib.Path or RawKSpace
+        The scans.
+    output : pathlib.Path
+        Folder, which exists.
+    setup : Setup
+        Configuration, prior, device.
+    progress : Progress, optional
+        Told of every slice and every step.
+    finish : callable, optional
+        Called for each scan whose file is there, to draw its picture for example.
+    report : callable, optional
+        Told of each outcome as it is known.
+
+    Returns
+    -------
+    Results
+        One outcome per input.
+    """
+    run = _Run(setup, progress, finish, report)
+    steps = run.steps(ScanJob(source, output, setup) for source in sources)
+    try:
+        occupation = overlap(steps, run.sample, run.save)
+    finally:
+        run.abandon()
+    return Results(run.outcomes, occupation)
+
+
+class _Run:
+    """The three stages of `reconstruct_scans`; each method runs in a thread of its own."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        progress: Progress | None,
+        finish: Finish | None,
+        report: Callable[[Outcome], object] | None,
+    ):
+        self.outcomes: list[Outcome] = []
+        self._setup, self._progress = setup, progress
+        self._finish, self._report = finish, report
+        self._open: list[ScanJob] = []
+
+    def steps(self, jobs: Iterator[ScanJob]) -> Iterator[_Item]:
+        """Read and calibrate, slice by slice."""
+        for job in jobs:
+            self._open.append(job)
+            try:
+                job.open()
+                yield _Item(job, begins=True)
+                if job.missing:
+                    use_threads(job.execution.n_threads)
+                    job.calibrate()
+                for index in job.missing:
+                    if job.failure is not None:
+                        break
+                    try:
+                        loaded = job.reconstructor.load(index)
+                    except Exception as error:
+                        job.fail_slice(index, error)
+                        yield _Item(job, failed=True)
+                        continue
+                    yield _Item(job, loaded)
+                    del loaded
+            except Exception as error:  # one bad scan does not stop the others
+                job.fail(error)
+            yield _Item(job, ends=True)
+
+    def sample(self, item: _Item) -> _Item:
+        """Draw samples."""
+        job = item.job
+        if item.begins and self._progress and job.missing:
+            self._progress.start_scan(job.path.name, len(job.missing))
+        if item.loaded is not None and job.failure is None:
+            if torch.get_num_threads() != job.execution.n_threads:
+                torch.set_num_threads(job.execution.n_threads)
+            try:
+                item.sampled = job.reconstructor.draw(
+                    item.loaded, self._progress, job.batch(item.loaded)
+                )
+                job.keep_batch(item.sampled.batch)
+            except Exception as error:
+                job.fail_slice(item.loaded.index, error)
+            if self._progress:
+                self._progress.finish_slice()
+        if item.failed and self._progress:
+            self._progress.finish_slice()
+        return item
+
+    def save(self, item: _Item) -> None:
+        """Write the slice, and at the end of a scan its file."""
+        job = item.job
+        if item.sampled is not None:  # whatever went wrong since it was drawn
+            try:
+                job.store.write(job.reconstructor.reduce(item.sampled))
+            except Exception as error:
+                job.fail_slice(item.sampled.loaded.index, error)
+        try:
+            if item.ends and job.failure is None:
+                if not job.skipped:
+                    job.assemble()
+                if self._finish:
+                    self._finish(job)
+        except Exception as error:
+            job.fail(error)
+        if item.ends:
+            outcome = job.close()
+            self._open.remove(job)
+            self.outcomes.append(outcome)
+            if self._report:
+                self._report(outcome)
+
+    def abandon(self) -> None:
+        """Let go of the scans that an interruption left; their slices stay."""
+        for job in self._open:
+            job.release()

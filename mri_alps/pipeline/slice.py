@@ -1,0 +1,419 @@
+"""One slice: from its k-space to the statistics of its posterior samples."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mri_alps.calibration import (
+    Acquisition,
+    VolumeCalibration,
+    calibrate_volume,
+    prepare_slice,
+)
+from mri_alps.core.errors import (
+    ConfigurationError,
+    MissingDependencyError,
+    MriAlpsError,
+    MriAlpsWarning,
+)
+from mri_alps.priors.novelty import novelty
+from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
+from mri_alps.pipeline.batches import choose_batch, draw_in_batches
+from mri_alps.pipeline.configuration import ReconstructionConfiguration
+from mri_alps.pipeline.images import center_crop_or_pad, root_sum_of_squares
+from mri_alps.pipeline.progress import Progress
+from mri_alps.pipeline.result import SliceReconstruction
+from mri_alps.pipeline.statistics import sample_statistics
+from mri_alps.pipeline.undersampling import undersampling_mask
+from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior
+
+_LOGGER = logging.getLogger(__name__)
+# What the data of a slice can bring about; a full disk or a lost device is not among it.
+_ERRORS_OF_A_SLICE = (
+    MriAlpsError,
+    ArithmeticError,
+    np.linalg.LinAlgError,
+    torch.linalg.LinAlgError,
+)
+_ERRORS_OF_SETTINGS = (ConfigurationError, MissingDependencyError)
+
+
+def costs_one_slice(error: Exception) -> bool:
+    """Tell whether the other slices of a scan can go on after an error in one of them.
+
+    Parameters
+    ----------
+    error : Exception
+        Raised while a slice was read, calibrated, sampled or reduced.
+    """
+    return isinstance(error, _ERRORS_OF_A_SLICE) and not isinstance(error, _ERRORS_OF_SETTINGS)
+
+
+@dataclass(frozen=True)
+class LoadedSlice:
+    """A slice that is ready to be sampled: read, calibrated and on the device."""
+
+    raw: RawKSpace
+    index: int
+    acquisition: Acquisition
+    zero_filled: np.ndarray
+    reference: np.ndarray | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SampledSlice:
+    """A slice whose samples are drawn; `samples` is complex, (n_samples, H, W), on the CPU.
+
+    There are fewer samples than were asked for where `result.lost` names some.
+
+    `novelty` tells how unlike the prior's training images their mean is, see
+    `mri_alps.priors.novelty`; None where the prior cannot tell. `batch` is how many samples were
+    drawn at a time in the end.
+    """
+
+    loaded: LoadedSlice
+    samples: np.ndarray
+    result: PosteriorSamples
+    seconds: float
+    novelty: float | None = None
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
+class SliceReconstructor:
+    """The road of a slice of one scan: `load`, `draw`, `reduce`. All programs take it.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    configuration : ReconstructionConfiguration
+        The settings.
+    prior : ScoreModel
+        The prior, on `device`.
+    device : torch.device
+        Where the samples are drawn.
+    mask : numpy.ndarray or None
+        Retrospective mask, applied on top of the scan's own.
+    calibration : VolumeCalibration
+        The noise of the scan.
+    """
+
+    raw: RawKSpace
+    configuration: ReconstructionConfiguration
+    prior: Any
+    device: torch.device
+    mask: np.ndarray | None
+    calibration: VolumeCalibration
+
+    @classmethod
+    def of_scan(
+        cls,
+        raw: RawKSpace,
+        configuration: ReconstructionConfiguration,
+        prior: Any,
+        device: torch.device,
+    ) -> SliceReconstructor:
+        """Make the mask that the settings ask for, and look at the noise of the scan.
+
+        Parameters
+        ----------
+        raw, configuration, prior, device
+            See the class.
+        """
+        mask = undersampling_mask(raw, configuration)
+        return cls(raw, configuration, prior, device, mask, calibrate_volume(raw, mask))
+
+    def __call__(self, index: int, progress: Progress | None = None) -> SliceReconstruction:
+        """Reconstruct one slice: all three steps.
+
+        Parameters
+        ----------
+        index : int
+            Slice.
+        progress : Progress, optional
+            Told of every step.
+        """
+        return self.reduce(self.draw(self.load(index), progress))
+
+    def load(
+        self, index: int, sensitivity_maps: np.ndarray | torch.Tensor | None = None
+    ) -> LoadedSlice:
+        """Read and calibrate one slice: the part that does not need the prior.
+
+        Parameters
+        ----------
+        index : int
+            Slice.
+        sensitivity_maps : array, optional
+            Complex (coils, readout, phase_encode) of the scan's own coils. Left out: those of
+            the configuration's file, or estimated.
+        """
+        started = time.perf_counter()
+        raw, settings = self.raw, self.configuration
+        if sensitivity_maps is None and settings.sensitivity_maps is not None:
+            sensitivity_maps = read_sensitivity_maps(settings.sensitivity_maps, raw, index)
+        acquisition = prepare_slice(
+            raw,
+            index,
+            self.mask,
+            calibration=self.calibration,
+            sensitivity_maps=sensitivity_maps,
+            row_compression_tolerance=settings.coil_compression_tolerance,
+            device=self.device,
+        )
+        _LOGGER.debug(
+            "%s, slice %d: noise %.3g of the image scale, %d of %d coils, sensitivity maps from %s",
+            raw.path,
+            index,
+            acquisition.noise_std,
+            len(acquisition.kspace),
+            raw.n_coils,
+            "outside" if sensitivity_maps is not None else acquisition.info["calibration_source"],
+        )
+        image = zero_filled(raw, index, acquisition.mask.cpu().numpy())
+        reference = reference_image(raw, index)
+        seconds = time.perf_counter() - started
+        return LoadedSlice(raw, index, acquisition, image, reference, seconds)
+
+    def batch_of(self, loaded: LoadedSlice) -> int:
+        """Return how many samples of a slice fit the memory at a time.
+
+        Parameters
+        ----------
+        loaded : LoadedSlice
+            The slice.
+        """
+        kspace, shape = loaded.acquisition.kspace, loaded.acquisition.shape
+        n_samples = self.configuration.n_samples
+        return choose_batch(self.prior, shape, len(kspace), n_samples, kspace.device)
+
+    def draw(
+        self, loaded: LoadedSlice, progress: Progress | None = None, batch: int | None = None
+    ) -> SampledSlice:
+        """Draw the posterior samples of one slice: the part that the device is needed for.
+
+        Parameters
+        ----------
+        loaded : LoadedSlice
+            From `load`.
+        progress : Progress, optional
+            Told of every step.
+        batch : int, optional
+            How many samples to draw at a time; as many as fit the memory if left out.
+
+        Raises
+        ------
+        MriAlpsError
+            If more than half of the chains diverged, or the memory does not hold a single sample.
+
+        Warns
+        -----
+        MriAlpsWarning
+            If the image is unlike those that the prior was trained on, or samples are lost.
+        """
+        started = time.perf_counter()
+        if loaded.acquisition.is_empty:
+            n_samples = self.configuration.n_samples
+            zeros = torch.zeros(n_samples, *loaded.acquisition.shape).to(torch.complex64)
+            return SampledSlice(loaded, zeros.numpy(), PosteriorSamples(zeros, 0), 0.0, None, batch)
+        result, batch = self._sample(loaded, progress, batch or self.batch_of(loaded))
+        samples = result.samples.cpu().numpy()
+        with torch.no_grad():
+            mean = result.samples.mean(0).to(loaded.acquisition.kspace.device)
+            unlike = novelty(self.prior, mean)
+        seconds = time.perf_counter() - started
+        _LOGGER.debug(
+            "%s, slice %d: %d samples, %d at a time, of %d evaluations in %.1f s, data misfit %.3g",
+            loaded.raw.path,
+            loaded.index,
+            len(samples),
+            batch,
+            result.n_evaluations,
+            seconds,
+            _number(_last_misfit(result.diagnostics)),
+        )
+        return SampledSlice(loaded, samples, result, seconds, unlike, batch)
+
+    def _sample(
+        self, loaded: LoadedSlice, progress: Progress | None, batch: int
+    ) -> tuple[PosteriorSamples, int]:
+        settings = self.configuration
+        operator, data, noise_std = loaded.acquisition.problem()
+        n_samples, n_evaluations = settings.n_samples, settings.n_evaluations
+        if progress:
+            progress.start_slice(loaded.index, n_evaluations)
+        n_told = 0
+
+        def tell(first: int, info: StepInfo) -> None:
+            """One step of progress whenever all samples together are a step further on average."""
+            nonlocal n_told
+            done = (first * n_evaluations + len(info.x) * info.step) // n_samples
+            while progress and n_told < done:
+                progress.step()
+                n_told += 1
+
+        def draw(first: int, count: int) -> PosteriorSamples:
+            # On the CPU whatever the device: one number is drawn from it, the seed of all streams.
+            generator = torch.Generator().manual_seed(settings.sampler_seed)
+            return sample_posterior(
+                self.prior,
+                operator,
+                data,
+                noise_std,
+                n_samples=count,
+                n_evaluations=n_evaluations,
+                method=settings.method,
+                generator=generator,
+                callback=(lambda info: tell(first, info)) if progress else None,
+                first_sample=first,
+                first_slice=loaded.index,
+                allow_lost=True,  # `draw_in_batches` looks at all batches together
+            )
+
+        def warn(sentence: str) -> None:
+            warning = f"{loaded.raw.path}, slice {loaded.index}: {sentence}"
+            warnings.warn(warning, MriAlpsWarning, stacklevel=2)
+
+        return draw_in_batches(draw, n_samples, batch, warn)
+
+    def reduce(self, sampled: SampledSlice) -> SliceReconstruction:
+        """Reduce samples to what is kept, in the scan's own units.
+
+        Parameters
+        ----------
+        sampled : SampledSlice
+            From `draw`.
+        """
+        started = time.perf_counter()
+        loaded, samples, result = sampled.loaded, sampled.samples, sampled.result
+        raw, acquisition = loaded.raw, loaded.acquisition
+        statistics = sample_statistics(samples)
+        weight = acquisition.rss_weight.cpu().numpy() * acquisition.scale
+        rss_units = {
+            "reconstruction": np.abs(statistics.mean) * weight,
+            "reconstruction_std": statistics.magnitude_std * weight,
+            "reconstruction_lower": statistics.lower * weight,
+            "reconstruction_upper": statistics.upper * weight,
+            "zero_filled": loaded.zero_filled,
+        }
+        maps = (
+            acquisition.raw_sensitivity_maps().cpu().numpy()
+            if self.configuration.save_maps
+            else None
+        )
+        scaled_samples = None
+        if self.configuration.save_samples:
+            scaled_samples = _with_lost(samples, result.lost) * acquisition.scale
+        return SliceReconstruction(
+            index=loaded.index,
+            posterior_mean=(statistics.mean * acquisition.scale).astype(np.complex64),
+            samples=None if scaled_samples is None else scaled_samples.astype(np.complex64),
+            sensitivity_maps=None if maps is None else maps.astype(np.complex64),
+            facts={
+                "scale": float(acquisition.scale),
+                "noise_std": float(acquisition.noise_std),
+                "n_evaluations": int(result.n_evaluations),
+                "setup_evaluations": int(result.setup_evaluations),
+                "n_samples": len(samples),
+                "n_restarts": int(result.diagnostics.get("n_restarts", 0)),
+                "split_r_hat": _number(result.diagnostics.get("split_r_hat")),
+                "data_misfit": _number(_last_misfit(result.diagnostics)),
+                "novelty": _number(sampled.novelty),
+                "seconds": loaded.seconds + sampled.seconds + time.perf_counter() - started,
+            },
+            mask=used_mask(acquisition),
+            reference=loaded.reference,
+            diagnostics=_diagnostics(result),
+            **{
+                name: center_crop_or_pad(image, raw.crop).astype(np.float32)
+                for name, image in rss_units.items()
+            },
+        )
+
+
+def zero_filled(raw: RawKSpace, index: int, mask: np.ndarray) -> np.ndarray:
+    """Return the root sum of squares of the coil images with zeros where nothing was measured.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    mask : numpy.ndarray
+        Bool, broadcasts to (readout, phase_encode).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, (readout, phase_encode), uncropped.
+    """
+    return root_sum_of_squares(raw.read_slice(index) * mask)
+
+
+def used_mask(acquisition: Acquisition) -> np.ndarray:
+    """Return the points of k-space that a slice is reconstructed from.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        The prepared slice.
+
+    Returns
+    -------
+    numpy.ndarray
+        Bool, (1, phase_encode) for whole lines, else (readout, phase_encode).
+    """
+    mask = np.atleast_2d(acquisition.mask.cpu().numpy())
+    return np.broadcast_to(mask, (mask.shape[-2], acquisition.kspace.shape[-1]))
+
+
+def reference_image(raw: RawKSpace, index: int) -> np.ndarray | None:
+    """Return the scan's own reference image of a slice, if it has the shape of the result.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    """
+    reference = raw.read_reference(index)
+    if reference is None or reference.shape != tuple(raw.crop):
+        return None
+    return np.asarray(reference, dtype=np.float32)
+
+
+def _diagnostics(result: PosteriorSamples) -> dict[str, Any]:
+    if not result.lost:
+        return result.diagnostics
+    return result.diagnostics | {"lost_samples": list(result.lost), "lost": str(result.failure)}
+
+
+def _with_lost(samples: np.ndarray, lost: tuple[int, ...]) -> np.ndarray:
+    """Put NaN where samples are lost, so that each of the others stands at its own index."""
+    if not lost:
+        return samples
+    n_asked = len(samples) + len(lost)
+    whole = np.full((n_asked, *samples.shape[1:]), np.nan, samples.dtype)
+    whole[[index for index in range(n_asked) if index not in lost]] = samples
+    return whole
+
+
+def _last_misfit(diagnostics: dict[str, Any]) -> float | None:
+    """Return |y - A x|^2 / (m noise_std^2) at the end, about 1 where model and noise agree."""
+    levels = diagnostics.get("levels") or [{}]
+    return levels[-1].get("data_misfit")
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,68 @@
+"""Retrospective undersampling: which of the measured points a reconstruction may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.operators import MASK_KINDS, load_mask, make_mask
+from mri_alps.rawdata import RawKSpace
+from mri_alps.pipeline.configuration import ReconstructionConfiguration
+
+
+def mask_seed(raw: RawKSpace, configuration: ReconstructionConfiguration) -> int | tuple[int, ...]:
+    """Return the seed of the mask: the given one, or fastMRI's, made of the bare file name.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan, for its file name.
+    configuration : ReconstructionConfiguration
+        For its seed.
+    """
+    if configuration.seed is not None:
+        return configuration.seed
+    return tuple(map(ord, Path(raw.path).name))
+
+
+def undersampling_mask(
+    raw: RawKSpace, configuration: ReconstructionConfiguration
+) -> np.ndarray | None:
+    """Return the retrospective mask of a scan, the same for all its slices.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan; its own mask is not applied here.
+    configuration : ReconstructionConfiguration
+        Names a kind of mask, a file, or nothing.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        Bool, (1, phase_encode) for lines or (readout, phase_encode) for points; None where
+        nothing is to be left out.
+
+    Raises
+    ------
+    ConfigurationError
+        If the mask is neither a kind nor a file.
+    """
+    if configuration.mask is None:
+        return None
+    if configuration.mask in MASK_KINDS:
+        return make_mask(
+            configuration.mask,
+            raw.shape,
+            acceleration=configuration.acceleration,
+            center_fraction=configuration.effective_center_fraction,
+            seed=mask_seed(raw, configuration),
+        )
+    if not Path(configuration.mask).is_file():
+        raise ConfigurationError(
+            f"{configuration.mask!r} is neither a kind of mask ({', '.join(MASK_KINDS)}) nor a "
+            "file: change --mask"
+        )
+    return load_mask(configuration.mask, raw.shape)

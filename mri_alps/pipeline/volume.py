@@ -1,0 +1,235 @@
+"""A scan, slice by slice: read, prepare, sample, reduce, write."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mri_alps.core.errors import ConfigurationError, MriAlpsWarning, describe_error
+from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
+from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.pipeline.configuration import ReconstructionConfiguration
+from mri_alps.pipeline.failures import describe_failures, failures_as_attributes
+from mri_alps.pipeline.output import output_folder, output_path
+from mri_alps.pipeline.progress import Progress
+from mri_alps.pipeline.provenance import attributes_of
+from mri_alps.pipeline.result import (
+    Reconstruction,
+    SliceReconstruction,
+    representative,
+    stack_slices,
+)
+from mri_alps.pipeline.scan_job import Setup
+from mri_alps.pipeline.scans import reconstruct_scans
+from mri_alps.pipeline.selection import chosen_slices
+from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
+from mri_alps.core.values import FLAG, PATH, as_path, check, instance
+
+
+def reconstruct(source: str | Path | RawKSpace, **settings: Any) -> Reconstruction:
+    """Reconstruct a scan in memory.
+
+    Parameters
+    ----------
+    source : str, pathlib.Path or RawKSpace
+        A raw file (fastMRI HDF5, ISMRMRD, BART cfl) or what `read_raw` returned.
+    **settings
+        The fields of `ReconstructionConfiguration`, for example ``n_samples=8``,
+        ``mask="equispaced"``, ``acceleration=4``.
+
+    Returns
+    -------
+    Reconstruction
+        Posterior mean and standard deviation, in the units of the scan's own
+        root-sum-of-squares image.
+
+    Raises
+    ------
+    MriAlpsError
+        If the file or a setting cannot be used, or no slice can be reconstructed; the message
+        is one sentence.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If some slices failed: they are NaN, and `failed_slices` of the result has the reasons.
+    """
+    configuration = make_configuration(settings)
+    raw = source if isinstance(source, RawKSpace) else read_raw(source)
+    prior, device = load_prior_for(configuration)
+    failures: dict[int, Exception] = {}
+    results = list(reconstruct_slices(raw, prior, configuration, device, failures=failures))
+    if not results:
+        raise next(iter(failures.values()))
+    shown = representative(results)
+    reasons = {index: describe_error(error) for index, error in failures.items()}
+    results += [shown.failed(index, reason) for index, reason in reasons.items()]
+    results.sort(key=lambda result: chosen_slices(raw, configuration).index(result.index))
+    if reasons:
+        warnings.warn(f"{raw.path}: {describe_failures(reasons)}", MriAlpsWarning, stacklevel=2)
+    attributes = attributes_of(
+        raw, prior, configuration, shown, configuration.prior or DEFAULT_PRIOR
+    )
+    return stack_slices(results, attributes | failures_as_attributes(reasons))
+
+
+def reconstruct_to_file(
+    source: str | Path | RawKSpace,
+    output: str | Path,
+    configuration: ReconstructionConfiguration | None = None,
+    progress: Progress | None = None,
+    prior: Any = None,
+    overwrite: bool = False,
+) -> Path:
+    """Reconstruct a scan into an HDF5 file of the same name in a folder.
+
+    Each finished slice is safe on disk at once, so that a killed call goes on where it was when
+    it is repeated; the file appears when it is whole. A file that was made from the same scan
+    with the same settings is left as it is. Memory does not depend on the number of slices.
+
+    Parameters
+    ----------
+    source : str, pathlib.Path or RawKSpace
+        A raw file, or what `read_raw` returned.
+    output : str or pathlib.Path
+        Folder, created if needed.
+    configuration : ReconstructionConfiguration, optional
+        The settings.
+    progress : Progress, optional
+        Told of every slice and every step.
+    prior : ScoreModel, optional
+        A loaded prior, used instead of the configuration's.
+    overwrite : bool
+        Begin from nothing, whatever is there.
+
+    Returns
+    -------
+    pathlib.Path
+        The file that was written.
+
+    Raises
+    ------
+    MriAlpsError
+        If the file, the folder or a setting cannot be used, or no slice can be reconstructed;
+        nothing but finished slices is left behind then.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If some slices failed: they are NaN in the file, and the next call tries them again.
+    """
+    rules = {
+        "output": PATH,
+        "configuration": instance(ReconstructionConfiguration).or_none(),
+        "overwrite": FLAG,
+    }
+    check("reconstruct_to_file", rules, locals())
+    configuration = configuration or ReconstructionConfiguration()
+    if prior is None:
+        prior, device = load_prior_for(configuration)
+        name: str | None = configuration.prior or DEFAULT_PRIOR
+    else:
+        device, name = configuration.torch_device(), None
+    scan = source
+    if not isinstance(scan, RawKSpace):
+        scan = as_path("reconstruct_to_file", source, "source")
+    if isinstance(scan, Path):
+        scan = read_raw(scan)  # before a folder is made for it
+    setup = Setup(configuration, prior, device, name, overwrite=overwrite)
+    with output_folder(Path(output)) as folder:
+        (outcome,) = reconstruct_scans([scan], folder, setup, progress).outcomes
+    if outcome.error is not None:
+        raise outcome.error
+    if outcome.failed_slices:
+        warnings.warn(f"{outcome.source}: {outcome.reason}", MriAlpsWarning, stacklevel=2)
+    return output_path(outcome.source, Path(output))
+
+
+def reconstruct_slices(
+    raw: RawKSpace,
+    prior: Any,
+    configuration: ReconstructionConfiguration,
+    device: Any,
+    progress: Progress | None = None,
+    failures: dict[int, Exception] | None = None,
+) -> Iterator[SliceReconstruction]:
+    """Reconstruct the chosen slices of a scan one after the other.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    prior : ScoreModel
+        The prior, on `device`.
+    configuration : ReconstructionConfiguration
+        The settings.
+    device : torch.device
+        Where the work is done.
+    progress : Progress, optional
+        Told of every slice and every step.
+    failures : dict, optional
+        Takes the errors that cost one slice, by its index; left out, the first is raised.
+    """
+    indices = chosen_slices(raw, configuration)
+    reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device)
+    if progress:
+        progress.start_scan(Path(raw.path).name, len(indices))
+    for index in indices:
+        result = None
+        try:
+            result = reconstructor(index, progress)
+        except Exception as error:
+            if failures is None or not costs_one_slice(error):
+                raise
+            failures[index] = error
+        if progress:
+            progress.finish_slice()
+        if result is not None:
+            yield result
+
+
+def make_configuration(settings: dict[str, Any]) -> ReconstructionConfiguration:
+    """Build a configuration from keyword arguments, naming unknown ones.
+
+    Parameters
+    ----------
+    settings : dict
+        Fields of `ReconstructionConfiguration`.
+
+    Raises
+    ------
+    ConfigurationError
+        If a name is unknown or a value makes no sense.
+    """
+    known = ReconstructionConfiguration.__dataclass_fields__
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"unknown setting {', '.join(unknown)}: the settings are {', '.join(known)}"
+        )
+    return ReconstructionConfiguration(**settings)
+
+
+def load_prior_for(configuration: ReconstructionConfiguration) -> tuple[Any, Any]:
+    """Load the configuration's prior and return it with its device.
+
+    Parameters
+    ----------
+    configuration : ReconstructionConfiguration
+        Names the prior and the device.
+    """
+    device = configuration.torch_device()
+    name = configuration.prior
+    if name is None:
+        name = DEFAULT_PRIOR
+        if name not in available_priors():
+            warnings.warn(
+                f"the default prior {name} is not part of this installation: the Gaussian prior "
+                "is used, which knows of no anatomy",
+                MriAlpsWarning,
+                stacklevel=2,
+            )
+            name = "gaussian"
+    return load_prior(name, device=device), device

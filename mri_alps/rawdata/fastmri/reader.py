@@ -1,0 +1,309 @@
+"""fastMRI HDF5: train, validation and test flavours, multi-coil and single-coil."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mri_alps.core.errors import InputFileError
+from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
+from mri_alps.rawdata.files import check_matrix, check_slice_bytes
+from mri_alps.rawdata.geometry import Geometry
+from mri_alps.rawdata.header import Encoding, Header, parse_header
+from mri_alps.rawdata.raw import RawKSpace
+from mri_alps.rawdata.sampling_pattern import net_acceleration
+
+SMALLEST_SLICE = 64
+"""Bytes that the table of contents alone has for a slice of compressed zeros."""
+
+ALWAYS_ALLOWED_SLICES = 1024
+"""Or as many as this, whatever the size of the file: each is opened and read by itself."""
+
+REFERENCES = ("reconstruction_rss", "reconstruction_esc")
+
+
+@dataclass(frozen=True)
+class FastmriSource:
+    """Reads one slice at a time; opens the file for each."""
+
+    path: Path
+    reference_name: str | None
+    has_ground_truth: bool
+
+    def read_kspace(self, index: int) -> np.ndarray:
+        """Return complex (coil, readout, phase_encode)."""
+        with open_hdf5(self.path) as file:
+            kspace = _to_complex(file["kspace"][index])
+        return kspace[np.newaxis] if kspace.ndim == 2 else kspace
+
+    def read_calibration(self, index: int) -> None:
+        """Return None: fastMRI files have no separate calibration lines."""
+        return None
+
+    def read_reference(self, index: int) -> np.ndarray | None:
+        """Return the file's reconstruction of the slice."""
+        return self._read(self.reference_name, index)
+
+    def read_ground_truth(self, index: int) -> np.ndarray | None:
+        """Return the image behind simulated data."""
+        return self._read("ground_truth" if self.has_ground_truth else None, index)
+
+    def _read(self, name: str | None, index: int) -> np.ndarray | None:
+        if name is None:
+            return None
+        with open_hdf5(self.path) as file:
+            return file[name][index]
+
+
+def read_fastmri(path: Path | str) -> RawKSpace:
+    """Open a file in fastMRI's layout; nothing but the header and the mask is read.
+
+    Parameters
+    ----------
+    path : Path or str
+        HDF5 with `kspace` (slices, coils, readout, phase encode) or (slices, readout, phase
+        encode), and `ismrmrd_header`.
+
+    Returns
+    -------
+    RawKSpace
+        The mask is the file's own (`mask`, test flavour) without the edge padding, which the
+        header's encoding limits give: it was never measured.
+
+    Raises
+    ------
+    InputFileError
+        If a dataset is missing, real where it must be complex, or of a wrong size.
+    """
+    path = Path(path)
+    with open_hdf5(path) as file:
+        kspace = _dataset(file, "kspace", path)
+        shape = _check_kspace(kspace, path)
+        header = parse_header(_header_text(file, path), path)
+        attributes = {name: _plain(value) for name, value in file.attrs.items()}
+        file_mask = _file_mask(file, path, shape)
+        reference_name = next((name for name in REFERENCES if name in file), None)
+        for name in (reference_name, "ground_truth" if "ground_truth" in file else None):
+            _check_images(file, name, path, shape)
+        source = FastmriSource(path, reference_name, "ground_truth" in file)
+    return _assemble(
+        path, shape, kspace_mask=file_mask, header=header, attributes=attributes, source=source
+    )
+
+
+def _assemble(
+    path: Path,
+    shape: tuple[int, int, int, int],
+    kspace_mask: np.ndarray | None,
+    header: Header,
+    attributes: dict[str, Any],
+    source: FastmriSource,
+) -> RawKSpace:
+    n_slices, n_coils, n_readout, n_phase = shape
+    encoding = header.encodings[0]
+    warnings = list(header.warnings)
+    if encoding.encoded_matrix[:2] != (n_readout, n_phase):
+        warnings.append(
+            f"the header's encoded matrix {encoding.encoded_matrix[:2]} is not that of the "
+            f"k-space, {(n_readout, n_phase)}; the k-space's is used"
+        )
+    first, stop = padding_free_range(encoding, n_phase)
+    mask = np.ones((1, 1, n_phase), bool) if kspace_mask is None else kspace_mask.copy()
+    mask[..., :first] = False
+    mask[..., stop:] = False
+    if not mask.any():
+        raise InputFileError(
+            f"{path}: no phase encode is measured, the mask and the padding-free range "
+            f"[{first}, {stop}) have nothing in common: correct the mask or the encoding limits"
+        )
+    recon = encoding.recon_matrix
+    crop = (min(recon[0], n_readout), min(recon[1], n_phase))
+    processing = []
+    if crop != (n_readout, n_phase):
+        processing.append(
+            f"the final image is cropped to {crop[0]} x {crop[1]} (recon matrix of the header)"
+        )
+    if (first, stop) != (0, n_phase):
+        processing.insert(
+            0, f"phase encodes outside [{first}, {stop}) are padding and left out of the mask"
+        )
+    return RawKSpace(
+        path=path,
+        format="fastmri",
+        n_slices=n_slices,
+        n_coils=n_coils,
+        shape=(n_readout, n_phase),
+        mask=mask,
+        noise_covariance=None,
+        geometry=Geometry.nominal(
+            encoding.encoded_matrix,
+            recon,
+            encoding.encoded_field_of_view,
+            encoding.recon_field_of_view,
+            n_slices,
+        ),
+        crop=crop,
+        source=source,
+        acquisition=str(attributes.get("acquisition", "")),
+        attributes=attributes,
+        acquired_range=(first, stop),
+        provenance={
+            "header": dict(header.facts),
+            "flavour": "test" if kspace_mask is not None else "train/val",
+            "mask_source": "dataset `mask`" if kspace_mask is not None else "fully sampled",
+            "net_acceleration": net_acceleration(mask),
+            "reference": source.reference_name,
+            "warnings": warnings,
+            "processing": processing,
+        },
+    )
+
+
+def padding_free_range(encoding: Encoding, n_phase: int) -> tuple[int, int]:
+    """Return [left, right) of the phase encodes that were measured, from the encoding limits.
+
+    left = encoded.y // 2 - center, right = left + maximum + 1, as fastMRI computes them; the
+    k-space's own width stands for encoded.y. Everything if the header has no limits.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        From the file's ISMRMRD header.
+    n_phase : int
+        Phase encodes of the k-space.
+    """
+    limit = encoding.limits.get("kspace_encoding_step_1")
+    if limit is None:
+        return 0, n_phase
+    left = n_phase // 2 - limit.center
+    return max(left, 0), min(left + limit.maximum + 1, n_phase)
+
+
+def _dataset(file: File, name: str, path: Path) -> Dataset:
+    found = file.get(name)
+    if not isinstance(found, Dataset):
+        raise InputFileError(
+            f"{path}: the dataset `{name}` is missing (found: {', '.join(file) or 'nothing'}): "
+            "a file in fastMRI's layout needs `kspace` and `ismrmrd_header`"
+        )
+    return found
+
+
+def _check_kspace(kspace: Dataset, path: Path) -> tuple[int, int, int, int]:
+    if not _is_complex(kspace.dtype):
+        raise InputFileError(
+            f"{path}: `kspace` is {kspace.dtype}, it must be complex: store real and imaginary "
+            "parts as one complex64 array (a magnitude cannot be reconstructed from)"
+        )
+    if kspace.ndim not in (3, 4):
+        raise InputFileError(
+            f"{path}: `kspace` has the shape {kspace.shape}, expected (slices, coils, readout, "
+            "phase encode) or, single-coil, (slices, readout, phase encode): reshape it"
+        )
+    check_matrix(path, "shape of `kspace`", *kspace.shape)
+    if kspace.id.get_storage_size() == 0:
+        raise InputFileError(
+            f"{path}: `kspace` claims the shape {kspace.shape} and holds no data: export it again"
+        )
+    _check_slices(kspace.shape[0], path)
+    n_coils = kspace.shape[1] if kspace.ndim == 4 else 1
+    check_slice_bytes(path, n_coils, *kspace.shape[-2:])
+    return (kspace.shape[0], n_coils, kspace.shape[-2], kspace.shape[-1])
+
+
+def _check_slices(n_slices: int, path: Path) -> None:
+    size = path.stat().st_size
+    if n_slices > ALWAYS_ALLOWED_SLICES and n_slices * SMALLEST_SLICE > size:
+        raise InputFileError(
+            f"{path}: `kspace` claims {n_slices} slices in a file of {size / 1024:.0f} KiB, which "
+            "cannot hold them: export it again"
+        )
+
+
+def _header_text(file: File, path: Path) -> bytes | str:
+    dataset = _dataset(file, "ismrmrd_header", path)
+    value = read_text(dataset)
+    if value is None:
+        raise InputFileError(
+            f"{path}: `ismrmrd_header` is no text but {str(dataset.dtype)[:60]}: store the XML "
+            "header as a string"
+        )
+    return value
+
+
+def _file_mask(file: File, path: Path, shape: tuple[int, int, int, int]) -> np.ndarray | None:
+    if "mask" not in file:
+        return None
+    n_slices, _, n_readout, n_phase = shape
+    dataset = _dataset(file, "mask", path)
+    if dataset.size > n_slices * n_readout * n_phase or dataset.dtype.kind not in "biuf":
+        raise _mask_error(path, dataset, shape)
+    mask = np.asarray(dataset[()])
+    if not np.isin(mask, (0, 1)).all():
+        raise InputFileError(
+            f"{path}: `mask` holds values other than 0 and 1: store True where k-space was measured"
+        )
+    squeezed = mask.reshape(
+        [size for size in mask.shape[:-1] if size > 1] + [mask.shape[-1]] if mask.ndim else [1]
+    )
+    layouts = {
+        (n_phase,): (1, 1, n_phase),
+        (n_readout, n_phase): (1, n_readout, n_phase),
+        (n_slices, n_readout, n_phase): (n_slices, n_readout, n_phase),
+    }
+    if squeezed.shape not in layouts:
+        raise _mask_error(path, dataset, shape)
+    return squeezed.reshape(layouts[squeezed.shape]).astype(bool)
+
+
+def _mask_error(path: Path, mask: Dataset, shape: tuple[int, int, int, int]) -> InputFileError:
+    return InputFileError(
+        f"{path}: `mask` is {mask.dtype} of shape {mask.shape} but `kspace` has {shape[3]} phase "
+        f"encodes: the mask must have the shape ({shape[3]},) or ({shape[2]}, {shape[3]})"
+    )
+
+
+def _check_images(
+    file: File, name: str | None, path: Path, shape: tuple[int, int, int, int]
+) -> None:
+    if name is None:
+        return
+    images = _dataset(file, name, path)
+    if images.ndim != 3 or images.shape[0] != shape[0] or 0 in images.shape:
+        raise InputFileError(
+            f"{path}: `{name}` has the shape {images.shape}, expected ({shape[0]}, y, x) for "
+            f"{shape[0]} slices of k-space: remove or correct it"
+        )
+    if max(images.shape[1:]) > 4 * max(shape[2:]):
+        raise InputFileError(
+            f"{path}: `{name}` claims {images.shape[1]} x {images.shape[2]} pixels for a k-space "
+            f"of {shape[2]} x {shape[3]}: remove or correct it"
+        )
+
+
+def _is_complex(dtype: np.dtype) -> bool:
+    if dtype.names is not None:  # complex numbers as ISMRMRD's C++ library stores them
+        return dtype.names == ("real", "imag") and dtype["real"].kind == "f"
+    return dtype.kind == "c"
+
+
+def _to_complex(array: np.ndarray) -> np.ndarray:
+    if array.dtype.names is not None:
+        return (array["real"] + 1j * array["imag"]).astype(np.complex64)
+    with np.errstate(over="ignore"):  # an overflow is Inf, which read_slice reports
+        return array.astype(np.complex64, copy=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray | np.generic):
+        return (
+            _plain(value.tolist())
+            if not isinstance(value.tolist(), list)
+            else [_plain(item) for item in value.tolist()]
+        )
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)

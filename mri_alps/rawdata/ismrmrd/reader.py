@@ -1,0 +1,158 @@
+"""ISMRMRD HDF5: from acquisitions to slices on a Cartesian grid.
+
+The readout oversampling is removed by cropping in image space, provided every imaging line has
+a full readout. With an asymmetric echo (or discarded samples) the oversampled readout is kept
+as it was measured, so that the mask stays exact: cropping would smear the missing side over all
+columns. The final image is cropped by `RawKSpace.crop` in either case.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mri_alps.core.errors import ConfigurationError, InputFileError
+from mri_alps.core.hdf5 import Dataset, File, Group, open_hdf5, read_text
+from mri_alps.rawdata.header import Encoding, Header, parse_header
+from mri_alps.rawdata.ismrmrd.scan import Scan, Selection
+from mri_alps.rawdata.ismrmrd.store import AcquisitionStore, Hdf5Acquisitions
+from mri_alps.rawdata.raw import RawKSpace
+
+
+def find_groups(file: File) -> list[str]:
+    """Return the HDF5 groups that look like ISMRMRD measurements, whatever their names.
+
+    Parameters
+    ----------
+    file : File
+        An open file.
+    """
+    groups = [name for name in file if isinstance(file.get(name), Group)]
+    return [name for name in ["/", *groups] if _is_measurement(file[name])]
+
+
+def _is_measurement(group: Group) -> bool:
+    data = group.get("data")
+    has_lines = isinstance(data, Dataset) and "head" in (data.dtype.names or ())
+    return has_lines or isinstance(group.get("xml"), Dataset)
+
+
+def read_ismrmrd(path: Path | str, selection: Selection = Selection()) -> RawKSpace:
+    """Open an ISMRMRD file: headers and noise acquisitions are read, imaging lines are not.
+
+    Parameters
+    ----------
+    path : Path or str
+        The HDF5 file.
+    selection : Selection
+        Which part of it.
+
+    Returns
+    -------
+    RawKSpace
+        Averages are averaged; slices are in order of position along their normal.
+
+    Raises
+    ------
+    InputFileError
+        If the file is damaged, incomplete, contradicts itself, or is not Cartesian.
+    ConfigurationError
+        If the selection asks for what the file does not have.
+    """
+    path = Path(path)
+    with open_hdf5(path) as file:
+        name, other_names = _choose_group(file, path, selection.dataset)
+        header = parse_header(_xml(file[name], path), path)
+    scan = make_scan(Hdf5Acquisitions(path, name), header, selection)
+    if other_names:
+        scan.warnings.append(f"other measurements in the file: {', '.join(other_names)}")
+    return scan.assemble()
+
+
+def make_scan(store: AcquisitionStore, header: Header, selection: Selection) -> Scan:
+    """Select acquisitions, from wherever they lie.
+
+    Parameters
+    ----------
+    store : AcquisitionStore
+        Headers and samples.
+    header : Header
+        The XML header.
+    selection : Selection
+        Which part of it.
+
+    Returns
+    -------
+    Scan
+        `assemble` gives the `RawKSpace`.
+
+    Raises
+    ------
+    InputFileError
+        If it is not Cartesian, or has no lines.
+    ConfigurationError
+        If the selection asks for what there is not.
+    """
+    encoding = choose_encoding(header, selection.encoding, store.path)
+    return Scan(store, header, encoding, selection)
+
+
+def _choose_group(file: File, path: Path, wanted: str | None) -> tuple[str, list[str]]:
+    groups = find_groups(file)
+    if wanted is not None and wanted not in groups:
+        raise ConfigurationError(
+            f"{path} has no ISMRMRD measurement {wanted!r}: choose one of {', '.join(groups)}"
+        )
+    if not groups:
+        raise InputFileError(
+            f"{path} has no group with `data` and `xml`: convert the scan with an ISMRMRD converter"
+        )
+    complete = [g for g in groups if "data" in file[g] and "xml" in file[g]]
+    name = wanted or (complete or groups)[0]
+    for part in ("data", "xml"):
+        if part not in file[name]:
+            raise InputFileError(
+                f"{path}: the dataset `{part}` is missing in the group `{name}`: export the scan "
+                "again, ISMRMRD needs `data` and `xml`"
+            )
+    return name, [g for g in groups if g != name]
+
+
+def _xml(group: Group, path: Path) -> bytes | str:
+    stored = group["xml"]
+    text = read_text(stored) if isinstance(stored, Dataset) else None
+    if text is None:
+        raise InputFileError(f"{path}: the dataset `xml` holds no text: export the scan again")
+    return text
+
+
+def choose_encoding(header: Header, index: int, path: Path) -> Encoding:
+    """Return an encoding space of the header.
+
+    Parameters
+    ----------
+    header : Header
+        The ISMRMRD header.
+    index : int
+        Number of the encoding space, from 0.
+    path : pathlib.Path
+        The file, for messages.
+
+    Raises
+    ------
+    InputFileError
+        If its trajectory is not Cartesian.
+    ConfigurationError
+        If there is no such encoding space.
+    """
+    if not 0 <= index < len(header.encodings):
+        raise ConfigurationError(
+            f"{path} has {len(header.encodings)} encoding spaces, number {index} was asked for: "
+            f"choose 0 to {len(header.encodings) - 1}"
+        )
+    encoding = header.encodings[index]
+    if encoding.trajectory not in ("cartesian", ""):
+        raise InputFileError(
+            f"{path}: the trajectory is {encoding.trajectory!r} and only Cartesian scans can be "
+            "reconstructed: grid the data first, or use a non-Cartesian reconstruction"
+        )
+    return encoding

@@ -1,0 +1,339 @@
+"""From the selected acquisitions of an ISMRMRD scan to a `RawKSpace`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mri_alps.core.errors import ConfigurationError, InputFileError
+from mri_alps.core.hdf5 import check_claim
+from mri_alps.rawdata.files import check_matrix, check_slice_bytes
+from mri_alps.rawdata.header import Encoding, Header
+from mri_alps.rawdata.ismrmrd.geometry import group_slices, slice_geometry
+from mri_alps.rawdata.ismrmrd.heads import (
+    COUNTERS,
+    NOT_IMAGING,
+    Heads,
+    check_counters,
+)
+from mri_alps.rawdata.ismrmrd.lines import (
+    Grid,
+    LineTable,
+    effective_centers,
+    place_lines,
+    settle_center,
+)
+from mri_alps.rawdata.ismrmrd.noise import measured_noise
+from mri_alps.rawdata.ismrmrd.source import SliceLines, VolumeLines
+from mri_alps.rawdata.ismrmrd.store import AcquisitionStore
+from mri_alps.rawdata.raw import RawKSpace
+from mri_alps.rawdata.sampling_pattern import measured_range, net_acceleration
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of an ISMRMRD file to read; the first one found where None.
+
+    Parameters
+    ----------
+    dataset : str, optional
+        Name of the HDF5 group.
+    encoding : int
+        Encoding space of the header.
+    repetition, contrast, phase, set : int, optional
+        Values of the encoding counters.
+    keep_oversampling : bool
+        Deliver the readout as long as it was measured, instead of cropping it in image space.
+    """
+
+    dataset: str | None = None
+    encoding: int = 0
+    repetition: int | None = None
+    contrast: int | None = None
+    phase: int | None = None
+    set: int | None = None
+    keep_oversampling: bool = False
+
+
+class Scan:
+    """The steps of `read_ismrmrd`, with the warnings and the processing that they note."""
+
+    def __init__(
+        self,
+        store: AcquisitionStore,
+        header: Header,
+        encoding: Encoding,
+        selection: Selection,
+    ):
+        self.store, self.path = store, store.path
+        self.header, self.encoding = header, encoding
+        self.warnings = list(header.warnings)
+        self.processing: list[str] = []
+        self._keep_oversampling = selection.keep_oversampling
+        if not encoding.trajectory:
+            self.warnings.append("the header names no trajectory; Cartesian is assumed")
+        self.heads = store.heads()
+        self.imaging, self.calibration, self.counters = self._select(selection)
+        self.n_coils = check_counters(self.imaging, self.path)
+
+    def _select(self, selection: Selection) -> tuple[Heads, Heads, dict[str, Any]]:
+        heads = self.heads
+        usable = ~heads.is_noise & ~heads.is_excluded
+        candidates = heads.take(usable & (heads.encoding_space_ref == selection.encoding))
+        imaging = candidates.take(~candidates.is_calibration_only)
+        calibration = candidates.take(candidates.is_calibration)
+        if self._is_interleaved(imaging):
+            calibration = candidates
+        if len(imaging) == 0:
+            raise InputFileError(
+                f"{self.path}: none of the {len(heads)} acquisitions is an imaging line of "
+                f"encoding space {selection.encoding}: check the flags, or name the file "
+                "with the image scan"
+            )
+        others = int((usable & (heads.encoding_space_ref != selection.encoding)).sum())
+        if others:
+            self.warnings.append(f"{others} lines of other encoding spaces are left out")
+        counters: dict[str, Any] = {}
+        for counter in COUNTERS:
+            found = np.unique(getattr(imaging, counter))
+            wanted = getattr(selection, counter)
+            if wanted is not None and wanted not in found:
+                raise ConfigurationError(
+                    f"{self.path} has no imaging lines with {counter} {wanted}: choose one of "
+                    f"{', '.join(map(str, found))}"
+                )
+            chosen = int(found[0] if wanted is None else wanted)
+            counters[counter] = {"chosen": chosen, "available": [int(v) for v in found]}
+            if len(found) > 1:
+                self.warnings.append(f"{counter} {chosen} of {len(found)} is read")
+            imaging = imaging.take(getattr(imaging, counter) == chosen)
+            same = getattr(calibration, counter) == chosen
+            if counter == "repetition" and self._is_interleaved(calibration):
+                continue
+            if len(calibration) and not same.any():  # calibrated once, for all repetitions
+                same = getattr(calibration, counter) == getattr(calibration, counter).min()
+            calibration = calibration.take(same)
+        return imaging, calibration, counters
+
+    def _is_interleaved(self, heads: Heads) -> bool:
+        """Whether repetitions sample different lines, which together calibrate the coils."""
+        declared = self.header.facts.get("calibration_mode", "").lower() == "interleaved"
+        return declared and len(np.unique(heads.repetition)) > 1
+
+    def assemble(self) -> RawKSpace:
+        """Place the lines, settle mask, crop and noise, and return the opened scan."""
+        encoding, path = self.encoding, self.path
+        is_3d = len(np.unique(self.imaging.kspace_encode_step_2)) > 1
+        if not is_3d and encoding.encoded_matrix[2] > 1:
+            self.warnings.append("one partition only: read as 2-D slices")
+        grid = Grid.from_encoding(encoding, is_3d)
+        check_slice_bytes(path, self.n_coils, grid.n_phase, max(grid.n_readout, grid.n_partitions))
+        self.imaging, grid, notes = settle_center(self.imaging, grid)
+        self.warnings += notes
+        groups, group_of_line = group_slices(self.imaging, self.processing)
+        check_matrix(path, "number of slices", len(groups))
+        sizes = (grid.n_readout, grid.n_phase, grid.n_partitions)
+        check_claim(
+            path,
+            f"{len(groups)} slices or slabs of {self.n_coils} coils x "
+            f"{' x '.join(map(str, sizes))}",
+            8 * len(groups) * self.n_coils * math.prod(sizes),
+        )
+        table = self._place(self.imaging, group_of_line, grid, self.warnings)
+        calibration = self._place_calibration(grid, groups)
+        is_full = bool((table.count == grid.n_readout).all())
+        n_readout = self._readout_length(grid, is_full, is_3d)
+        sources = (self.store, grid, table, calibration, self.n_coils, n_readout)
+        counts = _line_counts(table, len(groups), grid)
+        n_averages = self._averages(counts)
+        noise, noise_facts, notes = self._noise(n_averages)
+        self.warnings += notes
+        if is_3d:
+            mask = counts > 0
+            shape = (grid.n_phase, grid.n_partitions)
+            n_slices = len(groups) * n_readout
+            mask = np.repeat(mask, n_readout, axis=0) if len(mask) > 1 else mask
+        else:
+            mask = (
+                (counts > 0)[:, np.newaxis, :, 0] if is_full else _sample_mask(table, counts, grid)
+            )
+            shape = (n_readout, grid.n_phase)
+            n_slices = len(groups)
+        if (mask == mask[:1]).all():
+            mask = mask[:1]
+        recon = encoding.recon_matrix
+        wanted = (recon[1], recon[2]) if is_3d else (recon[0], recon[1])
+        crop = (min(wanted[0], shape[0]), min(wanted[1], shape[1]))
+        if crop != shape:
+            self.processing.append(
+                f"the final image is cropped to {crop[0]} x {crop[1]} (recon matrix of the header)"
+            )
+        self._check_pixels()
+        return RawKSpace(
+            path=path,
+            format="ismrmrd",
+            n_slices=n_slices,
+            n_coils=self.n_coils,
+            shape=shape,
+            mask=mask,
+            noise_covariance=noise,
+            geometry=slice_geometry(
+                self.imaging, group_of_line, len(groups), encoding, is_3d, n_readout
+            ),
+            crop=crop,
+            source=VolumeLines(*sources) if is_3d else SliceLines(*sources),
+            acquisition=str(self.header.facts.get("protocol", "")),
+            axes=("phase_encode", "partition") if is_3d else ("readout", "phase_encode"),
+            acquired_range=self._acquired_range(mask, grid, is_3d),
+            n_averages=n_averages,
+            has_calibration=calibration is not None,
+            provenance=self._provenance(mask, groups, counts, calibration, noise_facts),
+        )
+
+    def _place(self, heads: Heads, group: np.ndarray, grid: Grid, warnings: list[str]) -> LineTable:
+        centers, notes = effective_centers(heads, grid, self.store)
+        warnings += notes
+        table, n_dropped = place_lines(heads, group, grid, self.path, centers)
+        if n_dropped:
+            warnings.append(f"{n_dropped} samples beyond the edge of the grid are left out")
+        return table
+
+    def _place_calibration(self, grid: Grid, groups: np.ndarray) -> LineTable | None:
+        heads = self.calibration
+        known = np.isin(heads.slice, groups) & (heads.active_channels == self.n_coils)
+        heads = heads.take(known)
+        is_interleaved = self._is_interleaved(heads)
+        if not heads.is_calibration_only.any() and not is_interleaved:
+            return None
+        # the grid's centre is settled by the imaging lines; only unset fields are filled here
+        heads, _, _ = settle_center(heads, grid)
+        order = np.argsort(groups)
+        group = order[np.searchsorted(groups[order], heads.slice)]
+        self.processing.append(
+            "interleaved calibration: the sensitivity maps come from the lines of all repetitions"
+            if is_interleaved
+            else f"{int(heads.is_calibration_only.sum())} calibration lines are used for the "
+            "sensitivity maps and not for the image"
+        )
+        return self._place(heads, group, grid, [])
+
+    def _readout_length(self, grid: Grid, is_full: bool, is_3d: bool) -> int:
+        n_recon = self.encoding.recon_matrix[0]
+        if is_3d and not is_full:
+            raise InputFileError(
+                f"{self.path}: the readout of this 3-D scan is not full (asymmetric echo or "
+                "discarded samples), so that it cannot be taken apart into slices exactly: "
+                "complete the readout first, for example by POCS"
+            )
+        if n_recon >= grid.n_readout or self._keep_oversampling:
+            return grid.n_readout
+        if not is_full:
+            self.processing.append(
+                "asymmetric echo: the readout keeps its oversampling, its missing samples are "
+                "outside the mask"
+            )
+            return grid.n_readout
+        self.processing.append(
+            f"readout oversampling removed in image space: {grid.n_readout} to {n_recon}"
+        )
+        return n_recon
+
+    def _averages(self, counts: np.ndarray) -> int:
+        measured = counts[counts > 0]
+        lowest, highest = int(measured.min()), int(measured.max())
+        if highest > 1:
+            self.processing.append(
+                f"{lowest} to {highest} averages per line averaged"
+                if lowest < highest
+                else f"{highest} averages averaged"
+            )
+        if lowest < highest:
+            self.warnings.append(
+                f"lines were averaged {lowest} to {highest} times; the noise is that of {lowest}"
+            )
+        return lowest
+
+    def _noise(self, n_averages: int) -> tuple[np.ndarray | None, dict[str, Any], list[str]]:
+        dwell = self.imaging.sample_time_us
+        if np.ptp(dwell) > 1e-3 * dwell.max():
+            self.warnings.append("imaging lines have different dwell times; the median is taken")
+        noise = self.heads.take(self.heads.is_noise)
+        bandwidth = self.header.relative_receiver_noise_bandwidth
+        return measured_noise(
+            self.store,
+            noise,
+            self.n_coils,
+            float(np.median(dwell)),
+            bandwidth,
+            n_averages,
+        )
+
+    def _acquired_range(self, mask: np.ndarray, grid: Grid, is_3d: bool) -> tuple[int, int]:
+        first, stop = measured_range(mask)
+        name = "kspace_encoding_step_2" if is_3d else "kspace_encoding_step_1"
+        offset = grid.partition_offset if is_3d else grid.row_offset
+        limit = self.encoding.limits.get(name)
+        if limit is not None:
+            first = max(0, min(first, limit.minimum + offset))
+            stop = min(mask.shape[-1], max(stop, limit.maximum + offset + 1))
+        return first, stop
+
+    def _check_pixels(self) -> None:
+        encoding = self.encoding
+        encoded = encoding.encoded_field_of_view[0] / encoding.encoded_matrix[0]
+        recon = encoding.recon_field_of_view[0] / encoding.recon_matrix[0]
+        if abs(encoded - recon) > 0.02 * encoded:
+            self.warnings.append(
+                f"the header's pixels along the readout are {encoded:.3g} mm encoded and "
+                f"{recon:.3g} mm reconstructed; the image keeps the encoded size and is cropped"
+            )
+
+    def _provenance(
+        self,
+        mask: np.ndarray,
+        groups: np.ndarray,
+        counts: np.ndarray,
+        calibration: LineTable | None,
+        noise_facts: dict[str, Any],
+    ) -> dict[str, Any]:
+        heads = self.heads
+        left_out = {name: int(heads.has(flag).sum()) for name, flag in NOT_IMAGING.items()}
+        return {
+            "header": dict(self.header.facts),
+            "dataset": self.store.group,
+            "n_acquisitions": len(heads),
+            "n_imaging_lines": len(self.imaging),
+            "n_calibration_lines": 0 if calibration is None else len(calibration),
+            "left_out": {name: count for name, count in left_out.items() if count},
+            "counters": self.counters,
+            "slice_order": [int(index) for index in groups],
+            "averages": {
+                "minimum": int(counts[counts > 0].min()),
+                "maximum": int(counts.max()),
+            },
+            "noise": noise_facts,
+            "mask_source": "acquired lines",
+            "net_acceleration": net_acceleration(mask),
+            "warnings": self.warnings,
+            "processing": self.processing,
+        }
+
+
+def _line_counts(table: LineTable, n_groups: int, grid: Grid) -> np.ndarray:
+    """How often each line was measured, int (groups, phase_encode, partition)."""
+    counts = np.zeros((n_groups, grid.n_phase, grid.n_partitions), np.int64)
+    np.add.at(counts, (table.group, table.row, table.partition), 1)
+    return counts
+
+
+def _sample_mask(table: LineTable, counts: np.ndarray, grid: Grid) -> np.ndarray:
+    """Sampling of slices whose lines are not full, bool (groups, readout, phase_encode)."""
+    mask = np.zeros((len(counts), grid.n_readout, grid.n_phase), bool)
+    for group, row, column, count in zip(
+        table.group, table.row, table.column, table.count, strict=True
+    ):
+        mask[group, column : column + count, row] = True
+    return mask

@@ -1,0 +1,178 @@
+"""Reads the lines of an ISMRMRD scan into slices: 2-D slices, or readout positions in 3-D."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mri_alps.core.errors import InputFileError
+from mri_alps.rawdata.decoupling import (
+    BlockCache,
+    center_crop_start,
+    readout_to_image,
+    remove_oversampling,
+)
+from mri_alps.rawdata.ismrmrd.lines import Grid, LineTable, read_lines
+from mri_alps.rawdata.ismrmrd.store import AcquisitionStore
+
+
+@dataclass(frozen=True)
+class SliceLines:
+    """2-D slices: lines are averaged on the grid, then the oversampling is removed."""
+
+    store: AcquisitionStore
+    grid: Grid
+    imaging: LineTable
+    calibration: LineTable | None
+    n_coils: int
+    n_readout: int
+
+    def read_kspace(self, index: int) -> np.ndarray:
+        """Return complex64 (coil, readout, phase_encode)."""
+        return self._cropped(self._gridded(self.imaging, index)[0])
+
+    def read_calibration(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return calibration lines, those that are imaging lines too included, and their mask."""
+        if self.calibration is None or not (self.calibration.group == index).any():
+            return None
+        kspace, mask = self._gridded(self.calibration, index)
+        return self._cropped(kspace), self._cropped_mask(mask)
+
+    def read_reference(self, index: int) -> None:
+        """Return None: raw files hold no images that are used here."""
+        return None
+
+    def read_ground_truth(self, index: int) -> None:
+        """Return None: raw files hold no truth."""
+        return None
+
+    def _gridded(self, table: LineTable, index: int) -> tuple[np.ndarray, np.ndarray]:
+        grid = self.grid
+        kspace = np.zeros((self.n_coils, grid.n_readout, grid.n_phase), np.complex64)
+        count = np.zeros(kspace.shape[1:], np.int32)
+        with self.store.opened() as read:
+            which = np.flatnonzero(table.group == index)
+            for line, samples in read_lines(read, table, which, self.store.path):
+                place = slice(table.column[line], table.column[line] + table.count[line])
+                kspace[:, place, table.row[line]] += check_coils(
+                    samples, self.n_coils, self.store.path
+                )
+                count[place, table.row[line]] += 1
+        kspace /= np.maximum(count, 1)
+        return kspace, count > 0
+
+    def _cropped(self, kspace: np.ndarray) -> np.ndarray:
+        if self.n_readout == self.grid.n_readout:
+            return kspace
+        return remove_oversampling(kspace, self.n_readout)
+
+    def _cropped_mask(self, mask: np.ndarray) -> np.ndarray:
+        """Columns of the cropped grid whose place in k-space was measured."""
+        if self.n_readout == self.grid.n_readout:
+            return mask
+        position = (np.arange(self.n_readout) - self.n_readout // 2) * (
+            self.grid.n_readout / self.n_readout
+        ) + self.grid.n_readout // 2
+        below = np.clip(np.floor(position).astype(int), 0, self.grid.n_readout - 1)
+        above = np.clip(np.ceil(position).astype(int), 0, self.grid.n_readout - 1)
+        return mask[below] & mask[above]
+
+
+class VolumeLines:
+    """Slabs of a 3-D scan: slice = slab * n_readout + readout position."""
+
+    def __init__(
+        self,
+        store: AcquisitionStore,
+        grid: Grid,
+        imaging: LineTable,
+        calibration: LineTable | None,
+        n_coils: int,
+        n_readout: int,
+    ):
+        self.store, self.grid = store, grid
+        self.n_coils, self.n_readout = n_coils, n_readout
+        self.imaging, self.calibration = imaging, calibration
+        position_bytes = 8 * n_coils * grid.n_phase * grid.n_partitions
+        self._imaging_cache = BlockCache(self._load_imaging, n_readout, position_bytes)
+        self._calibration_cache = BlockCache(self._load_calibration, n_readout, position_bytes)
+
+    def read_kspace(self, index: int) -> np.ndarray:
+        """Return complex64 (coil, phase_encode, partition)."""
+        return self._imaging_cache.read(index)
+
+    def read_calibration(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return calibration lines, those that are imaging lines too included, and their mask."""
+        table = self.calibration
+        if table is None:
+            return None
+        which = table.group == index // self.n_readout
+        if not which.any():
+            return None
+        mask = np.zeros((self.grid.n_phase, self.grid.n_partitions), bool)
+        mask[table.row[which], table.partition[which]] = True
+        return self._calibration_cache.read(index), mask
+
+    def read_reference(self, index: int) -> None:
+        """Return None: raw files hold no images that are used here."""
+        return None
+
+    def read_ground_truth(self, index: int) -> None:
+        """Return None: raw files hold no truth."""
+        return None
+
+    def _load_imaging(self, volume: int, start: int, stop: int) -> np.ndarray:
+        return self._load(self.imaging, volume, start, stop)
+
+    def _load_calibration(self, volume: int, start: int, stop: int) -> np.ndarray:
+        assert self.calibration is not None  # read_calibration has checked
+        return self._load(self.calibration, volume, start, stop)
+
+    def _load(self, table: LineTable, volume: int, start: int, stop: int) -> np.ndarray:
+        grid = self.grid
+        # positions last while lines come in: each line is then one contiguous write
+        shape = (self.n_coils, grid.n_phase, grid.n_partitions, stop - start)
+        block = np.zeros(shape, np.complex64)
+        count = np.zeros(shape[1:3], np.int32)
+        crop = center_crop_start(grid.n_readout, self.n_readout)
+        full = np.zeros((self.n_coils, grid.n_readout), np.complex64)
+        with self.store.opened() as read:
+            which = np.flatnonzero(table.group == volume)
+            for line, samples in read_lines(read, table, which, self.store.path):
+                full[:] = 0
+                column = table.column[line]
+                full[:, column : column + table.count[line]] = check_coils(
+                    samples, self.n_coils, self.store.path
+                )
+                image = readout_to_image(full, -1)[:, crop + start : crop + stop]
+                block[:, table.row[line], table.partition[line]] += image
+                count[table.row[line], table.partition[line]] += 1
+        block /= np.maximum(count, 1)[:, :, np.newaxis]
+        return np.moveaxis(block, -1, 0)
+
+
+def check_coils(samples: np.ndarray, n_coils: int, path: Path) -> np.ndarray:
+    """Return `samples` if they have `n_coils` rows.
+
+    Parameters
+    ----------
+    samples : numpy.ndarray
+        Complex, (coil, sample).
+    n_coils : int
+        What the headers say.
+    path : pathlib.Path
+        The file, for messages.
+
+    Raises
+    ------
+    InputFileError
+        If they have not: header and samples of an acquisition contradict each other.
+    """
+    if len(samples) != n_coils:
+        raise InputFileError(
+            f"{path}: an acquisition holds {len(samples)} coils where its header announces "
+            f"{n_coils}: export the scan again"
+        )
+    return samples

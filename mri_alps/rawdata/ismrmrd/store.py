@@ -1,0 +1,83 @@
+"""Where acquisitions lie: an HDF5 file, or anything else that hands them over by number.
+
+Everything from headers to slices works on this interface, so that a scan that comes in over the
+network takes the same road as a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mri_alps.core.hdf5 import Dataset, open_hdf5
+from mri_alps.rawdata.ismrmrd.heads import Heads, read_heads
+
+
+class SampleReader(Protocol):
+    """Hands over the samples of consecutive acquisitions."""
+
+    def __call__(self, start: int, count: int) -> Sequence[np.ndarray]:
+        """Return one float32 array per acquisition: (coil, sample, real and imaginary), flat."""
+
+
+class AcquisitionStore(Protocol):
+    """Headers and samples of a list of acquisitions; can be pickled, holds no open file.
+
+    Attributes
+    ----------
+    path : Path
+        Named in errors.
+    group : str
+        Which measurement of the file.
+    """
+
+    @property
+    def path(self) -> Path:
+        """Named in errors."""
+
+    @property
+    def group(self) -> str:
+        """Which measurement of the file."""
+
+    def heads(self) -> Heads:
+        """Return the acquisition headers; `Heads.index` is what `SampleReader` counts."""
+
+    def opened(self) -> contextlib.AbstractContextManager[SampleReader]:
+        """Open for reading samples."""
+
+
+@dataclass(frozen=True)
+class Hdf5Acquisitions:
+    """The acquisitions of an ISMRMRD file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    group : str
+        The HDF5 group that holds `data` and `xml`.
+    """
+
+    path: Path
+    group: str
+
+    def heads(self) -> Heads:
+        """Read all acquisition headers."""
+        with open_hdf5(self.path) as file:
+            return read_heads(file[self.group]["data"], self.path)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[SampleReader]:
+        """Open the file; errors while it is open are InputFileErrors that name it."""
+        with open_hdf5(self.path) as file:
+            data: Dataset = file[self.group]["data"]
+
+            def read(start: int, count: int) -> Sequence[np.ndarray]:
+                return data.fields("data")[start : start + count].reshape(-1)
+
+            yield read
