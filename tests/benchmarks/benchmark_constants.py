@@ -4,9 +4,9 @@
 
 Constants are varied one at a time on the problems of `constant_beds`, whose truth is known; all
 figures are means over the seeds, the same for each variant. Prints one table per problem, which
-`docs/pages/reference/constants.md` is filled from. What other noise gives ("once more") tells how much is chance.
-Thresholds whose neutral value is 1 are varied
-in their distance from 1, shares in what they can be.
+`docs/pages/reference/constants.md` is filled from; what is given "once more", with other noise,
+tells how much is chance. Thresholds whose neutral value is 1 are varied in their distance from 1,
+shares in what they can be.
 """
 
 from __future__ import annotations
