@@ -17,8 +17,8 @@ from collections import Counter
 from pathlib import Path
 
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.pipeline.inputs import find_scans
+from mri_alps.rawdata import RawKSpace, read_raw
 
 
 def stamp(path: Path, deep: bool) -> str:

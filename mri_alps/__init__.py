@@ -36,7 +36,7 @@ _HOME_OF = {
     "evaluate_folder": "mri_alps.evaluation",
     "load_prior": "mri_alps.priors",
     "load_reconstruction": "mri_alps.pipeline",
-    "make_mask": "mri_alps.operators",
+    "make_mask": "mri_alps.masks.kinds",
     "prepare_slice": "mri_alps.calibration",
     "process": "mri_alps.scanner.ismrmrd_server",
     "read_raw": "mri_alps.rawdata",

@@ -28,8 +28,8 @@ import numpy as np
 import torch
 
 import mri_alps
-from mri_alps.priors import GaussianMixturePrior, GaussianPrior, exact_posterior
 from mri_alps.core.random import standard_normal
+from mri_alps.priors import GaussianMixturePrior, GaussianPrior, exact_posterior
 
 eta2 = 0.1
 a = (1 + eta2) / eta2

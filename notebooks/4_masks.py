@@ -33,10 +33,10 @@ import numpy as np
 import torch
 
 import mri_alps
-from mri_alps.masks.design import design_mask
-from mri_alps.masks.study import compare_masks
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal
+from mri_alps.masks.design import design_mask
+from mri_alps.masks.study import compare_masks
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 warnings.simplefilter("ignore", mri_alps.MriAlpsWarning)  # the noise is estimated, not measured

@@ -32,8 +32,8 @@ import torch
 
 import mri_alps
 from mri_alps.core.fourier import fftc, ifftc
-from mri_alps.priors import from_deepinv
 from mri_alps.core.random import standard_normal
+from mri_alps.priors import from_deepinv
 
 raw = mri_alps.read_raw(resources.files("mri_alps") / "data" / "demo_brain.h5")
 slices = torch.stack([torch.from_numpy(raw.read_ground_truth(i)) for i in range(3)])

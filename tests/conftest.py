@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.scan_fixtures import run, scan  # noqa: F401 - fixtures
+
 
 @pytest.fixture(autouse=True)
 def _same_state_in_any_order():

@@ -17,9 +17,9 @@ import torch
 
 from mri_alps.calibration.line_weights import MAPS_ERROR, sample_power, sampling_weights
 from mri_alps.core.fourier import fftc, ifftc
-from mri_alps.operators import SenseOperator
 from mri_alps.core.random import standard_normal
 from mri_alps.core.solvers import conjugate_gradient
+from mri_alps.operators import SenseOperator
 
 HIGHEST_MISFIT = 1.05
 """Misfit up to which the usual allowance is kept."""

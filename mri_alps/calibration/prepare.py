@@ -26,9 +26,9 @@ from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, com
 from mri_alps.core.devices import find_device
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
 from mri_alps.core.magnitudes import root_sum_of_squares, unit_of
+from mri_alps.core.values import MOST, check, instance, number, whole
 from mri_alps.operators import SenseOperator
 from mri_alps.rawdata import RawKSpace
-from mri_alps.core.values import MOST, check, instance, number, whole
 
 _RULES = {
     "raw": instance(RawKSpace, named="a scan as read_raw returns it"),

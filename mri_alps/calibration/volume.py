@@ -13,8 +13,8 @@ from mri_alps.calibration.noise import whitening_matrix
 from mri_alps.calibration.noise_estimate import NoiseEstimate, estimate_noise
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
 from mri_alps.core.magnitudes import unit_of
-from mri_alps.rawdata import RawKSpace
 from mri_alps.core.values import check, instance, number
+from mri_alps.rawdata import RawKSpace
 
 _RULES = {
     "raw": instance(RawKSpace, named="a scan as read_raw returns it"),

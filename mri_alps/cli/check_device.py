@@ -13,9 +13,6 @@ from rich.table import Table
 
 from mri_alps.cli.terminal import bars_are_hidden, err, out
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.priors import load_prior
-from mri_alps.priors.registry import DEFAULT_PRIOR
-from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.diagnostics.device_check import (
     Comparison,
     Timing,
@@ -23,6 +20,9 @@ from mri_alps.diagnostics.device_check import (
     host_traffic,
     time_device,
 )
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.priors import load_prior
+from mri_alps.priors.registry import DEFAULT_PRIOR
 
 # Sizes that are through in a moment, to try the command out.
 _QUICK: dict[str, Any] = {"shapes": ((64, 48),), "n_coils": 4, "batches": (1, 2), "n_repeats": 3}

@@ -15,7 +15,6 @@ from mri_alps.cli.reconstruct import reconstruct_one
 from mri_alps.cli.report import run_report
 from mri_alps.cli.terminal import out
 from mri_alps.evaluation import head_mask, image_metrics, interval_coverage
-from mri_alps.rawdata import read_raw
 from mri_alps.pipeline import (
     Reconstruction,
     ReconstructionConfiguration,
@@ -23,6 +22,7 @@ from mri_alps.pipeline import (
 )
 from mri_alps.pipeline.output import prepare_directory
 from mri_alps.pipeline.volume import load_prior_for
+from mri_alps.rawdata import read_raw
 
 DEMO_FILE = "demo_brain.h5"
 N_SAMPLES = 8

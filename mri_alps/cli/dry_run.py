@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from mri_alps.operators import SenseOperator, achieved_acceleration
 from mri_alps.core.plugins import guarded
-from mri_alps.rawdata import RawKSpace
+from mri_alps.masks.kinds import achieved_acceleration
+from mri_alps.operators import SenseOperator
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.batches import choose_batch
 from mri_alps.pipeline.resources import evaluation_bytes, memory_bytes
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import chosen_slices
+from mri_alps.rawdata import RawKSpace
 
 # Applications of the normal operator per evaluation: what the sampler's solves take on scans.
 _NORMALS_PER_EVALUATION = 5

@@ -20,9 +20,6 @@ from mri_alps.cli.terminal import ProgressBar, err, out, say, stopped_by_signal
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
 from mri_alps.evaluation import write_panel
 from mri_alps.evaluation.pictures import MAX_ROWS, evenly_chosen
-from mri_alps.priors.registry import DEFAULT_PRIOR
-from mri_alps.rawdata import RawKSpace, read_raw
-from mri_alps.rawdata.probe import Probe
 from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
 from mri_alps.pipeline.inputs import choose_part, find_scans
 from mri_alps.pipeline.manifest import Manifest
@@ -31,6 +28,9 @@ from mri_alps.pipeline.provenance import pixel_aspect
 from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
 from mri_alps.pipeline.scans import Results, reconstruct_scans
 from mri_alps.pipeline.volume import chosen_slices, load_prior_for
+from mri_alps.priors.registry import DEFAULT_PRIOR
+from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.rawdata.probe import Probe
 
 
 def run_reconstruct(

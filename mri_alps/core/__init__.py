@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, Fourier transforms, solvers, randomness, settings."""

@@ -16,9 +16,9 @@ import torch
 
 from mri_alps.calibration import estimate_sensitivity_maps
 from mri_alps.core.fourier import fftc
-from mri_alps.operators import SenseOperator
 from mri_alps.core.random import standard_normal
 from mri_alps.diagnostics.host_traffic import on_device, watched
+from mri_alps.operators import SenseOperator
 from mri_alps.sampling import ChainNoise, PosteriorSamples, SamplingTask, sample_posterior
 from mri_alps.sampling.methods import find_method
 

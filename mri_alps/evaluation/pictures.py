@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mri_alps.evaluation.figures import new_figure, save_figure, window_tops
 from mri_alps.core.hdf5 import open_hdf5
+from mri_alps.evaluation.figures import new_figure, save_figure, window_tops
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

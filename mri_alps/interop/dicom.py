@@ -18,8 +18,8 @@ import mri_alps
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.interop.image_geometry import ImageGeometry
 from mri_alps.interop.optional import require
-from mri_alps.rawdata import atomic_path
 from mri_alps.pipeline import Reconstruction
+from mri_alps.rawdata import atomic_path
 
 _CLASSIC = "1.2.840.10008.5.1.4.1.1.4"
 _ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"

@@ -8,8 +8,8 @@ import numpy as np
 
 from mri_alps.interop.image_geometry import ImageGeometry
 from mri_alps.interop.optional import require
-from mri_alps.rawdata import atomic_path
 from mri_alps.pipeline import Reconstruction
+from mri_alps.rawdata import atomic_path
 
 _RAS_OF_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SUFFIXES = (".nii.gz", ".nii")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, ShapeError
+from mri_alps.core.values import Rule, check, number, several, whole
 from mri_alps.masks.patterns import (
     Seed,
     check_center,
@@ -19,7 +20,6 @@ from mri_alps.masks.patterns import (
     poisson_lines,
     radial_points,
 )
-from mri_alps.core.values import Rule, check, number, several, whole
 
 MASK_KINDS = (
     "random",

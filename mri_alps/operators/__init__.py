@@ -1,4 +1,4 @@
-"""Linear operators between images and measurements, masks, and the checks they have to pass."""
+"""Linear operators between images and measurements, and the checks they have to pass."""
 
 from mri_alps.operators.base import (
     AdjointOperator,
@@ -9,6 +9,12 @@ from mri_alps.operators.base import (
     ScaledOperator,
     SumOperator,
 )
+from mri_alps.operators.elementary import (
+    FourierOperator,
+    MatrixOperator,
+    SensitivityOperator,
+    to_dense,
+)
 from mri_alps.operators.restoration.blur import (
     BlurOperator,
     gaussian_kernel,
@@ -16,20 +22,15 @@ from mri_alps.operators.restoration.blur import (
     random_motion_kernel,
 )
 from mri_alps.operators.restoration.downsampling import DownsamplingOperator
-from mri_alps.operators.elementary import (
-    FourierOperator,
-    MatrixOperator,
-    SensitivityOperator,
-    to_dense,
+from mri_alps.operators.restoration.inpainting import (
+    InpaintingOperator,
+    box_mask,
+    random_pixel_mask,
 )
-from mri_alps.operators.restoration.inpainting import InpaintingOperator, box_mask, random_pixel_mask
-from mri_alps.masks.files import load_mask
-from mri_alps.masks.kinds import MASK_KINDS, achieved_acceleration, make_mask
 from mri_alps.operators.sense import SenseOperator, single_coil_maps
 from mri_alps.operators.simulate import simulate
 
 __all__ = [
-    "MASK_KINDS",
     "AdjointOperator",
     "BlurOperator",
     "ComposedOperator",
@@ -44,11 +45,8 @@ __all__ = [
     "SenseOperator",
     "SensitivityOperator",
     "SumOperator",
-    "achieved_acceleration",
     "box_mask",
     "gaussian_kernel",
-    "load_mask",
-    "make_mask",
     "motion_kernel",
     "random_motion_kernel",
     "random_pixel_mask",

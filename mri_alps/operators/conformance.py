@@ -15,8 +15,8 @@ from typing import Protocol
 
 import torch
 
-from mri_alps.operators.rounding import rounding_error
 from mri_alps.core.random import standard_normal
+from mri_alps.operators.rounding import rounding_error
 
 BATCHES: tuple[tuple[int, ...], ...] = ((), (2,), (2, 3))
 _DENSE_LIMIT = 4096

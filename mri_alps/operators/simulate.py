@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from mri_alps.core.errors import DtypeError, ShapeError
-from mri_alps.operators.base import LinearOperator
 from mri_alps.core.random import standard_normal
+from mri_alps.operators.base import LinearOperator
 
 
 def simulate(

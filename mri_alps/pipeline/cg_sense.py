@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from mri_alps.operators.base import LinearOperator
 from mri_alps.core.solvers import conjugate_gradient
+from mri_alps.operators.base import LinearOperator
 
 
 def cg_sense(

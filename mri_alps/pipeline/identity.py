@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from mri_alps.rawdata import RawKSpace
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
+from mri_alps.rawdata import RawKSpace
 
 # Where and how the work is done; the result is the same up to rounding.
 EXECUTION_SETTINGS = frozenset({"device"})

@@ -16,8 +16,8 @@ import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import open_hdf5
-from mri_alps.rawdata.files import check_name_length, create_hdf5
 from mri_alps.pipeline.result import SliceReconstruction
+from mri_alps.rawdata.files import check_name_length, create_hdf5
 
 FORMAT = "mri_alps reconstruction 1"
 _IMAGE_UNITS = "root sum of squares of the scan's coils"

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 import mri_alps
+from mri_alps.pipeline.configuration import ReconstructionConfiguration
+from mri_alps.pipeline.result import SliceReconstruction
 from mri_alps.priors.gaussian import GaussianPrior
 from mri_alps.priors.registry import DEFAULT_PRIOR, GAUSSIAN
 from mri_alps.rawdata import RawKSpace
-from mri_alps.pipeline.configuration import ReconstructionConfiguration
-from mri_alps.pipeline.result import SliceReconstruction
 
 _PACKAGES = ("torch", "numpy", "h5py", "sigpy", "fastmri")
 

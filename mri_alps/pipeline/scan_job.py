@@ -14,7 +14,6 @@ import torch
 
 import mri_alps
 from mri_alps.core.errors import InputFileError, describe_error
-from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.pipeline.failures import describe_failures, failures_as_attributes
 from mri_alps.pipeline.identity import (
@@ -34,6 +33,7 @@ from mri_alps.pipeline.result import SliceReconstruction, read_slices, represent
 from mri_alps.pipeline.selection import chosen_slices
 from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor, costs_one_slice
 from mri_alps.pipeline.slice_store import Execution, SliceStore
+from mri_alps.rawdata import RawKSpace, read_raw
 
 
 @dataclasses.dataclass(frozen=True)

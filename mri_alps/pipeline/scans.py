@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import torch
 
-from mri_alps.rawdata import RawKSpace
 from mri_alps.pipeline.overlap import Occupation, overlap
 from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
 from mri_alps.pipeline.slice import LoadedSlice, SampledSlice
 from mri_alps.pipeline.threads import use_threads
+from mri_alps.rawdata import RawKSpace
 
 Finish = Callable[[ScanJob], object]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.rawdata import RawKSpace
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
+from mri_alps.rawdata import RawKSpace
 
 
 def chosen_slices(raw: RawKSpace, configuration: ReconstructionConfiguration) -> tuple[int, ...]:

@@ -23,8 +23,6 @@ from mri_alps.core.errors import (
     MriAlpsError,
     MriAlpsWarning,
 )
-from mri_alps.priors.novelty import novelty
-from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
 from mri_alps.pipeline.batches import choose_batch, draw_in_batches
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.pipeline.images import center_crop_or_pad, root_sum_of_squares
@@ -32,6 +30,8 @@ from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.result import SliceReconstruction
 from mri_alps.pipeline.statistics import sample_statistics
 from mri_alps.pipeline.undersampling import undersampling_mask
+from mri_alps.priors.novelty import novelty
+from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
 from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior
 
 _LOGGER = logging.getLogger(__name__)

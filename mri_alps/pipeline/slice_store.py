@@ -23,8 +23,8 @@ from typing import IO, Any
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
-from mri_alps.rawdata.files import atomic_path
 from mri_alps.pipeline.result import SliceReconstruction
+from mri_alps.rawdata.files import atomic_path
 
 try:
     import fcntl

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.operators import MASK_KINDS, load_mask, make_mask
-from mri_alps.rawdata import RawKSpace
+from mri_alps.masks.files import load_mask
+from mri_alps.masks.kinds import MASK_KINDS, make_mask
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
+from mri_alps.rawdata import RawKSpace
 
 
 def mask_seed(raw: RawKSpace, configuration: ReconstructionConfiguration) -> int | tuple[int, ...]:

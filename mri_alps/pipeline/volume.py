@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mri_alps.core.errors import ConfigurationError, MriAlpsWarning, describe_error
-from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
-from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.core.values import FLAG, PATH, as_path, check, instance
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.pipeline.failures import describe_failures, failures_as_attributes
 from mri_alps.pipeline.output import output_folder, output_path
@@ -25,7 +24,8 @@ from mri_alps.pipeline.scan_job import Setup
 from mri_alps.pipeline.scans import reconstruct_scans
 from mri_alps.pipeline.selection import chosen_slices
 from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
-from mri_alps.core.values import FLAG, PATH, as_path, check, instance
+from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
+from mri_alps.rawdata import RawKSpace, read_raw
 
 
 def reconstruct(source: str | Path | RawKSpace, **settings: Any) -> Reconstruction:

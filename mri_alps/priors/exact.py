@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.core.random import standard_normal
 from mri_alps.priors.gaussian import GaussianPrior, apply_filter
 from mri_alps.priors.mixture import GaussianMixturePrior
-from mri_alps.core.random import standard_normal
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from mri_alps.core.fourier import multiply_spectrum
-from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 from mri_alps.core.random import standard_normal
+from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 
 
 class GaussianPrior:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from mri_alps.core.errors import ShapeError
-from mri_alps.priors.gaussian import _square, apply_filter
 from mri_alps.core.random import standard_normal
+from mri_alps.priors.gaussian import _square, apply_filter
 
 
 class GaussianMixturePrior:

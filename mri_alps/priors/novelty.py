@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import torch
 
 from mri_alps.core.errors import MriAlpsWarning
-from mri_alps.priors.network import NetworkPrior
 from mri_alps.core.random import standard_normal, stream_seed
+from mri_alps.priors.network import NetworkPrior
 
 KEY = "denoising_error"  # in the provenance of a prior
 LEVELS = (0.05, 0.1, 0.2, 0.5)

@@ -11,10 +11,10 @@ import torch
 from mri_alps.core.devices import find_device
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
 from mri_alps.core.plugins import PRIORS, load_plugin, plugin_names
+from mri_alps.core.values import PATH, check
 from mri_alps.priors.checkpoint import load_prior_file
 from mri_alps.priors.gaussian import GaussianPrior
 from mri_alps.priors.protocol import ScoreModel
-from mri_alps.core.values import PATH, check
 
 DEFAULT_PRIOR = "brain-small"
 GAUSSIAN = "gaussian"

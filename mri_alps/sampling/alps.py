@@ -31,6 +31,7 @@ from typing import Any
 import torch
 
 from mri_alps.core.errors import DivergenceError
+from mri_alps.core.solvers import inner_product
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.covariance import SolvedCovariance
 from mri_alps.sampling.diagnostics import Trace
@@ -47,7 +48,6 @@ from mri_alps.sampling.path import AlpsConfiguration, plan_path
 from mri_alps.sampling.preconditioner import make_preconditioner
 from mri_alps.sampling.problem import Problem
 from mri_alps.sampling.result import Callback, StepInfo
-from mri_alps.core.solvers import inner_product
 
 HANDOVER = 2.0
 FINISH = 0.25

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import torch
 
+from mri_alps.core.solvers import inner_product
 from mri_alps.sampling.iteration_plan import IterationPlan
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.preconditioner import Preconditioner
-from mri_alps.core.solvers import inner_product
 
 TOLERANCE = 1e-2
 """Energy of the solver's remaining error, in squared standard deviations per real value, the

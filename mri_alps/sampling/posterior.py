@@ -18,6 +18,7 @@ from mri_alps.core.errors import (
     ShapeError,
 )
 from mri_alps.core.plugins import guarded
+from mri_alps.core.values import FLAG, FUNCTION, Rule, check, instance, number, whole
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.alps import AlpsRun, divergence_of, run_alps
 from mri_alps.sampling.diagnostics import Trace
@@ -32,7 +33,6 @@ from mri_alps.sampling.result import (
 )
 from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, require_score_model
 from mri_alps.sampling.spectrum_estimate import count_and_estimate
-from mri_alps.core.values import FLAG, FUNCTION, Rule, check, instance, number, whole
 
 MAX_ATTEMPTS = 3
 MIN_EVALUATIONS = 2

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from mri_alps.core.fourier import fftc
+from mri_alps.core.random import standard_normal
 from mri_alps.priors.curvature import largest_curvature
 from mri_alps.priors.gaussian import apply_filter
 from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
-from mri_alps.core.random import standard_normal
 from mri_alps.sampling.schedules import karras_ladder
 from mri_alps.sampling.score import CountedScore, require_score_model
 

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from mri_alps.core.errors import ConfigurationError, DivergenceError, MriAlpsWarning
+from mri_alps.core.random import standard_normal
 from mri_alps.priors.gaussian import apply_filter
 from mri_alps.priors.spectrum import PriorSpectrum
-from mri_alps.core.random import standard_normal
 from mri_alps.sampling.diffusion import reverse_diffusion
 from mri_alps.sampling.kernels import euler_maruyama_step
 from mri_alps.sampling.noise import ChainNoise

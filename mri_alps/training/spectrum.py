@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 
 from mri_alps.core.fourier import fftc, ifftc
+from mri_alps.core.random import standard_normal, stream_seed
 from mri_alps.priors.curvature import largest_curvature
 from mri_alps.priors.protocol import ScoreModel
 from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
-from mri_alps.core.random import standard_normal, stream_seed
 
 
 def frequency_grid(count: int = 40) -> torch.Tensor:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from mri_alps.core.random import standard_normal
 from mri_alps.operators import SenseOperator, gram
 from mri_alps.operators.conformance import check_operator
 from mri_alps.operators.fused import RADICES, compiled, plan, tables
 from mri_alps.operators.fused import gram as fused
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.core.random import standard_normal
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,11 @@ import sys
 import pytest
 import torch
 
-from mri_alps.operators import SenseOperator, line_factors
+from mri_alps.core.random import standard_normal
+from mri_alps.operators import SenseOperator
+from mri_alps.operators.lines import factors as line_factors
 from mri_alps.operators.lines.factors import LineFactors
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.core.random import standard_normal
 
 DTYPES = [torch.complex64, torch.complex128]
 FORMS = ["compiled", "torch"]

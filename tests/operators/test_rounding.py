@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mri_alps.operators.rounding import BLOCK, FACTOR, assert_equal_to_rounding, rounding_error
 from mri_alps.core.random import standard_normal
+from mri_alps.operators.rounding import BLOCK, FACTOR, assert_equal_to_rounding, rounding_error
 
 FORMATS = [(torch.complex64, 2.0**-23), ("float32", 2.0**-23), (np.complex128, 2.0**-52)]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from mri_alps.core.random import standard_normal
 from mri_alps.operators import SenseOperator
 from mri_alps.priors import GaussianMixturePrior
 from mri_alps.priors.exact import ExactPosterior, exact_posterior
 from mri_alps.priors.gaussian import apply_filter
 from mri_alps.priors.spectrum import frequency_radius
-from mri_alps.core.random import standard_normal
 
 DIMS = (-2, -1)
 

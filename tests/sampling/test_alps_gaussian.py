@@ -9,16 +9,16 @@ from functools import partial
 
 import pytest
 import torch
-from posterior_bed import coil_maps, image_power, line_mask
 
+from mri_alps.core.random import standard_normal
 from mri_alps.operators import BlurOperator, DownsamplingOperator, InpaintingOperator, SenseOperator
 from mri_alps.operators.restoration.blur import gaussian_kernel
 from mri_alps.operators.restoration.inpainting import random_pixel_mask
 from mri_alps.priors import GaussianPrior
 from mri_alps.priors.exact import exact_posterior
-from mri_alps.core.random import standard_normal
 from mri_alps.sampling import alps, sample_posterior
 from mri_alps.sampling.preconditioner import make_preconditioner
+from tests.sampling.posterior_bed import coil_maps, image_power, line_mask
 
 LIMIT = 6.0
 

@@ -5,10 +5,10 @@ from functools import partial
 import pytest
 import torch
 
-from mri_alps.operators import SenseOperator
-from mri_alps.priors import GaussianPrior
 from mri_alps.core.random import standard_normal
 from mri_alps.diagnostics.host_traffic import on_device
+from mri_alps.operators import SenseOperator
+from mri_alps.priors import GaussianPrior
 from mri_alps.sampling import alps, iteration_plan, sample_posterior
 from mri_alps.sampling.covariance import MAX_ITERATIONS, PrecisionSolver
 from mri_alps.sampling.iteration_plan import LAG, IterationPlan

@@ -5,10 +5,11 @@ import re
 import pytest
 import torch
 
-from mri_alps.operators import SenseOperator, line_factors
-from mri_alps.priors import GaussianPrior
 from mri_alps.core.random import standard_normal
 from mri_alps.diagnostics.host_traffic import OnDevice, on_device, watched
+from mri_alps.operators import SenseOperator
+from mri_alps.operators.lines import factors as line_factors
+from mri_alps.priors import GaussianPrior
 from mri_alps.sampling import alps, sample_posterior
 from mri_alps.sampling.path import AlpsConfiguration
 from mri_alps.sampling.posterior import sample_alps

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from posterior_bed import FlippedOutside, coil_maps, line_mask, make_prior, measure
 
 from mri_alps import sample_posterior
 from mri_alps.core.errors import (
@@ -17,6 +16,7 @@ from mri_alps.core.errors import (
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.sampling import PosteriorSamples, estimate_prior_spectrum
+from tests.sampling.posterior_bed import FlippedOutside, coil_maps, line_mask, make_prior, measure
 
 SHAPE, NOISE = (8, 8), 0.3
 

@@ -5,8 +5,6 @@ import dataclasses
 from types import SimpleNamespace
 
 import pytest
-from mrd_scans import SETTINGS, in_thread
-from waiting import LONG
 
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.scanner.configuration import OnlineConfiguration
@@ -14,6 +12,8 @@ from mri_alps.scanner.limits import Limits
 from mri_alps.scanner.receiver import SessionOptions
 from mri_alps.scanner.server import MrdServer
 from mri_alps.scanner.workers import InlineReconstructor
+from tests.scanner.mrd_scans import SETTINGS, in_thread
+from tests.waiting import LONG
 
 LIMITS = dataclasses.replace(Limits(), idle_seconds=LONG, send_seconds=LONG, scan_bytes=2**24)
 

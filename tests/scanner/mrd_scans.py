@@ -7,10 +7,10 @@ import threading
 import ismrmrd
 import numpy as np
 from ismrmrd.serialization import ProtocolDeserializer, ProtocolSerializer
-from waiting import LONG
 
 from mri_alps.rawdata.header import Limit, make_header
 from mri_alps.rawdata.ismrmrd.writer import make_acquisition
+from tests.waiting import LONG
 
 SHAPE = (40, 32)
 CROP = (32, 32)

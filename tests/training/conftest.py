@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_training import TINY_RECIPE
 
 from mri_alps.training.config import TrainingConfig
+from tests.training.tiny_training import TINY_RECIPE
 
 
 def disc_images(count: int, shape: tuple[int, int], seed: int) -> np.ndarray:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.hdf5 import File, open_hdf5
+from mri_alps.core.values import PATH, check, number
 from mri_alps.evaluation.figures import window_tops
 from mri_alps.evaluation.files import write_text
 from mri_alps.evaluation.pictures import evenly_chosen
@@ -28,9 +30,7 @@ from mri_alps.evaluation.report.data import (
     summary_of_levels,
 )
 from mri_alps.evaluation.report.tables import page_parts
-from mri_alps.core.hdf5 import File, open_hdf5
 from mri_alps.pipeline.images import center_crop_or_pad
-from mri_alps.core.values import PATH, check, number
 
 _RULES = {
     "reconstruction": PATH,

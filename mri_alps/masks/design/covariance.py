@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.masks.design.information import RowInformation
 from mri_alps.core.fourier import fftc, ifftc
+from mri_alps.masks.design.information import RowInformation
 
 ROW_GROUP = 4
 """Neighbouring rows that are taken to have one covariance."""

@@ -25,11 +25,11 @@ from mri_alps.masks.study.slices import (
     require_complete,
     study_slices,
 )
-from mri_alps.rawdata import RawKSpace
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.identity import scan_identity, settings_hash, settings_identity
 from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.volume import load_prior_for
+from mri_alps.rawdata import RawKSpace
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mri_alps.masks.design.loop import Design
 from mri_alps.evaluation.figures import new_figure, save_figure
+from mri_alps.masks.design.loop import Design
 
 
 def write_design_picture(path: Path, designed: Design, shape: tuple[int, int]) -> None:

@@ -7,8 +7,8 @@ import math
 import torch
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.masks.design.information import log_determinants, noisy_factor
 from mri_alps.core.fourier import fftc
+from mri_alps.masks.design.information import log_determinants, noisy_factor
 
 _KERNEL_ENERGY = 0.999  # of the maps' spectrum within the kernel
 _LARGEST_REACH = 4

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
-from mri_alps.operators import MASK_KINDS, achieved_acceleration, load_mask, make_mask
-from mri_alps.masks.kinds import as_boolean_mask
-from mri_alps.rawdata import RawKSpace
+from mri_alps.masks.files import load_mask
+from mri_alps.masks.kinds import MASK_KINDS, achieved_acceleration, as_boolean_mask, make_mask
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.undersampling import mask_seed
+from mri_alps.rawdata import RawKSpace
 
 MEASURED = "measured"
 """The mask that leaves nothing out."""

@@ -27,12 +27,12 @@ from mri_alps.masks.study.statistics import (
     summarise,
 )
 from mri_alps.masks.study.store import ResultStore
-from mri_alps.rawdata import RawKSpace
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.identity import settings_identity
 from mri_alps.pipeline.output import prepare_directory
 from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.volume import chosen_slices, load_prior_for, make_configuration
+from mri_alps.rawdata import RawKSpace
 
 DEFAULT_MASKS = ("random", "equispaced", "equispaced-offset", "poisson-lines", "gaussian")
 DEFAULT_ACCELERATIONS = (4.0, 8.0)

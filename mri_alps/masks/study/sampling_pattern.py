@@ -7,9 +7,9 @@ import torch
 from scipy import ndimage
 
 from mri_alps.core.fourier import fftc, ifftc
-from mri_alps.operators import SenseOperator
 from mri_alps.core.random import standard_normal
 from mri_alps.core.solvers import conjugate_gradient
+from mri_alps.operators import SenseOperator
 
 MOST_ROWS = 64
 N_REPLICAS = 8

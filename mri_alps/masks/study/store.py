@@ -15,9 +15,9 @@ from mri_alps.evaluation.files import stored_content
 from mri_alps.masks.study.candidates import Candidate
 from mri_alps.masks.study.measure import MaskResult
 from mri_alps.masks.study.slices import slice_name
+from mri_alps.pipeline.identity import scan_identity, settings_hash
 from mri_alps.rawdata import RawKSpace
 from mri_alps.rawdata.files import atomic_path
-from mri_alps.pipeline.identity import scan_identity, settings_hash
 
 FOLDER = "slices"
 FORMAT = "mri_alps mask study 1"

@@ -1,0 +1,1 @@
+"""A^H A for masks of whole lines, line by line."""

@@ -1,0 +1,1 @@
+"""Operators of other inverse problems: blur, inpainting, down-sampling."""

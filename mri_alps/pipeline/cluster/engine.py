@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from mri_alps.core.errors import ConfigurationError, MriAlpsError
 from mri_alps.pipeline.cluster import tasks
 from mri_alps.pipeline.cluster.local import connect
-from mri_alps.core.errors import ConfigurationError, MriAlpsError
 from mri_alps.pipeline.identity import prior_identity
 from mri_alps.pipeline.overlap import Occupation
 from mri_alps.pipeline.progress import Progress

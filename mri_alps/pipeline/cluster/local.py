@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
+from mri_alps.core.errors import ConfigurationError, MissingDependencyError, MriAlpsWarning
 from mri_alps.pipeline.cluster.certificates import temporary_security
 from mri_alps.pipeline.cluster.tasks import THREADS_OF_A_WORKER
-from mri_alps.core.errors import ConfigurationError, MissingDependencyError, MriAlpsWarning
 
 try:
     import dask

@@ -32,7 +32,6 @@ from mri_alps.core.errors import (
     MriAlpsWarning,
     describe_error,
 )
-from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.batches import choose_batch
 from mri_alps.pipeline.identity import prior_identity, scan_identity
@@ -47,6 +46,7 @@ from mri_alps.pipeline.slice_store import Execution, SliceStore
 from mri_alps.pipeline.threads import use_threads
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import load_prior_for
+from mri_alps.rawdata import RawKSpace, read_raw
 
 THREADS_OF_A_WORKER = 2
 _PLACES = threading.BoundedSemaphore(THREADS_OF_A_WORKER)  # workers of others may have many threads

@@ -1,0 +1,1 @@
+"""BART's cfl files."""

@@ -1,0 +1,1 @@
+"""ISMRMRD: files, and acquisitions as they come in."""

@@ -1,0 +1,111 @@
+"""The error of sensitivity maps is found from what an image cannot explain of the data."""
+
+import numpy as np
+import pytest
+import torch
+
+from mri_alps.calibration import fit_maps_error, prepare_slice, sampling_weights
+from mri_alps.calibration.line_weights import MAPS_ERROR
+from mri_alps.core.errors import MriAlpsWarning
+from mri_alps.core.random import standard_normal
+from mri_alps.operators import SenseOperator
+from mri_alps.rawdata import raw_from_arrays
+from tests.calibration import calibration_simulation as simulation
+
+SHAPE, NOISE = (48, 40), 0.003
+
+
+def wrong(maps: np.ndarray, error: float, seed: int = 0) -> np.ndarray:
+    """Unit maps with a smooth relative error, of unit norm again."""
+    rng = np.random.default_rng(seed)
+    spectrum = np.zeros(maps.shape, complex)
+    middle = tuple(slice(n // 2 - 2, n // 2 + 3) for n in SHAPE)
+    spectrum[(slice(None), *middle)] = rng.normal(size=(len(maps), 5, 5, 2)) @ [1, 1j]
+    field = np.fft.ifft2(np.fft.ifftshift(spectrum, axes=(-2, -1)))
+    size = np.sqrt((np.abs(field) ** 2).sum(0).mean())
+    changed = maps + error * field / size
+    return changed / np.sqrt((np.abs(changed) ** 2).sum(0))
+
+
+def scan(error: float, mask: np.ndarray, noise_std: float = NOISE, n_coils: int = 8):
+    """K-space by the true maps, mask, maps that are wrong by `error`, and their actual error."""
+    maps = simulation.coils(n_coils, SHAPE)
+    maps = maps / np.sqrt((np.abs(maps) ** 2).sum(0))
+    image = torch.as_tensor(simulation.disc(SHAPE), dtype=torch.complex64)
+    given = torch.as_tensor(wrong(maps, error), dtype=torch.complex64)
+    sampled = torch.as_tensor(mask)
+    true = SenseOperator(torch.as_tensor(maps, dtype=torch.complex64), sampled)
+    kspace = true.forward(image)
+    # The best image for the given maps: what remains is theirs to answer for.
+    everything = torch.ones(SHAPE, dtype=torch.bool)
+    full = SenseOperator(true.sensitivity_maps, everything).forward(image)
+    best = SenseOperator(given, everything)
+    rest = full - best.forward(best.adjoint(full))
+    actual = float((rest.abs().square().sum() / full.abs().square().sum()).sqrt())
+    noise = standard_normal(kspace.shape, torch.Generator().manual_seed(3), torch.complex64)
+    return (kspace + noise_std * noise) * sampled, sampled, given, actual
+
+
+@pytest.mark.parametrize("points", [False, True])
+@pytest.mark.parametrize("error", [0.2, 0.4])
+def test_the_error_is_found(error, points):
+    mask = simulation.lines(SHAPE[1], 2, 8)
+    if points:
+        mask = mask[None] | (np.random.default_rng(1).random(SHAPE) < 0.2)
+    kspace, mask, maps, actual = scan(error, mask)
+    found = fit_maps_error(kspace, mask, maps, NOISE)
+    assert actual > 1.5 * MAPS_ERROR  # so that the usual allowance would not do
+    assert actual / 1.6 < found.relative_error < 1.6 * actual
+    assert found.misfit == pytest.approx(1, abs=0.15)
+    assert found.weights.shape == SHAPE
+    assert bool((found.weights[~mask.expand(SHAPE)] == 1).all())
+
+
+def test_right_maps_keep_the_usual_allowance_per_line():
+    kspace, mask, maps, _ = scan(0.0, simulation.lines(SHAPE[1], 2, 8))
+    found = fit_maps_error(kspace, mask, maps, NOISE)
+    assert found.relative_error == MAPS_ERROR and found.misfit < 1.1
+    assert torch.equal(found.weights, sampling_weights(kspace, mask, NOISE))
+
+
+def test_noise_is_not_taken_for_an_error_of_the_maps():
+    kspace, mask, maps, _ = scan(0.0, simulation.lines(SHAPE[1], 2, 8), noise_std=0.05)
+    assert fit_maps_error(kspace, mask, maps, 0.05).misfit == pytest.approx(1, abs=0.1)
+
+
+def test_data_that_no_image_explains_are_not_trusted():
+    """White data of eight coils: three quarters of them, or more, are left over."""
+    _, mask, maps, _ = scan(0.0, simulation.lines(SHAPE[1], 2, 8))
+    noise = standard_normal((8, *SHAPE), torch.Generator().manual_seed(1), torch.complex64)
+    found = fit_maps_error(noise * mask, mask, maps, NOISE)
+    assert 0.7 < found.relative_error < 1.1
+
+
+def test_noise_that_was_underestimated_is_not_taken_for_an_error_of_the_signal():
+    """Ten times the noise: all samples get the same weight, whatever their signal."""
+    kspace, mask, maps, _ = scan(0.0, simulation.lines(SHAPE[1], 2, 8), noise_std=10 * NOISE)
+    found = fit_maps_error(kspace, mask, maps, NOISE)
+    weights = found.weights[:, mask]
+    assert float(weights.quantile(0.02)) > 0.07 and float(weights.quantile(0.98)) < 0.14
+    assert found.misfit == pytest.approx(1, abs=0.15)
+
+
+def test_the_same_data_give_the_same_error():
+    kspace, mask, maps, _ = scan(0.3, simulation.lines(SHAPE[1], 2, 8))
+    first, second = (fit_maps_error(kspace, mask, maps, NOISE) for _ in range(2))
+    assert first.misfit == second.misfit and torch.equal(first.weights, second.weights)
+
+
+def test_a_prepared_slice_says_how_far_its_maps_are_trusted():
+    kspace, mask, maps, actual = scan(0.4, simulation.lines(SHAPE[1], 2, 8))
+    data = 1000 * kspace.numpy()
+    raw = raw_from_arrays(
+        data[None], mask.numpy(), noise_covariance=np.eye(8) * (1000 * NOISE) ** 2
+    )
+    with pytest.warns(MriAlpsWarning, match="sensitivity maps"):
+        found = prepare_slice(raw, 0, sensitivity_maps=maps.numpy())
+    assert found.info["maps_error"] == pytest.approx(actual, rel=0.6)
+    assert found.weights.shape == SHAPE and found.mask.shape == (SHAPE[1],)
+    assert found.operator().normal(maps[0]).shape == SHAPE
+    fixed = prepare_slice(raw, 0, sensitivity_maps=maps.numpy(), maps_error=0.02)
+    assert fixed.info["maps_error"] == 0.02 and fixed.weights.shape == (SHAPE[1],)

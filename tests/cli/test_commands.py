@@ -1,0 +1,84 @@
+"""inspect, demo, train, help, and what the README shows."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import mri_alps
+from mri_alps.rawdata.fastmri.writer import write_fastmri
+from tests.pipeline.simulated_scan import simulate
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_inspect_says_what_is_in_the_file(scan, run):
+    finished = run("inspect", scan.path)
+    assert finished.code == 0 and not finished.err
+    for words in ("fastMRI HDF5", "80 x 64", "64 x 64", "coils", "full", "standard deviation"):
+        assert words in finished.out
+
+
+def test_inspect_as_json(scan, run):
+    facts = json.loads(run("inspect", scan.path, "--json").out)
+    assert facts["coils"] == "4" and facts["slices"] == "2"
+    assert any("whiten 4 coils" in text for text in facts["what will be done"])
+    assert any("5 % is allowed for" in str(text) for text in facts.values())
+
+
+def test_inspect_of_something_else_is_one_sentence(tmp_path, run):
+    (tmp_path / "x.h5").write_bytes(b"no scan")
+    finished = run("inspect", tmp_path / "x.h5")
+    assert finished.code != 0
+    assert finished.err.startswith("mri-alps: error: ") and finished.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["demo", "inspect", "reconstruct", "evaluate", "train"])
+def test_every_command_has_help(run, command):
+    finished = run(command, "--help")
+    assert finished.code == 0 and "Usage" in finished.out
+
+
+def test_version(run):
+    assert mri_alps.__version__ in run("--version").out
+
+
+def test_unknown_options_are_refused(run):
+    finished = run("reconstruct", "x.h5", "--no-such-option")
+    assert finished.code != 0 and "no-such-option" in finished.err
+
+
+@pytest.mark.slow
+def test_demo(tmp_path, run):
+    finished = run("demo", "--output", tmp_path / "demo")
+    assert finished.code == 0, finished.err
+    for words in ("error", "coverage", "seconds", "network evaluations"):
+        assert words in finished.out
+    assert (tmp_path / "demo" / "demo_brain.h5").exists()
+    picture = tmp_path / "demo" / "demo_brain.png"
+    assert picture.exists() and str(picture) in finished.out
+    ours, theirs = map(float, re.search(r"NMSE\)\W+([\d.e-]+)\W+([\d.e-]+)", finished.out).groups())
+    # The Gaussian prior knows no anatomy; the network's gain is measured elsewhere.
+    assert ours < 0.5 * theirs
+    coverage = float(re.search(r"90 % interval\W+([\d.]+)", finished.out).group(1))
+    assert 0.8 < coverage <= 1
+
+
+@pytest.mark.slow
+def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    kspace, _ = simulate(n_slices=1, shape=(160, 128))
+    write_fastmri(tmp_path / "scan.h5", kspace, recon_matrix=(128, 128))
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert "(1, 128, 128)" in capsys.readouterr().out
+
+
+def test_the_readme_starts_with_the_two_commands_and_names_every_command():
+    text = (ROOT / "README.md").read_text()
+    assert text.index("make demo") < text.index("make test") < text.index("## ")
+    for command in ("inspect", "reconstruct", "evaluate", "train"):
+        assert f"mri-alps {command}" in text

@@ -1,0 +1,83 @@
+"""The mixture's bounds, robustness and simulation-based calibration: long statistics."""
+
+import pytest
+import torch
+from scipy.stats import chi2
+
+from mri_alps.core.random import standard_normal
+from mri_alps.sampling import estimate_prior_spectrum, sample_posterior
+from tests.sampling.posterior_bed import FlippedOutside, SmoothError, compare, measure, sense_bed
+
+pytestmark = pytest.mark.slow
+C128 = torch.complex128
+
+
+def figures(score_model, prior, operator, spectrum, n_evaluations, n_measurements=3, n=192):
+    """Average figures over measurements, as the benchmark prints them."""
+    generator = torch.Generator().manual_seed(11)
+    rows = []
+    for _ in range(n_measurements):
+        measurement = measure(prior, operator, 0.4, generator)
+        samples = sample_posterior(
+            score_model, operator, measurement.data, 0.4, n, n_evaluations,
+            prior_spectrum=spectrum, generator=generator,
+        ).samples  # fmt: skip
+        rows.append(compare(samples, measurement, generator))
+    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
+
+
+@pytest.fixture(scope="module")
+def bed():
+    prior, operator = sense_bed(8)
+    return prior, operator, estimate_prior_spectrum(prior, (16, 16), dtype=C128)
+
+
+@pytest.mark.parametrize(
+    ("n_evaluations", "mean", "std", "wasserstein", "weights"),
+    [(20, 2.0, 0.05, 1.25, 0.20), (100, 1.2, 0.02, 1.12, 0.13)],
+)
+def test_mixture_within_the_bounds(bed, n_evaluations, mean, std, wasserstein, weights):
+    found = figures(bed[0], *bed, n_evaluations)
+    assert found["mean"] < mean
+    assert abs(found["std"] - 1) < std
+    assert found["wasserstein"] < wasserstein
+    assert found["weights"] < weights
+
+
+def test_score_errors_do_not_pass_silently(bed):
+    prior, operator, spectrum = bed
+    smooth = figures(SmoothError(prior, (16, 16)), *bed, 100)
+    assert smooth["mean"] < 1.5 * 1.2 and smooth["weights"] < 1.5 * 0.13
+    flipped = FlippedOutside(prior)
+    generator = torch.Generator().manual_seed(3)
+    measurement = measure(prior, operator, 0.4, generator)
+    samples = sample_posterior(
+        flipped, operator, measurement.data, 0.4, 256, 100,
+        prior_spectrum=spectrum, generator=generator,
+    ).samples  # fmt: skip
+    outside = flipped.outside(samples, prior.sigma_min)
+    assert outside.double().mean() < 0.01
+
+
+@pytest.mark.parametrize("n_components", [1, 8])
+def test_simulation_based_calibration(n_components):
+    """Ranks of 500 truths among 19 samples, for 10 functionals, are uniform (chi-square)."""
+    shape, n_truths, n_samples, n_functionals = (8, 8), 500, 19, 10
+    prior, operator = sense_bed(n_components, shape)
+    spectrum = estimate_prior_spectrum(prior, shape, dtype=C128)
+    generator = torch.Generator().manual_seed(2025)
+    weights = standard_normal((n_functionals, 64), generator, C128)
+    counts = torch.zeros(n_functionals, n_samples + 1)
+    for _ in range(n_truths):
+        measurement = measure(prior, operator, 0.4, generator)
+        samples = sample_posterior(
+            prior, operator, measurement.data, 0.4, n_samples, 24,
+            prior_spectrum=spectrum, generator=generator,
+        ).samples.reshape(n_samples, -1)  # fmt: skip
+        truth = (weights @ measurement.truth.reshape(-1)).real
+        rank = ((samples @ weights.mT).real < truth).sum(0)
+        counts[torch.arange(n_functionals), rank] += 1
+    expected = n_truths / (n_samples + 1)
+    statistic = ((counts - expected) ** 2 / expected).sum(1)
+    limit = chi2.ppf(1 - 0.01 / n_functionals, n_samples)
+    assert float(statistic.max()) < limit, statistic

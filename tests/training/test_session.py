@@ -1,0 +1,134 @@
+"""Recipes are combined in the documented order; weights are exported complete."""
+
+import dataclasses
+import json
+import logging
+
+import pytest
+import torch
+
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.operators.rounding import assert_equal_to_rounding
+from mri_alps.priors import load_prior
+from mri_alps.priors.novelty import KEY
+from mri_alps.training import monitor
+from mri_alps.training.cli import train
+from mri_alps.training.config import TrainingConfig
+from mri_alps.training.export import export_prior
+from mri_alps.training.session import SessionOptions, choose_recipe, run_session
+from tests.training.tiny_training import TINY_RECIPE
+
+
+@pytest.fixture
+def options(tmp_path) -> SessionOptions:
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({**TINY_RECIPE, "steps": 3}))
+    return SessionOptions(
+        config_file=path, changes={"seed": 5}, fabric={"accelerator": "cpu", "devices": 1}
+    )
+
+
+def test_changes_beat_the_file_beats_the_run_beats_the_defaults(options, data, tmp_path):
+    fresh = choose_recipe(tmp_path / "run", options)
+    assert (fresh.seed, fresh.steps, fresh.gradient_clip) == (5, 3, 1.0)
+    assert choose_recipe(tmp_path / "run", SessionOptions()) == TrainingConfig()
+    assert run_session([data], tmp_path / "run", options)
+    assert choose_recipe(tmp_path / "run", SessionOptions()) == fresh
+    longer = SessionOptions(changes={"steps": 9})
+    assert choose_recipe(tmp_path / "run", longer).steps == 9
+    ablation = choose_recipe(tmp_path / "other", SessionOptions(two_channel=True))
+    assert not ablation.unet.equivariant
+
+
+@pytest.mark.filterwarnings("ignore:.*all of its 3 steps")
+def test_a_run_that_was_killed_in_its_last_validation_is_completed(
+    options, data, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    with monkeypatch.context() as killed:
+        killed.setattr(monitor, "radial_spectrum", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_session([data], run, options)
+    assert load_prior(run).prior_spectrum is None
+    assert run_session([data], run, options)
+    whole = {p.name: p.stat().st_mtime_ns for p in run.rglob("*") if p.suffix in (".png", ".csv")}
+    assert {name.partition("_")[0] for name in whole} >= {"denoised", "samples"}
+    weights = (run / "prior.safetensors").read_bytes()
+    assert load_prior(run).prior_spectrum is not None
+    scores = (run / "validation.csv").read_text()
+    assert run_session([data], run, options)  # and that is not done a third time
+    assert (run / "validation.csv").read_text() == scores
+    assert (run / "prior.safetensors").read_bytes() == weights
+
+
+def test_exported_weights_are_complete(options, data, tmp_path):
+    assert run_session([data], tmp_path / "run", options)
+    scores = export_prior(tmp_path / "run", [data], tmp_path / "out.safetensors", 2, 3)
+    prior = load_prior(tmp_path / "out.safetensors")
+    assert prior.provenance["validation"] == scores
+    assert prior.provenance["step"] == 3
+    assert len(prior.provenance[KEY]) == 4
+    assert prior.prior_spectrum.error_power.shape == (3, 40)
+    assert_equal_to_rounding(
+        prior.prior_spectrum.sigmas[0].item(), prior.sigma_min, dtype="float32"
+    )
+
+
+def test_a_new_run_goes_on_from_weights(options, data, tmp_path):
+    assert run_session([data], tmp_path / "run", options)
+    first = load_prior(tmp_path / "run")
+    going_on = SessionOptions(
+        changes={"steps": 4, "learning_rate": 0.0},
+        initial=tmp_path / "run" / "prior.safetensors",
+        fabric=options.fabric,
+    )
+    assert run_session([data], tmp_path / "next", going_on)
+    second = load_prior(tmp_path / "next")
+    assert second.config == first.config  # the recipe came with the weights
+    assert second.provenance["step"] == 4
+    assert second.provenance["images_seen"] > first.provenance["images_seen"]
+    for name, value in first.state_dict().items():
+        assert value.allclose(second.state_dict()[name], atol=1e-7), name
+
+
+def test_impossible_options_are_refused(data, tmp_path):
+    with pytest.raises(ConfigurationError, match="--devices"):
+        train([data], tmp_path / "run", devices="some")
+    with pytest.raises(ConfigurationError, match="needs a GPU"):
+        train([data], tmp_path / "run", accelerator="cpu", precision="16-mixed")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_said_on_the_way_goes_through_logging(options, data, tmp_path, caplog, capsys):
+    with caplog.at_level(logging.INFO, logger="mri_alps"):
+        assert run_session([data], tmp_path / "run", options)
+    assert any(record.message.startswith("step 3/3 loss") for record in caplog.records)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # compilers warn of what is theirs
+def test_compiled_gates_train_alike(options, data, tmp_path):
+    assert run_session([data], tmp_path / "plain", options)
+    compiled = dataclasses.replace(options, compile_model=True)
+    assert run_session([data], tmp_path / "compiled", compiled)
+    plain, other = (load_prior(tmp_path / name).state_dict() for name in ("plain", "compiled"))
+    assert plain.keys() == other.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_a_larger_network_goes_on_from_weights(options, data, tmp_path):
+    assert run_session([data], tmp_path / "run", options)
+    unet = {**TINY_RECIPE["unet"], "channels": [8, 8, 8]}
+    unet |= {"encoder_blocks": [1, 2, 1], "decoder_blocks": [1, 1, 1]}
+    larger = SessionOptions(
+        changes={"steps": 4, "learning_rate": 0.0, "unet": unet},
+        initial=tmp_path / "run" / "prior.safetensors",
+        fabric=options.fabric,
+    )
+    assert run_session([data], tmp_path / "next", larger)
+    first, second = (load_prior(tmp_path / name) for name in ("run", "next"))
+    assert second.config.channels == (8, 8, 8)
+    x = torch.ones((1, 32, 32), dtype=torch.complex64)
+    assert_equal_to_rounding(second.denoise(x, 0.3), first.denoise(x, 0.3), n_summed=72)
