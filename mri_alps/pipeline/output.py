@@ -16,7 +16,7 @@ import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import open_hdf5
-from mri_alps.pipeline.result import SliceReconstruction
+from mri_alps.pipeline.result import Reconstruction, SliceReconstruction
 from mri_alps.rawdata.files import check_name_length, create_hdf5
 
 FORMAT = "mri_alps reconstruction 1"
@@ -233,6 +233,34 @@ class ReconstructionWriter:
                     else _COMPLEX_UNITS
                 )
         return self._file[name]
+
+
+def write_reconstruction(result: Reconstruction, target: Path) -> Path:
+    """Write a reconstruction that is in memory.
+
+    Parameters
+    ----------
+    result : Reconstruction
+        What to write.
+    target : pathlib.Path
+        HDF5, replaced in one step.
+
+    Returns
+    -------
+    pathlib.Path
+        `target`.
+
+    Raises
+    ------
+    ConfigurationError
+        If `target` is a file that this package did not write.
+    """
+    check_target(target.parent / "", target)
+    with ReconstructionWriter(target, tuple(result.slices.tolist())) as writer:
+        writer.write_attributes(result.attributes)
+        for each in result.by_slice():
+            writer.write_slice(each)
+    return target
 
 
 def _plain(value: Any) -> Any:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from mri_alps.core.errors import InputFileError
+from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
 from mri_alps.core.values import as_path
+from mri_alps.pipeline.images import center_crop_or_pad
 
 IMAGE_DATASETS = (
     "reconstruction",
@@ -106,7 +107,7 @@ def _nothing(like: np.ndarray) -> np.ndarray:
     return np.full_like(like, np.nan if like.dtype.kind in "fc" else 0)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Reconstruction:
     """The reconstruction of a scan: the arrays of `SliceReconstruction` with a slice axis.
 
@@ -151,6 +152,95 @@ class Reconstruction:
     mask: np.ndarray | None = None
     reference: np.ndarray | None = None
     diagnostics: tuple[dict[str, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one line: what it is, and how uncertain."""
+        shape, spread = self.reconstruction.shape, float(np.nanmean(self.reconstruction_std))
+        mean = float(np.nanmean(self.reconstruction))
+        samples = self.attributes.get("n_samples", "?")
+        return (
+            f"Reconstruction({shape[0]} slices of {shape[1]}x{shape[2]}, {samples} samples, prior "
+            f"{self.attributes.get('prior', '?')}, mean {mean:.3g} +/- {spread:.2g})"
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file that `reconstruct_to_file` writes and `load_reconstruction` reads.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            HDF5, replaced in one step if it is a reconstruction of this package.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is a file that this package did not write.
+        """
+        from mri_alps.pipeline.output import write_reconstruction
+
+        return write_reconstruction(self, as_path("save", path))
+
+    def plot(self, index: int | None = None, n_samples: int = 2) -> Any:
+        """Draw mean, standard deviation, width of the interval and samples of one slice.
+
+        Parameters
+        ----------
+        index : int, optional
+            Slice of the scan; the middle one if left out.
+        n_samples : int
+            Samples to draw, if they were kept.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            One row of images.
+        """
+        from mri_alps.pipeline.plot import plot_slice
+
+        return plot_slice(self, index, n_samples)
+
+    def by_slice(self) -> Iterator[SliceReconstruction]:
+        """Return the slices one after the other, those that failed included."""
+        names = (*IMAGE_DATASETS, "posterior_mean", *OPTIONAL_DATASETS)
+        for row, index in enumerate(self.slices.tolist()):
+            arrays: dict[str, Any] = {name: getattr(self, name) for name in names}
+            yield SliceReconstruction(
+                index=index,
+                facts={name: values[row].item() for name, values in self.facts.items()},
+                diagnostics=self.diagnostics[row] if self.diagnostics else {},
+                **{name: None if a is None else a[row] for name, a in arrays.items()},  # type: ignore[arg-type]
+            )
+
+    def samples_in_image_units(self) -> np.ndarray:
+        """Return the samples in the units and the crop of `reconstruction`.
+
+        Returns
+        -------
+        numpy.ndarray
+            complex64, (n_slices, n_samples, H, W); their mean's magnitude is `reconstruction`.
+
+        Raises
+        ------
+        ConfigurationError
+            If the samples were not kept.
+        """
+        if self.samples is None:
+            raise ConfigurationError(
+                "this reconstruction holds no samples: reconstruct with save_samples=True"
+            )
+        # reconstruction = |posterior_mean| * weight, cropped, in each pixel of each slice
+        crop = self.reconstruction.shape[-2:]
+        magnitude = center_crop_or_pad(np.abs(self.posterior_mean), crop)
+        weight = np.divide(
+            self.reconstruction, magnitude, out=np.zeros_like(magnitude), where=magnitude > 0
+        )
+        samples = center_crop_or_pad(self.samples, crop) * weight[:, None]
+        return np.asarray(samples, dtype=np.complex64)
 
     @property
     def failed_slices(self) -> dict[int, str]:

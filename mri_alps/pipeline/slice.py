@@ -121,6 +121,8 @@ class SliceReconstructor:
         configuration: ReconstructionConfiguration,
         prior: Any,
         device: torch.device,
+        mask: np.ndarray | None = None,
+        noise_std: float | None = None,
     ) -> SliceReconstructor:
         """Make the mask that the settings ask for, and look at the noise of the scan.
 
@@ -128,9 +130,15 @@ class SliceReconstructor:
         ----------
         raw, configuration, prior, device
             See the class.
+        mask : numpy.ndarray, optional
+            Instead of the settings' mask.
+        noise_std : float, optional
+            Of the noise per real component, in the units of the scan; measured if left out.
         """
-        mask = undersampling_mask(raw, configuration)
-        return cls(raw, configuration, prior, device, mask, calibrate_volume(raw, mask))
+        if mask is None:
+            mask = undersampling_mask(raw, configuration)
+        calibration = calibrate_volume(raw, mask, noise_std=noise_std)
+        return cls(raw, configuration, prior, device, mask, calibration)
 
     def __call__(self, index: int, progress: Progress | None = None) -> SliceReconstruction:
         """Reconstruct one slice: all three steps.

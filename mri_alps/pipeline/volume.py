@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mri_alps.core.errors import ConfigurationError, MriAlpsWarning, describe_error
+from mri_alps.core.errors import MriAlpsWarning, describe_error
 from mri_alps.core.values import FLAG, PATH, as_path, check, instance
+from mri_alps.pipeline.arguments import as_array, maps_of_slice, open_source
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.pipeline.failures import describe_failures, failures_as_attributes
 from mri_alps.pipeline.output import output_folder, output_path
@@ -28,16 +28,34 @@ from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.rawdata import RawKSpace, read_raw
 
 
-def reconstruct(source: str | Path | RawKSpace, **settings: Any) -> Reconstruction:
+def reconstruct(
+    source: Any,
+    *,
+    mask: Any = None,
+    sensitivity_maps: Any = None,
+    noise_std: float | None = None,
+    **settings: Any,
+) -> Reconstruction:
     """Reconstruct a scan in memory.
 
     Parameters
     ----------
-    source : str, pathlib.Path or RawKSpace
-        A raw file (fastMRI HDF5, ISMRMRD, BART cfl) or what `read_raw` returned.
+    source : path-like, RawKSpace, numpy.ndarray or torch.Tensor
+        A raw file (fastMRI HDF5, ISMRMRD, BART cfl), what `read_raw` returned, or complex k-space
+        (slice, coil, readout, phase_encode), (coil, readout, phase_encode) or, of one coil,
+        (readout, phase_encode), with DC at index N // 2.
+    mask : str, path-like or array, optional
+        A kind of mask or a file, see `ReconstructionConfiguration`. A bool array that broadcasts
+        to (readout, phase_encode) says which samples of k-space in an array were measured, and
+        which of a scan are used.
+    sensitivity_maps : path-like or array, optional
+        A file, or complex (coil, readout, phase_encode), with or without a slice axis before it;
+        estimated if left out.
+    noise_std : float, optional
+        Standard deviation of the noise per real component, in the units of the k-space, the same
+        for all coils; measured if left out.
     **settings
-        The fields of `ReconstructionConfiguration`, for example ``n_samples=8``,
-        ``mask="equispaced"``, ``acceleration=4``.
+        The other fields of `ReconstructionConfiguration`, for example ``n_samples=8``.
 
     Returns
     -------
@@ -48,19 +66,32 @@ def reconstruct(source: str | Path | RawKSpace, **settings: Any) -> Reconstructi
     Raises
     ------
     MriAlpsError
-        If the file or a setting cannot be used, or no slice can be reconstructed; the message
+        If the source or a setting cannot be used, or no slice can be reconstructed; the message
         is one sentence.
 
     Warns
     -----
     MriAlpsWarning
         If some slices failed: they are NaN, and `failed_slices` of the result has the reasons.
+        If an array without a mask holds exact zeros, which are taken as not measured.
     """
+    drawn, maps = as_array(mask), as_array(sensitivity_maps)
+    settings["mask"] = None if drawn is not None else mask
+    settings["sensitivity_maps"] = None if maps is not None else sensitivity_maps
     configuration = make_configuration(settings)
-    raw = source if isinstance(source, RawKSpace) else read_raw(source)
+    raw = open_source(source, drawn)
     prior, device = load_prior_for(configuration)
+    reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device, drawn, noise_std)
+    results: list[SliceReconstruction] = []
     failures: dict[int, Exception] = {}
-    results = list(reconstruct_slices(raw, prior, configuration, device, failures=failures))
+    for index in chosen_slices(raw, configuration):
+        try:
+            loaded = reconstructor.load(index, maps_of_slice(maps, raw, index))
+            results.append(reconstructor.reduce(reconstructor.draw(loaded)))
+        except Exception as error:
+            if not costs_one_slice(error):
+                raise
+            failures[index] = error
     if not results:
         raise next(iter(failures.values()))
     shown = representative(results)
@@ -72,6 +103,11 @@ def reconstruct(source: str | Path | RawKSpace, **settings: Any) -> Reconstructi
     attributes = attributes_of(
         raw, prior, configuration, shown, configuration.prior or DEFAULT_PRIOR
     )
+    arrays = {"mask": drawn, "sensitivity_maps": maps}
+    attributes |= {
+        "arrays_given": ", ".join(name for name, array in arrays.items() if array is not None),
+        "noise_source": reconstructor.calibration.noise_source,
+    }
     return stack_slices(results, attributes | failures_as_attributes(reasons))
 
 
@@ -147,49 +183,6 @@ def reconstruct_to_file(
     return output_path(outcome.source, Path(output))
 
 
-def reconstruct_slices(
-    raw: RawKSpace,
-    prior: Any,
-    configuration: ReconstructionConfiguration,
-    device: Any,
-    progress: Progress | None = None,
-    failures: dict[int, Exception] | None = None,
-) -> Iterator[SliceReconstruction]:
-    """Reconstruct the chosen slices of a scan one after the other.
-
-    Parameters
-    ----------
-    raw : RawKSpace
-        The scan.
-    prior : ScoreModel
-        The prior, on `device`.
-    configuration : ReconstructionConfiguration
-        The settings.
-    device : torch.device
-        Where the work is done.
-    progress : Progress, optional
-        Told of every slice and every step.
-    failures : dict, optional
-        Takes the errors that cost one slice, by its index; left out, the first is raised.
-    """
-    indices = chosen_slices(raw, configuration)
-    reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device)
-    if progress:
-        progress.start_scan(Path(raw.path).name, len(indices))
-    for index in indices:
-        result = None
-        try:
-            result = reconstructor(index, progress)
-        except Exception as error:
-            if failures is None or not costs_one_slice(error):
-                raise
-            failures[index] = error
-        if progress:
-            progress.finish_slice()
-        if result is not None:
-            yield result
-
-
 def make_configuration(settings: dict[str, Any]) -> ReconstructionConfiguration:
     """Build a configuration from keyword arguments, naming unknown ones.
 
@@ -203,12 +196,6 @@ def make_configuration(settings: dict[str, Any]) -> ReconstructionConfiguration:
     ConfigurationError
         If a name is unknown or a value makes no sense.
     """
-    known = ReconstructionConfiguration.__dataclass_fields__
-    unknown = sorted(set(settings) - set(known))
-    if unknown:
-        raise ConfigurationError(
-            f"unknown setting {', '.join(unknown)}: the settings are {', '.join(known)}"
-        )
     return ReconstructionConfiguration(**settings)
 
 

@@ -1,0 +1,123 @@
+"""What `reconstruct` may be given in memory: k-space, masks and maps as arrays."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mri_alps.core.errors import DtypeError, MriAlpsWarning, ShapeError
+from mri_alps.rawdata import RawKSpace, raw_from_arrays, read_raw
+
+_AXES = {
+    2: "(readout, phase_encode)",
+    3: "(coil, readout, phase_encode)",
+    4: "(slice, coil, readout, phase_encode)",
+}
+
+
+def as_array(value: Any) -> np.ndarray | None:
+    """Return an array of numpy's or torch's as numpy has it; None for anything else.
+
+    Parameters
+    ----------
+    value : any
+        What a user gave.
+    """
+    if isinstance(value, torch.Tensor):
+        return np.asarray(value.detach().resolve_conj().cpu().numpy())
+    return value if isinstance(value, np.ndarray) else None
+
+
+def open_source(source: Any, mask: np.ndarray | None) -> RawKSpace:
+    """Return the scan that a path, a scan or an array stands for.
+
+    Parameters
+    ----------
+    source : path-like, RawKSpace, numpy.ndarray or torch.Tensor
+        An array is complex k-space (slice, coil, readout, phase_encode), without the first axes
+        where there is one slice, or one slice of one coil.
+    mask : numpy.ndarray or None
+        Of an array: bool, which of it was measured, broadcasts to (readout, phase_encode).
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        If an array is no k-space.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If an array holds samples that are exactly zero in all coils and slices and no mask was
+        given: they are taken as not measured.
+    """
+    if isinstance(source, RawKSpace):
+        return source
+    kspace = as_array(source)
+    if kspace is None:
+        return read_raw(source)
+    if kspace.ndim not in _AXES:
+        raise ShapeError(
+            f"an array of shape {kspace.shape} was given, expected k-space "
+            f"{_AXES[4]}, {_AXES[3]} or {_AXES[2]}"
+        )
+    if not np.iscomplexobj(kspace):
+        raise DtypeError(
+            f"k-space is complex, and an array of {kspace.dtype} was given: combine real and "
+            "imaginary part, or name the file"
+        )
+    kspace = kspace.reshape((1,) * (4 - kspace.ndim) + kspace.shape).astype(np.complex64)
+    return raw_from_arrays(kspace, _measured(kspace) if mask is None else mask)
+
+
+def maps_of_slice(maps: np.ndarray | None, raw: RawKSpace, index: int) -> np.ndarray | None:
+    """Return the sensitivity maps of one slice.
+
+    Parameters
+    ----------
+    maps : numpy.ndarray or None
+        Complex (coil, readout, phase_encode), for all slices, or with a slice axis first.
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+
+    Raises
+    ------
+    ShapeError
+        If the maps have another shape.
+    """
+    if maps is None:
+        return None
+    shape = (raw.n_coils, *raw.shape)
+    if maps.shape not in (shape, (raw.n_slices, *shape)):
+        raise ShapeError(
+            f"sensitivity maps of shape {maps.shape} do not fit {raw.path}: expected {shape}, or "
+            f"{(raw.n_slices, *shape)}"
+        )
+    return maps if maps.ndim == 3 else maps[index]
+
+
+def _measured(kspace: np.ndarray) -> np.ndarray:
+    """Where any coil of any slice holds something: (1, 1, W) for whole lines, or (1, H, W)."""
+    measured: np.ndarray = np.asarray((kspace != 0).any((0, 1)))
+    if not measured.all():
+        lines: np.ndarray = np.asarray(measured.any(0))
+        whole = bool((measured == lines).all())
+        found = (
+            f"{int((~lines).sum())} of {len(lines)} columns"
+            if whole
+            else f"{int((~measured).sum())} of {measured.size} samples"
+        )
+        warnings.warn(
+            f"{Path('array')}: {found} are exactly zero in all coils and are taken as not "
+            "measured: give mask to say otherwise",
+            MriAlpsWarning,
+            stacklevel=4,
+        )
+        if whole:
+            return lines[None, None]
+    return measured[None]
