@@ -48,7 +48,7 @@ def recorded(work):
 )
 def test_what_makes_the_host_wait_is_recorded(work):
     (found,) = recorded(work)
-    assert "test_app_check_device.py" in found
+    assert "test_check_device.py" in found
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_on_cuda_torch_does_the_watching(monkeypatch):
             warnings.warn("called a synchronizing CUDA operation", UserWarning, stacklevel=1)
     assert mode[-1] == "default"
     (found,) = traffic.found
-    assert found.startswith("test_app_check_device.py:")
+    assert found.startswith("test_check_device.py:")
 
 
 def test_operators_do_not_make_the_host_wait():

@@ -171,7 +171,7 @@ def test_factors_are_found_once():
 
 
 def test_a_second_process_finds_the_compiled_kernel(tmp_path):
-    program = "from mri_alps.operators import line_factors as f; import torch;"
+    program = "from mri_alps.operators.lines import factors as f; import torch;"
     program += "assert f._load_kernel(torch.complex64)"
     counts = []
     for _ in range(2):
