@@ -128,9 +128,14 @@ def main(arguments: list[str] | None = None) -> None:
             started = time.perf_counter()
             operator, data = measure(truth, acceleration, options.noise_std, index)
             samples = sample_posterior(
-                prior, operator, data, options.noise_std, options.samples, options.evaluations,
+                prior,
+                operator,
+                data,
+                options.noise_std,
+                n_samples=options.samples,
+                n_evaluations=options.evaluations,
                 generator=torch.Generator().manual_seed(index),
-            ).samples  # fmt: skip
+            ).samples
             found = sample_statistics(samples.numpy())
             true, region = truth.abs().numpy(), head(truth)
             inside = ((found.lower <= true) & (true <= found.upper))[region]

@@ -1,6 +1,7 @@
 """Samplers of p(image | data): schedules, Langevin kernels, methods, diagnostics."""
 
 from mri_alps.sampling.diagnostics import effective_sample_size, split_r_hat
+from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.kernels import (
     LangevinState,
     euler_maruyama_step,
@@ -27,6 +28,7 @@ __all__ = [
     "AlpsConfiguration",
     "ChainNoise",
     "CountedScore",
+    "InitialEstimate",
     "LangevinState",
     "LocalScore",
     "PosteriorSamples",

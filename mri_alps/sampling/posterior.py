@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +12,13 @@ import torch
 from mri_alps.core.errors import (
     ConfigurationError,
     DivergenceError,
-    DtypeError,
-    MriAlpsWarning,
-    ShapeError,
 )
 from mri_alps.core.plugins import guarded
-from mri_alps.core.values import FLAG, FUNCTION, Rule, check, instance, number, whole
+from mri_alps.core.values import FLAG, FUNCTION, Rule, check, instance, whole
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.alps import AlpsRun, divergence_of, run_alps
 from mri_alps.sampling.diagnostics import Trace
+from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.path import AlpsConfiguration
 from mri_alps.sampling.problem import Problem, make_problem
@@ -52,12 +49,8 @@ class SamplingTask:
         Its spectrum; a method that needs one and finds None calls `require_spectrum`.
     n_samples, n_evaluations, first_sample, first_slice, seed : int
         As `sample_posterior` has them.
-    initial : torch.Tensor or None
-        Rough estimate, (n_samples, *domain_shape).
-    initial_sigma, initial_radius : float or None
-        How rough it is.
-    initial_delta : float
-        Probability that `initial_radius` does not hold.
+    initial : InitialEstimate or None
+        With an image for each sample.
     callback : callable or None
         See `StepInfo`.
     """
@@ -70,10 +63,7 @@ class SamplingTask:
     first_sample: int
     first_slice: int
     seed: int
-    initial: torch.Tensor | None = None
-    initial_sigma: float | None = None
-    initial_radius: float | None = None
-    initial_delta: float = 0.1
+    initial: InitialEstimate | None = None
     callback: Callback | None = None
 
     def noise(self, samples: list[int] | None = None, attempt: int = 0) -> ChainNoise:
@@ -99,9 +89,7 @@ _RULES = {
     "method": Rule(
         "a name or a function", lambda method: isinstance(method, str) or callable(method)
     ),
-    "initial_sigma": number(0).or_none(),
-    "initial_radius": number(0).or_none(),
-    "initial_delta": number(0, 1),
+    "initial": instance(InitialEstimate).or_none(),
     "prior_spectrum": Rule(
         "an object with fisher(sigma, shape)", lambda spectrum: callable(spectrum.fisher)
     ).or_none(),
@@ -119,13 +107,11 @@ def sample_posterior(
     operator: Any,
     data: torch.Tensor,
     noise_std: float | torch.Tensor,
+    *,
     n_samples: int = 8,
     n_evaluations: int = 100,
     method: str | Method = "alps",
-    initial: torch.Tensor | None = None,
-    initial_sigma: float | None = None,
-    initial_radius: float | None = None,
-    initial_delta: float = 0.1,
+    initial: InitialEstimate | None = None,
     prior_spectrum: PriorSpectrum | None = None,
     first_sample: int = 0,
     generator: torch.Generator | None = None,
@@ -157,15 +143,8 @@ def sample_posterior(
         "alps" (default), "xgp1", "xgp2", "xgp3" (the published algorithms), "csgm", "dps" (for
         comparison), the name of an installed package's method, or a callable from
         `SamplingTask` to `PosteriorSamples`.
-    initial : torch.Tensor, optional
-        A reconstruction x0, domain_shape or (n_samples, *domain_shape), for "xgp2", "xgp3" and
-        "alps".
-    initial_sigma : float, optional
-        x0 = x + initial_sigma n already ("xgp2").
-    initial_radius : float, optional
-        |x0 - x| is at most this, with probability 1 - `initial_delta` ("xgp3", "alps").
-    initial_delta : float
-        See `initial_radius`.
+    initial : InitialEstimate, optional
+        A reconstruction, and how far it can be trusted, for "xgp2", "xgp3" and "alps".
     prior_spectrum : PriorSpectrum, optional
         See `estimate_prior_spectrum`. If left out, the score model's own is used, or one is
         estimated, which `setup_evaluations` of the result counts.
@@ -217,10 +196,8 @@ def sample_posterior(
         first_sample=first_sample,
         first_slice=first_slice,
         seed=_draw_seed(generator),
-        initial=_check_initial(initial, problem, n_samples),
-        initial_sigma=initial_sigma,
-        initial_radius=initial_radius,
-        initial_delta=initial_delta,
+        initial=initial
+        and initial.fitted(problem.domain_shape, n_samples, problem.back_projection),
         callback=callback,
     )
     with torch.no_grad(), guarded("the sampling method", run):
@@ -256,7 +233,7 @@ def sample_alps(
 ) -> PosteriorSamples:
     """The default method; see `mri_alps.sampling.alps`.
 
-    With `initial` and `initial_radius` it is XGP Algorithm 3 with this sampler inside: noise of
+    With `initial` it is XGP Algorithm 3 with this sampler inside: noise of
     sigma = R / delta is added to the reconstruction, anew for each sample, and p(x | x0) takes
     the prior's place.
 
@@ -330,49 +307,9 @@ def _local_prior(
     score = CountedScore(task.score_model, budget)
     if task.initial is None:
         return score, spectrum, None
-    sigma0, added = initial_noise(task)
-    x0 = task.initial[pending] + added * noise.image()
+    sigma0, added = task.initial.noise()
+    x0 = task.initial.image[pending] + added * noise.image()
     return LocalScore(score, x0, sigma0), LocalSpectrum(spectrum, sigma0), x0
-
-
-def initial_noise(task: SamplingTask) -> tuple[float, float]:
-    """Noise level of x0 after noise was added, and how much is to be added.
-
-    Parameters
-    ----------
-    task : SamplingTask
-        With `initial`.
-
-    Raises
-    ------
-    ConfigurationError
-        If neither radius nor noise level of the initial reconstruction was given.
-    """
-    if task.initial_radius is None and task.initial_sigma is None:
-        raise ConfigurationError(
-            "initial needs initial_radius (a bound on |initial - x|, the norm over the whole "
-            "image) or initial_sigma (the noise it already carries)"
-        )
-    given = task.initial_radius if task.initial_radius is not None else task.initial_sigma
-    if not (given is not None and given > 0 and 0 < task.initial_delta < 1):
-        raise ConfigurationError(
-            "initial_radius or initial_sigma must be positive and initial_delta between 0 and 1, "
-            f"found {given} and {task.initial_delta}"
-        )
-    if task.initial_radius is None:
-        return float(given), 0.0
-    sigma0 = task.initial_radius / task.initial_delta
-    assert task.initial is not None
-    scale = float(task.initial.abs().square().mean().sqrt())
-    if sigma0 > scale:
-        warnings.warn(
-            f"sigma = initial_radius / initial_delta = {sigma0:.3g} exceeds the image's own scale "
-            f"{scale:.3g} (root mean square): the initial reconstruction says next to nothing; "
-            "initial_radius is a norm over the whole image",
-            MriAlpsWarning,
-            stacklevel=2,
-        )
-    return sigma0, sigma0
 
 
 def _diagnostics(run: AlpsRun, trace: Trace) -> dict[str, Any]:
@@ -389,28 +326,6 @@ def _find_method(method: str | Method) -> Method:
     from mri_alps.sampling.methods import find_method
 
     return find_method(method)
-
-
-def _check_initial(
-    initial: torch.Tensor | None, problem: Problem, n_samples: int
-) -> torch.Tensor | None:
-    if initial is None:
-        return None
-    try:
-        initial = torch.as_tensor(initial).to(problem.device, problem.dtype)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise DtypeError(
-            f"initial must be a tensor of shape {problem.domain_shape}, found a "
-            f"{type(initial).__name__}"
-        ) from None
-    if tuple(initial.shape) == problem.domain_shape:
-        return initial.expand(n_samples, *problem.domain_shape)
-    if tuple(initial.shape) != (n_samples, *problem.domain_shape):
-        raise ShapeError(
-            f"initial has shape {tuple(initial.shape)}, expected {problem.domain_shape} or "
-            f"{(n_samples, *problem.domain_shape)}"
-        )
-    return initial
 
 
 def _draw_seed(generator: torch.Generator | None) -> int:

@@ -21,7 +21,7 @@ from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.diffusion import reverse_diffusion
 from mri_alps.sampling.kernels import euler_maruyama_step
 from mri_alps.sampling.noise import ChainNoise
-from mri_alps.sampling.posterior import SamplingTask, initial_noise, require_spectrum
+from mri_alps.sampling.posterior import SamplingTask, require_spectrum
 from mri_alps.sampling.problem import Problem
 from mri_alps.sampling.result import PosteriorSamples, StepInfo
 from mri_alps.sampling.schedules import AdmissibleSchedule, admissible_schedule, karras_ladder
@@ -95,51 +95,51 @@ def sample_xgp1(
 def sample_xgp2(
     task: SamplingTask, configuration: XgpConfiguration | None = None
 ) -> PosteriorSamples:
-    """XGP Algorithm 2: `initial` is x + initial_sigma n; samples p(x | y, x0).
+    """XGP Algorithm 2: `initial.image` is x + sigma n; samples p(x | y, x0).
 
     Parameters
     ----------
     task : SamplingTask
-        With `initial` and `initial_sigma`.
+        With `initial`, which has a `sigma`.
     configuration : XgpConfiguration, optional
         Open constants.
 
     Raises
     ------
     ConfigurationError
-        If `initial` or `initial_sigma` is missing.
+        If it is missing.
     """
-    if task.initial is None or task.initial_sigma is None:
+    if task.initial is None or task.initial.sigma is None:
         raise ConfigurationError(
-            "xgp2 needs initial and initial_sigma: a reconstruction that carries white noise of "
-            "that level; for one without added noise use xgp3 with initial_radius"
+            "xgp2 needs initial=InitialEstimate(image, sigma=...): a reconstruction that carries "
+            "white noise of that level; for one without added noise use xgp3 with radius"
         )
-    return _Xgp(task, configuration or XgpConfiguration()).run((float(task.initial_sigma), 0.0))
+    return _Xgp(task, configuration or XgpConfiguration()).run(task.initial.noise())
 
 
 def sample_xgp3(
     task: SamplingTask, configuration: XgpConfiguration | None = None
 ) -> PosteriorSamples:
-    """XGP Algorithm 3: `initial` is within `initial_radius` of the truth; noise is added.
+    """XGP Algorithm 3: `initial.image` is within a radius of the truth; noise is added.
 
     Parameters
     ----------
     task : SamplingTask
-        With `initial` and `initial_radius`.
+        With `initial`, which has a `radius`.
     configuration : XgpConfiguration, optional
         Open constants.
 
     Raises
     ------
     ConfigurationError
-        If `initial` or `initial_radius` is missing.
+        If it is missing.
     """
-    if task.initial is None or task.initial_radius is None:
+    if task.initial is None or task.initial.radius is None:
         raise ConfigurationError(
-            "xgp3 needs initial and initial_radius: a reconstruction and a bound on its distance "
-            "from the truth, the norm over the whole image"
+            "xgp3 needs initial=InitialEstimate(image, radius=...): a reconstruction and a bound "
+            "on its distance from the truth, the norm over the whole image"
         )
-    return _Xgp(task, configuration or XgpConfiguration()).run(initial_noise(task))
+    return _Xgp(task, configuration or XgpConfiguration()).run(task.initial.noise())
 
 
 def plan_langevin(
@@ -232,7 +232,7 @@ class _Xgp:
 
     def _local_start(self, n: int, sigma0: float, added: float) -> tuple[torch.Tensor, Any, Any]:
         assert self.task.initial is not None
-        x0 = self.task.initial + added * self.noise.image()
+        x0 = self.task.initial.image + added * self.noise.image()
         start = math.hypot(sigma0, self.score.sigma_min)
         x = self._diffuse(x0, start, n)
         model = LocalScore(self.score, x0, sigma0)

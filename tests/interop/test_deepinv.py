@@ -220,7 +220,13 @@ def test_deepinvs_denoiser_and_physics_in_our_sampler():
     physics = from_deepinv_physics(multi_coil_mri(operator), (6, 5))
     data = operator(noise(6, 5, seed=1)) + noise_std * noise(3, 6, 5, seed=2) * operator.measured
     found = sample_posterior(
-        prior, physics, data, noise_std, 400, 40, generator=torch.Generator().manual_seed(0)
+        prior,
+        physics,
+        data,
+        noise_std,
+        n_samples=400,
+        n_evaluations=40,
+        generator=torch.Generator().manual_seed(0),
     ).samples
     white = GaussianPrior(torch.full((6, 5), 0.5))
     exact = exact_posterior(white, operator, data, noise_std)

@@ -17,6 +17,7 @@ from mri_alps.operators.restoration.inpainting import random_pixel_mask
 from mri_alps.priors import GaussianPrior
 from mri_alps.priors.exact import exact_posterior
 from mri_alps.sampling import alps, sample_posterior
+from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.preconditioner import make_preconditioner
 from tests.sampling.posterior_bed import coil_maps, image_power, line_mask
 
@@ -150,8 +151,8 @@ def test_refinement_of_a_reconstruction_samples_given_both():
     data = simulate(prior, operator, noise_std, C128)
     x0 = prior.sample(1, shape, torch.Generator().manual_seed(8), C128)[0]
     result = sample_posterior(
-        prior, operator, data, noise_std, n_samples=300, n_evaluations=40, initial=x0,
-        initial_sigma=sigma0, generator=torch.Generator().manual_seed(3),
+        prior, operator, data, noise_std, n_samples=300, n_evaluations=40,
+        initial=InitialEstimate(x0, sigma=sigma0), generator=torch.Generator().manual_seed(3),
     )  # fmt: skip
     basis = torch.eye(80, dtype=C128)
     matrix = operator.forward(basis.reshape(80, *shape)).reshape(80, -1).mT

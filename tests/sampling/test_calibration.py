@@ -19,7 +19,7 @@ def figures(score_model, prior, operator, spectrum, n_evaluations, n_measurement
     for _ in range(n_measurements):
         measurement = measure(prior, operator, 0.4, generator)
         samples = sample_posterior(
-            score_model, operator, measurement.data, 0.4, n, n_evaluations,
+            score_model, operator, measurement.data, 0.4, n_samples=n, n_evaluations=n_evaluations,
             prior_spectrum=spectrum, generator=generator,
         ).samples  # fmt: skip
         rows.append(compare(samples, measurement, generator))
@@ -52,7 +52,7 @@ def test_score_errors_do_not_pass_silently(bed):
     generator = torch.Generator().manual_seed(3)
     measurement = measure(prior, operator, 0.4, generator)
     samples = sample_posterior(
-        flipped, operator, measurement.data, 0.4, 256, 100,
+        flipped, operator, measurement.data, 0.4, n_samples=256, n_evaluations=100,
         prior_spectrum=spectrum, generator=generator,
     ).samples  # fmt: skip
     outside = flipped.outside(samples, prior.sigma_min)
@@ -71,7 +71,7 @@ def test_simulation_based_calibration(n_components):
     for _ in range(n_truths):
         measurement = measure(prior, operator, 0.4, generator)
         samples = sample_posterior(
-            prior, operator, measurement.data, 0.4, n_samples, 24,
+            prior, operator, measurement.data, 0.4, n_samples=n_samples, n_evaluations=24,
             prior_spectrum=spectrum, generator=generator,
         ).samples.reshape(n_samples, -1)  # fmt: skip
         truth = (weights @ measurement.truth.reshape(-1)).real

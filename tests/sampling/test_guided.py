@@ -12,6 +12,7 @@ from mri_alps.priors.exact import exact_posterior
 from mri_alps.sampling import AlpsConfiguration, alps, estimate_prior_spectrum, sample_posterior
 from mri_alps.sampling.covariance import MAX_ITERATIONS, TOLERANCE, SolvedCovariance
 from mri_alps.sampling.guided import GuidedDiffusion
+from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.posterior import sample_alps
 from mri_alps.sampling.preconditioner import Preconditioner, make_preconditioner
@@ -136,9 +137,17 @@ def test_samples_do_not_depend_on_the_batch(monkeypatch):
 
     def draw(n, first=0):
         return sample_posterior(
-            prior, operator, data, 0.3, n, 12, method=guided, prior_spectrum=spectrum,
-            first_sample=first, generator=torch.Generator().manual_seed(4),
-        ).samples  # fmt: skip
+            prior,
+            operator,
+            data,
+            0.3,
+            n_samples=n,
+            n_evaluations=12,
+            method=guided,
+            prior_spectrum=spectrum,
+            first_sample=first,
+            generator=torch.Generator().manual_seed(4),
+        ).samples
 
     assert_equal_to_rounding(torch.cat([draw(2), draw(4, 2)]), draw(6))
 
@@ -192,9 +201,16 @@ def test_a_large_problem_may_start_from_a_reconstruction(monkeypatch):
     image = prior.sample(1, torch.Generator().manual_seed(3))[0].reshape(8, 8).to(C128)
     phases = set()
     result = sample_posterior(
-        prior, operator, data, 0.3, 2, 12, initial=image,
-        initial_radius=0.02, prior_spectrum=estimate_prior_spectrum(prior, (8, 8), dtype=C128),
-        generator=torch.Generator().manual_seed(4), callback=lambda info: phases.add(info.phase),
-    )  # fmt: skip
+        prior,
+        operator,
+        data,
+        0.3,
+        n_samples=2,
+        n_evaluations=12,
+        initial=InitialEstimate(image, radius=0.02),
+        prior_spectrum=estimate_prior_spectrum(prior, (8, 8), dtype=C128),
+        generator=torch.Generator().manual_seed(4),
+        callback=lambda info: phases.add(info.phase),
+    )
     assert bool(torch.isfinite(torch.view_as_real(result.samples)).all())
     assert phases == {"anneal", "final"}

@@ -12,6 +12,7 @@ from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import GaussianMixturePrior, GaussianPrior
 from mri_alps.sampling import LocalScore, estimate_prior_spectrum, sample_posterior
 from mri_alps.sampling.diagnostics import effective_sample_size, split_r_hat
+from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.preconditioner import make_preconditioner
 from mri_alps.sampling.problem import make_problem
 
@@ -65,7 +66,7 @@ def test_a_sample_does_not_depend_on_the_batch_it_is_drawn_in():
 
     def draw(n, first=0):
         return sample_posterior(
-            prior, operator, data, 0.2, n, 12, prior_spectrum=spectrum,
+            prior, operator, data, 0.2, n_samples=n, n_evaluations=12, prior_spectrum=spectrum,
             first_sample=first, generator=seeded(7),
         ).samples  # fmt: skip
 
@@ -79,12 +80,21 @@ def test_slices_together_equal_slices_alone():
     operator, data = scan(n_slices=2)
     prior = GaussianPrior.power_law(sigma_min=0.02)
     noise_std = torch.tensor([0.1, 0.3])
-    both = sample_posterior(prior, operator, data, noise_std, 3, 8, generator=seeded())
+    both = sample_posterior(
+        prior, operator, data, noise_std, n_samples=3, n_evaluations=8, generator=seeded()
+    )
     assert both.samples.shape == (3, 2, *SHAPE)
     for k in range(2):
         one = SenseOperator(operator.sensitivity_maps[k], operator.mask[0])
         alone = sample_posterior(
-            prior, one, data[k], float(noise_std[k]), 3, 8, generator=seeded(), first_slice=k
+            prior,
+            one,
+            data[k],
+            float(noise_std[k]),
+            n_samples=3,
+            n_evaluations=8,
+            generator=seeded(),
+            first_slice=k,
         )
         assert_equal_to_rounding(alone.samples, both.samples[:, k])
 
@@ -93,9 +103,14 @@ def test_the_generator_is_advanced_and_fresh_entropy_is_recorded():
     operator, data = scan()
     prior = GaussianPrior.power_law(sigma_min=0.02)
     g = seeded()
-    a, b = (sample_posterior(prior, operator, data, 0.1, 1, 4, generator=g) for _ in range(2))
+    a, b = (
+        sample_posterior(prior, operator, data, 0.1, n_samples=1, n_evaluations=4, generator=g)
+        for _ in range(2)
+    )
     assert a.seed != b.seed and not torch.allclose(a.samples, b.samples)
-    c, d = (sample_posterior(prior, operator, data, 0.1, 1, 4) for _ in range(2))
+    c, d = (
+        sample_posterior(prior, operator, data, 0.1, n_samples=1, n_evaluations=4) for _ in range(2)
+    )
     assert c.seed != d.seed
 
 
@@ -106,7 +121,15 @@ def test_evaluations_are_counted_and_never_more_than_asked(method):
     model = Counting(bimodal())
     steps = []
     result = sample_posterior(
-        model, operator, data, 0.2, 2, 21, method, generator=seeded(), callback=steps.append
+        model,
+        operator,
+        data,
+        0.2,
+        n_samples=2,
+        n_evaluations=21,
+        method=method,
+        generator=seeded(),
+        callback=steps.append,
     )
     assert result.n_evaluations <= 21
     assert model.calls == result.n_evaluations + result.setup_evaluations
@@ -115,9 +138,15 @@ def test_evaluations_are_counted_and_never_more_than_asked(method):
     if method == "alps":
         assert result.setup_evaluations > 0
         again = sample_posterior(
-            model, operator, data, 0.2, 2, 21, prior_spectrum=result.prior_spectrum,
+            model,
+            operator,
+            data,
+            0.2,
+            n_samples=2,
+            n_evaluations=21,
+            prior_spectrum=result.prior_spectrum,
             generator=seeded(),
-        )  # fmt: skip
+        )
         assert again.setup_evaluations == 0
         assert_equal_to_rounding(again.samples, result.samples)
 
@@ -125,9 +154,15 @@ def test_evaluations_are_counted_and_never_more_than_asked(method):
 def test_a_callback_can_stop_the_run():
     operator, data = scan()
     result = sample_posterior(
-        GaussianPrior.power_law(sigma_min=0.02), operator, data, 0.1, 1, 20, generator=seeded(),
+        GaussianPrior.power_law(sigma_min=0.02),
+        operator,
+        data,
+        0.1,
+        n_samples=1,
+        n_evaluations=20,
+        generator=seeded(),
         callback=lambda info: "stop" if info.step == 6 else None,
-    )  # fmt: skip
+    )
     assert result.n_evaluations == 6
 
 
@@ -143,8 +178,8 @@ def test_a_callback_can_stop_the_run():
         ({"operator": object()}, ConfigurationError, "operator lacks"),
         ({"data": torch.zeros(3, 8, 9, dtype=torch.complex128)}, ShapeError, "expected"),
         ({"data": torch.zeros(3, 8, 10, dtype=torch.int64)}, DtypeError, "floating"),
-        ({"initial": torch.zeros(4)}, ShapeError, "initial has shape"),
-        ({"initial": torch.zeros(SHAPE)}, ConfigurationError, "initial_radius"),
+        ({"initial": InitialEstimate(torch.zeros(4), sigma=1.0)}, ShapeError, "has shape"),
+        ({"initial": torch.zeros(SHAPE)}, ConfigurationError, "InitialEstimate"),
     ],
 )
 def test_bad_arguments_are_named(change, error, match):
@@ -165,7 +200,9 @@ def test_data_with_nan_are_refused():
     operator, data = scan()
     data[0, 0, 0] = float("nan")
     with pytest.raises(ConfigurationError, match="NaN"):
-        sample_posterior(GaussianPrior.power_law(), operator, data, 0.1, 1, 4)
+        sample_posterior(
+            GaussianPrior.power_law(), operator, data, 0.1, n_samples=1, n_evaluations=4
+        )
 
 
 def test_a_prior_that_pushes_outwards_raises_and_returns_nothing():
@@ -177,9 +214,15 @@ def test_a_prior_that_pushes_outwards_raises_and_returns_nothing():
     prior = GaussianPrior(torch.full(SHAPE, 0.3, dtype=torch.float64))
     with pytest.raises(DivergenceError) as caught:
         sample_posterior(
-            Explosive(prior), operator, torch.zeros(SHAPE, dtype=torch.complex128), 0.1, 2, 60,
-            prior_spectrum=prior.prior_spectrum, generator=seeded(),
-        )  # fmt: skip
+            Explosive(prior),
+            operator,
+            torch.zeros(SHAPE, dtype=torch.complex128),
+            0.1,
+            n_samples=2,
+            n_evaluations=60,
+            prior_spectrum=prior.prior_spectrum,
+            generator=seeded(),
+        )
     assert caught.value.step > 0 and caught.value.magnitude > 1
 
 
@@ -272,5 +315,7 @@ def test_r_hat_is_there_with_four_final_steps_and_their_number_is_told(n_evaluat
 def test_real_images_stay_real():
     prior = GaussianPrior.power_law(sigma_min=0.02)
     data = torch.zeros(SHAPE, dtype=torch.float32)
-    result = sample_posterior(prior, IdentityOperator(SHAPE), data, 0.1, 2, 6, generator=seeded())
+    result = sample_posterior(
+        prior, IdentityOperator(SHAPE), data, 0.1, n_samples=2, n_evaluations=6, generator=seeded()
+    )
     assert result.samples.dtype == torch.float32

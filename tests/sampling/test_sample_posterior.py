@@ -16,6 +16,7 @@ from mri_alps.core.errors import (
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.sampling import PosteriorSamples, estimate_prior_spectrum
+from mri_alps.sampling.initial import InitialEstimate
 from tests.sampling.posterior_bed import FlippedOutside, coil_maps, line_mask, make_prior, measure
 
 SHAPE, NOISE = (8, 8), 0.3
@@ -140,9 +141,9 @@ def test_errors_name_what_is_wrong(bed):
         (ConfigurationError, "n_evaluations", dict(n_evaluations=1)),
         (ConfigurationError, "denoise", dict(score_model=object())),
         (ConfigurationError, "forward", dict(operator=object())),
-        (ShapeError, "initial", dict(initial=torch.zeros(3, 3), initial_sigma=0.1)),
-        (ConfigurationError, "initial_radius", dict(initial=torch.zeros(SHAPE))),
-        (ConfigurationError, "initial_sigma", dict(method="xgp2", initial=torch.zeros(SHAPE))),
+        (ShapeError, "initial", dict(initial=InitialEstimate(torch.zeros(3, 3), sigma=0.1))),
+        (ConfigurationError, "InitialEstimate", dict(initial=torch.zeros(SHAPE))),
+        (ConfigurationError, "sigma", dict(method="xgp2")),
     ]
     for error, words, changes in cases:
         with pytest.raises(error, match=words):

@@ -9,6 +9,7 @@ from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
 from mri_alps.operators import IdentityOperator
 from mri_alps.priors import GaussianPrior, PriorSpectrum
 from mri_alps.sampling import admissible_schedule, sample_posterior
+from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.xgp import XgpConfiguration, plan_langevin, sample_xgp1
 
 N = 20_000
@@ -95,7 +96,7 @@ def test_xgp1_converges_to_the_exact_posterior_as_evaluations_grow():
     errors = []
     for n_evaluations in (60, 400, 2400):
         samples = sample_posterior(
-            prior, operator, data, 0.3, 600, n_evaluations, "xgp1",
+            prior, operator, data, 0.3, n_samples=600, n_evaluations=n_evaluations, method="xgp1",
             generator=torch.Generator().manual_seed(1),
         ).samples  # fmt: skip
         std = (samples.abs().square().mean() / 2).sqrt()
@@ -109,7 +110,9 @@ def test_too_few_evaluations_are_said_with_the_number_needed():
     prior = GaussianPrior(torch.full((6,), 0.5, dtype=torch.float64))
     data = torch.zeros(6, dtype=torch.complex128)
     with pytest.warns(MriAlpsWarning, match="ask for at least"):
-        result = sample_posterior(prior, IdentityOperator((6,)), data, 0.05, 2, 20, "xgp1")
+        result = sample_posterior(
+            prior, IdentityOperator((6,)), data, 0.05, n_samples=2, n_evaluations=20, method="xgp1"
+        )
     assert result.n_evaluations <= 20
 
 
@@ -121,13 +124,20 @@ def test_warm_starts_sample_the_posterior_given_the_estimate(method):
     prior = GaussianPrior(torch.full((n,), 1.0, dtype=torch.float64), sigma_min=0.05)
     data = torch.full((n,), 1.0 + 0.5j, dtype=torch.complex128)
     initial = torch.full((n,), -0.5 + 1j, dtype=torch.complex128)
-    hints = {"initial_sigma": sigma0}
+    trust = {"sigma": sigma0}
     if method != "xgp2":
-        hints = {"initial_radius": 0.1 * sigma0, "initial_delta": 0.1}
+        trust = {"radius": 0.1 * sigma0, "delta": 0.1}
     samples = sample_posterior(
-        prior, IdentityOperator((n,)), data, noise_std, 400, 400, method,
-        initial=initial, generator=torch.Generator().manual_seed(2), **hints,
-    ).samples  # fmt: skip
+        prior,
+        IdentityOperator((n,)),
+        data,
+        noise_std,
+        n_samples=400,
+        n_evaluations=400,
+        method=method,
+        initial=InitialEstimate(initial, **trust),
+        generator=torch.Generator().manual_seed(2),
+    ).samples
     variance = 1 / (1 / (1 + 0.05**2) + 1 / noise_std**2 + 1 / sigma0**2)
     mean = variance * (data / noise_std**2 + initial / sigma0**2)
     added = 0.0 if method == "xgp2" else (variance / sigma0**2 * sigma0) ** 2  # x0' varies
@@ -141,9 +151,17 @@ def test_warm_starts_sample_the_posterior_given_the_estimate(method):
 def test_missing_hints_are_named():
     prior = GaussianPrior(torch.full((4,), 0.5, dtype=torch.float64))
     data = torch.zeros(4, dtype=torch.complex128)
-    for method, hint in (("xgp2", "initial_sigma"), ("xgp3", "initial_radius")):
+    for method, hint in (("xgp2", "sigma="), ("xgp3", "radius=")):
         with pytest.raises(ConfigurationError, match=hint):
-            sample_posterior(prior, IdentityOperator((4,)), data, 0.1, 2, 20, method)
+            sample_posterior(
+                prior,
+                IdentityOperator((4,)),
+                data,
+                0.1,
+                n_samples=2,
+                n_evaluations=20,
+                method=method,
+            )
 
 
 def test_schedules_are_admissible():
