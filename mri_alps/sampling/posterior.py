@@ -196,8 +196,7 @@ def sample_posterior(
         first_sample=first_sample,
         first_slice=first_slice,
         seed=_draw_seed(generator),
-        initial=initial
-        and initial.fitted(problem.domain_shape, n_samples, problem.back_projection),
+        initial=initial and initial.fitted(problem, n_samples),
         callback=callback,
     )
     with torch.no_grad(), guarded("the sampling method", run):

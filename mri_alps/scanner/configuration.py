@@ -8,22 +8,42 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.settings import (
+    SettingError,
+    checked,
+    description,
+    property_of,
+    setting,
+    settings,
+)
 from mri_alps.pipeline import ReconstructionConfiguration
 
 NAMES = ("mri_alps", "mri-alps", "openrecon", "default", "")
 """Configuration names that stand for the defaults; scanners of OpenRecon send theirs."""
 DATA_TYPES = ("float32", "uint16")
-MAX_SAMPLES = 256
-MAX_EVALUATIONS = 100_000
 _MAX_NOTES = 10
-MAX_SEED = 2**53  # beyond it JSON numbers are not exact
 # Written by hosts for other purposes.
 _IGNORED = ("config", "customconfig", "version")
+
+
+@settings
+class SendingConfiguration:
+    """What is sent back of a scan that comes in."""
+
+    send_samples: bool = setting(
+        "Send every posterior sample as an image of its own.", default=False, from_client=True
+    )
+    data_type: str = setting(
+        "Of the images sent: float32, in the units of the scan's root-sum-of-squares image, or "
+        "uint16, scaled.",
+        default="float32",
+        choices=DATA_TYPES,
+        from_client=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -34,10 +54,8 @@ class OnlineConfiguration:
     ----------
     reconstruction : ReconstructionConfiguration
         Prior, method, samples, evaluations, seed, device.
-    send_samples : bool
-        Whether every posterior sample is sent as an image of its own.
-    data_type : str
-        "float32", in the units of the scan's root-sum-of-squares image, or "uint16", scaled.
+    send_samples, data_type
+        See `SendingConfiguration`.
     notes : tuple of str
         What the client should be told.
 
@@ -76,19 +94,20 @@ def configure(texts: list[str], defaults: OnlineConfiguration) -> OnlineConfigur
     ConfigurationError
         If a name is unknown, or a value makes no sense.
     """
-    settings: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     notes: list[str] = []
+    known = client_settings()
     for text in texts:
         for name, value in _parameters(text).items():
-            if name in _PARSERS:
-                settings[name] = _PARSERS[name](name, value)
+            if name in known:
+                given[name] = _value(name, known[name], value)
             elif name not in _IGNORED and len(notes) < _MAX_NOTES:
                 notes.append(
                     f"the parameter {name[:60]!r} is unknown and ignored; the parameters are "
-                    f"{', '.join(_PARSERS)}"
+                    f"{', '.join(known)}"
                 )
-    ours = {name: settings.pop(name) for name in ("send_samples", "data_type") if name in settings}
-    reconstruction = dataclasses.replace(defaults.reconstruction, **settings)
+    ours = {name: given.pop(name) for name in description(SendingConfiguration) if name in given}
+    reconstruction = dataclasses.replace(defaults.reconstruction, **given)
     return dataclasses.replace(defaults, reconstruction=reconstruction, notes=tuple(notes), **ours)
 
 
@@ -115,47 +134,6 @@ def _parameters(text: str) -> dict[str, Any]:
     return found
 
 
-def _whole(low: int, high: int) -> Callable[[str, Any], int]:
-    def parse(name: str, value: Any) -> int:
-        try:
-            number = float(value)
-            if isinstance(value, bool) or number != int(number):
-                raise ValueError
-        except (TypeError, ValueError, OverflowError):
-            number = float("nan")
-        if not low <= number <= high:
-            raise ConfigurationError(
-                f"{name} is {str(value)[:40]!r}, expected a whole number from {low} to {high}: "
-                "change the configuration"
-            )
-        return int(number)
-
-    return parse
-
-
-def _choice(choices: Callable[[], list[str]]) -> Callable[[str, Any], str]:
-    def parse(name: str, value: Any) -> str:
-        if not isinstance(value, str) or value not in choices():
-            raise ConfigurationError(
-                f"{name} is {str(value)[:40]!r}, expected one of {', '.join(choices())}: change "
-                "the configuration"
-            )
-        return value
-
-    return parse
-
-
-def _switch(name: str, value: Any) -> bool:
-    words = {"true": True, "1": True, "yes": True, "on": True}
-    words |= {"false": False, "0": False, "no": False, "off": False}
-    word = str(value).strip().lower()
-    if word not in words:
-        raise ConfigurationError(
-            f"{name} is {str(value)[:40]!r}, expected true or false: change the configuration"
-        )
-    return words[word]
-
-
 def _priors() -> list[str]:
     from mri_alps.core.plugins import PRIORS, plugin_names
     from mri_alps.priors.registry import GAUSSIAN, available_priors
@@ -170,12 +148,28 @@ def _methods() -> list[str]:
     return sorted({*METHODS, *plugin_names(SAMPLERS)})
 
 
-_PARSERS: dict[str, Callable[[str, Any], Any]] = {
-    "prior": _choice(_priors),
-    "method": _choice(_methods),
-    "n_samples": _whole(2, MAX_SAMPLES),
-    "n_evaluations": _whole(1, MAX_EVALUATIONS),
-    "seed": _whole(0, MAX_SEED),
-    "send_samples": _switch,
-    "data_type": _choice(lambda: list(DATA_TYPES)),
-}
+def client_settings() -> dict[str, type]:
+    """Return the names that a client may set, with the class that describes each."""
+    return {
+        name: cls
+        for cls in (ReconstructionConfiguration, SendingConfiguration)
+        for name, field in description(cls).items()
+        if property_of(field, "from_client")
+    }
+
+
+def _value(name: str, cls: type, value: Any) -> Any:
+    """One value as a client sent it, a text perhaps, checked against its description."""
+    registered = {"prior": _priors, "method": _methods}  # never a file or a module
+    if name in registered and value not in registered[name]():
+        raise _wrong(
+            name, f"is {str(value)[:40]!r}, expected one of {', '.join(registered[name]())}"
+        )
+    try:
+        return checked(cls, name, value)
+    except SettingError as error:
+        raise _wrong(name, error.reason) from None
+
+
+def _wrong(name: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(f"{name} {reason}: change the configuration")
