@@ -1,6 +1,8 @@
 """Fixtures shared by all tests."""
 
+import getpass
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,15 @@ import pytest
 import torch
 
 from tests.scan_fixtures import run, scan  # noqa: F401 - fixtures
+
+# What torch compiles for one set of instructions does not fit another (ATEN_CPU_CAPABILITY).
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR",
+    str(
+        Path(tempfile.gettempdir())
+        / f"torchinductor_{getpass.getuser()}_{torch.backends.cpu.get_cpu_capability()}"
+    ),
+)
 
 
 @pytest.fixture(autouse=True)
