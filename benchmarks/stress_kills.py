@@ -38,13 +38,13 @@ STATE = "stress_kills.json"
 NAMED_ONLY = ("training.csv",)  # its mean loss is that of the steps since the run went on
 # Everything a run needs is imported before the fork, so that moments fall into the work.
 for name in (
-    "commands.design_mask",
-    "commands.masks",
-    "commands.convert",
+    "cli.design_mask",
+    "cli.masks",
+    "cli.convert",
     "training.session",
     "training.monitor",
-    "evaluation.study",
-    "evaluation.design",
+    "masks.study",
+    "masks.design",
     "interop.convert_ismrmrd",
 ):
     import_module(f"mri_alps.{name}")  # fmt: skip
