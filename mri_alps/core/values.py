@@ -140,7 +140,7 @@ def check(where: str, rules: Mapping[str, Rule], values: Mapping[str, Any]) -> N
     for name, rule in rules.items():
         try:
             fits = bool(rule.fits(values[name]))
-        except Exception:  # a value that cannot even be compared
+        except Exception:  # noqa: BLE001 - a value that cannot even be compared
             fits = False
         if not fits:
             raise ConfigurationError(

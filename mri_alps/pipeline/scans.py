@@ -113,13 +113,13 @@ class _Run:
                         break
                     try:
                         loaded = job.reconstructor.load(index)
-                    except Exception as error:
+                    except Exception as error:  # noqa: BLE001 - a bad slice stops no other
                         job.fail_slice(index, error)
                         yield _Item(job, failed=True)
                         continue
                     yield _Item(job, loaded)
                     del loaded
-            except Exception as error:  # one bad scan does not stop the others
+            except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
                 job.fail(error)
             yield _Item(job, ends=True)
 
@@ -136,7 +136,7 @@ class _Run:
                     item.loaded, self._progress, job.batch(item.loaded)
                 )
                 job.keep_batch(item.sampled.batch)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a bad slice stops no other
                 job.fail_slice(item.loaded.index, error)
             if self._progress:
                 self._progress.finish_slice()
@@ -150,7 +150,7 @@ class _Run:
         if item.sampled is not None:  # whatever went wrong since it was drawn
             try:
                 job.store.write(job.reconstructor.reduce(item.sampled))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a bad slice stops no other
                 job.fail_slice(item.sampled.loaded.index, error)
         try:
             if item.ends and job.failure is None:
@@ -158,7 +158,7 @@ class _Run:
                     job.assemble()
                 if self._finish:
                     self._finish(job)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
             job.fail(error)
         if item.ends:
             outcome = job.close()

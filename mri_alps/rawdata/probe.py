@@ -125,8 +125,8 @@ def _problem(path: Path) -> str | None:
         raw = read_raw(path)
     except MriAlpsError as error:
         return str(error)
-    except Exception:
-        return None  # this process lives: the one that reconstructs says what it is
+    except Exception:  # noqa: BLE001 - the reconstruction says what it is
+        return None
     with contextlib.suppress(Exception):
         if raw.axes[1] != "partition":  # of a 3-D scan, any slice needs all lines
             raw.read_slice(0)

@@ -69,7 +69,7 @@ class ScanSession:
             self._n_errors += 1
         except (Stopped, Cancelled, LimitExceeded) as error:
             self._say(ERROR, str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the client is told
             _LOG.exception("%s: the session failed", self._receiver.name)
             self._say(ERROR, internal_error(error))
         finally:

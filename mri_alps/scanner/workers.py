@@ -266,7 +266,7 @@ def _answer(connection: Connection, priors: PriorCache, job: Job) -> tuple[str, 
         return "cancelled", str(error)
     except MriAlpsError as error:
         return "error", str(error)
-    except Exception as error:  # the process must outlive any scan
+    except Exception as error:  # noqa: BLE001 - the process must outlive any scan
         _LOG.exception("a reconstruction failed")
         return "error", internal_error(error)
 

@@ -249,7 +249,7 @@ def _load_kernel(dtype: torch.dtype) -> Any:
         nothing = work_space(4 * ROWS, np.dtype(np.float64 if dtype.itemsize == 16 else np.float32))
         table, none = np.zeros((0, 4), dtype=np.int64), np.zeros(0, dtype=np.int64)
         kernel(*[nothing] * 4, table, *[nothing] * 3, none, 0, 0, True)  # compiles
-    except Exception as error:  # numba is absent or does not work here
+    except Exception as error:  # noqa: BLE001 - numba is absent or does not work here
         warnings.warn(
             f"the kernel of the line preconditioner cannot be compiled ({type(error).__name__}: "
             f"{error}); the slower pure-torch path is used",

@@ -170,7 +170,7 @@ class Engine:
                 return False
             try:
                 job.open()
-            except Exception as error:  # one bad scan does not stop the others
+            except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
                 job.fail(error)
             if job.failure is not None or not job.missing:
                 self._close(job)
@@ -221,7 +221,7 @@ class Engine:
         indices = scan.waiting.pop(future)
         try:
             receipt: tasks.Receipt = future.result()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
             scan.job.fail(error)
             return
         for note in receipt.notes:
@@ -244,7 +244,7 @@ class Engine:
                     job.assemble()
                 if self._finish:
                     self._finish(job)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
             job.fail(error)
         outcome = job.close()
         self._outcomes.append(outcome)
