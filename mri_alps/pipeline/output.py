@@ -56,7 +56,7 @@ def prepare_directory(directory: Path) -> None:
         probe = directory / f".mri_alps_probe_{os.getpid()}"
         probe.touch()
         probe.unlink()
-        os.listdir(directory)
+        list(directory.iterdir())
     except OSError as error:
         raise ConfigurationError(
             f"the output folder {directory} cannot be used ({error.strerror or error}): give "

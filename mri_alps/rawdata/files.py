@@ -110,7 +110,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from colleagues
         _flush(temporary)
-        os.replace(temporary, path)
+        os.replace(temporary, path)  # noqa: PTH105 - tests kill processes here, in any version
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -140,7 +140,7 @@ def _place() -> str:
     facts = [socket.gethostname()]
     with contextlib.suppress(OSError):  # where there is /proc: since when, and in which container
         facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
-        facts.append(str(os.stat("/proc/self/ns/pid").st_ino))
+        facts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 
 

@@ -39,7 +39,7 @@ class SpooledAcquisitions:
     """
 
     path: Path
-    file: str
+    file: Path
     columns: Heads
     offsets: np.ndarray
     sizes: np.ndarray
@@ -53,7 +53,7 @@ class SpooledAcquisitions:
     def opened(self) -> Iterator[SampleReader]:
         """Open the spool for reading."""
         try:
-            with open(self.file, "rb", buffering=0) as stream:
+            with self.file.open("rb", buffering=0) as stream:
 
                 def read(start: int, count: int) -> Sequence[np.ndarray]:
                     return [self._samples(stream.fileno(), i) for i in range(start, start + count)]
@@ -90,9 +90,8 @@ class Spool:
         self._heads = np.zeros(_FIRST_CAPACITY, acquisition_header_dtype)
         self._offsets = np.zeros(_FIRST_CAPACITY, np.int64)
         self._sizes = np.zeros(_FIRST_CAPACITY, np.int64)
-        handle, self._name = tempfile.mkstemp(
-            prefix="mri_alps_scan_", suffix=".tmp", dir=None if directory is None else directory
-        )
+        handle, name = tempfile.mkstemp(prefix="mri_alps_scan_", suffix=".tmp", dir=directory)
+        self._file = Path(name)
         self._stream = os.fdopen(handle, "wb", buffering=2**20)
 
     def __len__(self) -> int:
@@ -133,7 +132,7 @@ class Spool:
         which = np.sort(np.asarray(which, np.int64))
         heads = heads_from_records(self._heads[which], np.arange(len(which)), self.path)
         return SpooledAcquisitions(
-            self.path, self._name, heads, self._offsets[which], self._sizes[which]
+            self.path, self._file, heads, self._offsets[which], self._sizes[which]
         )
 
     def close(self) -> None:
@@ -141,7 +140,7 @@ class Spool:
         with contextlib.suppress(OSError):
             self._stream.close()
         with contextlib.suppress(OSError):
-            os.unlink(self._name)
+            self._file.unlink()
 
     def _grow(self) -> None:
         for name in ("_heads", "_offsets", "_sizes"):

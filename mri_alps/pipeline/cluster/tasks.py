@@ -263,7 +263,7 @@ def _batch(task: ScanTask, raw: RawKSpace) -> int:
 
 
 def _open(task: ScanTask) -> RawKSpace:
-    raw, identity = _opened(task.path, os.stat(task.path).st_mtime_ns)
+    raw, identity = _opened(task.path, Path(task.path).stat().st_mtime_ns)
     if identity != task.scan_identity:
         raise InputFileError(
             f"{task.path} is not the same file as where the run was started: all machines must "
