@@ -83,7 +83,7 @@ def run_reconstruct(
         n_threads=run.threads,
         overwrite=run.overwrite,
         say=say,
-        check=(lambda path: None) if single else probe.check,
+        check=(lambda _: None) if single else probe.check,
     )
     finish = functools.partial(show_scan, report=run.report, tell=not run.as_json)
     kept = f"what is finished is kept in {output}, repeat the command to go on from there"

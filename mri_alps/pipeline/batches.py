@@ -77,7 +77,7 @@ def draw_in_batches(
     draw: Draw,
     n_samples: int,
     batch: int,
-    say: Callable[[str], object] = lambda sentence: None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> tuple[PosteriorSamples, int]:
     """Draw samples batch by batch; where memory runs out, go on with half of it.
 

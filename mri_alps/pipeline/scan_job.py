@@ -66,8 +66,8 @@ class Setup:
     prior_name: str | None = None
     n_threads: int | None = None
     overwrite: bool = False
-    say: Callable[[str], None] = lambda sentence: None
-    check: Callable[[Path], None] = lambda path: None
+    say: Callable[[str], None] = lambda _: None
+    check: Callable[[Path], None] = lambda _: None
 
     def execution(self) -> Execution:
         """Return how slices are computed where nothing is there to go on from."""

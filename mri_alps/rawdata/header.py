@@ -89,7 +89,7 @@ def _parse_safely(text: bytes | str, path: Path) -> ElementTree.Element:
             f"{MAX_HEADER_BYTES // 2**20} are read: export the scan again"
         )
     if isinstance(text, bytes):
-        text = _decode(text, path)
+        text = _decode(text)
     # Entities can only be declared in a document type; without one there is none to expand.
     if re.search(r"<!\s*(DOCTYPE|ENTITY)", text, re.IGNORECASE):
         raise InputFileError(
@@ -129,7 +129,7 @@ class _BoundedBuilder(ElementTree.TreeBuilder):
         return super().end(tag)
 
 
-def _decode(text: bytes, path: Path) -> str:
+def _decode(text: bytes) -> str:
     encoding = "utf-16" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         return text.decode(encoding)

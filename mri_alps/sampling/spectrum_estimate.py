@@ -150,8 +150,8 @@ class _Estimator:
         x = images + math.sqrt(variance) * self._noise()
         score = self.score.score(x, sigma)
         error = images - (x + variance * score)
-        score_power = self._smooth(self._power(score), variance)
-        error_power = self._smooth(self._power(error), 0.0)
+        score_power = self._smooth(self._power(score))
+        error_power = self._smooth(self._power(error))
         total = image_power + variance
         departure = score + self._filter(x - center, 1 / total)
         excess = float((self._power(departure) * total).sum()) * self.parts
@@ -180,7 +180,7 @@ class _Estimator:
     def _filter(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return apply_filter(x, weight.to(x.real.dtype), self.dims)
 
-    def _smooth(self, power: torch.Tensor, floor: float) -> torch.Tensor:
+    def _smooth(self, power: torch.Tensor) -> torch.Tensor:
         """Shrink the estimate of each frequency towards the radial mean by its noise.
 
         The ratio to the radial mean has the variance 1 / dof if the prior is isotropic; what

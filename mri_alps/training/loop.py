@@ -266,7 +266,7 @@ def _stop_requests() -> Iterator[_Stop]:
     """Turn SIGTERM and SIGINT into a request to stop after the current step."""
     stop = _Stop()
 
-    def request(number: int, frame: object) -> None:
+    def request(_number: int, _frame: object) -> None:
         stop.requested = True
 
     previous = {}

@@ -10,7 +10,7 @@ import torch
 
 from mri_alps.operators.fused import LANES, ROWS
 from mri_alps.operators.fused.threads import in_threads, work_space
-from mri_alps.operators.lines.structure import LineBlock, line_axis, line_blocks
+from mri_alps.operators.lines.structure import line_axis, line_blocks
 
 # Adjacent lines that share the range of their pixels: few, so that little of it is empty.
 _LINES_ON_CPU = 8
@@ -59,7 +59,7 @@ class LineFactors:
         for block in line_blocks(maps, mask, n_lines):
             eigenvalues, vectors = _eigh(block.matrices)
             start = (block.slice_index * self._n_lines + block.first_line) * self._n_pixels
-            self._parts.add(block, vectors.mT, start + block.first_pixel, self._n_pixels)
+            self._parts.add(vectors.mT, start + block.first_pixel, self._n_pixels)
             values.append(eigenvalues.clamp_min(0).flatten())
             slices.append(torch.full((eigenvalues.numel(),), block.slice_index))
         self.values = torch.cat(values)
@@ -138,7 +138,7 @@ class _Batched:
         self._blocks: list[tuple[torch.Tensor, slice, tuple[int, int, int]]] = []
         self._count = 0
 
-    def add(self, block: LineBlock, rows: torch.Tensor, start: int, stride: int) -> None:
+    def add(self, rows: torch.Tensor, start: int, stride: int) -> None:
         n_lines, n, _ = rows.shape
         values = slice(self._count, self._count + n_lines * n)
         self._blocks.append((rows.resolve_conj().contiguous(), values, (start, stride, n)))
@@ -185,7 +185,7 @@ class _Packed:
         self._rows: list[list[int]] = []
         self._start = self._count = self._widest = 0
 
-    def add(self, block: LineBlock, rows: torch.Tensor, start: int, stride: int) -> None:
+    def add(self, rows: torch.Tensor, start: int, stride: int) -> None:
         n_lines, n, _ = rows.shape
         width, height = padded(n), padded(n, ROWS)
         stop = self._start + n_lines * height * 2 * width
