@@ -97,7 +97,7 @@ class Probe:
 def _start() -> subprocess.Popen[str]:
     # The same modules as here, wherever this process has them from.
     code = f"import sys; sys.path[:] = {sys.path!r}; {_CHILD}"
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - this interpreter, and code from here
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
