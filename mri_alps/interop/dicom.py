@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +18,10 @@ import mri_alps
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.interop.image_geometry import ImageGeometry
 from mri_alps.interop.optional import require
-from mri_alps.pipeline import Reconstruction
 from mri_alps.rawdata import atomic_path
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline import Reconstruction
 
 _CLASSIC = "1.2.840.10008.5.1.4.1.1.4"
 _ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"

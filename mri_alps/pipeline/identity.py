@@ -6,12 +6,13 @@ import hashlib
 import json
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mri_alps.pipeline.configuration import ReconstructionConfiguration
-from mri_alps.rawdata import RawKSpace
+if TYPE_CHECKING:
+    from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.rawdata import RawKSpace
 
 # Where and how the work is done; the result is the same up to rounding.
 EXECUTION_SETTINGS = frozenset({"device"})

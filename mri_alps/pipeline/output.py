@@ -9,15 +9,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import open_hdf5
-from mri_alps.pipeline.result import Reconstruction, SliceReconstruction
 from mri_alps.rawdata.files import check_name_length, create_hdf5
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.result import Reconstruction, SliceReconstruction
 
 FORMAT = "mri_alps reconstruction 1"
 _IMAGE_UNITS = "root sum of squares of the scan's coils"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import mri_alps
-from mri_alps.pipeline.configuration import ReconstructionConfiguration
-from mri_alps.pipeline.result import SliceReconstruction
 from mri_alps.priors.gaussian import GaussianPrior
 from mri_alps.priors.registry import DEFAULT_PRIOR, GAUSSIAN
-from mri_alps.rawdata import RawKSpace
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.pipeline.result import SliceReconstruction
+    from mri_alps.rawdata import RawKSpace
 
 _PACKAGES = ("torch", "numpy", "h5py", "sigpy", "fastmri")
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from mri_alps.pipeline.overlap import Occupation, overlap
-from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
-from mri_alps.pipeline.slice import LoadedSlice, SampledSlice
 from mri_alps.pipeline.threads import use_threads
-from mri_alps.rawdata import RawKSpace
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.progress import Progress
+    from mri_alps.pipeline.slice import LoadedSlice, SampledSlice
+    from mri_alps.rawdata import RawKSpace
 
 Finish = Callable[[ScanJob], object]
 

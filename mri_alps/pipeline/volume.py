@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import MriAlpsWarning, describe_error
 from mri_alps.core.values import FLAG, PATH, as_path, check, instance
@@ -12,7 +12,6 @@ from mri_alps.pipeline.arguments import as_array, maps_of_slice, open_source
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.pipeline.failures import describe_failures, failures_as_attributes
 from mri_alps.pipeline.output import output_folder, output_path
-from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.provenance import attributes_of
 from mri_alps.pipeline.result import (
     Reconstruction,
@@ -26,6 +25,9 @@ from mri_alps.pipeline.selection import chosen_slices
 from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
 from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.rawdata import RawKSpace, read_raw
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.progress import Progress
 
 
 def reconstruct(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.devices import find_device
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
@@ -15,6 +13,9 @@ from mri_alps.core.values import PATH, check
 from mri_alps.priors.checkpoint import load_prior_file
 from mri_alps.priors.gaussian import GaussianPrior
 from mri_alps.priors.protocol import ScoreModel
+
+if TYPE_CHECKING:
+    import torch
 
 DEFAULT_PRIOR = "brain-small"
 GAUSSIAN = "gaussian"

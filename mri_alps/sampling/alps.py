@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -43,11 +43,13 @@ from mri_alps.sampling.kernels import (
     init_langevin,
     leimkuhler_matthews_step,
 )
-from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.path import AlpsConfiguration, plan_path
 from mri_alps.sampling.preconditioner import make_preconditioner
-from mri_alps.sampling.problem import Problem
 from mri_alps.sampling.result import Callback, StepInfo
+
+if TYPE_CHECKING:
+    from mri_alps.sampling.noise import ChainNoise
+    from mri_alps.sampling.problem import Problem
 
 HANDOVER = 2.0
 FINISH = 0.25

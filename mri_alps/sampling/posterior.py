@@ -6,7 +6,7 @@ import secrets
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,9 +19,7 @@ from mri_alps.core.errors import (
 )
 from mri_alps.core.plugins import guarded
 from mri_alps.core.values import FLAG, FUNCTION, Rule, check, instance, number, whole
-from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.alps import AlpsRun, divergence_of, run_alps
-from mri_alps.sampling.diagnostics import Trace
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.path import AlpsConfiguration
 from mri_alps.sampling.problem import Problem, make_problem
@@ -33,6 +31,10 @@ from mri_alps.sampling.result import (
 )
 from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, require_score_model
 from mri_alps.sampling.spectrum_estimate import count_and_estimate
+
+if TYPE_CHECKING:
+    from mri_alps.priors.spectrum import PriorSpectrum
+    from mri_alps.sampling.diagnostics import Trace
 
 MAX_ATTEMPTS = 3
 MIN_EVALUATIONS = 2

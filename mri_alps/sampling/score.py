@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.core.plugins import guarded
-from mri_alps.priors.spectrum import PriorSpectrum
+
+if TYPE_CHECKING:
+    from mri_alps.priors.spectrum import PriorSpectrum
 
 
 class CountedScore:

@@ -10,22 +10,24 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mri_alps.core.errors import ConfigurationError, DivergenceError, MriAlpsWarning
 from mri_alps.core.random import standard_normal
 from mri_alps.priors.gaussian import apply_filter
-from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.diffusion import reverse_diffusion
 from mri_alps.sampling.kernels import euler_maruyama_step
-from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.posterior import SamplingTask, initial_noise, require_spectrum
-from mri_alps.sampling.problem import Problem
 from mri_alps.sampling.result import PosteriorSamples, StepInfo
 from mri_alps.sampling.schedules import AdmissibleSchedule, admissible_schedule, karras_ladder
 from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum
+
+if TYPE_CHECKING:
+    from mri_alps.priors.spectrum import PriorSpectrum
+    from mri_alps.sampling.noise import ChainNoise
+    from mri_alps.sampling.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
-
-import ismrmrd
+from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
@@ -18,6 +16,9 @@ from mri_alps.scanner.protocol import ReceivedAcquisition
 from mri_alps.scanner.runner import WARNING, Say, UnitRunner
 from mri_alps.scanner.saving import scan_name
 from mri_alps.scanner.workers import InlineReconstructor, Reconstructor
+
+if TYPE_CHECKING:
+    import ismrmrd
 
 
 def reconstruct_items(

@@ -8,14 +8,17 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata.ismrmrd.heads import Heads, heads_from_records
-from mri_alps.rawdata.ismrmrd.store import SampleReader
-from mri_alps.scanner.protocol import ReceivedAcquisition
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.ismrmrd.store import SampleReader
+    from mri_alps.scanner.protocol import ReceivedAcquisition
 
 _FIRST_CAPACITY = 1024
 

@@ -15,11 +15,13 @@ import threading
 import time
 from collections import deque
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.scanner.work import Cancelled, Job, JobResult, NotYet, run_job
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline import ReconstructionConfiguration
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1

@@ -7,16 +7,18 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mri_alps.rawdata.files import atomic_path
-from mri_alps.training import state
-from mri_alps.training.loop import StepReport
-from mri_alps.training.validation import LevelScore
+
+if TYPE_CHECKING:
+    from mri_alps.training import state
+    from mri_alps.training.loop import StepReport
+    from mri_alps.training.validation import LevelScore
 
 _LOGGER = logging.getLogger(__name__)
 _STEP_FIELDS = ("step", "images_seen", "seconds", "loss", "learning_rate")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -19,10 +19,7 @@ from mri_alps.priors.checkpoint import load_prior_file, save_prior
 from mri_alps.priors.complex_layers import MagnitudeGate, RealGate
 from mri_alps.priors.growth import take_weights
 from mri_alps.priors.network import NetworkPrior
-from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.training.batches import Batch, TrainingBatches, noise_seed
-from mri_alps.training.config import TrainingConfig
-from mri_alps.training.images import ImageSet
 from mri_alps.training.loss import denoising_loss
 from mri_alps.training.schedule import AveragedWeights, learning_rate
 from mri_alps.training.state import (
@@ -32,6 +29,11 @@ from mri_alps.training.state import (
     load_state,
     save_state,
 )
+
+if TYPE_CHECKING:
+    from mri_alps.priors.spectrum import PriorSpectrum
+    from mri_alps.training.config import TrainingConfig
+    from mri_alps.training.images import ImageSet
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,9 +27,11 @@ from mri_alps.masks.study.slices import (
 )
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.identity import scan_identity, settings_hash, settings_identity
-from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.volume import load_prior_for
-from mri_alps.rawdata import RawKSpace
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.progress import Progress
+    from mri_alps.rawdata import RawKSpace
 
 
 @dataclasses.dataclass(frozen=True)

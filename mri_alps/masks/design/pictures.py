@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mri_alps.evaluation.figures import new_figure, save_figure
-from mri_alps.masks.design.loop import Design
+
+if TYPE_CHECKING:
+    from mri_alps.masks.design.loop import Design
 
 
 def write_design_picture(path: Path, designed: Design, shape: tuple[int, int]) -> None:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,9 +16,11 @@ from mri_alps.pipeline.cluster import tasks
 from mri_alps.pipeline.cluster.local import connect
 from mri_alps.pipeline.identity import prior_identity
 from mri_alps.pipeline.overlap import Occupation
-from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
 from mri_alps.pipeline.scans import Finish, Results
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.progress import Progress
 
 RETRIES = 3
 """A slice whose worker raised something unforeseen is tried so often again."""

@@ -19,9 +19,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from mri_alps.calibration import VolumeCalibration, calibrate_volume
@@ -32,7 +31,6 @@ from mri_alps.core.errors import (
     MriAlpsWarning,
     describe_error,
 )
-from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.batches import choose_batch
 from mri_alps.pipeline.identity import prior_identity, scan_identity
 from mri_alps.pipeline.overlap import overlap
@@ -47,6 +45,11 @@ from mri_alps.pipeline.threads import use_threads
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import load_prior_for
 from mri_alps.rawdata import RawKSpace, read_raw
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mri_alps.pipeline import ReconstructionConfiguration
 
 THREADS_OF_A_WORKER = 2
 _PLACES = threading.BoundedSemaphore(THREADS_OF_A_WORKER)  # workers of others may have many threads
