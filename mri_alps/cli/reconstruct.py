@@ -28,6 +28,7 @@ from mri_alps.pipeline.provenance import pixel_aspect
 from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
 from mri_alps.pipeline.scans import Results, reconstruct_scans
 from mri_alps.pipeline.volume import chosen_slices, load_prior_for
+from mri_alps.priors.protocol import ScoreModel
 from mri_alps.priors.registry import DEFAULT_PRIOR
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.rawdata.probe import Probe
@@ -197,7 +198,7 @@ def failure_table(failed: Sequence[Outcome]) -> Table:
 
 def _plan(
     scans: Sequence[Path],
-    prior: Any,
+    prior: ScoreModel,
     configuration: ReconstructionConfiguration,
     device: Any,
     as_json: bool,
@@ -258,7 +259,7 @@ def reconstruct_one(
     raw: RawKSpace,
     output: Path,
     configuration: ReconstructionConfiguration,
-    prior: Any,
+    prior: ScoreModel,
     tell: bool = True,
 ) -> tuple[Path, Path]:
     """Reconstruct one scan with a progress bar, whatever is there, and draw its picture.

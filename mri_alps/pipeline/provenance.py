@@ -16,6 +16,7 @@ from mri_alps.priors.registry import DEFAULT_PRIOR, GAUSSIAN
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
     from mri_alps.pipeline.result import SliceReconstruction
+    from mri_alps.priors.protocol import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
 _PACKAGES = ("torch", "numpy", "h5py", "sigpy", "fastmri")
@@ -37,7 +38,7 @@ def _version(name: str) -> str:
 
 def attributes_of(
     raw: Any,
-    prior: Any,
+    prior: ScoreModel,
     configuration: ReconstructionConfiguration,
     first: SliceReconstruction,
     prior_name: str | None = None,
@@ -78,7 +79,7 @@ def attributes_of(
     }
 
 
-def prior_label(prior: Any, name: str | None = None) -> str:
+def prior_label(prior: ScoreModel, name: str | None = None) -> str:
     """Return what people call a prior.
 
     Parameters

@@ -36,6 +36,7 @@ from mri_alps.rawdata import RawKSpace, read_raw
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.priors.protocol import ScoreModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Setup:
     """
 
     configuration: ReconstructionConfiguration
-    prior: Any
+    prior: ScoreModel
     device: torch.device
     prior_name: str | None = None
     n_threads: int | None = None

@@ -35,6 +35,7 @@ from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
     from mri_alps.pipeline.progress import Progress
+    from mri_alps.priors.protocol import ScoreModel
 
 _LOGGER = logging.getLogger(__name__)
 # What the data of a slice can bring about; a full disk or a lost device is not among it.
@@ -111,7 +112,7 @@ class SliceReconstructor:
 
     raw: RawKSpace
     configuration: ReconstructionConfiguration
-    prior: Any
+    prior: ScoreModel
     device: torch.device
     mask: np.ndarray | None
     calibration: VolumeCalibration
@@ -121,7 +122,7 @@ class SliceReconstructor:
         cls,
         raw: RawKSpace,
         configuration: ReconstructionConfiguration,
-        prior: Any,
+        prior: ScoreModel,
         device: torch.device,
         mask: np.ndarray | None = None,
         noise_std: float | None = None,

@@ -27,7 +27,10 @@ from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.rawdata import RawKSpace, read_raw
 
 if TYPE_CHECKING:
+    import torch
+
     from mri_alps.pipeline.progress import Progress
+    from mri_alps.priors.protocol import ScoreModel
 
 
 def reconstruct(
@@ -118,7 +121,7 @@ def reconstruct_to_file(
     output: str | Path,
     configuration: ReconstructionConfiguration | None = None,
     progress: Progress | None = None,
-    prior: Any = None,
+    prior: ScoreModel | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Reconstruct a scan into an HDF5 file of the same name in a folder.
@@ -201,7 +204,7 @@ def make_configuration(settings: dict[str, Any]) -> ReconstructionConfiguration:
     return ReconstructionConfiguration(**settings)
 
 
-def load_prior_for(configuration: ReconstructionConfiguration) -> tuple[Any, Any]:
+def load_prior_for(configuration: ReconstructionConfiguration) -> tuple[ScoreModel, torch.device]:
     """Load the configuration's prior and return it with its device.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mri_alps.core.devices import find_device
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
@@ -28,7 +28,9 @@ def available_priors() -> list[str]:
     return sorted(path.stem for path in _WEIGHTS.glob(f"*{_SUFFIX}"))
 
 
-def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | str = "cpu") -> Any:
+def load_prior(
+    name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | str = "cpu"
+) -> ScoreModel:
     """Load a score model.
 
     Parameters
@@ -78,7 +80,7 @@ def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | 
     )
 
 
-def _plugin_prior(name: str, device: torch.device | str) -> Any:
+def _plugin_prior(name: str, device: torch.device | str) -> ScoreModel:
     """A registered score model, or what a registered function of the device makes."""
     made = load_plugin(PRIORS, name)
     if isinstance(made, type) or not isinstance(made, ScoreModel):
@@ -90,7 +92,7 @@ def _plugin_prior(name: str, device: torch.device | str) -> Any:
     return made
 
 
-def _call(name: str, function: Callable[..., Any], device: torch.device | str) -> Any:
+def _call(name: str, function: Callable[..., object], device: torch.device | str) -> object:
     try:
         return function(device=device)
     except MriAlpsError:
@@ -102,7 +104,7 @@ def _call(name: str, function: Callable[..., Any], device: torch.device | str) -
         ) from error
 
 
-def _no_score_model(name: str, made: Any) -> ConfigurationError:
+def _no_score_model(name: str, made: object) -> ConfigurationError:
     return ConfigurationError(
         f"the prior {name!r}, registered in the entry-point group {PRIORS}, is a "
         f"{type(made).__name__}: expected a score model (denoise, score, sigma_min, sigma_max) or "

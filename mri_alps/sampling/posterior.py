@@ -22,17 +22,24 @@ from mri_alps.core.values import FLAG, FUNCTION, Rule, check, instance, number, 
 from mri_alps.sampling.alps import AlpsRun, divergence_of, run_alps
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.path import AlpsConfiguration
-from mri_alps.sampling.problem import Problem, make_problem
+from mri_alps.sampling.problem import OperatorLike, Problem, make_problem
 from mri_alps.sampling.result import (
     Callback,
     PosteriorSamples,
     drop_diverged,
     require_enough,
 )
-from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, require_score_model
+from mri_alps.sampling.score import (
+    CountedScore,
+    LocalScore,
+    LocalSpectrum,
+    Score,
+    require_score_model,
+)
 from mri_alps.sampling.spectrum_estimate import count_and_estimate
 
 if TYPE_CHECKING:
+    from mri_alps.priors.protocol import ScoreModel
     from mri_alps.priors.spectrum import PriorSpectrum
     from mri_alps.sampling.diagnostics import Trace
 
@@ -65,7 +72,7 @@ class SamplingTask:
     """
 
     problem: Problem
-    score_model: Any
+    score_model: ScoreModel
     spectrum: PriorSpectrum | None
     n_samples: int
     n_evaluations: int
@@ -117,8 +124,8 @@ Method = Callable[[SamplingTask], PosteriorSamples]
 
 
 def sample_posterior(
-    score_model: Any,
-    operator: Any,
+    score_model: ScoreModel,
+    operator: OperatorLike,
     data: torch.Tensor,
     noise_std: float | torch.Tensor,
     n_samples: int = 8,
@@ -327,7 +334,7 @@ def sample_alps(
 
 def _local_prior(
     task: SamplingTask, spectrum: PriorSpectrum, noise: ChainNoise, pending: list[int], budget: int
-) -> tuple[Any, Any, torch.Tensor | None]:
+) -> tuple[Score, PriorSpectrum | LocalSpectrum, torch.Tensor | None]:
     """Score, spectrum and centre of the prior, or of p(x | x0) where x0 was given."""
     score = CountedScore(task.score_model, budget)
     if task.initial is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,12 +17,15 @@ from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 from mri_alps.sampling.schedules import karras_ladder
 from mri_alps.sampling.score import CountedScore, require_score_model
 
+if TYPE_CHECKING:
+    from mri_alps.priors.protocol import ScoreModel
+
 N_LEVELS = 14
 N_ODE_STEPS = 24
 
 
 def estimate_prior_spectrum(
-    score_model: Any,
+    score_model: ScoreModel,
     shape: Sequence[int],
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.complex64,
@@ -56,7 +59,7 @@ def estimate_prior_spectrum(
 
 
 def count_and_estimate(
-    score_model: Any,
+    score_model: ScoreModel,
     shape: Sequence[int],
     generator: torch.Generator | None,
     dtype: torch.dtype,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.priors.protocol import ScoreModel
     from mri_alps.rawdata.header import Header
     from mri_alps.scanner.spool import SpooledAcquisitions
 
@@ -143,7 +144,7 @@ class Steps:
 
 
 def run_job(
-    job: Job, prior: Any, device: torch.device, report: Callable[[int, int], None]
+    job: Job, prior: ScoreModel, device: torch.device, report: Callable[[int, int], None]
 ) -> JobResult:
     """Reconstruct one unit.
 
@@ -200,7 +201,7 @@ def _reconstruct(
     job: Job,
     raw: RawKSpace,
     calibration: VolumeCalibration,
-    prior: Any,
+    prior: ScoreModel,
     device: torch.device,
     report: Callable[[int, int], None],
 ) -> JobResult:

@@ -31,6 +31,7 @@ from mri_alps.pipeline.volume import load_prior_for
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.progress import Progress
+    from mri_alps.priors.protocol import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
 
@@ -88,7 +89,7 @@ class DesignTask:
     forbidden: np.ndarray
     repeated: bool
 
-    def identity(self, prior: Any) -> str:
+    def identity(self, prior: ScoreModel) -> str:
         """Return a hash of all that decides the outcome.
 
         Parameters
@@ -203,7 +204,7 @@ def make_task(
 
 def run_task(
     task: DesignTask,
-    prior: Any,
+    prior: ScoreModel,
     device: Any,
     progress: Progress | None = None,
     resume: Design | None = None,

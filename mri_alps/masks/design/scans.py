@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mri_alps.pipeline.progress import Progress
     from mri_alps.pipeline.result import SliceReconstruction
     from mri_alps.pipeline.slice import SampledSlice
+    from mri_alps.priors.protocol import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
 
@@ -47,7 +48,7 @@ class ScanPopulation:
     """
 
     slices: Sequence[StudySlice]
-    prior: Any
+    prior: ScoreModel
     configuration: ReconstructionConfiguration
     device: torch.device
     progress: Progress | None = None

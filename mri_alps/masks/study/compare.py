@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from mri_alps.pipeline import ReconstructionConfiguration
     from mri_alps.pipeline.progress import Progress
+    from mri_alps.priors.protocol import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
 DEFAULT_MASKS = ("random", "equispaced", "equispaced-offset", "poisson-lines", "gaussian")
@@ -203,7 +204,7 @@ def make_study(
 
 def run_study(
     task: StudyTask,
-    prior: Any,
+    prior: ScoreModel,
     device: Any,
     folder: Path | None = None,
     progress: Progress | None = None,

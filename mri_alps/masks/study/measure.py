@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from mri_alps.pipeline import ReconstructionConfiguration
     from mri_alps.pipeline.progress import Progress
+    from mri_alps.priors.protocol import ScoreModel
 
 WITH_REFERENCE = ("NMSE", "PSNR", "SSIM", "coverage")
 WITHOUT_REFERENCE = (
@@ -105,7 +106,7 @@ def measure_mask(
     name: str,
     acceleration: float,
     mask: np.ndarray,
-    prior: Any,
+    prior: ScoreModel,
     configuration: ReconstructionConfiguration,
     device: torch.device,
     progress: Progress | None = None,

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.priors.protocol import ScoreModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ class StudySlice:
         self,
         mask: np.ndarray | None,
         configuration: ReconstructionConfiguration,
-        prior: Any,
+        prior: ScoreModel,
         device: torch.device,
     ) -> SliceReconstructor:
         """Return the road of the slice as a scan with this mask would take it.

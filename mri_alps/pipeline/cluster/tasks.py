@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.priors.protocol import ScoreModel
 
 THREADS_OF_A_WORKER = 2
 _PLACES = threading.BoundedSemaphore(THREADS_OF_A_WORKER)  # workers of others may have many threads
@@ -282,7 +283,9 @@ def _opened(path: str, _changed: int) -> tuple[RawKSpace, str]:
 
 
 @functools.lru_cache(maxsize=1)
-def _prior(configuration: ReconstructionConfiguration, identity: str) -> tuple[Any, torch.device]:
+def _prior(
+    configuration: ReconstructionConfiguration, identity: str
+) -> tuple[ScoreModel, torch.device]:
     prior, device = load_prior_for(configuration)
     if prior_identity(prior, configuration.prior) != identity:
         raise ConfigurationError(
