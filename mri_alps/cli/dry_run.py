@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def seconds_per_slice(
     return per_step * configuration.n_samples * configuration.n_evaluations
 
 
-def _seconds(work: Any, device: torch.device) -> float:
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
     with torch.no_grad():
         work()  # the first call allocates
         started = time.perf_counter()

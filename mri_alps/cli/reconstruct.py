@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.table import Table
 
 from mri_alps.cli.dry_run import plan, plan_table
@@ -200,7 +201,7 @@ def _plan(
     scans: Sequence[Path],
     prior: ScoreModel,
     configuration: ReconstructionConfiguration,
-    device: Any,
+    device: torch.device,
     as_json: bool,
 ) -> bool:
     plans: list[dict[str, Any]] = []

@@ -19,7 +19,7 @@ from mri_alps.core.fourier import fftc
 from mri_alps.core.random import standard_normal
 from mri_alps.diagnostics.host_traffic import on_device, watched
 from mri_alps.operators import SenseOperator
-from mri_alps.sampling import ChainNoise, PosteriorSamples, SamplingTask, sample_posterior
+from mri_alps.sampling import ChainNoise, PosteriorSamples, SamplingTask, StepInfo, sample_posterior
 from mri_alps.sampling.methods import find_method
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def host_traffic(prior: ScoreModel, device: torch.device, pattern: str) -> list[
     scan = make_scan((64, 48), 4, pattern)
     with watched(device) as traffic:
 
-        def callback(info: Any) -> None:
+        def callback(info: StepInfo) -> None:
             # The first step sets up, and the last is followed by the end of the run.
             traffic.watching = 2 <= info.step < info.n_steps
 
@@ -331,7 +331,7 @@ def _step_timing(
     scan = make_scan(shape, n_coils, "lines")
     marks = []
 
-    def callback(_: Any) -> None:
+    def callback(_: object) -> None:
         _wait(device)
         marks.append(time.perf_counter())
 

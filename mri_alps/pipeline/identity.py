@@ -179,6 +179,6 @@ def _file_identity(name: str) -> str:
     return name
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 20 else text[:8] + "..."

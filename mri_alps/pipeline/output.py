@@ -265,7 +265,7 @@ def write_reconstruction(result: Reconstruction, target: Path) -> Path:
     return target
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Return `value` with everything that JSON cannot hold turned into text, NaN into null."""
     if isinstance(value, dict):
         return {str(key): _plain(entry) for key, entry in value.items()}

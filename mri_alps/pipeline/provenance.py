@@ -37,7 +37,7 @@ def _version(name: str) -> str:
 
 
 def attributes_of(
-    raw: Any,
+    raw: RawKSpace,
     prior: ScoreModel,
     configuration: ReconstructionConfiguration,
     first: SliceReconstruction,

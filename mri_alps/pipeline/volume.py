@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.rawdata import RawKSpace, read_raw
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from mri_alps.pipeline.progress import Progress
@@ -34,10 +36,10 @@ if TYPE_CHECKING:
 
 
 def reconstruct(
-    source: Any,
+    source: RawKSpace | np.ndarray | torch.Tensor | str | os.PathLike[str],
     *,
-    mask: Any = None,
-    sensitivity_maps: Any = None,
+    mask: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
+    sensitivity_maps: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
     noise_std: float | None = None,
     **settings: Any,
 ) -> Reconstruction:

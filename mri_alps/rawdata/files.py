@@ -16,12 +16,15 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import h5py
 
 from mri_alps.core.errors import ConfigurationError, InputFileError, OutputFileError
 from mri_alps.core.hdf5 import check_claim
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 MAX_MATRIX = 16384
 """No axis of a scan is longer; a larger claim is a damaged or hostile header."""
@@ -215,7 +218,7 @@ class _PatientFile(io.FileIO):
         super().__init__(path, "r+")
         self.failure: OSError | None = None
 
-    def write(self, content: Any) -> int:
+    def write(self, content: Buffer) -> int:
         view = memoryview(content).cast("B")
         done = 0
         try:
@@ -232,7 +235,7 @@ class _PatientFile(io.FileIO):
             self.failure = error
             return size or 0
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Buffer) -> int:
         view = memoryview(buffer).cast("B")
         count = super().readinto(view) or 0
         view[count:] = bytes(len(view) - count)  # what could not be written

@@ -113,7 +113,7 @@ class _BoundedBuilder(ElementTree.TreeBuilder):
         super().__init__()
         self._path, self._count, self._depth = path, 0, 0
 
-    def start(self, tag: Any, attributes: Any) -> ElementTree.Element:
+    def start(self, tag: str, attributes: dict[str, str]) -> ElementTree.Element:
         """Open an element."""
         self._count += 1
         self._depth += 1
@@ -124,7 +124,7 @@ class _BoundedBuilder(ElementTree.TreeBuilder):
             )
         return super().start(tag, attributes)
 
-    def end(self, tag: Any) -> ElementTree.Element:
+    def end(self, tag: str) -> ElementTree.Element:
         """Close an element."""
         self._depth -= 1
         return super().end(tag)

@@ -190,7 +190,7 @@ def _read_measures(levels: list[dict[str, Any]]) -> None:
         levels[k][name] = value
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_tensor(value: object) -> bool:
     return isinstance(value, torch.Tensor)
 
 

@@ -134,7 +134,7 @@ def _whole(low: int, high: int) -> Callable[[str, Any], int]:
 
 
 def _choice(choices: Callable[[], list[str]]) -> Callable[[str, Any], str]:
-    def parse(name: str, value: Any) -> str:
+    def parse(name: str, value: object) -> str:
         if not isinstance(value, str) or value not in choices():
             raise ConfigurationError(
                 f"{name} is {str(value)[:40]!r}, expected one of {', '.join(choices())}: change "
@@ -145,7 +145,7 @@ def _choice(choices: Callable[[], list[str]]) -> Callable[[str, Any], str]:
     return parse
 
 
-def _switch(name: str, value: Any) -> bool:
+def _switch(name: str, value: object) -> bool:
     words = {"true": True, "1": True, "yes": True, "on": True}
     words |= {"false": False, "0": False, "no": False, "off": False}
     word = str(value).strip().lower()

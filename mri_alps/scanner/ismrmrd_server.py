@@ -59,7 +59,7 @@ def _until_none(connection: Any) -> Any:
         yield item
 
 
-def config_text(config: Any) -> str:
+def config_text(config: object) -> str:
     """Return a configuration as `configure` takes it.
 
     Parameters

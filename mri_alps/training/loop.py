@@ -31,6 +31,8 @@ from mri_alps.training.state import (
 )
 
 if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
     from mri_alps.priors.spectrum import PriorSpectrum
     from mri_alps.training.config import TrainingConfig
     from mri_alps.training.images import ImageSet
@@ -79,7 +81,7 @@ class Trainer:
 
     def __init__(
         self,
-        fabric: Any,
+        fabric: Fabric,
         config: TrainingConfig,
         training: ImageSet,
         output: Path,

@@ -281,7 +281,7 @@ def summary_of_levels(diagnostics: dict[str, Any]) -> list[dict[str, float]]:
     return [{name: float(row[name]) for name in names if _is_finite(row.get(name))} for row in rows]
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 

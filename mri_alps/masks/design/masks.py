@@ -30,6 +30,8 @@ from mri_alps.pipeline.identity import scan_identity, settings_hash, settings_id
 from mri_alps.pipeline.volume import load_prior_for
 
 if TYPE_CHECKING:
+    import torch
+
     from mri_alps.pipeline.progress import Progress
     from mri_alps.priors.protocol import ScoreModel
     from mri_alps.rawdata import RawKSpace
@@ -205,7 +207,7 @@ def make_task(
 def run_task(
     task: DesignTask,
     prior: ScoreModel,
-    device: Any,
+    device: torch.device,
     progress: Progress | None = None,
     resume: Design | None = None,
     callback: Callable[[Design], object] | None = None,

@@ -31,6 +31,7 @@ from mri_alps.pipeline.volume import chosen_slices, load_prior_for, make_configu
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from mri_alps.pipeline import ReconstructionConfiguration
     from mri_alps.pipeline.progress import Progress
@@ -205,7 +206,7 @@ def make_study(
 def run_study(
     task: StudyTask,
     prior: ScoreModel,
-    device: Any,
+    device: torch.device,
     folder: Path | None = None,
     progress: Progress | None = None,
     callback: Callable[[MaskResult], object] | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -177,7 +177,7 @@ def _analyse(rows: torch.Tensor, x: torch.Tensor, weights: torch.Tensor) -> torc
 class _Packed:
     """The compiled form: eigenvectors planar, padded to whole vectors, in one piece of memory."""
 
-    def __init__(self, kernel: Any, maps: torch.Tensor, n_most: int):
+    def __init__(self, kernel: Callable[..., None], maps: torch.Tensor, n_most: int):
         self._kernel = kernel
         # Pages that are never written to take no memory; numpy asks for large ones.
         kind = np.float64 if maps.dtype == torch.complex128 else np.float32
@@ -240,7 +240,7 @@ class _Packed:
         in_threads(run, n_threads)
 
 
-def _load_kernel(dtype: torch.dtype) -> Any:
+def _load_kernel(dtype: torch.dtype) -> Callable[..., None] | None:
     """Return the compiled kernel, or None where it cannot be had: slower, not wrong."""
     try:
         from mri_alps.operators.fused.compiled import factor_kernel

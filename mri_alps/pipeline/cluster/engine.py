@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +20,8 @@ from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
 from mri_alps.pipeline.scans import Finish, Results
 
 if TYPE_CHECKING:
+    from distributed import Client, Future
+
     from mri_alps.pipeline.progress import Progress
 
 RETRIES = 3
@@ -77,7 +79,7 @@ def reconstruct_on_cluster(
         return engine.run(sources)
 
 
-def _like_the_workers(client: Any, setup: Setup) -> Setup:
+def _like_the_workers(client: Client, setup: Setup) -> Setup:
     facts = set(client.run(tasks.worker_facts, setup.configuration).values())
     for what in ("device", "versions"):
         found = sorted({getattr(fact, what) for fact in facts})
@@ -96,7 +98,7 @@ class _Scan:
     """A scan whose slices are out."""
 
     job: ScanJob
-    waiting: dict[Any, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    waiting: dict[Future, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
 
 class Engine:
@@ -117,7 +119,7 @@ class Engine:
 
     def __init__(
         self,
-        client: Any,
+        client: Client,
         output: Path,
         setup: Setup,
         progress: Progress | None = None,
@@ -219,7 +221,7 @@ class Engine:
                 self._scans.remove(scan)
                 self._close(scan.job)
 
-    def _take(self, scan: _Scan, future: Any) -> None:
+    def _take(self, scan: _Scan, future: Future) -> None:
         indices = scan.waiting.pop(future)
         try:
             receipt: tasks.Receipt = future.result()

@@ -199,7 +199,7 @@ def _reconstruct(
     failed: dict[int, str] = {}
     batch = calibrated.batch
 
-    def attempt(step: Callable[[Any], Any], index: int, given: Any) -> tuple[int, Any]:
+    def attempt(step: Callable[[Any], Any], index: int, given: object) -> tuple[int, Any]:
         """Take a step with a slice, unless an earlier one failed: an error costs that slice."""
         if index in failed:
             return index, None
