@@ -237,7 +237,7 @@ def error_by_std(
     return [{"predicted": _rms(predicted[rows]), "actual": _rms(error[rows])} for rows in bins]
 
 
-def _where_counted(n_samples: int | np.ndarray, counted: np.ndarray) -> Any:
+def _where_counted(n_samples: int | np.ndarray, counted: np.ndarray) -> int | np.ndarray:
     """One number where all slices have as many samples, else one for each counted pixel."""
     values = np.unique(n_samples)
     return (
