@@ -258,8 +258,8 @@ def write(path: Path, data: dict[str, np.ndarray], seed: int) -> None:
                 "LICENSE-ICBM2009a.txt",
                 seed=seed,
             )
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

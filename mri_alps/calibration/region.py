@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
-from mri_alps.rawdata import RawKSpace
 from mri_alps.rawdata.sampling_pattern import center_block
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata import RawKSpace
 
 MINIMUM_LINES = 8
 """Smallest extent of a region from which sensitivity maps are estimated."""

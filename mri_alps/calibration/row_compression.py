@@ -8,11 +8,15 @@ since maps and data of a row are compressed alike: A^H A never mixes rows.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
 import torch
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.fourier import fftc, ifftc
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def row_compression(sensitivity_maps: torch.Tensor, tolerance: float) -> torch.Tensor:

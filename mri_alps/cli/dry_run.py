@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mri_alps.pipeline.batches import choose_batch
 from mri_alps.pipeline.resources import evaluation_bytes, memory_bytes
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import chosen_slices
+from mri_alps.priors.protocol import ScoreModel
 from mri_alps.rawdata import RawKSpace
 
 # Applications of the normal operator per evaluation: what the sampler's solves take on scans.
@@ -24,7 +26,10 @@ _NORMALS_PER_EVALUATION = 5
 
 
 def plan(
-    raw: RawKSpace, prior: Any, configuration: ReconstructionConfiguration, device: torch.device
+    raw: RawKSpace,
+    prior: ScoreModel,
+    configuration: ReconstructionConfiguration,
+    device: torch.device,
 ) -> dict[str, Any]:
     """Return sizes, memory and estimated time of one reconstruction; write nothing.
 
@@ -110,7 +115,10 @@ def output_bytes_per_slice(raw: RawKSpace, configuration: ReconstructionConfigur
 
 
 def seconds_per_slice(
-    raw: RawKSpace, prior: Any, configuration: ReconstructionConfiguration, device: torch.device
+    raw: RawKSpace,
+    prior: ScoreModel,
+    configuration: ReconstructionConfiguration,
+    device: torch.device,
 ) -> float:
     """Estimate the time of a slice from one evaluation of the prior and of `normal`.
 
@@ -138,7 +146,7 @@ def seconds_per_slice(
     return per_step * configuration.n_samples * configuration.n_evaluations
 
 
-def _seconds(work: Any, device: torch.device) -> float:
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
     with torch.no_grad():
         work()  # the first call allocates
         started = time.perf_counter()

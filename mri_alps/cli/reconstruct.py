@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.table import Table
 
 from mri_alps.cli.dry_run import plan, plan_table
@@ -28,6 +29,7 @@ from mri_alps.pipeline.provenance import pixel_aspect
 from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
 from mri_alps.pipeline.scans import Results, reconstruct_scans
 from mri_alps.pipeline.volume import chosen_slices, load_prior_for
+from mri_alps.priors.protocol import ScoreModel
 from mri_alps.priors.registry import DEFAULT_PRIOR
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.rawdata.probe import Probe
@@ -83,7 +85,7 @@ def run_reconstruct(
         n_threads=run.threads,
         overwrite=run.overwrite,
         say=say,
-        check=(lambda path: None) if single else probe.check,
+        check=(lambda _: None) if single else probe.check,
     )
     finish = functools.partial(show_scan, report=run.report, tell=not run.as_json)
     kept = f"what is finished is kept in {output}, repeat the command to go on from there"
@@ -197,9 +199,9 @@ def failure_table(failed: Sequence[Outcome]) -> Table:
 
 def _plan(
     scans: Sequence[Path],
-    prior: Any,
+    prior: ScoreModel,
     configuration: ReconstructionConfiguration,
-    device: Any,
+    device: torch.device,
     as_json: bool,
 ) -> bool:
     plans: list[dict[str, Any]] = []
@@ -258,7 +260,7 @@ def reconstruct_one(
     raw: RawKSpace,
     output: Path,
     configuration: ReconstructionConfiguration,
-    prior: Any,
+    prior: ScoreModel,
     tell: bool = True,
 ) -> tuple[Path, Path]:
     """Reconstruct one scan with a progress bar, whatever is there, and draw its picture.

@@ -13,7 +13,7 @@ OUTPUT = "Output"
 MANY = "Many scans, many machines"
 
 
-def part_of_all(value: Any) -> Any:
+def part_of_all(value: object) -> Any:
     """Return (i, n) for a text ``i/n``; anything else as it is.
 
     Parameters

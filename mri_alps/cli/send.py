@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -93,6 +93,6 @@ class _Progress:
         """The server says something."""
         say(f"server: {text}")
 
-    def received(self, image: Any) -> None:
+    def received(self, image: object) -> None:
         """An image came."""
         self._bars.advance(self._received)

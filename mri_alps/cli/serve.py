@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import signal
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from mri_alps.cli.terminal import say
+
+if TYPE_CHECKING:
+    from mri_alps.scanner.receiver import SessionOptions
 
 _SCAN = "Reconstruction, where the client says nothing else"
 _LIMITS = "Limits of a connection"
@@ -125,7 +129,7 @@ def stream(
 
     _log_to_terminal()
     options = _options(locals())
-    options = _replace(options, defaults=configure([config], options.defaults))
+    options = dataclasses.replace(options, defaults=configure([config], options.defaults))
     stopped: list[str] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.append("stopped by a signal"))
@@ -136,7 +140,7 @@ def stream(
         raise typer.Exit(1)
 
 
-def _options(given: dict[str, Any]) -> Any:
+def _options(given: dict[str, Any]) -> SessionOptions:
     """Return the options of a session; checks what can be checked before a scan comes."""
     from mri_alps.pipeline import ReconstructionConfiguration
     from mri_alps.pipeline.output import prepare_directory
@@ -160,12 +164,6 @@ def _options(given: dict[str, Any]) -> Any:
         prepare_directory(given["save_raw"])
     folder = given["save_raw"]
     return SessionOptions(defaults, limits, None if folder is None else folder.resolve())
-
-
-def _replace(options: Any, **changes: Any) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(options, **changes)
 
 
 class _TerminalHandler(logging.Handler):

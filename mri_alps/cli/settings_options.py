@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
+from pydantic.fields import FieldInfo
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.settings import (
@@ -84,7 +85,7 @@ def takes_settings(
     return decorate
 
 
-def option_name(name: str, field: Any) -> str:
+def option_name(name: str, field: FieldInfo) -> str:
     """Return how the command line calls a setting.
 
     Parameters
@@ -105,7 +106,7 @@ def _make(cls: type, values: dict[str, Any]) -> Any:
         raise ConfigurationError(f"{option} {error.reason}") from None
 
 
-def _option(name: str, field: Any, default: Any) -> Any:
+def _option(name: str, field: FieldInfo, default: object) -> Any:
     kinds = [kind for kind in kinds_of(field) if kind is not type(None)]
     kind = kinds[0] if kinds[0] in (int, float, bool) else str
     # typer would show a default given as a text in parentheses

@@ -135,7 +135,7 @@ def stopped_by_signal(kept: str) -> Iterator[None]:
     """
     received = [signal.SIGINT]
 
-    def stop(number: int, _: Any) -> None:
+    def stop(number: int, _: object) -> None:
         received[0] = signal.Signals(number)
         raise KeyboardInterrupt
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from mri_alps.core.errors import ConfigurationError
 
 
-def find_device(name: Any) -> torch.device:
+def find_device(name: object) -> torch.device:
     """Return the device of this name on this machine.
 
     Parameters

@@ -7,9 +7,12 @@ result stays the same to the last bit.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def unit_of(values: np.ndarray | torch.Tensor) -> float:

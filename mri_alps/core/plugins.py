@@ -79,7 +79,7 @@ def load_plugin(group: str, name: str) -> Any:
 
 
 @contextmanager
-def guarded(what: str, thing: Any) -> Iterator[None]:
+def guarded(what: str, thing: object) -> Iterator[None]:
     """Turn whatever code from outside the package raises into an error that names it.
 
     Errors of this package pass, and so does a lack of memory, which smaller batches may cure.

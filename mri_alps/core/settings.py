@@ -12,27 +12,29 @@ import os
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated_dataclass
-from pydantic.fields import FieldInfo
 from typing_extensions import dataclass_transform
 
 from mri_alps.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 _Class = TypeVar("_Class", bound=type)
 _LONGEST_SHOWN = 40
 _CHECKS = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> Any:
     if isinstance(value, bytes):
         raise ValueError(value)
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _whole(value: Any) -> Any:
+def _whole(value: object) -> Any:
     if isinstance(value, (bool, bytes)):
         raise ValueError(value)
     return value
@@ -67,7 +69,7 @@ class SettingError(ConfigurationError):
 def setting(
     help: str,
     *,
-    default: Any,
+    default: object,
     group: str = "",
     choices: Iterable[str] = (),
     at_least: float | None = None,
@@ -144,7 +146,7 @@ def settings(cls: _Class) -> _Class:
     validate = made.__init__
 
     @functools.wraps(validate)
-    def __init__(self: Any, *args: Any, **values: Any) -> None:
+    def __init__(self: object, *args: Any, **values: Any) -> None:
         try:
             validate(self, *args, **values)
         except ValidationError as error:
@@ -221,11 +223,11 @@ def kinds_of(field: FieldInfo) -> list[Any]:
     return [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in found]
 
 
-def _is_union(annotation: Any) -> bool:
+def _is_union(annotation: object) -> bool:
     return get_origin(annotation) in (Union, types.UnionType)
 
 
-def checked(cls: type, name: str, value: Any) -> Any:
+def checked(cls: type, name: str, value: object) -> Any:
     """Return one value as a class of settings would keep it.
 
     Parameters
@@ -316,7 +318,7 @@ def _first_error(cls: type, error: ValidationError) -> SettingError | Configurat
     return ConfigurationError(f"{cls.__name__}: {first['msg']}")
 
 
-def _error(name: str, field: FieldInfo, value: Any, limit: float | None = None) -> SettingError:
+def _error(name: str, field: FieldInfo, value: object, limit: float | None = None) -> SettingError:
     shown = repr(value)
     if len(shown) > _LONGEST_SHOWN:
         shown = shown[:_LONGEST_SHOWN] + "..."

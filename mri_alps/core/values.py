@@ -46,7 +46,7 @@ def whole(least: int = 0, most: int = MOST) -> Rule:
     """
     bound = f"of at least {least}" if most == MOST else f"from {least} to {most}"
 
-    def fits(value: Any) -> bool:
+    def fits(value: object) -> bool:
         return isinstance(value, Integral) and not _is_flag(value) and least <= int(value) <= most
 
     return Rule(f"a whole number {bound}", fits)
@@ -71,7 +71,7 @@ def number(low: float = -math.inf, high: float = math.inf, ends: str = "()") -> 
     if parts == ["above 0"]:
         expected = "a positive, finite number"
 
-    def fits(value: Any) -> bool:
+    def fits(value: object) -> bool:
         if not isinstance(value, Real) or _is_flag(value) or not math.isfinite(value):
             return False
         above = float(value) >= low if ends[0] == "[" else float(value) > low
@@ -110,7 +110,7 @@ def several(rule: Rule) -> Rule:
         Of the members.
     """
 
-    def fits(value: Any) -> bool:
+    def fits(value: object) -> bool:
         return (
             isinstance(value, Sequence)
             and not isinstance(value, (str, bytes))
@@ -140,7 +140,7 @@ def check(where: str, rules: Mapping[str, Rule], values: Mapping[str, Any]) -> N
     for name, rule in rules.items():
         try:
             fits = bool(rule.fits(values[name]))
-        except Exception:  # a value that cannot even be compared
+        except Exception:  # noqa: BLE001 - a value that cannot even be compared
             fits = False
         if not fits:
             raise ConfigurationError(
@@ -169,11 +169,11 @@ def as_path(where: str, value: Any, name: str = "path") -> Path:
     return Path(value)
 
 
-def _is_flag(value: Any) -> bool:
+def _is_flag(value: object) -> bool:
     return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = " ".join(repr(value).split())
     text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
     plain = value is None or isinstance(value, (str, bytes, int, float, complex))

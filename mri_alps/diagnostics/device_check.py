@@ -10,7 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -19,8 +19,11 @@ from mri_alps.core.fourier import fftc
 from mri_alps.core.random import standard_normal
 from mri_alps.diagnostics.host_traffic import on_device, watched
 from mri_alps.operators import SenseOperator
-from mri_alps.sampling import ChainNoise, PosteriorSamples, SamplingTask, sample_posterior
+from mri_alps.sampling import ChainNoise, PosteriorSamples, SamplingTask, StepInfo, sample_posterior
 from mri_alps.sampling.methods import find_method
+
+if TYPE_CHECKING:
+    from mri_alps.priors.protocol import ScoreModel
 
 TOLERANCE = 1e-4
 """Largest relative difference (2-norm) to the CPU."""
@@ -110,7 +113,9 @@ def make_scan(shape: tuple[int, int], n_coils: int, pattern: str, seed: int = _S
     return Scan(maps, mask, image, (kspace + NOISE_STD * noise) * mask)
 
 
-def compare_with_cpu(prior: Any, prior_there: Any, device: torch.device) -> list[Comparison]:
+def compare_with_cpu(
+    prior: ScoreModel, prior_there: ScoreModel, device: torch.device
+) -> list[Comparison]:
     """Compute everything that a reconstruction needs on the CPU and on a device.
 
     Where the device is the CPU, the code that a GPU takes is compared with the compiled kernels.
@@ -154,7 +159,7 @@ def compare_with_cpu(prior: Any, prior_there: Any, device: torch.device) -> list
     return found
 
 
-def host_traffic(prior: Any, device: torch.device, pattern: str) -> list[str]:
+def host_traffic(prior: ScoreModel, device: torch.device, pattern: str) -> list[str]:
     """Return the places where a step of the sampler makes the host wait for the device.
 
     Parameters
@@ -169,7 +174,7 @@ def host_traffic(prior: Any, device: torch.device, pattern: str) -> list[str]:
     scan = make_scan((64, 48), 4, pattern)
     with watched(device) as traffic:
 
-        def callback(info: Any) -> None:
+        def callback(info: StepInfo) -> None:
             # The first step sets up, and the last is followed by the end of the run.
             traffic.watching = 2 <= info.step < info.n_steps
 
@@ -190,7 +195,7 @@ def host_traffic(prior: Any, device: torch.device, pattern: str) -> list[str]:
 
 
 def time_device(
-    prior: Any,
+    prior: ScoreModel,
     device: torch.device,
     shapes: tuple[tuple[int, int], ...] = ((320, 320), (640, 368)),
     n_coils: int = 15,
@@ -253,7 +258,9 @@ def _maps_difference(device: torch.device) -> float:
     return _difference(there, here)
 
 
-def _prior_comparison(prior: Any, prior_there: Any, device: torch.device) -> Comparison:
+def _prior_comparison(
+    prior: ScoreModel, prior_there: ScoreModel, device: torch.device
+) -> Comparison:
     generator = torch.Generator().manual_seed(_SEED)
     x = make_scan((64, 48), 1, "lines").image + 0.3 * standard_normal(
         (2, 64, 48), generator, torch.complex64
@@ -275,7 +282,7 @@ class _HostNoiseTask(SamplingTask):
         )
 
 
-def _samples(prior: Any, device: torch.device | None, pattern: str) -> PosteriorSamples:
+def _samples(prior: ScoreModel, device: torch.device | None, pattern: str) -> PosteriorSamples:
     scan = make_scan((64, 48), 96, pattern)
 
     def method(task: SamplingTask) -> PosteriorSamples:
@@ -319,12 +326,12 @@ def _timed(name: str, work: Callable[[], Any], device: torch.device, n_repeats: 
 
 
 def _step_timing(
-    prior: Any, device: torch.device, shape: tuple[int, int], n_coils: int, n: int, name: str
+    prior: ScoreModel, device: torch.device, shape: tuple[int, int], n_coils: int, n: int, name: str
 ) -> Timing:
     scan = make_scan(shape, n_coils, "lines")
     marks = []
 
-    def callback(_: Any) -> None:
+    def callback(_: object) -> None:
         _wait(device)
         marks.append(time.perf_counter())
 

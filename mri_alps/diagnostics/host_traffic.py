@@ -91,7 +91,7 @@ class HostTraffic(TorchFunctionMode):
     def __torch_function__(
         self,
         func: Callable[..., Any],
-        types: Any,
+        types: object,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
@@ -201,7 +201,7 @@ def _names_device(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> b
     return name in ("to", "cuda") and any(isinstance(a, (torch.device, str)) for a in args[1:])
 
 
-def _indexed_by_values(index: Any) -> bool:
+def _indexed_by_values(index: object) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
     return any(
         isinstance(part, list) or (isinstance(part, torch.Tensor) and part.dtype == torch.bool)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mri_alps.evaluation.figures import new_figure, save_figure
 from mri_alps.evaluation.files import write_csv
 from mri_alps.evaluation.folder import INTERVAL_SCORES, METRICS, EvaluationReport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _NOMINAL = 0.9
 
@@ -69,11 +72,12 @@ def draw_scores(report: EvaluationReport, path: Path) -> None:
     save_figure(figure, path, dpi=130, file_format=path.suffix.lstrip(".").lower() or "png")
 
 
-def _draw_intervals(axis: Any, groups: dict[str, EvaluationReport]) -> None:
+def _draw_intervals(axis: Axes, groups: dict[str, EvaluationReport]) -> None:
     for name, group in groups.items():
         points = [(v.sharpness, v.coverage) for v in group.volumes if v.sharpness is not None]
         if points:
-            axis.scatter(*zip(*points, strict=True), s=18, label=name)
+            sharpness, coverage = zip(*points, strict=True)
+            axis.scatter(sharpness, coverage, s=18, label=name)
             axis.legend(fontsize=7)
     axis.axhline(_NOMINAL, color="black", linewidth=0.8, linestyle="--")
     axis.set_ylim(0, 1.02)
@@ -81,7 +85,7 @@ def _draw_intervals(axis: Any, groups: dict[str, EvaluationReport]) -> None:
     axis.set_title("coverage of the 90 % interval", fontsize=9)
 
 
-def _draw_sparsification(axis: Any, report: EvaluationReport) -> None:
+def _draw_sparsification(axis: Axes, report: EvaluationReport) -> None:
     curve = report.sparsification()
     if curve:
         axis.plot(curve["fraction"], curve["error"], label="by standard deviation")

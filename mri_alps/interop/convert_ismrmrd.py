@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ismrmrd
 import numpy as np
 
-from mri_alps.rawdata import RawKSpace
 from mri_alps.rawdata.header import Limit, make_header
 from mri_alps.rawdata.ismrmrd.writer import make_acquisition, write_acquisitions
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata import RawKSpace
 
 
 def write_ismrmrd_scan(

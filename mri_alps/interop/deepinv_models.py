@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,6 +11,9 @@ from mri_alps.interop.channels import channels_to_complex, complex_to_channels
 from mri_alps.interop.deepinv_operator import from_deepinv_physics
 from mri_alps.interop.optional import require
 from mri_alps.sampling import PosteriorSamples, sample_posterior
+
+if TYPE_CHECKING:
+    from mri_alps.priors.protocol import ScoreModel
 
 deepinv: Any = require("deepinv", "a deepinv model", "deepinv")
 
@@ -25,7 +28,7 @@ class DeepinvDenoiser(deepinv.models.base.Denoiser):
         which is per channel.
     """
 
-    def __init__(self, prior: Any):
+    def __init__(self, prior: ScoreModel):
         super().__init__()
         self.prior = prior
 
@@ -65,7 +68,7 @@ class DeepinvReconstructor(deepinv.models.base.Reconstructor):
 
     def __init__(
         self,
-        prior: Any,
+        prior: ScoreModel,
         n_samples: int = 8,
         n_evaluations: int = 100,
         method: str = "alps",

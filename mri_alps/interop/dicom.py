@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +18,12 @@ import mri_alps
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.interop.image_geometry import ImageGeometry
 from mri_alps.interop.optional import require
-from mri_alps.pipeline import Reconstruction
 from mri_alps.rawdata import atomic_path
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from mri_alps.pipeline import Reconstruction
 
 _CLASSIC = "1.2.840.10008.5.1.4.1.1.4"
 _ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"
@@ -105,7 +109,7 @@ def _uid(*parts: object) -> str:
     return f"2.25.{int(digest[:32], 16)}"
 
 
-def _common(reconstruction: Reconstruction, series: _Series, identity: str) -> Any:
+def _common(reconstruction: Reconstruction, series: _Series, identity: str) -> Dataset:
     from pydicom.dataset import Dataset
 
     attributes = reconstruction.attributes
@@ -157,12 +161,12 @@ def _orientation(geometry: ImageGeometry, index: int) -> list[str]:
     return _numbers([*geometry.column_direction[index], *geometry.row_direction[index]])
 
 
-def _measures(target: Any, geometry: ImageGeometry) -> None:
+def _measures(target: Dataset, geometry: ImageGeometry) -> None:
     target.PixelSpacing = _numbers(geometry.spacing)  # between rows, then between columns
     target.SliceThickness = f"{geometry.thickness:.10g}"
 
 
-def _classic(common: Any, series: _Series, index: int, geometry: ImageGeometry) -> Any:
+def _classic(common: Dataset, series: _Series, index: int, geometry: ImageGeometry) -> Dataset:
     from copy import deepcopy
 
     data = deepcopy(common)
@@ -187,8 +191,8 @@ def _classic(common: Any, series: _Series, index: int, geometry: ImageGeometry) 
 
 
 def _enhanced(
-    common: Any, series: _Series, geometry: ImageGeometry, reconstruction: Reconstruction
-) -> Any:
+    common: Dataset, series: _Series, geometry: ImageGeometry, reconstruction: Reconstruction
+) -> Dataset:
     from copy import deepcopy
 
     data = deepcopy(common)
@@ -256,7 +260,7 @@ def _enhanced(
     return data
 
 
-def _item(**elements: Any) -> Any:
+def _item(**elements: Any) -> Dataset:
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -265,7 +269,7 @@ def _item(**elements: Any) -> Any:
     return item
 
 
-def _save(data: Any, path: Path) -> None:
+def _save(data: Dataset, path: Path) -> None:
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 

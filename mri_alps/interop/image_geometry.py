@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.pipeline import Reconstruction
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline import Reconstruction
 
 
 @dataclass(frozen=True)

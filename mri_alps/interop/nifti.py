@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mri_alps.interop.image_geometry import ImageGeometry
 from mri_alps.interop.optional import require
-from mri_alps.pipeline import Reconstruction
 from mri_alps.rawdata import atomic_path
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline import Reconstruction
 
 _RAS_OF_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SUFFIXES = (".nii.gz", ".nii")

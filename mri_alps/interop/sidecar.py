@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mri_alps.rawdata import RawKSpace
+if TYPE_CHECKING:
+    from mri_alps.rawdata import RawKSpace
 
 
 def describe_rest(raw: RawKSpace, kspace: np.ndarray, to: str) -> tuple[dict[str, Any], list[str]]:

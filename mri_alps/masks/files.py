@@ -69,13 +69,13 @@ def _read(path: Path, limit: int) -> np.ndarray:
         raise InputFileError(f"{path}: found {found}, expected a mask file; check the path")
     if is_hdf5(path):
         return _read_hdf5(path, limit)
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         magic = file.read(6)
     if magic.startswith(b"PK"):
         return _read_npz(path, limit)
     if magic != np.lib.format.MAGIC_PREFIX:
         raise ValueError("unknown content")
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return _read_npy(file, path, limit)
 
 

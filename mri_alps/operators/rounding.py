@@ -10,7 +10,6 @@ terms cancel, the relative error of an element has no bound.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ BLOCK = 1024
 """Libraries sum longer vectors in blocks, so that errors hardly grow beyond this number."""
 
 
-def rounding_error(dtype: Any, n_summed: int = 1) -> float:
+def rounding_error(dtype: object, n_summed: int = 1) -> float:
     """Return the bound on an error of rounding, in units of the norm of what is summed.
 
     Parameters
@@ -45,7 +44,11 @@ def rounding_error(dtype: Any, n_summed: int = 1) -> float:
 
 
 def assert_equal_to_rounding(
-    found: Any, expected: Any, n_summed: int | None = None, scale: Any = None, dtype: Any = None
+    found: object,
+    expected: object,
+    n_summed: int | None = None,
+    scale: object = None,
+    dtype: object = None,
 ) -> None:
     """Check that two results differ by rounding alone.
 
@@ -94,7 +97,7 @@ def assert_equal_to_rounding(
         )
 
 
-def _tensor(value: Any) -> torch.Tensor:
+def _tensor(value: object) -> torch.Tensor:
     """Return a tensor, without a copy if possible; numbers of Python are double."""
     if isinstance(value, torch.Tensor):
         return value.detach()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from mri_alps.core.errors import DtypeError, ShapeError
 from mri_alps.core.random import standard_normal
-from mri_alps.operators.base import LinearOperator
+
+if TYPE_CHECKING:
+    from mri_alps.operators.base import LinearOperator
 
 
 def simulate(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ _AXES = {
 }
 
 
-def as_array(value: Any) -> np.ndarray | None:
+def as_array(value: object) -> np.ndarray | None:
     """Return an array of numpy's or torch's as numpy has it; None for anything else.
 
     Parameters
@@ -32,7 +33,9 @@ def as_array(value: Any) -> np.ndarray | None:
     return value if isinstance(value, np.ndarray) else None
 
 
-def open_source(source: Any, mask: np.ndarray | None) -> RawKSpace:
+def open_source(
+    source: RawKSpace | np.ndarray | torch.Tensor | str | os.PathLike[str], mask: np.ndarray | None
+) -> RawKSpace:
     """Return the scan that a path, a scan or an array stands for.
 
     Parameters
@@ -58,7 +61,7 @@ def open_source(source: Any, mask: np.ndarray | None) -> RawKSpace:
         return source
     kspace = as_array(source)
     if kspace is None:
-        return read_raw(source)
+        return read_raw(cast("str | Path", source))
     if kspace.ndim not in _AXES:
         raise ShapeError(
             f"an array of shape {kspace.shape} was given, expected k-space "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -23,6 +23,9 @@ from mri_alps.pipeline.resources import (
 from mri_alps.sampling import PosteriorSamples, join_samples
 from mri_alps.sampling.result import require_enough
 
+if TYPE_CHECKING:
+    from mri_alps.priors.protocol import ScoreModel
+
 # The rest is left to slices that are read and written meanwhile, and to fragmentation.
 _USABLE_SHARE = 0.8
 
@@ -31,7 +34,7 @@ Draw = Callable[[int, int], PosteriorSamples]
 
 
 def choose_batch(
-    prior: Any,
+    prior: ScoreModel,
     shape: tuple[int, int],
     n_coils: int,
     n_samples: int,
@@ -77,7 +80,7 @@ def draw_in_batches(
     draw: Draw,
     n_samples: int,
     batch: int,
-    say: Callable[[str], object] = lambda sentence: None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> tuple[PosteriorSamples, int]:
     """Draw samples batch by batch; where memory runs out, go on with half of it.
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from mri_alps.core.solvers import conjugate_gradient
-from mri_alps.operators.base import LinearOperator
+
+if TYPE_CHECKING:
+    import torch
+
+    from mri_alps.operators.base import LinearOperator
 
 
 def cg_sense(

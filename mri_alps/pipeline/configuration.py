@@ -21,7 +21,7 @@ SAMPLER = "Prior and sampler"
 OUTPUT = "Output"
 
 
-def slice_numbers(value: Any) -> Any:
+def slice_numbers(value: object) -> Any:
     """Return the slices that a text such as ``0,2,5-7`` names; anything else as it is.
 
     Parameters

@@ -6,12 +6,14 @@ import hashlib
 import json
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mri_alps.pipeline.configuration import ReconstructionConfiguration
-from mri_alps.rawdata import RawKSpace
+if TYPE_CHECKING:
+    from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.rawdata import RawKSpace
 
 # Where and how the work is done; the result is the same up to rounding.
 EXECUTION_SETTINGS = frozenset({"device"})
@@ -22,7 +24,7 @@ _READ_AT_A_TIME = 2**20
 
 
 def settings_identity(
-    configuration: ReconstructionConfiguration, prior: Any, prior_name: str | None = None
+    configuration: ReconstructionConfiguration, prior: ScoreModel, prior_name: str | None = None
 ) -> dict[str, Any]:
     """Return what decides a reconstruction apart from the scan, as JSON holds it.
 
@@ -83,7 +85,7 @@ def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> str:
     return ", ".join(shown) or "something that it does not name"
 
 
-def prior_identity(prior: Any, name: str | None = None) -> str:
+def prior_identity(prior: ScoreModel, name: str | None = None) -> str:
     """Return a text that is the same for the same prior and differs for others.
 
     Parameters
@@ -107,8 +109,9 @@ def prior_identity(prior: Any, name: str | None = None) -> str:
     spectrum = getattr(prior, "prior_spectrum", None)
     if spectrum is not None and hasattr(spectrum, "tensors"):
         tensors |= {f"spectrum.{key}": value for key, value in spectrum.tensors().items()}
-    if isinstance(getattr(prior, "mean", None), torch.Tensor):
-        tensors["mean"] = prior.mean
+    mean = getattr(prior, "mean", None)
+    if isinstance(mean, torch.Tensor):
+        tensors["mean"] = mean
     if not tensors and name is None:
         return f"unknown-{uuid.uuid4().hex}"
     if not tensors:
@@ -176,6 +179,6 @@ def _file_identity(name: str) -> str:
     return name
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 20 else text[:8] + "..."

@@ -44,7 +44,7 @@ def _expand(entry: Path) -> list[Path]:
             )
         return files
     if _MAGIC.search(str(entry)) and not entry.exists():
-        matches = [Path(name) for name in sorted(glob.glob(str(entry), recursive=True))]
+        matches = [Path(name) for name in sorted(glob.glob(str(entry), recursive=True))]  # noqa: PTH207 - an absolute pattern too
         files = [path for path in matches if path.is_file()]
         if not files:
             raise InputFileError(f"no file fits the pattern {entry}: check its spelling")

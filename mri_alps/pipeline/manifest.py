@@ -7,9 +7,12 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import InputFileError
-from mri_alps.pipeline.scan_job import Outcome
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.scan_job import Outcome
 
 MANIFEST = "manifest.jsonl"
 

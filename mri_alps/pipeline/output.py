@@ -9,15 +9,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import open_hdf5
-from mri_alps.pipeline.result import Reconstruction, SliceReconstruction
 from mri_alps.rawdata.files import check_name_length, create_hdf5
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.result import Reconstruction, SliceReconstruction
 
 FORMAT = "mri_alps reconstruction 1"
 _IMAGE_UNITS = "root sum of squares of the scan's coils"
@@ -56,7 +58,7 @@ def prepare_directory(directory: Path) -> None:
         probe = directory / f".mri_alps_probe_{os.getpid()}"
         probe.touch()
         probe.unlink()
-        os.listdir(directory)
+        list(directory.iterdir())
     except OSError as error:
         raise ConfigurationError(
             f"the output folder {directory} cannot be used ({error.strerror or error}): give "
@@ -263,7 +265,7 @@ def write_reconstruction(result: Reconstruction, target: Path) -> Path:
     return target
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Return `value` with everything that JSON cannot hold turned into text, NaN into null."""
     if isinstance(value, dict):
         return {str(key): _plain(entry) for key, entry in value.items()}

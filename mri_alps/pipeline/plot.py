@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from mri_alps.pipeline.result import Reconstruction
 
 _PANEL_INCHES = 2.8
 _WINDOW_PERCENTILE = 99.5
 
 
-def plot_slice(result: Reconstruction, index: int | None = None, n_samples: int = 2) -> Any:
+def plot_slice(result: Reconstruction, index: int | None = None, n_samples: int = 2) -> Figure:
     """Draw mean, standard deviation, width of the interval and samples of one slice.
 
     Parameters

@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import mri_alps
-from mri_alps.pipeline.configuration import ReconstructionConfiguration
-from mri_alps.pipeline.result import SliceReconstruction
 from mri_alps.priors.gaussian import GaussianPrior
 from mri_alps.priors.registry import DEFAULT_PRIOR, GAUSSIAN
-from mri_alps.rawdata import RawKSpace
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.pipeline.result import SliceReconstruction
+    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.rawdata import RawKSpace
 
 _PACKAGES = ("torch", "numpy", "h5py", "sigpy", "fastmri")
 
@@ -34,8 +37,8 @@ def _version(name: str) -> str:
 
 
 def attributes_of(
-    raw: Any,
-    prior: Any,
+    raw: RawKSpace,
+    prior: ScoreModel,
     configuration: ReconstructionConfiguration,
     first: SliceReconstruction,
     prior_name: str | None = None,
@@ -76,7 +79,7 @@ def attributes_of(
     }
 
 
-def prior_label(prior: Any, name: str | None = None) -> str:
+def prior_label(prior: ScoreModel, name: str | None = None) -> str:
     """Return what people call a prior.
 
     Parameters

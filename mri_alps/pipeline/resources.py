@@ -6,11 +6,14 @@ import threading
 import time
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mri_alps.core.plugins import guarded
+
+if TYPE_CHECKING:
+    from mri_alps.priors.protocol import ScoreModel
 
 # Image-sized complex arrays that the sampler keeps per sample,
 _ARRAYS_PER_SAMPLE = 35
@@ -115,7 +118,9 @@ _MEASURED: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], float]] = (
 )
 
 
-def evaluation_bytes(prior: Any, shape: tuple[int, int], device: torch.device) -> float | None:
+def evaluation_bytes(
+    prior: ScoreModel, shape: tuple[int, int], device: torch.device
+) -> float | None:
     """Measure what an evaluation of the prior takes per sample: by how much two take more than one.
 
     Measured once per prior, shape and device.
@@ -171,7 +176,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _evaluation_peak(
-    prior: Any, n_samples: int, shape: tuple[int, int], device: torch.device
+    prior: ScoreModel, n_samples: int, shape: tuple[int, int], device: torch.device
 ) -> float | None:
     x = torch.zeros((n_samples, *shape), dtype=torch.complex64, device=device)
     with torch.no_grad(), guarded("the prior", prior):

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
 from mri_alps.core.values import as_path
 from mri_alps.pipeline.images import center_crop_or_pad
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 IMAGE_DATASETS = (
     "reconstruction",
@@ -185,7 +188,7 @@ class Reconstruction:
 
         return write_reconstruction(self, as_path("save", path))
 
-    def plot(self, index: int | None = None, n_samples: int = 2) -> Any:
+    def plot(self, index: int | None = None, n_samples: int = 2) -> Figure:
         """Draw mean, standard deviation, width of the interval and samples of one slice.
 
         Parameters

@@ -8,13 +8,12 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 import mri_alps
 from mri_alps.core.errors import InputFileError, describe_error
-from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.pipeline.failures import describe_failures, failures_as_attributes
 from mri_alps.pipeline.identity import (
     changed_settings,
@@ -34,6 +33,10 @@ from mri_alps.pipeline.selection import chosen_slices
 from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor, costs_one_slice
 from mri_alps.pipeline.slice_store import Execution, SliceStore
 from mri_alps.rawdata import RawKSpace, read_raw
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.priors.protocol import ScoreModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +64,13 @@ class Setup:
     """
 
     configuration: ReconstructionConfiguration
-    prior: Any
+    prior: ScoreModel
     device: torch.device
     prior_name: str | None = None
     n_threads: int | None = None
     overwrite: bool = False
-    say: Callable[[str], None] = lambda sentence: None
-    check: Callable[[Path], None] = lambda path: None
+    say: Callable[[str], None] = lambda _: None
+    check: Callable[[Path], None] = lambda _: None
 
     def execution(self) -> Execution:
         """Return how slices are computed where nothing is there to go on from."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from mri_alps.pipeline.overlap import Occupation, overlap
-from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
-from mri_alps.pipeline.slice import LoadedSlice, SampledSlice
 from mri_alps.pipeline.threads import use_threads
-from mri_alps.rawdata import RawKSpace
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.progress import Progress
+    from mri_alps.pipeline.slice import LoadedSlice, SampledSlice
+    from mri_alps.rawdata import RawKSpace
 
 Finish = Callable[[ScanJob], object]
 
@@ -113,13 +115,13 @@ class _Run:
                         break
                     try:
                         loaded = job.reconstructor.load(index)
-                    except Exception as error:
+                    except Exception as error:  # noqa: BLE001 - a bad slice stops no other
                         job.fail_slice(index, error)
                         yield _Item(job, failed=True)
                         continue
                     yield _Item(job, loaded)
                     del loaded
-            except Exception as error:  # one bad scan does not stop the others
+            except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
                 job.fail(error)
             yield _Item(job, ends=True)
 
@@ -136,7 +138,7 @@ class _Run:
                     item.loaded, self._progress, job.batch(item.loaded)
                 )
                 job.keep_batch(item.sampled.batch)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a bad slice stops no other
                 job.fail_slice(item.loaded.index, error)
             if self._progress:
                 self._progress.finish_slice()
@@ -150,7 +152,7 @@ class _Run:
         if item.sampled is not None:  # whatever went wrong since it was drawn
             try:
                 job.store.write(job.reconstructor.reduce(item.sampled))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a bad slice stops no other
                 job.fail_slice(item.sampled.loaded.index, error)
         try:
             if item.ends and job.failure is None:
@@ -158,7 +160,7 @@ class _Run:
                     job.assemble()
                 if self._finish:
                     self._finish(job)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
             job.fail(error)
         if item.ends:
             outcome = job.close()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.pipeline.configuration import ReconstructionConfiguration
-from mri_alps.rawdata import RawKSpace
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.rawdata import RawKSpace
 
 
 def chosen_slices(raw: RawKSpace, configuration: ReconstructionConfiguration) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,15 +24,18 @@ from mri_alps.core.errors import (
     MriAlpsWarning,
 )
 from mri_alps.pipeline.batches import choose_batch, draw_in_batches
-from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.pipeline.images import center_crop_or_pad, root_sum_of_squares
-from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.result import SliceReconstruction
 from mri_alps.pipeline.statistics import sample_statistics
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.priors.novelty import novelty
 from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
 from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.pipeline.progress import Progress
+    from mri_alps.priors.protocol import ScoreModel
 
 _LOGGER = logging.getLogger(__name__)
 # What the data of a slice can bring about; a full disk or a lost device is not among it.
@@ -109,7 +112,7 @@ class SliceReconstructor:
 
     raw: RawKSpace
     configuration: ReconstructionConfiguration
-    prior: Any
+    prior: ScoreModel
     device: torch.device
     mask: np.ndarray | None
     calibration: VolumeCalibration
@@ -119,7 +122,7 @@ class SliceReconstructor:
         cls,
         raw: RawKSpace,
         configuration: ReconstructionConfiguration,
-        prior: Any,
+        prior: ScoreModel,
         device: torch.device,
         mask: np.ndarray | None = None,
         noise_std: float | None = None,

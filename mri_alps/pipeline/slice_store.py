@@ -301,7 +301,7 @@ def unpack_slice(content: bytes) -> SliceReconstruction:
     return SliceReconstruction(**arrays, **rest)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.masks.files import load_mask
 from mri_alps.masks.kinds import MASK_KINDS, make_mask
-from mri_alps.pipeline.configuration import ReconstructionConfiguration
-from mri_alps.rawdata import RawKSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.rawdata import RawKSpace
 
 
 def mask_seed(raw: RawKSpace, configuration: ReconstructionConfiguration) -> int | tuple[int, ...]:

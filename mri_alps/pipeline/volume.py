@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import MriAlpsWarning, describe_error
 from mri_alps.core.values import FLAG, PATH, as_path, check, instance
@@ -12,7 +13,6 @@ from mri_alps.pipeline.arguments import as_array, maps_of_slice, open_source
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.pipeline.failures import describe_failures, failures_as_attributes
 from mri_alps.pipeline.output import output_folder, output_path
-from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.provenance import attributes_of
 from mri_alps.pipeline.result import (
     Reconstruction,
@@ -27,12 +27,19 @@ from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
 from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.rawdata import RawKSpace, read_raw
 
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from mri_alps.pipeline.progress import Progress
+    from mri_alps.priors.protocol import ScoreModel
+
 
 def reconstruct(
-    source: Any,
+    source: RawKSpace | np.ndarray | torch.Tensor | str | os.PathLike[str],
     *,
-    mask: Any = None,
-    sensitivity_maps: Any = None,
+    mask: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
+    sensitivity_maps: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
     noise_std: float | None = None,
     **settings: Any,
 ) -> Reconstruction:
@@ -116,7 +123,7 @@ def reconstruct_to_file(
     output: str | Path,
     configuration: ReconstructionConfiguration | None = None,
     progress: Progress | None = None,
-    prior: Any = None,
+    prior: ScoreModel | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Reconstruct a scan into an HDF5 file of the same name in a folder.
@@ -199,7 +206,7 @@ def make_configuration(settings: dict[str, Any]) -> ReconstructionConfiguration:
     return ReconstructionConfiguration(**settings)
 
 
-def load_prior_for(configuration: ReconstructionConfiguration) -> tuple[Any, Any]:
+def load_prior_for(configuration: ReconstructionConfiguration) -> tuple[ScoreModel, torch.device]:
     """Load the configuration's prior and return it with its device.
 
     Parameters

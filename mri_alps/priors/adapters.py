@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,7 +11,9 @@ from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.core.plugins import guarded
 from mri_alps.priors.complex_layers import channels_to_complex, complex_to_channels
 from mri_alps.priors.network import reflect_pad
-from mri_alps.priors.spectrum import PriorSpectrum
+
+if TYPE_CHECKING:
+    from mri_alps.priors.spectrum import PriorSpectrum
 
 
 class TwoChannelPrior:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -16,6 +15,9 @@ from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.priors.unet import UNetConfig
 from mri_alps.rawdata.files import atomic_path
+
+if TYPE_CHECKING:
+    import torch
 
 FORMAT = "mri_alps.prior/1"
 _KEY = "mri_alps"

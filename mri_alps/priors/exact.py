@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,6 +18,9 @@ from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.core.random import standard_normal
 from mri_alps.priors.gaussian import GaussianPrior, apply_filter
 from mri_alps.priors.mixture import GaussianMixturePrior
+
+if TYPE_CHECKING:
+    from mri_alps.operators import LinearOperator
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class ExactPosterior:
 
 def exact_posterior(
     prior: GaussianPrior | GaussianMixturePrior,
-    operator: Any,
+    operator: LinearOperator | torch.Tensor,
     data: torch.Tensor,
     noise_std: float,
     shape: Sequence[int] | None = None,
@@ -217,7 +220,11 @@ def _components(
     )
 
 
-def _image_shape(prior: Any, operator: Any, shape: Sequence[int] | None) -> tuple[int, ...]:
+def _image_shape(
+    prior: GaussianPrior | GaussianMixturePrior,
+    operator: LinearOperator | torch.Tensor,
+    shape: Sequence[int] | None,
+) -> tuple[int, ...]:
     if shape is None:
         shape = getattr(operator, "domain_shape", None)
     if shape is None and isinstance(prior, GaussianMixturePrior):
@@ -227,7 +234,9 @@ def _image_shape(prior: Any, operator: Any, shape: Sequence[int] | None) -> tupl
     return tuple(int(n) for n in shape)
 
 
-def _matrix(operator: Any, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+def _matrix(
+    operator: LinearOperator | torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype
+) -> torch.Tensor:
     if isinstance(operator, torch.Tensor):
         return operator.detach().cpu().to(dtype)
     d = math.prod(shape)

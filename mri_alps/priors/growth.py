@@ -8,12 +8,16 @@ Goodfellow and Shlens, "Net2Net", ICLR 2016, for residual networks.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.priors.network import NetworkPrior
-from mri_alps.priors.unet import UNetConfig
+
+if TYPE_CHECKING:
+    from mri_alps.priors.network import NetworkPrior
+    from mri_alps.priors.unet import UNetConfig
 
 
 def take_weights(model: NetworkPrior, smaller: NetworkPrior) -> None:

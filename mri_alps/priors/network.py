@@ -7,14 +7,17 @@ Generative Models", NeurIPS 2022, table 1 (EDM), with every variance per real co
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.priors.complex_layers import channels_to_complex, complex_to_channels
-from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.priors.unet import UNet, UNetConfig
+
+if TYPE_CHECKING:
+    from mri_alps.priors.spectrum import PriorSpectrum
 
 
 class NetworkPrior(nn.Module):

@@ -92,10 +92,11 @@ def novelty(prior: object, image: torch.Tensor) -> float | None:
     MriAlpsWarning
         If it exceeds `LIMIT`.
     """
-    reference = prior.provenance.get(KEY) if isinstance(prior, NetworkPrior) else None
+    if not isinstance(prior, NetworkPrior):
+        return None
+    reference = prior.provenance.get(KEY)
     if reference is None:
         return None
-    assert isinstance(prior, NetworkPrior)
     pairs = zip(log_errors(prior, image), reference, strict=True)
     # A deviation below 0.1 would make a verdict of rounding and scale.
     excess = max((value - mean) / max(deviation, 0.1) for value, (mean, deviation) in pairs)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING
 
 from mri_alps.core.devices import find_device
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
@@ -15,6 +13,9 @@ from mri_alps.core.values import PATH, check
 from mri_alps.priors.checkpoint import load_prior_file
 from mri_alps.priors.gaussian import GaussianPrior
 from mri_alps.priors.protocol import ScoreModel
+
+if TYPE_CHECKING:
+    import torch
 
 DEFAULT_PRIOR = "brain-small"
 GAUSSIAN = "gaussian"
@@ -27,7 +28,9 @@ def available_priors() -> list[str]:
     return sorted(path.stem for path in _WEIGHTS.glob(f"*{_SUFFIX}"))
 
 
-def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | str = "cpu") -> Any:
+def load_prior(
+    name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | str = "cpu"
+) -> ScoreModel:
     """Load a score model.
 
     Parameters
@@ -77,7 +80,7 @@ def load_prior(name_or_path: str | Path = DEFAULT_PRIOR, device: torch.device | 
     )
 
 
-def _plugin_prior(name: str, device: torch.device | str) -> Any:
+def _plugin_prior(name: str, device: torch.device | str) -> ScoreModel:
     """A registered score model, or what a registered function of the device makes."""
     made = load_plugin(PRIORS, name)
     if isinstance(made, type) or not isinstance(made, ScoreModel):
@@ -89,7 +92,7 @@ def _plugin_prior(name: str, device: torch.device | str) -> Any:
     return made
 
 
-def _call(name: str, function: Callable[..., Any], device: torch.device | str) -> Any:
+def _call(name: str, function: Callable[..., object], device: torch.device | str) -> object:
     try:
         return function(device=device)
     except MriAlpsError:
@@ -101,7 +104,7 @@ def _call(name: str, function: Callable[..., Any], device: torch.device | str) -
         ) from error
 
 
-def _no_score_model(name: str, made: Any) -> ConfigurationError:
+def _no_score_model(name: str, made: object) -> ConfigurationError:
     return ConfigurationError(
         f"the prior {name!r}, registered in the entry-point group {PRIORS}, is a "
         f"{type(made).__name__}: expected a score model (denoise, score, sigma_min, sigma_max) or "

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import center_block, net_acceleration
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.raw import RawKSpace
 
 NAMES = {"fastmri": "fastMRI HDF5", "ismrmrd": "ISMRMRD", "bart": "BART cfl", "array": "array"}
 

@@ -16,12 +16,15 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import h5py
 
 from mri_alps.core.errors import ConfigurationError, InputFileError, OutputFileError
 from mri_alps.core.hdf5 import check_claim
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 MAX_MATRIX = 16384
 """No axis of a scan is longer; a larger claim is a damaged or hostile header."""
@@ -110,7 +113,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from colleagues
         _flush(temporary)
-        os.replace(temporary, path)
+        os.replace(temporary, path)  # noqa: PTH105 - tests kill processes here, in any version
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -140,7 +143,7 @@ def _place() -> str:
     facts = [socket.gethostname()]
     with contextlib.suppress(OSError):  # where there is /proc: since when, and in which container
         facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
-        facts.append(str(os.stat("/proc/self/ns/pid").st_ino))
+        facts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 
 
@@ -215,7 +218,7 @@ class _PatientFile(io.FileIO):
         super().__init__(path, "r+")
         self.failure: OSError | None = None
 
-    def write(self, content: Any) -> int:
+    def write(self, content: Buffer) -> int:
         view = memoryview(content).cast("B")
         done = 0
         try:
@@ -232,7 +235,7 @@ class _PatientFile(io.FileIO):
             self.failure = error
             return size or 0
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Buffer) -> int:
         view = memoryview(buffer).cast("B")
         count = super().readinto(view) or 0
         view[count:] = bytes(len(view) - count)  # what could not be written

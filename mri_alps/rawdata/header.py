@@ -89,16 +89,17 @@ def _parse_safely(text: bytes | str, path: Path) -> ElementTree.Element:
             f"{MAX_HEADER_BYTES // 2**20} are read: export the scan again"
         )
     if isinstance(text, bytes):
-        text = _decode(text, path)
-    # Entities can only be declared in a document type; without one there is none to expand.
+        text = _decode(text)
+    # Entities can only be declared in a document type; without one there is none to expand,
+    # and the builder counts elements and depth.
     if re.search(r"<!\s*(DOCTYPE|ENTITY)", text, re.IGNORECASE):
         raise InputFileError(
             f"{path}: the XML header declares a document type or entities, which no ISMRMRD "
             "header needs and which can be an attack: remove the declaration from the header"
         )
     try:
-        parser = ElementTree.XMLParser(target=_BoundedBuilder(path))
-        return ElementTree.fromstring(text.strip("\0 \t\r\n"), parser)
+        parser = ElementTree.XMLParser(target=_BoundedBuilder(path))  # noqa: S314 - see above
+        return ElementTree.fromstring(text.strip("\0 \t\r\n"), parser)  # noqa: S314 - see above
     except (ElementTree.ParseError, ValueError) as error:
         raise InputFileError(
             f"{path}: the XML header is not well-formed ({error}): export the scan again"
@@ -112,7 +113,7 @@ class _BoundedBuilder(ElementTree.TreeBuilder):
         super().__init__()
         self._path, self._count, self._depth = path, 0, 0
 
-    def start(self, tag: Any, attributes: Any) -> ElementTree.Element:
+    def start(self, tag: str, attributes: dict[str, str]) -> ElementTree.Element:
         """Open an element."""
         self._count += 1
         self._depth += 1
@@ -123,13 +124,13 @@ class _BoundedBuilder(ElementTree.TreeBuilder):
             )
         return super().start(tag, attributes)
 
-    def end(self, tag: Any) -> ElementTree.Element:
+    def end(self, tag: str) -> ElementTree.Element:
         """Close an element."""
         self._depth -= 1
         return super().end(tag)
 
 
-def _decode(text: bytes, path: Path) -> str:
+def _decode(text: bytes) -> str:
     encoding = "utf-16" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         return text.decode(encoding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import Dataset, check_readable, is_hdf5, open_hdf5
@@ -12,7 +13,9 @@ from mri_alps.rawdata.bart.reader import read_bart
 from mri_alps.rawdata.fastmri.reader import read_fastmri
 from mri_alps.rawdata.ismrmrd.reader import find_groups, read_ismrmrd
 from mri_alps.rawdata.ismrmrd.scan import Selection
-from mri_alps.rawdata.raw import RawKSpace
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.raw import RawKSpace
 
 
 def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpace:

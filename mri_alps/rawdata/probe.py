@@ -97,7 +97,7 @@ class Probe:
 def _start() -> subprocess.Popen[str]:
     # The same modules as here, wherever this process has them from.
     code = f"import sys; sys.path[:] = {sys.path!r}; {_CHILD}"
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - this interpreter, and code from here
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -125,8 +125,8 @@ def _problem(path: Path) -> str | None:
         raw = read_raw(path)
     except MriAlpsError as error:
         return str(error)
-    except Exception:
-        return None  # this process lives: the one that reconstructs says what it is
+    except Exception:  # noqa: BLE001 - the reconstruction says what it is
+        return None
     with contextlib.suppress(Exception):
         if raw.axes[1] != "partition":  # of a 3-D scan, any slice needs all lines
             raw.read_slice(0)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from mri_alps.core.errors import InputFileError, ShapeError
-from mri_alps.rawdata.geometry import Geometry
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.geometry import Geometry
 
 
 class SliceSource(Protocol):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import Dataset, File, check_readable, is_hdf5, open_hdf5
 from mri_alps.rawdata.bart.cfl import bart_base, read_cfl
-from mri_alps.rawdata.raw import RawKSpace
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.raw import RawKSpace
 
 _COIL, _SLICE = 3, 13
 DATASET = "sensitivity_maps"

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -43,11 +43,14 @@ from mri_alps.sampling.kernels import (
     init_langevin,
     leimkuhler_matthews_step,
 )
-from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.path import AlpsConfiguration, plan_path
 from mri_alps.sampling.preconditioner import make_preconditioner
-from mri_alps.sampling.problem import Problem
 from mri_alps.sampling.result import Callback, StepInfo
+
+if TYPE_CHECKING:
+    from mri_alps.sampling.noise import ChainNoise
+    from mri_alps.sampling.problem import Problem
+    from mri_alps.sampling.score import LocalSpectrum, Score
 
 HANDOVER = 2.0
 FINISH = 0.25
@@ -91,8 +94,8 @@ class AlpsRun:
 
 def run_alps(
     problem: Problem,
-    score: Any,
-    spectrum: Any,
+    score: Score,
+    spectrum: PriorSpectrum | LocalSpectrum,
     noise: ChainNoise,
     n_evaluations: int,
     configuration: AlpsConfiguration,
@@ -187,7 +190,7 @@ def _read_measures(levels: list[dict[str, Any]]) -> None:
         levels[k][name] = value
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_tensor(value: object) -> bool:
     return isinstance(value, torch.Tensor)
 
 
@@ -225,8 +228,8 @@ class _Chain:
     def __init__(
         self,
         problem: Problem,
-        score: Any,
-        spectrum: Any,
+        score: Score,
+        spectrum: PriorSpectrum | LocalSpectrum,
         noise: ChainNoise,
         configuration: AlpsConfiguration,
     ):
@@ -241,8 +244,10 @@ class _Chain:
         self.facts: dict[str, Any] = {}
         self._target = problem.back_projection
         self._step_size = configuration.largest_step
+        # Only a prior of its own is guided, and only its images' power is asked for.
+        self._prior_spectrum = cast("PriorSpectrum", spectrum)
         self._guided = GuidedDiffusion(
-            problem, spectrum, self.preconditioner, noise, score.sigma_min
+            problem, self._prior_spectrum, self.preconditioner, noise, score.sigma_min
         )
         self._noise_levels = problem.noise_std.flatten().tolist()
         self._known: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -283,7 +288,7 @@ class _Chain:
             relative = if_exact if self.preconditioner.exact else usual
         if not relative or math.isinf(relative):
             return relative
-        power = self.spectrum.image(self.problem.image_shape)
+        power = self._prior_spectrum.image(self.problem.image_shape)
         return relative * math.sqrt(float(power.mean()))
 
     def start_guided(self, sigma: float) -> LangevinState:

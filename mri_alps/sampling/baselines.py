@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from mri_alps.core.errors import ConfigurationError, DivergenceError
 from mri_alps.sampling.diffusion import ancestral_step
 from mri_alps.sampling.kernels import euler_maruyama_step
-from mri_alps.sampling.posterior import SamplingTask
 from mri_alps.sampling.result import PosteriorSamples, StepInfo
 from mri_alps.sampling.schedules import karras_ladder
 from mri_alps.sampling.score import CountedScore
+
+if TYPE_CHECKING:
+    from mri_alps.sampling.posterior import SamplingTask
 
 CSGM_STEPS_PER_LEVEL = 3
 CSGM_STEP = 0.5

@@ -9,12 +9,16 @@ linear between evaluations lose up to half the variance wherever the prior is wi
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from mri_alps.core.solvers import inner_product
 from mri_alps.sampling.iteration_plan import IterationPlan
-from mri_alps.sampling.noise import ChainNoise
-from mri_alps.sampling.preconditioner import Preconditioner
+
+if TYPE_CHECKING:
+    from mri_alps.sampling.noise import ChainNoise
+    from mri_alps.sampling.preconditioner import Preconditioner
 
 TOLERANCE = 1e-2
 """Energy of the solver's remaining error, in squared standard deviations per real value, the

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
+
+    from mri_alps.sampling.score import Score
 
 
 def ancestral_step(
@@ -34,7 +37,7 @@ def ancestral_step(
 
 
 def reverse_diffusion(
-    score: Any,
+    score: Score,
     x: torch.Tensor,
     sigmas: Sequence[float],
     draw_noise: Callable[[], torch.Tensor],

@@ -15,14 +15,17 @@ approximation, so the annealed path takes over where most of the image is decide
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
-from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.covariance import PrecisionSolver
-from mri_alps.sampling.noise import ChainNoise
-from mri_alps.sampling.preconditioner import Preconditioner
-from mri_alps.sampling.problem import Problem
+
+if TYPE_CHECKING:
+    from mri_alps.priors.spectrum import PriorSpectrum
+    from mri_alps.sampling.noise import ChainNoise
+    from mri_alps.sampling.preconditioner import Preconditioner
+    from mri_alps.sampling.problem import Problem
 
 
 class GuidedDiffusion:

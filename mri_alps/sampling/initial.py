@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mri_alps.core.errors import ConfigurationError, MriAlpsWarning, ShapeError
 from mri_alps.core.values import check, number
-from mri_alps.sampling.problem import Problem
+
+if TYPE_CHECKING:
+    from mri_alps.sampling.problem import Problem
 
 
 @dataclass(frozen=True)

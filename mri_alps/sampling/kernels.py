@@ -7,11 +7,12 @@ noise enters, and so in the bias that a finite step leaves.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
-from mri_alps.sampling.noise import ChainNoise
+if TYPE_CHECKING:
+    from mri_alps.sampling.noise import ChainNoise
 
 
 class Covariance(Protocol):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from mri_alps.core.random import NoiseStreams
-from mri_alps.sampling.problem import Problem
+
+if TYPE_CHECKING:
+    import torch
+
+    from mri_alps.sampling.problem import Problem
 
 
 class ChainNoise:

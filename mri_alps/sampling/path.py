@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mri_alps.sampling.schedules import karras_ladder
+
+if TYPE_CHECKING:
+    from mri_alps.priors.spectrum import PriorSpectrum
+    from mri_alps.sampling.score import LocalSpectrum, Score
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,9 @@ class AlpsConfiguration:
     score_energy_limit: float = 25.0
 
 
-def start_level(spectrum: Any, sigma_min: float, sigma_max: float, limit: float) -> float:
+def start_level(
+    spectrum: PriorSpectrum | LocalSpectrum, sigma_min: float, sigma_max: float, limit: float
+) -> float:
     """Noise level at which the path starts: above it the smoothed prior is nearly Gaussian.
 
     Parameters
@@ -105,8 +111,8 @@ class Path(NamedTuple):
 
 
 def plan_path(
-    score: Any,
-    spectrum: Any,
+    score: Score,
+    spectrum: PriorSpectrum | LocalSpectrum,
     n_evaluations: int,
     configuration: AlpsConfiguration,
     handover: float = math.inf,

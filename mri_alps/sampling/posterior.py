@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,21 +15,30 @@ from mri_alps.core.errors import (
 )
 from mri_alps.core.plugins import guarded
 from mri_alps.core.values import FLAG, FUNCTION, Rule, check, instance, whole
-from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.alps import AlpsRun, divergence_of, run_alps
-from mri_alps.sampling.diagnostics import Trace
 from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.path import AlpsConfiguration
-from mri_alps.sampling.problem import Problem, make_problem
+from mri_alps.sampling.problem import OperatorLike, Problem, make_problem
 from mri_alps.sampling.result import (
     Callback,
     PosteriorSamples,
     drop_diverged,
     require_enough,
 )
-from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, require_score_model
+from mri_alps.sampling.score import (
+    CountedScore,
+    LocalScore,
+    LocalSpectrum,
+    Score,
+    require_score_model,
+)
 from mri_alps.sampling.spectrum_estimate import count_and_estimate
+
+if TYPE_CHECKING:
+    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors.spectrum import PriorSpectrum
+    from mri_alps.sampling.diagnostics import Trace
 
 MAX_ATTEMPTS = 3
 MIN_EVALUATIONS = 2
@@ -56,7 +65,7 @@ class SamplingTask:
     """
 
     problem: Problem
-    score_model: Any
+    score_model: ScoreModel
     spectrum: PriorSpectrum | None
     n_samples: int
     n_evaluations: int
@@ -103,8 +112,8 @@ Method = Callable[[SamplingTask], PosteriorSamples]
 
 
 def sample_posterior(
-    score_model: Any,
-    operator: Any,
+    score_model: ScoreModel,
+    operator: OperatorLike,
     data: torch.Tensor,
     noise_std: float | torch.Tensor,
     *,
@@ -301,7 +310,7 @@ def sample_alps(
 
 def _local_prior(
     task: SamplingTask, spectrum: PriorSpectrum, noise: ChainNoise, pending: list[int], budget: int
-) -> tuple[Any, Any, torch.Tensor | None]:
+) -> tuple[Score, PriorSpectrum | LocalSpectrum, torch.Tensor | None]:
     """Score, spectrum and centre of the prior, or of p(x | x0) where x0 was given."""
     score = CountedScore(task.score_model, budget)
     if task.initial is None:

@@ -17,11 +17,11 @@ import torch
 
 from mri_alps.core.fourier import fftc, multiply_spectrum
 from mri_alps.priors.gaussian import apply_filter
-from mri_alps.sampling.problem import Problem
 
 if TYPE_CHECKING:
     from mri_alps.operators.lines.factors import LineFactors
     from mri_alps.sampling.noise import ChainNoise
+    from mri_alps.sampling.problem import Problem
 
 DENSE_LIMIT = 2048
 """Images of up to so many pixels are preconditioned by the exact S^-1."""

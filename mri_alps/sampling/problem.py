@@ -5,13 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Protocol
 
 import torch
 
 from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.core.plugins import guarded
 from mri_alps.core.solvers import inner_product
+
+
+class OperatorLike(Protocol):
+    """What the samplers ask of an operator; a `LinearOperator` is one."""
+
+    @property
+    def domain_shape(self) -> Sequence[int]:
+        """Shape of an image."""
+        ...
+
+    def forward(self, x: torch.Tensor, /) -> torch.Tensor:
+        """Apply A to (n, *domain_shape)."""
+        ...
+
+    def adjoint(self, y: torch.Tensor, /) -> torch.Tensor:
+        """Apply A^H to (*data_shape) or (n, *data_shape)."""
+        ...
+
+    def normal(self, x: torch.Tensor, /) -> torch.Tensor:
+        """Apply A^H A to (n, *domain_shape)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +55,7 @@ class Problem:
         B for an operator over a batch of slices, whose domain is (B, *image_shape).
     """
 
-    operator: Any
+    operator: OperatorLike
     data: torch.Tensor
     noise_std: torch.Tensor
     back_projection: torch.Tensor
@@ -180,7 +201,9 @@ class Problem:
         return (parts * total / (self.n_slices or 1)).clamp_min(1)
 
 
-def make_problem(operator: Any, data: torch.Tensor, noise_std: float | torch.Tensor) -> Problem:
+def make_problem(
+    operator: OperatorLike, data: torch.Tensor, noise_std: float | torch.Tensor
+) -> Problem:
     """Check what the caller gave and fix shapes.
 
     Parameters
@@ -247,7 +270,9 @@ def make_problem(operator: Any, data: torch.Tensor, noise_std: float | torch.Ten
     return Problem(operator, data, levels, back_projection, domain_shape, n_slices)
 
 
-def _count_slices(operator: Any, levels: torch.Tensor, domain_shape: Sequence[int]) -> int | None:
+def _count_slices(
+    operator: OperatorLike, levels: torch.Tensor, domain_shape: Sequence[int]
+) -> int | None:
     maps = getattr(operator, "sensitivity_maps", None)
     batched = getattr(maps, "ndim", 3) == 4 or levels.ndim == 1
     if levels.ndim > 1 or (levels.ndim == 1 and (len(levels),) != tuple(domain_shape[:1])):

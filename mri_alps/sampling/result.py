@@ -6,13 +6,15 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from mri_alps.core.errors import DivergenceError, MriAlpsError, MriAlpsWarning
-from mri_alps.priors.spectrum import PriorSpectrum
-from mri_alps.sampling.diagnostics import Trace
+
+if TYPE_CHECKING:
+    from mri_alps.priors.spectrum import PriorSpectrum
+    from mri_alps.sampling.diagnostics import Trace
 
 
 class StepInfo(NamedTuple):

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.core.plugins import guarded
-from mri_alps.priors.spectrum import PriorSpectrum
+
+if TYPE_CHECKING:
+    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors.spectrum import PriorSpectrum
+
+
+class Score(Protocol):
+    """A score as samplers ask for it: of the prior, or of p(x | x0)."""
+
+    sigma_min: float
+    sigma_max: float
+
+    def score(self, x: torch.Tensor, sigma: float, /) -> torch.Tensor:
+        """Score at noise level `sigma`, same shape and dtype as x, (n, *domain_shape)."""
+        ...
+
+    def denoise(self, x: torch.Tensor, sigma: float, /) -> torch.Tensor:
+        """Posterior mean at noise level `sigma`, same shape and dtype as x."""
+        ...
 
 
 class CountedScore:
@@ -23,7 +41,7 @@ class CountedScore:
         Most evaluations allowed; None for no limit.
     """
 
-    def __init__(self, model: Any, budget: int | None = None):
+    def __init__(self, model: ScoreModel, budget: int | None = None):
         self.model = model
         self.budget = budget
         self.count = 0
@@ -79,7 +97,7 @@ class CountedScore:
         return value
 
 
-def require_score_model(model: Any) -> None:
+def require_score_model(model: object) -> None:
     """Raise if `model` lacks an attribute of the `ScoreModel` protocol.
 
     Parameters
@@ -101,7 +119,7 @@ def require_score_model(model: Any) -> None:
             f"sigma_min and sigma_max, found {type(model).__name__}"
         )
     with guarded("the prior", model):
-        low, high = model.sigma_min, model.sigma_max
+        low, high = model.sigma_min, model.sigma_max  # type: ignore[attr-defined]
         in_order = 0 < float(low) < float(high) < math.inf
     if not in_order:
         raise ConfigurationError(
@@ -128,7 +146,7 @@ class LocalScore:
         Their noise level per real component.
     """
 
-    def __init__(self, model: Any, x0: torch.Tensor, sigma0: float):
+    def __init__(self, model: Score, x0: torch.Tensor, sigma0: float):
         self.model, self.x0, self.sigma0 = model, x0, sigma0
         self.sigma_min = float(model.sigma_min)
         self.sigma_max = float(model.sigma_max)

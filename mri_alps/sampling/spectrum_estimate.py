@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,12 +17,15 @@ from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 from mri_alps.sampling.schedules import karras_ladder
 from mri_alps.sampling.score import CountedScore, require_score_model
 
+if TYPE_CHECKING:
+    from mri_alps.priors.protocol import ScoreModel
+
 N_LEVELS = 14
 N_ODE_STEPS = 24
 
 
 def estimate_prior_spectrum(
-    score_model: Any,
+    score_model: ScoreModel,
     shape: Sequence[int],
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.complex64,
@@ -56,7 +59,7 @@ def estimate_prior_spectrum(
 
 
 def count_and_estimate(
-    score_model: Any,
+    score_model: ScoreModel,
     shape: Sequence[int],
     generator: torch.Generator | None,
     dtype: torch.dtype,
@@ -150,8 +153,8 @@ class _Estimator:
         x = images + math.sqrt(variance) * self._noise()
         score = self.score.score(x, sigma)
         error = images - (x + variance * score)
-        score_power = self._smooth(self._power(score), variance)
-        error_power = self._smooth(self._power(error), 0.0)
+        score_power = self._smooth(self._power(score))
+        error_power = self._smooth(self._power(error))
         total = image_power + variance
         departure = score + self._filter(x - center, 1 / total)
         excess = float((self._power(departure) * total).sum()) * self.parts
@@ -180,7 +183,7 @@ class _Estimator:
     def _filter(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return apply_filter(x, weight.to(x.real.dtype), self.dims)
 
-    def _smooth(self, power: torch.Tensor, floor: float) -> torch.Tensor:
+    def _smooth(self, power: torch.Tensor) -> torch.Tensor:
         """Shrink the estimate of each frequency towards the radial mean by its noise.
 
         The ratio to the radial mean has the variance 1 / dof if the prior is isotropic; what

@@ -10,22 +10,24 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mri_alps.core.errors import ConfigurationError, DivergenceError, MriAlpsWarning
 from mri_alps.core.random import standard_normal
 from mri_alps.priors.gaussian import apply_filter
-from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.diffusion import reverse_diffusion
 from mri_alps.sampling.kernels import euler_maruyama_step
-from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.posterior import SamplingTask, require_spectrum
-from mri_alps.sampling.problem import Problem
 from mri_alps.sampling.result import PosteriorSamples, StepInfo
 from mri_alps.sampling.schedules import AdmissibleSchedule, admissible_schedule, karras_ladder
-from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum
+from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, Score
+
+if TYPE_CHECKING:
+    from mri_alps.priors.spectrum import PriorSpectrum
+    from mri_alps.sampling.noise import ChainNoise
+    from mri_alps.sampling.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ class _Xgp:
             seed=task.seed,
         )
 
-    def _prior_start(self, n: int) -> tuple[torch.Tensor, Any, Any]:
+    def _prior_start(self, n: int) -> tuple[torch.Tensor, Score, PriorSpectrum | LocalSpectrum]:
         sigma = self.score.sigma_max
         shape = self.problem.image_shape
         power = 1 / self.spectrum.fisher(sigma, shape)
@@ -230,7 +232,9 @@ class _Xgp:
         x = apply_filter(self.noise.image(), spread, self.problem.dims)
         return self._diffuse(x, sigma, n), self.score, self.spectrum
 
-    def _local_start(self, n: int, sigma0: float, added: float) -> tuple[torch.Tensor, Any, Any]:
+    def _local_start(
+        self, n: int, sigma0: float, added: float
+    ) -> tuple[torch.Tensor, Score, PriorSpectrum | LocalSpectrum]:
         assert self.task.initial is not None
         x0 = self.task.initial.image + added * self.noise.image()
         start = math.hypot(sigma0, self.score.sigma_min)
@@ -249,7 +253,7 @@ class _Xgp:
         )
 
     def _langevin(
-        self, x: torch.Tensor, model: Any, spectrum: PriorSpectrum | LocalSpectrum
+        self, x: torch.Tensor, model: Score, spectrum: PriorSpectrum | LocalSpectrum
     ) -> torch.Tensor:
         problem, sigma_min = self.problem, self.score.sigma_min
         left = self.task.n_evaluations - self.score.count

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype
 
 import mri_alps
-from mri_alps.rawdata.header import Encoding
-from mri_alps.scanner.configuration import OnlineConfiguration
-from mri_alps.scanner.units import Unit
-from mri_alps.scanner.work import JobResult
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.header import Encoding
+    from mri_alps.scanner.configuration import OnlineConfiguration
+    from mri_alps.scanner.units import Unit
+    from mri_alps.scanner.work import JobResult
 
 MEAN_SERIES, STD_SERIES, FIRST_SAMPLE_SERIES = 1, 2, 10
 _WINDOW_PERCENTILE = 99.5

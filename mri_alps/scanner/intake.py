@@ -6,7 +6,7 @@ import dataclasses
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import ismrmrd
 import numpy as np
@@ -15,12 +15,14 @@ from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata import Selection
 from mri_alps.rawdata.header import Encoding, Header, parse_header
 from mri_alps.rawdata.ismrmrd.reader import choose_encoding
-from mri_alps.scanner.configuration import OnlineConfiguration
 from mri_alps.scanner.limits import Limits, check_memory
-from mri_alps.scanner.protocol import ReceivedAcquisition
 from mri_alps.scanner.spool import Spool, SpooledAcquisitions
 from mri_alps.scanner.units import Unit, UnitTracker, before
 from mri_alps.scanner.work import Job
+
+if TYPE_CHECKING:
+    from mri_alps.scanner.configuration import OnlineConfiguration
+    from mri_alps.scanner.protocol import ReceivedAcquisition
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def process(connection: Any, config: Any, header: Any) -> None:
     """
     try:
         _process(connection, config, header)
-    except Exception as error:  # the server must go on
+    except Exception as error:  # noqa: BLE001 - the server must go on
         _LOG.exception("the reconstruction failed")
         connection.send_logging("ERROR   ", _sentence(error))
         for _ in _until_none(connection):  # closing with unread data would lose the message
@@ -59,7 +59,7 @@ def _until_none(connection: Any) -> Any:
         yield item
 
 
-def config_text(config: Any) -> str:
+def config_text(config: object) -> str:
     """Return a configuration as `configure` takes it.
 
     Parameters

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import ismrmrd
 import numpy as np
 
 from mri_alps.rawdata.files import atomic_path
-from mri_alps.scanner.client import Reply
 from mri_alps.scanner.images import FIRST_SAMPLE_SERIES
+
+if TYPE_CHECKING:
+    import ismrmrd
+
+    from mri_alps.scanner.client import Reply
 
 _MAX_ROWS = 6
 _PANEL_INCHES = 3.0

@@ -5,9 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
-
-import ismrmrd
+from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
@@ -19,10 +17,13 @@ from mri_alps.scanner.runner import WARNING, Say, UnitRunner
 from mri_alps.scanner.saving import scan_name
 from mri_alps.scanner.workers import InlineReconstructor, Reconstructor
 
+if TYPE_CHECKING:
+    import ismrmrd
+
 
 def reconstruct_items(
     acquisitions: Iterable[ismrmrd.Acquisition],
-    header: Any,
+    header: object,
     config: str,
     say: Say,
     send_image: Callable[[ismrmrd.Image], None],
@@ -69,7 +70,7 @@ def reconstruct_items(
         runner.summarise()
 
 
-def header_text(header: Any) -> bytes | str:
+def header_text(header: object) -> bytes | str:
     """Return an XML header as text.
 
     Parameters

@@ -138,7 +138,7 @@ class Receiver:
             if is_complete and self._intake is not None and not self.is_refused:
                 for due in self._intake.finish():
                     self._items.put(due)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the client is told
             self._broken = self._broken or (str(error) if isinstance(error, _FATAL) else None)
             self._refuse(error)
         finally:
@@ -163,7 +163,7 @@ class Receiver:
                 self._take(message)
             except _FATAL:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the client is told
                 self._refuse(error)
             if self._is_given_up and self._saver is None:
                 return False

@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-
-import ismrmrd
-import numpy as np
+from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.scanner.images import ImageMaker
-from mri_alps.scanner.intake import Due, ScanIntake
 from mri_alps.scanner.limits import LimitExceeded
-from mri_alps.scanner.units import Unit
 from mri_alps.scanner.work import Cancelled, NotYet
-from mri_alps.scanner.workers import Reconstructor
+
+if TYPE_CHECKING:
+    import ismrmrd
+    import numpy as np
+
+    from mri_alps.scanner.intake import Due, ScanIntake
+    from mri_alps.scanner.units import Unit
+    from mri_alps.scanner.workers import Reconstructor
 
 INFO, WARNING, ERROR = "INFO", "WARNING", "ERROR"
 _TELL_SECONDS = 5.0

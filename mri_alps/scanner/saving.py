@@ -144,7 +144,7 @@ def read_stream(path: Path) -> Iterator[Message]:
     path : Path
         Messages one after the other, of which the last may be cut.
     """
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         reader = MessageReader(file.read, _WITHOUT)
         while True:
             try:
@@ -172,7 +172,7 @@ def recover_scans(directory: Path) -> list[Path]:
     made: list[Path] = []
     for path in sorted(directory.glob(f"*{INCOMPLETE}.mrd")):
         try:
-            with open(path, "rb") as file:
+            with path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 with _errors(directory):
                     for half_made in directory.glob(f".{path.stem.removesuffix(INCOMPLETE)}*.tmp"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -11,7 +12,9 @@ from ismrmrd.hdf5 import acquisition_dtype, get_hdf5type, image_header_dtype, wa
 
 from mri_alps.rawdata.ismrmrd.writer import write_xml
 from mri_alps.scanner import kinds
-from mri_alps.scanner.protocol import Message, ReceivedImage
+
+if TYPE_CHECKING:
+    from mri_alps.scanner.protocol import Message, ReceivedImage
 
 _ROWS, _ROW_BYTES = 64, 16 * 2**20
 

@@ -8,16 +8,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.scanner.admission import Admission, Seat
 from mri_alps.scanner.channel import SocketChannel
 from mri_alps.scanner.limits import check_positive
-from mri_alps.scanner.receiver import SessionOptions
 from mri_alps.scanner.saving import recover_scans
 from mri_alps.scanner.session import ScanSession
-from mri_alps.scanner.workers import Reconstructor
+
+if TYPE_CHECKING:
+    from mri_alps.scanner.receiver import SessionOptions
+    from mri_alps.scanner.workers import Reconstructor
 
 _LOG = logging.getLogger(__name__)
 DEFAULT_PORT = 9002

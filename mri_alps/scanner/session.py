@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-
-import ismrmrd
+from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.scanner import protocol
@@ -20,6 +19,9 @@ from mri_alps.scanner.receiver import Begin, End, Problem, Receiver, SessionOpti
 from mri_alps.scanner.runner import ERROR, INFO, WARNING, UnitRunner, log_line
 from mri_alps.scanner.work import Cancelled
 from mri_alps.scanner.workers import Reconstructor, internal_error
+
+if TYPE_CHECKING:
+    import ismrmrd
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class ScanSession:
             self._n_errors += 1
         except (Stopped, Cancelled, LimitExceeded) as error:
             self._say(ERROR, str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the client is told
             _LOG.exception("%s: the session failed", self._receiver.name)
             self._say(ERROR, internal_error(error))
         finally:

@@ -8,14 +8,17 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata.ismrmrd.heads import Heads, heads_from_records
-from mri_alps.rawdata.ismrmrd.store import SampleReader
-from mri_alps.scanner.protocol import ReceivedAcquisition
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.ismrmrd.store import SampleReader
+    from mri_alps.scanner.protocol import ReceivedAcquisition
 
 _FIRST_CAPACITY = 1024
 
@@ -39,7 +42,7 @@ class SpooledAcquisitions:
     """
 
     path: Path
-    file: str
+    file: Path
     columns: Heads
     offsets: np.ndarray
     sizes: np.ndarray
@@ -53,7 +56,7 @@ class SpooledAcquisitions:
     def opened(self) -> Iterator[SampleReader]:
         """Open the spool for reading."""
         try:
-            with open(self.file, "rb", buffering=0) as stream:
+            with self.file.open("rb", buffering=0) as stream:
 
                 def read(start: int, count: int) -> Sequence[np.ndarray]:
                     return [self._samples(stream.fileno(), i) for i in range(start, start + count)]
@@ -90,9 +93,8 @@ class Spool:
         self._heads = np.zeros(_FIRST_CAPACITY, acquisition_header_dtype)
         self._offsets = np.zeros(_FIRST_CAPACITY, np.int64)
         self._sizes = np.zeros(_FIRST_CAPACITY, np.int64)
-        handle, self._name = tempfile.mkstemp(
-            prefix="mri_alps_scan_", suffix=".tmp", dir=None if directory is None else directory
-        )
+        handle, name = tempfile.mkstemp(prefix="mri_alps_scan_", suffix=".tmp", dir=directory)
+        self._file = Path(name)
         self._stream = os.fdopen(handle, "wb", buffering=2**20)
 
     def __len__(self) -> int:
@@ -133,7 +135,7 @@ class Spool:
         which = np.sort(np.asarray(which, np.int64))
         heads = heads_from_records(self._heads[which], np.arange(len(which)), self.path)
         return SpooledAcquisitions(
-            self.path, self._name, heads, self._offsets[which], self._sizes[which]
+            self.path, self._file, heads, self._offsets[which], self._sizes[which]
         )
 
     def close(self) -> None:
@@ -141,7 +143,7 @@ class Spool:
         with contextlib.suppress(OSError):
             self._stream.close()
         with contextlib.suppress(OSError):
-            os.unlink(self._name)
+            self._file.unlink()
 
     def _grow(self) -> None:
         for name in ("_heads", "_offsets", "_sizes"):

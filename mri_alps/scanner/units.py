@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import ismrmrd
 import numpy as np
 
-from mri_alps.rawdata.header import Encoding, Header
 from mri_alps.rawdata.ismrmrd.heads import COUNTERS, NOT_IMAGING
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.header import Encoding, Header
 
 
 class Unit(NamedTuple):

@@ -7,23 +7,27 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 
 from mri_alps.calibration import VolumeCalibration, calibrate_volume
 from mri_alps.core.errors import InputFileError, MriAlpsError, MriAlpsWarning
-from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.failures import describe_failures
 from mri_alps.pipeline.images import center_crop_or_pad
 from mri_alps.pipeline.result import SliceReconstruction, representative
 from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.rawdata import RawKSpace, Selection
-from mri_alps.rawdata.header import Header
 from mri_alps.rawdata.ismrmrd.reader import make_scan
-from mri_alps.scanner.spool import SpooledAcquisitions
+
+if TYPE_CHECKING:
+    import torch
+
+    from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.rawdata.header import Header
+    from mri_alps.scanner.spool import SpooledAcquisitions
 
 # What `Selection` notes about the other units of the scan, which are reconstructed as well.
 _OTHER_UNITS = re.compile(r"^\w+ \d+ of \d+ is read$")
@@ -140,7 +144,7 @@ class Steps:
 
 
 def run_job(
-    job: Job, prior: Any, device: torch.device, report: Callable[[int, int], None]
+    job: Job, prior: ScoreModel, device: torch.device, report: Callable[[int, int], None]
 ) -> JobResult:
     """Reconstruct one unit.
 
@@ -197,7 +201,7 @@ def _reconstruct(
     job: Job,
     raw: RawKSpace,
     calibration: VolumeCalibration,
-    prior: Any,
+    prior: ScoreModel,
     device: torch.device,
     report: Callable[[int, int], None],
 ) -> JobResult:

@@ -15,11 +15,16 @@ import threading
 import time
 from collections import deque
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.scanner.work import Cancelled, Job, JobResult, NotYet, run_job
+
+if TYPE_CHECKING:
+    import torch
+
+    from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.priors.protocol import ScoreModel
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
@@ -55,9 +60,9 @@ class PriorCache:
     """Loads each prior once."""
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[Any, str], tuple[Any, Any]] = {}
+        self._loaded: dict[tuple[Any, str], tuple[ScoreModel, torch.device]] = {}
 
-    def get(self, configuration: ReconstructionConfiguration) -> tuple[Any, Any]:
+    def get(self, configuration: ReconstructionConfiguration) -> tuple[ScoreModel, torch.device]:
         """Return the configuration's prior and its device."""
         from mri_alps.pipeline.volume import load_prior_for
 
@@ -266,7 +271,7 @@ def _answer(connection: Connection, priors: PriorCache, job: Job) -> tuple[str, 
         return "cancelled", str(error)
     except MriAlpsError as error:
         return "error", str(error)
-    except Exception as error:  # the process must outlive any scan
+    except Exception as error:  # noqa: BLE001 - the process must outlive any scan
         _LOG.exception("a reconstruction failed")
         return "error", internal_error(error)
 

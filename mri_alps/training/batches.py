@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -12,8 +12,10 @@ from torch.utils.data import Dataset
 from mri_alps.calibration.scale import image_scale
 from mri_alps.core.random import stream_seed
 from mri_alps.training import augmentation
-from mri_alps.training.config import CropPlan, TrainingConfig
-from mri_alps.training.images import ImageRecord, ImageSet
+
+if TYPE_CHECKING:
+    from mri_alps.training.config import CropPlan, TrainingConfig
+    from mri_alps.training.images import ImageRecord, ImageSet
 
 # Longest edge of a coarse slice relative to the crop: the head, or most of it, is inside.
 _COARSE = (0.85, 1.4)

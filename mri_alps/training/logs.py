@@ -7,16 +7,18 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mri_alps.rawdata.files import atomic_path
-from mri_alps.training import state
-from mri_alps.training.loop import StepReport
-from mri_alps.training.validation import LevelScore
+
+if TYPE_CHECKING:
+    from mri_alps.training import state
+    from mri_alps.training.loop import StepReport
+    from mri_alps.training.validation import LevelScore
 
 _LOGGER = logging.getLogger(__name__)
 _STEP_FIELDS = ("step", "images_seen", "seconds", "loss", "learning_rate")
@@ -85,7 +87,7 @@ class RunLog:
 
     def has_validation(self, step: int) -> bool:
         """Whether the scores at this step are in the table."""
-        with open(self.folder / "validation.csv", newline="") as file:
+        with (self.folder / "validation.csv").open(newline="") as file:
             return any(row[:1] == [str(step)] for row in csv.reader(file))
 
     def validation(self, progress: state.Progress, scores: Sequence[LevelScore]) -> None:
@@ -116,7 +118,7 @@ class RunLog:
             self._bar.stop()
 
     def _append(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
-        with open(self.folder / name, "a", newline="") as file:
+        with (self.folder / name).open("a", newline="") as file:
             csv.writer(file).writerows(rows)
 
     def _time_left(self, step: int) -> str:
@@ -130,9 +132,9 @@ def _truncate(path: Path, fields: Sequence[str], first_step: int) -> None:
     """Keep a CSV file's rows up to `first_step`; make it if there is none."""
     rows: list[list[str]] = []
     if path.exists():
-        with open(path, newline="") as file:
+        with path.open(newline="") as file:
             rows = [row for row in list(csv.reader(file))[1:] if row and int(row[0]) <= first_step]
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         csv.writer(file).writerows([list(fields), *rows])
 
 

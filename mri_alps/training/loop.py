@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -19,10 +19,7 @@ from mri_alps.priors.checkpoint import load_prior_file, save_prior
 from mri_alps.priors.complex_layers import MagnitudeGate, RealGate
 from mri_alps.priors.growth import take_weights
 from mri_alps.priors.network import NetworkPrior
-from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.training.batches import Batch, TrainingBatches, noise_seed
-from mri_alps.training.config import TrainingConfig
-from mri_alps.training.images import ImageSet
 from mri_alps.training.loss import denoising_loss
 from mri_alps.training.schedule import AveragedWeights, learning_rate
 from mri_alps.training.state import (
@@ -32,6 +29,13 @@ from mri_alps.training.state import (
     load_state,
     save_state,
 )
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+    from mri_alps.priors.spectrum import PriorSpectrum
+    from mri_alps.training.config import TrainingConfig
+    from mri_alps.training.images import ImageSet
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Trainer:
 
     def __init__(
         self,
-        fabric: Any,
+        fabric: Fabric,
         config: TrainingConfig,
         training: ImageSet,
         output: Path,
@@ -266,7 +270,7 @@ def _stop_requests() -> Iterator[_Stop]:
     """Turn SIGTERM and SIGINT into a request to stop after the current step."""
     stop = _Stop()
 
-    def request(number: int, frame: object) -> None:
+    def request(_number: int, _frame: object) -> None:
         stop.requested = True
 
     previous = {}

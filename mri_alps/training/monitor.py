@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from mri_alps.training.images import ImageSet
-from mri_alps.training.logs import RunLog
-from mri_alps.training.loop import StepReport, Trainer
 from mri_alps.training.pictures import denoising_picture, draw_samples, save_grid
 from mri_alps.training.spectrum import level_grid, radial_spectrum
-from mri_alps.training.state import Progress
 from mri_alps.training.validation import DEFAULT_SIGMAS, evaluate_denoiser, validation_images
+
+if TYPE_CHECKING:
+    from mri_alps.training.images import ImageSet
+    from mri_alps.training.logs import RunLog
+    from mri_alps.training.loop import StepReport, Trainer
+    from mri_alps.training.state import Progress
 
 Denoiser = Callable[[torch.Tensor, float], torch.Tensor]
 _SPECTRUM_LEVELS, _SPECTRUM_IMAGES = 16, 8

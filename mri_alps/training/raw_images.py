@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from mri_alps.calibration import VolumeCalibration, calibrate_volume, prepare_slice
@@ -14,6 +14,9 @@ from mri_alps.core.fourier import ifftc
 from mri_alps.priors.checkpoint import load_tensors, save_tensors
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.training.images import ImageRecord
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _VERSION = "1"  # part of a cache entry's name: change it when combined images change
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from mri_alps.training.config import TrainingConfig
+if TYPE_CHECKING:
+    from mri_alps.training.config import TrainingConfig
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:

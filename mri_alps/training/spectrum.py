@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal, stream_seed
 from mri_alps.priors.curvature import largest_curvature
-from mri_alps.priors.protocol import ScoreModel
 from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
+
+if TYPE_CHECKING:
+    from mri_alps.priors.protocol import ScoreModel
 
 
 def frequency_grid(count: int = 40) -> torch.Tensor:

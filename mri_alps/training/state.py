@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -12,7 +12,9 @@ from torch import nn
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.priors.checkpoint import load_tensors, save_tensors
 from mri_alps.training.config import TrainingConfig
-from mri_alps.training.schedule import AveragedWeights
+
+if TYPE_CHECKING:
+    from mri_alps.training.schedule import AveragedWeights
 
 FORMAT = "mri_alps.training/1"
 CHECKPOINT = "checkpoint.safetensors"

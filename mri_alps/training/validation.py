@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from mri_alps.core.random import standard_normal, stream_seed
 from mri_alps.training.batches import whole_image
-from mri_alps.training.images import ImageSet
+
+if TYPE_CHECKING:
+    from mri_alps.training.images import ImageSet
 
 DEFAULT_SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 

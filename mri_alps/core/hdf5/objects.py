@@ -81,7 +81,7 @@ class _Checked:
             raise KeyError(f"{file_of(self.id)} has no {name!r}")
         return found
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, name: str, default: object = None) -> Any:
         """Open a member, or return `default` if there is none of that name."""
         found = find(self.id, name)
         if found is None:
@@ -182,7 +182,7 @@ class Dataset(h5py.Dataset):
                 check_inflated(self.id, first, expected, self._path, self._title)
 
     def _read_in_pieces(
-        self, args: Any, names: tuple[str, ...] | None, chosen: list[range], rows: int
+        self, args: object, names: tuple[str, ...] | None, chosen: list[range], rows: int
     ) -> Any:
         """Entries that all point at one large text would fill the memory if read at once.
 
@@ -210,7 +210,7 @@ class Dataset(h5py.Dataset):
         return np.concatenate(parts)
 
 
-def _chosen(shape: tuple[int, ...], args: Any) -> list[range]:
+def _chosen(shape: tuple[int, ...], args: object) -> list[range]:
     """Return which indices are read along each axis; all where that is not simple to say."""
     args = args if isinstance(args, tuple) else (args,)
     if any(arg is Ellipsis for arg in args):
@@ -235,7 +235,7 @@ def _fields(records: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     return found
 
 
-def _content_bytes(entry: Any) -> int:
+def _content_bytes(entry: object) -> int:
     if isinstance(entry, np.ndarray):
         return int(entry.nbytes)
     if isinstance(entry, np.void):

@@ -237,7 +237,7 @@ def error_by_std(
     return [{"predicted": _rms(predicted[rows]), "actual": _rms(error[rows])} for rows in bins]
 
 
-def _where_counted(n_samples: int | np.ndarray, counted: np.ndarray) -> Any:
+def _where_counted(n_samples: int | np.ndarray, counted: np.ndarray) -> int | np.ndarray:
     """One number where all slices have as many samples, else one for each counted pixel."""
     values = np.unique(n_samples)
     return (
@@ -281,7 +281,7 @@ def summary_of_levels(diagnostics: dict[str, Any]) -> list[dict[str, float]]:
     return [{name: float(row[name]) for name in names if _is_finite(row.get(name))} for row in rows]
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 

@@ -288,11 +288,11 @@ def _figure(value: Any) -> str:
     return f"{number:.4g}" if np.isfinite(number) else "-"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return escape(str(value))
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_value(each)}" for key, each in value.items())
     return value if isinstance(value, str) else json.dumps(value, default=str)

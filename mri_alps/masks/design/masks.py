@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,9 +27,14 @@ from mri_alps.masks.study.slices import (
 )
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.identity import scan_identity, settings_hash, settings_identity
-from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.volume import load_prior_for
-from mri_alps.rawdata import RawKSpace
+
+if TYPE_CHECKING:
+    import torch
+
+    from mri_alps.pipeline.progress import Progress
+    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.rawdata import RawKSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +91,7 @@ class DesignTask:
     forbidden: np.ndarray
     repeated: bool
 
-    def identity(self, prior: Any) -> str:
+    def identity(self, prior: ScoreModel) -> str:
         """Return a hash of all that decides the outcome.
 
         Parameters
@@ -201,8 +206,8 @@ def make_task(
 
 def run_task(
     task: DesignTask,
-    prior: Any,
-    device: Any,
+    prior: ScoreModel,
+    device: torch.device,
     progress: Progress | None = None,
     resume: Design | None = None,
     callback: Callable[[Design], object] | None = None,

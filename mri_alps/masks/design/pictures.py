@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mri_alps.evaluation.figures import new_figure, save_figure
-from mri_alps.masks.design.loop import Design
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mri_alps.masks.design.loop import Design
 
 
 def write_design_picture(path: Path, designed: Design, shape: tuple[int, int]) -> None:
@@ -42,7 +46,7 @@ def write_design_picture(path: Path, designed: Design, shape: tuple[int, int]) -
     save_figure(figure, path)
 
 
-def _draw_order(axis: Any, designed: Design, shape: tuple[int, int]) -> None:
+def _draw_order(axis: Axes, designed: Design, shape: tuple[int, int]) -> None:
     order = np.full(designed.start.size, np.nan)
     order[designed.start] = 0
     for position, candidate in enumerate(designed.picks):
@@ -64,7 +68,7 @@ def _draw_order(axis: Any, designed: Design, shape: tuple[int, int]) -> None:
     axis.set_title("order of picking, from light to dark", fontsize=9)
 
 
-def _draw_curve(axis: Any, designed: Design) -> None:
+def _draw_curve(axis: Axes, designed: Design) -> None:
     axis.semilogy(
         [p.n_measured for p in designed.points],
         [p.expected_error for p in designed.points],

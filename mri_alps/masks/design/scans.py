@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,12 +18,15 @@ from mri_alps.masks.design.covariance import row_information
 from mri_alps.masks.design.loop import ScanPosterior
 from mri_alps.masks.design.points import point_information
 from mri_alps.masks.patterns import center_range
-from mri_alps.masks.study.slices import StudySlice
-from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.pipeline.progress import Progress
-from mri_alps.pipeline.result import SliceReconstruction
-from mri_alps.pipeline.slice import SampledSlice
-from mri_alps.rawdata import RawKSpace
+
+if TYPE_CHECKING:
+    from mri_alps.masks.study.slices import StudySlice
+    from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.pipeline.progress import Progress
+    from mri_alps.pipeline.result import SliceReconstruction
+    from mri_alps.pipeline.slice import SampledSlice
+    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.rawdata import RawKSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +48,7 @@ class ScanPopulation:
     """
 
     slices: Sequence[StudySlice]
-    prior: Any
+    prior: ScoreModel
     configuration: ReconstructionConfiguration
     device: torch.device
     progress: Progress | None = None

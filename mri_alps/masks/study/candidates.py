@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from mri_alps.masks.files import load_mask
 from mri_alps.masks.kinds import MASK_KINDS, achieved_acceleration, as_boolean_mask, make_mask
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.undersampling import mask_seed
-from mri_alps.rawdata import RawKSpace
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata import RawKSpace
 
 MEASURED = "measured"
 """The mask that leaves nothing out."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.masks.study.candidates import (
@@ -27,12 +25,18 @@ from mri_alps.masks.study.statistics import (
     summarise,
 )
 from mri_alps.masks.study.store import ResultStore
-from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.identity import settings_identity
 from mri_alps.pipeline.output import prepare_directory
-from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.volume import chosen_slices, load_prior_for, make_configuration
-from mri_alps.rawdata import RawKSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.pipeline.progress import Progress
+    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.rawdata import RawKSpace
 
 DEFAULT_MASKS = ("random", "equispaced", "equispaced-offset", "poisson-lines", "gaussian")
 DEFAULT_ACCELERATIONS = (4.0, 8.0)
@@ -201,8 +205,8 @@ def make_study(
 
 def run_study(
     task: StudyTask,
-    prior: Any,
-    device: Any,
+    prior: ScoreModel,
+    device: torch.device,
     folder: Path | None = None,
     progress: Progress | None = None,
     callback: Callable[[MaskResult], object] | None = None,

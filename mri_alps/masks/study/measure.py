@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from scipy.special import digamma
 
 from mri_alps.evaluation.coverage import head_mask, interval_coverage
@@ -15,14 +14,19 @@ from mri_alps.evaluation.metrics import expected_nmse, image_metrics
 from mri_alps.masks.kinds import achieved_acceleration
 from mri_alps.masks.study.sampling_pattern import noise_amplification, side_lobe
 from mri_alps.masks.study.slices import StudySlice, slice_name
-from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.images import center_crop_or_pad
-from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.slice import (
     SampledSlice,
     used_mask,
     zero_filled,
 )
+
+if TYPE_CHECKING:
+    import torch
+
+    from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.pipeline.progress import Progress
+    from mri_alps.priors.protocol import ScoreModel
 
 WITH_REFERENCE = ("NMSE", "PSNR", "SSIM", "coverage")
 WITHOUT_REFERENCE = (
@@ -102,7 +106,7 @@ def measure_mask(
     name: str,
     acceleration: float,
     mask: np.ndarray,
-    prior: Any,
+    prior: ScoreModel,
     configuration: ReconstructionConfiguration,
     device: torch.device,
     progress: Progress | None = None,

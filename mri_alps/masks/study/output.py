@@ -7,16 +7,18 @@ import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mri_alps.evaluation.files import number_text, write_csv, write_json, write_text
 from mri_alps.evaluation.report.page import template_text
 from mri_alps.evaluation.report.tables import table
-from mri_alps.masks.study.compare import MaskStudy
 from mri_alps.masks.study.measure import MEANINGS, METRICS
 from mri_alps.masks.study.pictures import draw_figures
 from mri_alps.masks.study.statistics import LEVEL, Correlation, Difference, Interval
 from mri_alps.masks.study.store import FORMAT
+
+if TYPE_CHECKING:
+    from mri_alps.masks.study.compare import MaskStudy
 
 SLICES_CSV = "masks.csv"
 SUMMARY_CSV = "masks_summary.csv"

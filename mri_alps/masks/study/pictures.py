@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mri_alps.evaluation.figures import new_figure, save_figure, window_top
-from mri_alps.masks.study.compare import MaskStudy
-from mri_alps.masks.study.measure import MaskResult
-from mri_alps.masks.study.statistics import Correlation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from mri_alps.masks.study.compare import MaskStudy
+    from mri_alps.masks.study.measure import MaskResult
+    from mri_alps.masks.study.statistics import Correlation
 
 _PANEL_INCHES = 2.2
 

@@ -7,18 +7,22 @@ import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from mri_alps.calibration import VolumeCalibration, calibrate_volume, prepare_slice
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning
-from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.images import center_crop_or_pad, root_sum_of_squares
 from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor, reference_image
 from mri_alps.pipeline.volume import chosen_slices
 from mri_alps.rawdata import RawKSpace, read_raw
+
+if TYPE_CHECKING:
+    import torch
+
+    from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.priors.protocol import ScoreModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +60,7 @@ class StudySlice:
         self,
         mask: np.ndarray | None,
         configuration: ReconstructionConfiguration,
-        prior: Any,
+        prior: ScoreModel,
         device: torch.device,
     ) -> SliceReconstructor:
         """Return the road of the slice as a scan with this mask would take it.

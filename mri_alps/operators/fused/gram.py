@@ -93,7 +93,7 @@ class FusedGram:
                 self._slices = self._pack()
                 shape = (1, *self._maps.shape[:-3], *self._maps.shape[-2:])
                 self.apply(torch.zeros(shape, dtype=self._maps.dtype))  # compiles
-            except Exception as error:  # numba is absent or does not work here: slower, not wrong
+            except Exception as error:  # noqa: BLE001 - numba is absent or broken
                 warnings.warn(
                     f"the fused kernel for A^H A cannot be compiled ({type(error).__name__}: "
                     f"{error}); the slower pure-torch path is used",

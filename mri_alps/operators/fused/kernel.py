@@ -8,10 +8,9 @@ innermost factor, and whether it is summed densely.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numba
-import numpy as np
 
 from mri_alps.operators.fused import ELEMENT, LANES
 from mri_alps.operators.fused.butterflies import (
@@ -24,6 +23,9 @@ from mri_alps.operators.fused.butterflies import (
 )
 from mri_alps.operators.fused.dense import sampled_block
 from mri_alps.operators.fused.vectors import gather_column, scatter_column, transpose
+
+if TYPE_CHECKING:
+    import numpy as np
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from mri_alps.operators.fused import LANES, ROWS
 from mri_alps.operators.fused.threads import in_threads, work_space
-from mri_alps.operators.lines.structure import LineBlock, line_axis, line_blocks
+from mri_alps.operators.lines.structure import line_axis, line_blocks
 
 # Adjacent lines that share the range of their pixels: few, so that little of it is empty.
 _LINES_ON_CPU = 8
@@ -59,7 +59,7 @@ class LineFactors:
         for block in line_blocks(maps, mask, n_lines):
             eigenvalues, vectors = _eigh(block.matrices)
             start = (block.slice_index * self._n_lines + block.first_line) * self._n_pixels
-            self._parts.add(block, vectors.mT, start + block.first_pixel, self._n_pixels)
+            self._parts.add(vectors.mT, start + block.first_pixel, self._n_pixels)
             values.append(eigenvalues.clamp_min(0).flatten())
             slices.append(torch.full((eigenvalues.numel(),), block.slice_index))
         self.values = torch.cat(values)
@@ -138,7 +138,7 @@ class _Batched:
         self._blocks: list[tuple[torch.Tensor, slice, tuple[int, int, int]]] = []
         self._count = 0
 
-    def add(self, block: LineBlock, rows: torch.Tensor, start: int, stride: int) -> None:
+    def add(self, rows: torch.Tensor, start: int, stride: int) -> None:
         n_lines, n, _ = rows.shape
         values = slice(self._count, self._count + n_lines * n)
         self._blocks.append((rows.resolve_conj().contiguous(), values, (start, stride, n)))
@@ -177,7 +177,7 @@ def _analyse(rows: torch.Tensor, x: torch.Tensor, weights: torch.Tensor) -> torc
 class _Packed:
     """The compiled form: eigenvectors planar, padded to whole vectors, in one piece of memory."""
 
-    def __init__(self, kernel: Any, maps: torch.Tensor, n_most: int):
+    def __init__(self, kernel: Callable[..., None], maps: torch.Tensor, n_most: int):
         self._kernel = kernel
         # Pages that are never written to take no memory; numpy asks for large ones.
         kind = np.float64 if maps.dtype == torch.complex128 else np.float32
@@ -185,7 +185,7 @@ class _Packed:
         self._rows: list[list[int]] = []
         self._start = self._count = self._widest = 0
 
-    def add(self, block: LineBlock, rows: torch.Tensor, start: int, stride: int) -> None:
+    def add(self, rows: torch.Tensor, start: int, stride: int) -> None:
         n_lines, n, _ = rows.shape
         width, height = padded(n), padded(n, ROWS)
         stop = self._start + n_lines * height * 2 * width
@@ -240,7 +240,7 @@ class _Packed:
         in_threads(run, n_threads)
 
 
-def _load_kernel(dtype: torch.dtype) -> Any:
+def _load_kernel(dtype: torch.dtype) -> Callable[..., None] | None:
     """Return the compiled kernel, or None where it cannot be had: slower, not wrong."""
     try:
         from mri_alps.operators.fused.compiled import factor_kernel
@@ -249,7 +249,7 @@ def _load_kernel(dtype: torch.dtype) -> Any:
         nothing = work_space(4 * ROWS, np.dtype(np.float64 if dtype.itemsize == 16 else np.float32))
         table, none = np.zeros((0, 4), dtype=np.int64), np.zeros(0, dtype=np.int64)
         kernel(*[nothing] * 4, table, *[nothing] * 3, none, 0, 0, True)  # compiles
-    except Exception as error:  # numba is absent or does not work here
+    except Exception as error:  # noqa: BLE001 - numba is absent or does not work here
         warnings.warn(
             f"the kernel of the line preconditioner cannot be compiled ({type(error).__name__}: "
             f"{error}); the slower pure-torch path is used",

@@ -90,8 +90,7 @@ def line_blocks(maps: torch.Tensor, mask: torch.Tensor, n_lines: int) -> Iterato
     pattern = mask[..., 0, :] if axis == -1 else mask[..., 0]
     n = maps.shape[axis]
     transform = fftc(torch.eye(n, dtype=maps.dtype, device=maps.device), dim=-1).mT
-    # (*slices, lines, n, coils)
-    lines = maps.transpose(-1, axis).movedim(-3, -1)
+    lines = maps.transpose(-1, axis).movedim(-3, -1)  # *slices, lines, n, coils
     for i, part in enumerate(lines.reshape(-1, *lines.shape[-3:])):
         own = pattern.reshape(-1, pattern.shape[-1])
         own = own[min(i, len(own) - 1)].expand(n)

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,9 +16,13 @@ from mri_alps.pipeline.cluster import tasks
 from mri_alps.pipeline.cluster.local import connect
 from mri_alps.pipeline.identity import prior_identity
 from mri_alps.pipeline.overlap import Occupation
-from mri_alps.pipeline.progress import Progress
 from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
 from mri_alps.pipeline.scans import Finish, Results
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from mri_alps.pipeline.progress import Progress
 
 RETRIES = 3
 """A slice whose worker raised something unforeseen is tried so often again."""
@@ -75,7 +79,7 @@ def reconstruct_on_cluster(
         return engine.run(sources)
 
 
-def _like_the_workers(client: Any, setup: Setup) -> Setup:
+def _like_the_workers(client: Client, setup: Setup) -> Setup:
     facts = set(client.run(tasks.worker_facts, setup.configuration).values())
     for what in ("device", "versions"):
         found = sorted({getattr(fact, what) for fact in facts})
@@ -94,7 +98,7 @@ class _Scan:
     """A scan whose slices are out."""
 
     job: ScanJob
-    waiting: dict[Any, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    waiting: dict[Future, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
 
 class Engine:
@@ -115,7 +119,7 @@ class Engine:
 
     def __init__(
         self,
-        client: Any,
+        client: Client,
         output: Path,
         setup: Setup,
         progress: Progress | None = None,
@@ -170,7 +174,7 @@ class Engine:
                 return False
             try:
                 job.open()
-            except Exception as error:  # one bad scan does not stop the others
+            except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
                 job.fail(error)
             if job.failure is not None or not job.missing:
                 self._close(job)
@@ -217,11 +221,11 @@ class Engine:
                 self._scans.remove(scan)
                 self._close(scan.job)
 
-    def _take(self, scan: _Scan, future: Any) -> None:
+    def _take(self, scan: _Scan, future: Future) -> None:
         indices = scan.waiting.pop(future)
         try:
             receipt: tasks.Receipt = future.result()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
             scan.job.fail(error)
             return
         for note in receipt.notes:
@@ -244,7 +248,7 @@ class Engine:
                     job.assemble()
                 if self._finish:
                     self._finish(job)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
             job.fail(error)
         outcome = job.close()
         self._outcomes.append(outcome)

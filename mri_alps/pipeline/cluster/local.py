@@ -14,7 +14,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -48,7 +47,7 @@ class PinCores(WorkerPlugin):
 
     name = "mri-alps-cores"
 
-    def setup(self, worker: Any) -> None:
+    def setup(self, worker: object) -> None:
         """Pin all threads that the process has; later ones inherit it.
 
         Parameters

@@ -19,9 +19,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from mri_alps.calibration import VolumeCalibration, calibrate_volume
@@ -32,7 +31,6 @@ from mri_alps.core.errors import (
     MriAlpsWarning,
     describe_error,
 )
-from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.batches import choose_batch
 from mri_alps.pipeline.identity import prior_identity, scan_identity
 from mri_alps.pipeline.overlap import overlap
@@ -47,6 +45,12 @@ from mri_alps.pipeline.threads import use_threads
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import load_prior_for
 from mri_alps.rawdata import RawKSpace, read_raw
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.priors.protocol import ScoreModel
 
 THREADS_OF_A_WORKER = 2
 _PLACES = threading.BoundedSemaphore(THREADS_OF_A_WORKER)  # workers of others may have many threads
@@ -195,7 +199,7 @@ def _reconstruct(
     failed: dict[int, str] = {}
     batch = calibrated.batch
 
-    def attempt(step: Callable[[Any], Any], index: int, given: Any) -> tuple[int, Any]:
+    def attempt(step: Callable[[Any], Any], index: int, given: object) -> tuple[int, Any]:
         """Take a step with a slice, unless an earlier one failed: an error costs that slice."""
         if index in failed:
             return index, None
@@ -263,7 +267,7 @@ def _batch(task: ScanTask, raw: RawKSpace) -> int:
 
 
 def _open(task: ScanTask) -> RawKSpace:
-    raw, identity = _opened(task.path, os.stat(task.path).st_mtime_ns)
+    raw, identity = _opened(task.path, Path(task.path).stat().st_mtime_ns)
     if identity != task.scan_identity:
         raise InputFileError(
             f"{task.path} is not the same file as where the run was started: all machines must "
@@ -279,7 +283,9 @@ def _opened(path: str, _changed: int) -> tuple[RawKSpace, str]:
 
 
 @functools.lru_cache(maxsize=1)
-def _prior(configuration: ReconstructionConfiguration, identity: str) -> tuple[Any, torch.device]:
+def _prior(
+    configuration: ReconstructionConfiguration, identity: str
+) -> tuple[ScoreModel, torch.device]:
     prior, device = load_prior_for(configuration)
     if prior_identity(prior, configuration.prior) != identity:
         raise ConfigurationError(

@@ -297,7 +297,7 @@ def _to_complex(array: np.ndarray) -> np.ndarray:
         return array.astype(np.complex64, copy=False)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, np.ndarray | np.generic):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from mri_alps.rawdata.geometry import Geometry
-from mri_alps.rawdata.header import Encoding
-from mri_alps.rawdata.ismrmrd.heads import Heads
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.header import Encoding
+    from mri_alps.rawdata.ismrmrd.heads import Heads
 
 _MIN_SPREAD_MM = 1e-3
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import ismrmrd
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import check_claim
 from mri_alps.rawdata.files import check_matrix
+
+if TYPE_CHECKING:
+    import h5py
 
 NOT_IMAGING = {
     "navigation": ismrmrd.ACQ_IS_NAVIGATION_DATA,

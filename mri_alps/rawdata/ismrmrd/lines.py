@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ismrmrd
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
-from mri_alps.rawdata.header import Encoding
 from mri_alps.rawdata.ismrmrd.heads import Heads, kept_samples
-from mri_alps.rawdata.ismrmrd.store import AcquisitionStore, SampleReader
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.header import Encoding
+    from mri_alps.rawdata.ismrmrd.store import AcquisitionStore, SampleReader
 
 _CHUNK_LINES = 64
 

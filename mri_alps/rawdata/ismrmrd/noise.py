@@ -13,14 +13,16 @@ oversampling leaves the variance of a sample as it is.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata.ismrmrd.heads import Heads, kept_samples
 from mri_alps.rawdata.ismrmrd.lines import LineTable, read_lines
-from mri_alps.rawdata.ismrmrd.store import AcquisitionStore
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.ismrmrd.store import AcquisitionStore
 
 
 def measured_noise(

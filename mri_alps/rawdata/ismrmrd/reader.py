@@ -9,13 +9,16 @@ columns. The final image is cropped by `RawKSpace.crop` in either case.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import Dataset, File, Group, open_hdf5, read_text
 from mri_alps.rawdata.header import Encoding, Header, parse_header
 from mri_alps.rawdata.ismrmrd.scan import Scan, Selection
 from mri_alps.rawdata.ismrmrd.store import AcquisitionStore, Hdf5Acquisitions
-from mri_alps.rawdata.raw import RawKSpace
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.raw import RawKSpace
 
 
 def find_groups(file: File) -> list[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import check_claim
 from mri_alps.rawdata.files import check_matrix, check_slice_bytes
-from mri_alps.rawdata.header import Encoding, Header
 from mri_alps.rawdata.ismrmrd.geometry import group_slices, slice_geometry
 from mri_alps.rawdata.ismrmrd.heads import (
     COUNTERS,
@@ -28,9 +27,12 @@ from mri_alps.rawdata.ismrmrd.lines import (
 )
 from mri_alps.rawdata.ismrmrd.noise import measured_noise
 from mri_alps.rawdata.ismrmrd.source import SliceLines, VolumeLines
-from mri_alps.rawdata.ismrmrd.store import AcquisitionStore
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import measured_range, net_acceleration
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.header import Encoding, Header
+    from mri_alps.rawdata.ismrmrd.store import AcquisitionStore
 
 
 @dataclass(frozen=True)

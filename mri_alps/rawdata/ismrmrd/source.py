@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from mri_alps.rawdata.decoupling import (
     remove_oversampling,
 )
 from mri_alps.rawdata.ismrmrd.lines import Grid, LineTable, read_lines
-from mri_alps.rawdata.ismrmrd.store import AcquisitionStore
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.ismrmrd.store import AcquisitionStore
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from mri_alps.core.hdf5 import Dataset, open_hdf5
 from mri_alps.rawdata.ismrmrd.heads import Heads, read_heads
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class SampleReader(Protocol):
