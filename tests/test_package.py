@@ -1,7 +1,10 @@
 """The package as a whole: import time, public names."""
 
+import importlib
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +33,12 @@ def test_help_does_not_load_torch():
         "print('torch' in sys.modules)"
     )
     assert run_python(code).endswith("False")
+
+
+def test_the_command_that_is_installed_exists():
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    module, _, name = re.search(r'^mri-alps = "(.*)"$', text, re.MULTILINE)[1].partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
 
 
 @pytest.mark.parametrize("name", sorted(mri_alps.__all__))

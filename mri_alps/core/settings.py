@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _Class = TypeVar("_Class", bound=type)
 _LONGEST_SHOWN = 40
+MAX_SETTINGS_BYTES = 2**20
+"""A file of settings has a few lines."""
 _CHECKS = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -277,9 +279,8 @@ def read_settings(classes: Iterable[type], path: Path) -> dict[str, Any]:
         import tomli as tomllib
 
     try:
-        with path.open("rb") as stream:
-            found = tomllib.load(stream)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        found = tomllib.loads(settings_text(path))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(
             f"the settings in {path} cannot be read ({error}): expected TOML such as n_samples = 16"
         ) from None
@@ -290,6 +291,33 @@ def read_settings(classes: Iterable[type], path: Path) -> dict[str, Any]:
             f"{path}: unknown setting {', '.join(unknown)}: the settings are {', '.join(known)}"
         )
     return found
+
+
+def settings_text(path: Path) -> str:
+    """Return the text of a file of settings.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError
+        If it cannot be read, or is no text.
+    ConfigurationError
+        If it is a pipe or a device, which may have no end, or far longer than settings are.
+    """
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"{path} is no regular file: name a file of settings on a disk")
+    with path.open("rb") as stream:
+        content = stream.read(MAX_SETTINGS_BYTES + 1)
+    if len(content) > MAX_SETTINGS_BYTES:
+        raise ConfigurationError(
+            f"{path} has more than {MAX_SETTINGS_BYTES // 2**20} MiB, which no file of settings "
+            "has: name another file"
+        )
+    return content.decode("utf-8")
 
 
 def settings_table(cls: type) -> str:

@@ -27,9 +27,20 @@ def as_array(value: object) -> np.ndarray | None:
     ----------
     value : any
         What a user gave.
+
+    Raises
+    ------
+    DtypeError
+        If it is a tensor that numpy has no array for: sparse, without data, of bfloat16.
     """
     if isinstance(value, torch.Tensor):
-        return np.asarray(value.detach().resolve_conj().cpu().numpy())
+        try:
+            return np.asarray(value.detach().resolve_conj().resolve_neg().cpu().numpy())
+        except (TypeError, RuntimeError) as error:  # NotImplementedError is a RuntimeError
+            raise DtypeError(
+                f"a tensor of {value.dtype} and layout {value.layout} on {value.device} cannot be "
+                f"read ({error}): give a dense one of complex64 that holds data"
+            ) from error
     return value if isinstance(value, np.ndarray) else None
 
 

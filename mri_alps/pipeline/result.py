@@ -319,6 +319,7 @@ def load_reconstruction(path: str | Path, large: bool = True) -> Reconstruction:
                 f"{path} has no dataset {', '.join(missing)}: it is not a reconstruction "
                 "of mri_alps; make one with mri-alps reconstruct"
             )
+        _check_layout(file, path)
         names = (*IMAGE_DATASETS, "posterior_mean", *OPTIONAL_DATASETS)
         left_out = () if large else ("samples", "sensitivity_maps")
         arrays: dict[str, Any] = {
@@ -333,6 +334,25 @@ def load_reconstruction(path: str | Path, large: bool = True) -> Reconstruction:
             diagnostics=_diagnostics(file),
             **arrays,
         )
+
+
+def _check_layout(file: File, path: Path) -> None:
+    """Raise unless images and slices are numbers of shapes that fit together."""
+    slices, shape = file["slices"], file["reconstruction"].shape
+    expected = {"slices": ("iu", shape[:1]), "posterior_mean": ("c", None)}
+    expected |= dict.fromkeys(IMAGE_DATASETS, ("f", shape))
+    for name, (kinds, wanted) in expected.items():
+        found = file[name]
+        fits = found.shape == wanted if wanted else found.shape[:1] == slices.shape
+        if (
+            found.dtype.kind not in kinds
+            or not fits
+            or found.ndim != (1 if name == "slices" else 3)
+        ):
+            raise InputFileError(
+                f"{path}: `{name}` is {found.dtype} of shape {found.shape}, which does not fit "
+                f"`reconstruction` of shape {shape}: the file is damaged, reconstruct it again"
+            )
 
 
 def read_slices(path: Path) -> Iterator[SliceReconstruction]:
@@ -366,8 +386,15 @@ def _attributes(file: File) -> dict[str, Any]:
     }
     for key in ("configuration", "versions", "failed_slices"):
         if key in plain:
-            plain[key] = json.loads(plain[key])
-    return plain | {"provenance": json.loads(_text(file["provenance"]))}
+            plain[key] = _object(plain[key])
+    return plain | {"provenance": _object(_text(file["provenance"]))}
+
+
+def _object(text: bytes | str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"expected an object of JSON, found {type(found).__name__}")
+    return found
 
 
 def _text(dataset: Dataset) -> bytes | str:
@@ -377,4 +404,4 @@ def _text(dataset: Dataset) -> bytes | str:
 def _diagnostics(file: File) -> tuple[dict[str, Any], ...]:
     if "diagnostics" not in file:
         return ()
-    return tuple(json.loads(text) for text in file["diagnostics"].asstr()[()])
+    return tuple(_object(text) for text in file["diagnostics"].asstr()[()])

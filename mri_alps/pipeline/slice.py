@@ -22,6 +22,7 @@ from mri_alps.core.errors import (
     MissingDependencyError,
     MriAlpsError,
     MriAlpsWarning,
+    OutputFileError,
 )
 from mri_alps.pipeline.batches import choose_batch, draw_in_batches
 from mri_alps.pipeline.images import center_crop_or_pad, root_sum_of_squares
@@ -45,7 +46,7 @@ _ERRORS_OF_A_SLICE = (
     np.linalg.LinAlgError,
     torch.linalg.LinAlgError,
 )
-_ERRORS_OF_SETTINGS = (ConfigurationError, MissingDependencyError)
+_ERRORS_OF_THE_RUN = (ConfigurationError, MissingDependencyError, OutputFileError)
 
 
 def costs_one_slice(error: Exception) -> bool:
@@ -56,7 +57,7 @@ def costs_one_slice(error: Exception) -> bool:
     error : Exception
         Raised while a slice was read, calibrated, sampled or reduced.
     """
-    return isinstance(error, _ERRORS_OF_A_SLICE) and not isinstance(error, _ERRORS_OF_SETTINGS)
+    return isinstance(error, _ERRORS_OF_A_SLICE) and not isinstance(error, _ERRORS_OF_THE_RUN)
 
 
 @dataclass(frozen=True)

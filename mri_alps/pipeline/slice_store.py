@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from mri_alps.core.errors import ConfigurationError, InputFileError
+from mri_alps.core.errors import ConfigurationError, InputFileError, OutputFileError
 from mri_alps.pipeline.result import SliceReconstruction
 from mri_alps.rawdata.files import atomic_path
 
@@ -154,11 +154,22 @@ class SliceStore:
         ----------
         result : SliceReconstruction
             A finished slice.
+
+        Raises
+        ------
+        OutputFileError
+            If the disk is full or fails; nothing is left behind then.
         """
         content = pack_slice(result)
         name = f"slice_{result.index:06d}.{_digest(content)}.npz"
-        with atomic_path(self.folder / name) as temporary:
-            temporary.write_bytes(content)
+        try:
+            with atomic_path(self.folder / name) as temporary:
+                temporary.write_bytes(content)
+        except OSError as error:
+            raise OutputFileError(
+                f"{self.folder / name} cannot be written ({error.strerror or error}): free space "
+                "on its disk, or name a folder on another one"
+            ) from error
 
     def read(self, index: int) -> SliceReconstruction:
         """Read a slice back.

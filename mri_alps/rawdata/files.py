@@ -168,12 +168,18 @@ def check_name_length(path: Path) -> None:
     Raises
     ------
     ConfigurationError
-        If the name, with what `atomic_path` adds to it, is longer than the folder's disk allows.
+        If the name, with what `atomic_path` adds to it, is longer than the folder's disk allows,
+        or there is no such folder.
     """
     if not hasattr(os, "pathconf"):  # pragma: no cover - Windows
         return
     length = len(os.fsencode(_prefix(path))) + _RANDOM_LENGTH + len(".tmp")
-    longest = os.pathconf(path.parent, "PC_NAME_MAX")
+    try:
+        longest = os.pathconf(path.parent, "PC_NAME_MAX")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written, its folder is none ({error.strerror}): make it first"
+        ) from error
     if length > longest:
         raise ConfigurationError(
             f"the name of {path} has {len(os.fsencode(path.name))} bytes and, while it is written, "

@@ -43,7 +43,12 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
         If a selection is given for a format that has none.
     """
     path = as_path("read_raw", path)
-    kind = _kind(path)
+    try:
+        kind = _kind(path)
+    except OSError as error:  # a name that is too long, a folder that cannot be searched
+        raise InputFileError(
+            f"{path} cannot be read ({error.strerror or error}): check the path and its permissions"
+        ) from error
     if kind == "ismrmrd":
         return read_ismrmrd(path, selection or Selection())
     if selection is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.settings import settings_text
 from mri_alps.priors.unet import UNetConfig
 
 
@@ -169,8 +170,8 @@ class TrainingConfig:
             If the file is not a JSON object or an entry is unknown.
         """
         try:
-            values = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
+            values = json.loads(settings_text(Path(path)))
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"cannot read the configuration {path}: {error}") from error
         if not isinstance(values, dict):
             raise ConfigurationError(

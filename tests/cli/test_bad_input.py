@@ -1,11 +1,14 @@
 """Every kind of bad input: one sentence, a non-zero exit, nothing left behind."""
 
 import os
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from mri_alps.core.errors import OutputFileError
+from mri_alps.pipeline.slice import costs_one_slice
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 FAST = ("--prior", "gaussian", "--n-samples", "2", "--n-evaluations", "5")
@@ -126,6 +129,16 @@ def test_a_full_disk_leaves_nothing(scan, tmp_path, run, monkeypatch):
     monkeypatch.setattr(SliceStore, "write", full)
     check_failure(run("reconstruct", scan.path, "-o", tmp_path / "o", *FAST), "No space left")
     assert not (tmp_path / "o").exists()
+
+
+def test_a_slice_that_cannot_be_kept_names_its_file(scan, tmp_path, run, monkeypatch):
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    out = tmp_path / "o"
+    check_failure(run("reconstruct", scan.path, "-o", out, *FAST), str(out), "No space left")
+    assert not costs_one_slice(OutputFileError("full"))  # such a slice is to be made again
 
 
 def test_a_disk_that_is_full_at_the_end_keeps_the_slices(scan, tmp_path, run, monkeypatch):

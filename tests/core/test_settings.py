@@ -1,6 +1,7 @@
 """Settings: described once, checked wherever they come from."""
 
 import dataclasses
+import os
 import pickle
 from pathlib import Path
 
@@ -11,8 +12,15 @@ from typer.testing import CliRunner
 from mri_alps.cli.main import app
 from mri_alps.cli.run_settings import RunSettings
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.core.settings import checked, description, property_of, read_settings
+from mri_alps.core.settings import (
+    MAX_SETTINGS_BYTES,
+    checked,
+    description,
+    property_of,
+    read_settings,
+)
 from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.training.config import TrainingConfig
 
 
 def test_values_are_kept_as_json_can_hold_them():
@@ -87,6 +95,23 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, text, words):
         file.write_text(text)
     with pytest.raises(ConfigurationError, match=rf"run\.toml.*{words}"):
         read_settings((ReconstructionConfiguration, RunSettings), file)
+
+
+def test_a_file_without_an_end_is_refused(tmp_path):
+    classes = (ReconstructionConfiguration, RunSettings)
+    file = tmp_path / "run.toml"
+    file.write_text("a = " + "[" * 100_000)
+    with pytest.raises(ConfigurationError, match=r"run\.toml"):
+        read_settings(classes, file)
+    file.write_bytes(b"#" * (MAX_SETTINGS_BYTES + 1))
+    with pytest.raises(ConfigurationError, match="more than 1 MiB"):
+        read_settings(classes, file)
+    os.mkfifo(tmp_path / "pipe.toml")  # opening it would wait for ever
+    for path in (tmp_path / "pipe.toml", Path("/dev/zero")):
+        with pytest.raises(ConfigurationError, match="no regular file"):
+            read_settings(classes, path)
+        with pytest.raises(ConfigurationError, match="no regular file"):
+            TrainingConfig.entries(path)
 
 
 def test_help_shows_every_setting_with_its_description():

@@ -1,5 +1,6 @@
 """The library's road, taken apart, is that of `reconstruct`."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -84,6 +85,9 @@ def test_one_coil_needs_no_coil_axis():
         (np.ones((4, 8)), "k-space is complex, and an array of float64"),
         (np.ones(4, complex), "expected k-space"),
         (3, "path"),
+        ("a" * 5000, "cannot be read"),
+        (torch.zeros(4, 8, dtype=torch.complex64, device="meta"), "that holds data"),
+        (torch.eye(8, dtype=torch.complex64).to_sparse(), "give a dense one"),
     ],
 )
 def test_what_is_no_kspace_is_named(source, words):
@@ -116,3 +120,30 @@ def test_a_reconstruction_is_saved_drawn_and_shown_in_a_line(scan, tmp_path):
     with pytest.raises(mri_alps.MriAlpsError, match="is not a reconstruction"):
         (tmp_path / "other.h5").write_bytes(b"x")
         result.save(tmp_path / "other.h5")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("slices", np.array([np.nan])),
+        ("slices", np.arange(5)),
+        ("reconstruction", np.ones((1, 3, 3), np.float32)),
+        ("reconstruction_std", np.array([b"a"])),
+        ("posterior_mean", np.ones(1, np.complex64)),
+        ("provenance", "[1]"),
+        ("diagnostics", np.array([b"[1]"])),
+    ],
+)
+def test_a_damaged_reconstruction_is_named(scan, tmp_path, name, content):
+    path = mri_alps.reconstruct(scan.path, slices=[0], **SETTINGS).save(tmp_path / "result.h5")
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file[name] = content
+    with pytest.raises(mri_alps.MriAlpsError, match=r"result\.h5.* damaged"):
+        mri_alps.load_reconstruction(path)
+
+
+def test_a_folder_that_is_not_there_is_named(scan, tmp_path):
+    result = mri_alps.reconstruct(scan.path, slices=[0], **SETTINGS)
+    with pytest.raises(mri_alps.MriAlpsError, match="make it first"):
+        result.save(tmp_path / "none" / "result.h5")

@@ -30,6 +30,7 @@ def refused(path, *words):
             raw.read_slice(index)
             raw.read_calibration(index)
             raw.read_reference(index)
+            raw.read_ground_truth(index)
     message = str(caught.value)
     assert path.stem in message and "\n" not in message and ": " in message
     for word in words:
@@ -120,6 +121,16 @@ def test_missing_datasets_of_ismrmrd(tmp_path, name):
 def test_real_kspace(fastmri, dtype):
     edit(fastmri, "kspace", np.ones((2, 3, 8, 10), dtype))
     refused(fastmri, "must be complex")
+
+
+@pytest.mark.parametrize("name", ["reconstruction_rss", "ground_truth"])
+@pytest.mark.parametrize("dtype", [h5py.string_dtype(), "S3", "V8", h5py.ref_dtype])
+def test_images_that_are_no_numbers(fastmri, name, dtype):
+    with h5py.File(fastmri, "r+") as file:
+        if name in file:
+            del file[name]
+        file.create_dataset(name, (2, 8, 10), dtype)
+    refused(fastmri, f"`{name}` is", "numbers")
 
 
 @pytest.mark.parametrize("shape", [(8, 10), (2, 1, 3, 8, 10)])

@@ -282,6 +282,12 @@ def _check_images(
             f"{path}: `{name}` claims {images.shape[1]} x {images.shape[2]} pixels for a k-space "
             f"of {shape[2]} x {shape[3]}: remove or correct it"
         )
+    kinds = "biufc" if name == "ground_truth" else "biuf"
+    if images.dtype.kind not in kinds:
+        raise InputFileError(
+            f"{path}: `{name}` is {images.dtype}, expected {'' if 'c' in kinds else 'real '}"
+            "numbers: remove or correct it"
+        )
 
 
 def _is_complex(dtype: np.dtype) -> bool:
