@@ -185,6 +185,12 @@ def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
                 "mri-alps reconstruct or by another fastMRI-style reconstruction"
             )
         images = {name: file[name][()] for name in _IMAGES if name in file}
+        for name, image in images.items():
+            if image.dtype.kind not in "fiu" or image.ndim != 3:
+                raise InputFileError(
+                    f"{reconstruction}: {name!r} holds {image.dtype} of shape {image.shape}: "
+                    "expected real images (slice, H, W)"
+                )
         if "slices" in file and len(file["slices"]) == len(images["reconstruction"]):
             reference = _choose(reference, file["slices"][()], target)
     if len(reference) != len(images["reconstruction"]):

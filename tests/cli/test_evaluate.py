@@ -127,6 +127,16 @@ def test_what_cannot_be_scored_is_named(folders, spoil, message):
         evaluate_folder(*folders)
 
 
+@pytest.mark.parametrize("content", [np.array([b"a", b"b"]), np.ones((3, 44, 36), complex)])
+def test_a_reconstruction_that_is_no_image_is_named(folders, content):
+    reconstructions, targets = folders
+    for name in ("a.h5", "b.h5"):
+        (reconstructions / name).unlink()
+        write(reconstructions / name, reconstruction=content)
+    with pytest.raises(InputFileError, match=r"'reconstruction' holds .*expected real images"):
+        evaluate_folder(reconstructions, targets)
+
+
 def test_targets_without_a_reconstruction_are_left_out_and_counted(folders, run):
     whole = evaluate_folder(*folders)
     (folders[0] / "b.h5").unlink()
