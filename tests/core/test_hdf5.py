@@ -58,7 +58,8 @@ def write_result(path, without):
     with h5py.File(path, "w", libver="latest") as file:
         for name in (*IMAGE_DATASETS, "posterior_mean", "slices"):
             if name != without:
-                file[name] = np.zeros(1, int) if name == "slices" else np.ones((1, 8, 8))
+                kind = np.complex64 if name == "posterior_mean" else np.float32
+                file[name] = np.zeros(1, int) if name == "slices" else np.ones((1, 8, 8), kind)
         file["provenance"] = "{}"
         file.create_group("facts")
 
