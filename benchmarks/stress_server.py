@@ -47,7 +47,7 @@ class Server:
     """A server process; use as a context manager."""
 
     def __init__(self, folder: Path):
-        command = [sys.executable, "-m", "mri_alps.cli.main", "serve", "--port", "0"]
+        command = [sys.executable, "-m", "mri_alps.cli.app", "serve", "--port", "0"]
         command += ["--prior", "gaussian", "--n-samples", "2", "--n-evaluations", "4"]
         command += ["--save-raw", str(folder)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

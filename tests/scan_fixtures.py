@@ -50,7 +50,7 @@ class Finished:
 @pytest.fixture
 def run(capsys, monkeypatch):
     """Run the command line in this process."""
-    from mri_alps.cli.main import main
+    from mri_alps.cli.app import main
 
     monkeypatch.setenv("COLUMNS", "160")
 

@@ -27,7 +27,7 @@ def test_import_is_quick_since_it_loads_nothing_but_itself():
 
 def test_help_does_not_load_torch():
     code = (
-        "import sys, mri_alps.cli.main as c\n"
+        "import sys, mri_alps.cli.app as c\n"
         "try:\n    c.main(['reconstruct', '--help'])\n"
         "except SystemExit: pass\n"
         "print('torch' in sys.modules)"

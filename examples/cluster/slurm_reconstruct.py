@@ -74,7 +74,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def main(arguments: list[str] | None = None) -> int:
     """Start the cluster, and mri-alps on it."""
     options, rest = parse(sys.argv[1:] if arguments is None else arguments)
-    from mri_alps.cli.main import main as mri_alps
+    from mri_alps.cli.app import main as mri_alps
     from mri_alps.pipeline.cluster import shared_certificates
 
     Path(options.output).mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,7 @@ def main() -> int:
     parser.add_argument("--output", "-o", required=True, help="folder on the shared file system")
     parser.add_argument("--threads", type=int, default=4, help="CPU threads per worker")
     options = parser.parse_args(arguments)
-    from mri_alps.cli.main import main as mri_alps
+    from mri_alps.cli.app import main as mri_alps
     from mri_alps.pipeline.cluster import shared_certificates
 
     Path(options.output).mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,21 @@
-"""What each sub-command of the command line does."""
+"""The command line, ``mri-alps``: `app` puts the commands together, a module each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process if left out.
+    """
+    from mri_alps.cli.app import main as run
+
+    run(arguments)

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mri_alps.cli.main import main
+from mri_alps.cli.app import main
 from mri_alps.core.errors import InputFileError, MriAlpsWarning, ShapeError
 from mri_alps.evaluation import evaluate_folder, head_mask, image_metrics, interval_coverage
 from mri_alps.operators.rounding import assert_equal_to_rounding

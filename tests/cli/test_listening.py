@@ -74,7 +74,7 @@ def test_workers_listen_on_loopback_and_turn_strangers_away(tmp_path, run, monke
 
 
 def test_the_server_for_scanners_listens_on_loopback(tmp_path):
-    command = [sys.executable, "-m", "mri_alps.cli.main", "serve", "--port", "0", "--device", "cpu"]
+    command = [sys.executable, "-m", "mri_alps.cli.app", "serve", "--port", "0", "--device", "cpu"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as server:
         try:
             assert "MRD server" in server.stderr.readline()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mri_alps.cli.main import app
+from mri_alps.cli.app import app
 from mri_alps.cli.run_settings import RunSettings
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.settings import (

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 import mri_alps
-from mri_alps.cli.main import app
+from mri_alps.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "pages"

@@ -10,7 +10,7 @@ from mri_alps.core.errors import MissingDependencyError, MriAlpsError
 from mri_alps.interop.optional import require
 
 
-@pytest.mark.parametrize("module", ["mri_alps", "mri_alps.interop", "mri_alps.cli.main"])
+@pytest.mark.parametrize("module", ["mri_alps", "mri_alps.interop", "mri_alps.cli.app"])
 def test_nothing_optional_is_imported(module):
     optional = ("deepinv", "nibabel", "pydicom", "sigpy")
     code = f"import sys, {module}; print([name for name in {optional} if name in sys.modules])"

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mri_alps.cli.main import main
+from mri_alps.cli.app import main
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.masks import load_mask
 from mri_alps.masks.design import Design, design_mask

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mri_alps.cli.main import main
+from mri_alps.cli.app import main
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.masks import make_mask
 from mri_alps.masks.study import compare, compare_masks

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mri_alps.cli.main import main
+from mri_alps.cli.app import main
 from mri_alps.masks import load_mask
 from mri_alps.rawdata.bart.cfl import write_cfl
 

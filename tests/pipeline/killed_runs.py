@@ -17,7 +17,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from mri_alps.cli.main import main
+from mri_alps.cli.app import main
 
 LOADED_ONCE = [
     import_module(name)

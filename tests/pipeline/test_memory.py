@@ -16,7 +16,7 @@ DEMO = Path(mri_alps.__file__).parent / "data" / "demo_brain.h5"
 # The peak of the process itself: what `wait4` tells of a child includes its parent's at the fork.
 RUN = """
 import sys
-from mri_alps.cli.main import main
+from mri_alps.cli.app import main
 try:
     main(sys.argv[1:])
 finally:

@@ -209,7 +209,7 @@ def test_serve_listens_on_the_loopback_only(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "mri_alps.cli.main",
+        "mri_alps.cli.app",
         "serve",
         "--port",
         "0",

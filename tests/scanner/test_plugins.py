@@ -155,7 +155,7 @@ def test_send_fails_with_a_reason_and_leaves_nothing(server, tmp_path, run_main)
 
 @pytest.fixture
 def run_main(capsys):
-    from mri_alps.cli.main import main
+    from mri_alps.cli.app import main
 
     def run(*arguments):
         with pytest.raises(SystemExit) as stop:

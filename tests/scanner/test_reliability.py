@@ -253,7 +253,7 @@ def test_twenty_clients_at_once(server):
 
 
 def start_server(tmp_path, *options):
-    command = [sys.executable, "-m", "mri_alps.cli.main", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "mri_alps.cli.app", "serve", "--port", "0"]
     command += ["--prior", "gaussian", "--save-raw", str(tmp_path / "scans"), *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:

@@ -170,7 +170,7 @@ from pathlib import Path
 
 import psutil
 
-from mri_alps.cli.main import main
+from mri_alps.cli.app import main
 from mri_alps.training.loop import Trainer
 
 real = Trainer.run
