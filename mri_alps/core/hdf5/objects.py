@@ -238,8 +238,10 @@ def _fields(records: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
 def _content_bytes(entry: object) -> int:
     if isinstance(entry, np.ndarray):
         return int(entry.nbytes)
-    if isinstance(entry, np.void):  # field by field: `item` follows pointers that are not there
-        return sum(_content_bytes(entry[name]) for name in entry.dtype.names or ())
+    if isinstance(entry, np.void):
+        entry = entry.item()
+    if isinstance(entry, tuple):
+        return sum(_content_bytes(part) for part in entry)
     return len(entry) if isinstance(entry, bytes | str) else _POINTER
 
 
