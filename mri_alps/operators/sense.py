@@ -14,6 +14,7 @@ from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators.base import LinearOperator
 from mri_alps.operators.gram import make_gram
 from mri_alps.operators.kinds import as_tensor, with_precision
+from mri_alps.operators.lines.bands import LineBands
 from mri_alps.operators.lines.factors import LineFactors
 from mri_alps.operators.lines.structure import line_axis, normal_fourier_diagonal
 
@@ -76,6 +77,7 @@ class SenseOperator(LinearOperator):
             self._power = self.weights.square() * self.mask
         self._gram = make_gram(self.sensitivity_maps, self._power)
         self._factors: LineFactors | None = None
+        self._bands: LineBands | None = None
 
     @property
     def n_coils(self) -> int:
@@ -116,6 +118,17 @@ class SenseOperator(LinearOperator):
         if self._factors is None:
             self._factors = LineFactors(self.sensitivity_maps, self._power)
         return self._factors
+
+    def line_bands(self) -> LineBands | None:
+        """A^H A in bands of low frequencies across the lines; None for masks along both axes.
+
+        Found when they are first asked for, and kept.
+        """
+        if line_axis(self._power) is None:
+            return None
+        if self._bands is None:
+            self._bands = LineBands(self.sensitivity_maps, self._power)
+        return self._bands
 
     def _to(self, device: torch.device | None, real_dtype: torch.dtype | None) -> SenseOperator:
         maps = with_precision(self.sensitivity_maps, device, real_dtype)

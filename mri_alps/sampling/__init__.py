@@ -2,12 +2,7 @@
 
 from mri_alps.sampling.diagnostics import effective_sample_size, split_r_hat
 from mri_alps.sampling.initial import InitialEstimate
-from mri_alps.sampling.kernels import (
-    LangevinState,
-    euler_maruyama_step,
-    init_langevin,
-    leimkuhler_matthews_step,
-)
+from mri_alps.sampling.kernels import euler_maruyama_step, leimkuhler_matthews_step
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.path import AlpsConfiguration
 from mri_alps.sampling.posterior import (
@@ -29,7 +24,6 @@ __all__ = [
     "ChainNoise",
     "CountedScore",
     "InitialEstimate",
-    "LangevinState",
     "LocalScore",
     "PosteriorSamples",
     "Preconditioner",
@@ -40,7 +34,6 @@ __all__ = [
     "effective_sample_size",
     "estimate_prior_spectrum",
     "euler_maruyama_step",
-    "init_langevin",
     "join_samples",
     "karras_ladder",
     "leimkuhler_matthews_step",

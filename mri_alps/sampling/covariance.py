@@ -1,140 +1,148 @@
-"""The posterior's covariance under a Gaussian prior, applied by solving, and noise that has it.
+"""The posterior under a Gaussian prior, by solving: S^-1 = (A^H A / noise_std^2 + F)^-1.
 
-A Langevin step needs M drift and noise of covariance M. M = S^-1 = (A^H A / noise_std^2 + F)^-1
-takes the same step whatever the operator. Where only some M near S^-1 can be applied, both come
-from one solution: S^-1 (drift + p) with p of covariance S, that is A^H n / noise_std + F^(1/2) n'
-(perturb and solve). A cheap M instead mixes more slowly, and inner steps that leave the score
-linear between evaluations lose up to half the variance wherever the prior is wider than F says.
+A Langevin step needs S^-1 drift and noise of covariance S^-1; a guided step needs a draw of the
+clean image, of the same form with the prior's covariance given a noisy image in the place of
+F^-1. Both come from one solution: S^-1 (drift + p) with p of covariance S, that is
+A^H n / noise_std + F^(1/2) n' (perturb and solve). Small images are solved by dense factors, all
+others by preconditioned conjugate gradients: one road, of the same exactness.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from mri_alps.core.solvers import inner_product
 from mri_alps.sampling.iteration_plan import IterationPlan
+from mri_alps.sampling.preconditioner import (
+    WIDE,
+    Inverse,
+    Preconditioner,
+    make_preconditioner,
+    to_image,
+    to_spectrum,
+)
 
 if TYPE_CHECKING:
     from mri_alps.sampling.noise import ChainNoise
-    from mri_alps.sampling.preconditioner import Preconditioner
+    from mri_alps.sampling.problem import Problem
 
-TOLERANCE = 1e-2
+DENSE_LIMIT = 2048
+"""Images of up to so many pixels are solved by dense factors."""
+TOLERANCE = 1e-3
 """Energy of the solver's remaining error, in squared standard deviations per real value, the
 preconditioner taken for the covariance."""
+FINAL_TOLERANCE = 1e-4
+"""The same where no later step corrects the error."""
 RELAXED = 5
 """How much larger that energy may be where noise added next hides the error."""
 HIDDEN = 1e-4
 """Energy of an error that is hidden, over that of the noise added next."""
-MAX_ITERATIONS = 60
 
 
-class PrecisionSolver:
-    """Preconditioned conjugate gradients for S x = target.
-
-    On the CPU iterations stop when all chains are solved. On a device, which would run dry if the
-    host asked, their number is planned by `IterationPlan`; those beyond what is needed change
-    nothing.
-
-    Parameters
-    ----------
-    preconditioner : Preconditioner
-        Set to the level; its `precision` is S.
+class Solution(NamedTuple):
+    """Of S x = target.
 
     Attributes
     ----------
-    n_iterations : int
-        Of the last solution.
+    x, explained : torch.Tensor
+        Spectra of the solution and of A^H A / noise_std^2 times it, (n, *domain_shape).
+    n_normals : int
+        Applications of A^H A that it took.
+    unsolved : torch.Tensor
+        () how many chains' errors are above the tolerance still, left on the device.
     """
 
-    def __init__(self, preconditioner: Preconditioner):
-        self.preconditioner = preconditioner
-        self.n_iterations = 0
-        self._plan = IterationPlan(MAX_ITERATIONS)
+    x: torch.Tensor
+    explained: torch.Tensor
+    n_normals: int
+    unsolved: torch.Tensor
 
-    def solve(
-        self, residual: torch.Tensor, x: torch.Tensor, added: float = 0.0
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Improve x in place until its error is small; return it and its residual.
 
-        All are spectra, which saves transforms. A chain that is solved waits for the others: its
-        solution must not depend on them.
+@dataclass(frozen=True)
+class CovarianceAtLevel(ABC):
+    """S^-1 at one F and noise level, for chains (n, *domain_shape).
+
+    Attributes
+    ----------
+    problem : Problem
+        The data term.
+    fisher : torch.Tensor
+        F, (*image_shape), positive, in the order of torch.fft.
+    noise_std : torch.Tensor
+        Per real component, () or (B, 1, ...).
+    """
+
+    problem: Problem
+    fisher: torch.Tensor
+    noise_std: torch.Tensor
+
+    @abstractmethod
+    def solve(self, target: torch.Tensor, near: Solution | None = None, added: float = 0.0) -> Solution:
+        """Solve S x = target.
 
         Parameters
         ----------
-        residual : torch.Tensor
-            Spectrum of target - S x, (n, *domain_shape); overwritten.
-        x : torch.Tensor
-            Spectrum of where to start, same shape; overwritten.
+        target : torch.Tensor
+            Spectrum, (n, *domain_shape).
+        near : Solution, optional
+            Where to start, at the same noise level; zero if left out.
         added : float
             Variance per real component of noise that will be added to x and hides errors.
         """
-        preconditioner = self.preconditioner
-        direction = preconditioned = preconditioner.apply_to_spectrum(residual)
-        energy = self._inner(residual, preconditioned)
-        unsolved = self._is_unsolved(energy, preconditioned, added)
-        self.n_iterations = 0
-        on_device = _is_on_device(residual)
-        needed = torch.zeros((), dtype=torch.long, device=unsolved.device)
-        limit = self._plan.n_iterations() if on_device else MAX_ITERATIONS
-        while self.n_iterations < limit and (on_device or bool(unsolved.any())):
-            if on_device:
-                needed += unsolved.any()
-            response = preconditioner.precision_of_spectrum(direction)
-            step = energy / self._inner(direction, response).clamp_min(1e-30)
-            step = torch.where(unsolved, step, torch.zeros_like(step)).to(x.dtype)
-            x.addcmul_(step, direction)
-            residual.addcmul_(step, response, value=-1)
-            preconditioned = preconditioner.apply_to_spectrum(residual)
-            previous, energy = energy, self._inner(residual, preconditioned)
-            ratio = (energy / previous.clamp_min(1e-30)).to(x.dtype)
-            direction = torch.addcmul(preconditioned, ratio, direction)
-            unsolved = unsolved & self._is_unsolved(energy, preconditioned, added)
-            self.n_iterations += 1
-        if on_device:
-            self._plan.record(needed, unsolved)
-        return x, residual
 
-    def _is_unsolved(
-        self, energy: torch.Tensor, preconditioned: torch.Tensor, added: float
-    ) -> torch.Tensor:
-        """Tell by the error's energy, or by that and its size beside the noise added next.
+    def perturbation(self, noise: torch.Tensor) -> torch.Tensor:
+        """Return the spectrum of noise of covariance S.
 
-        The error is near the preconditioned residual, and its energy near that of the residual.
+        Parameters
+        ----------
+        noise : torch.Tensor
+            (2, n, *domain_shape) from `PosteriorCovariance.draw`, or a combination.
         """
-        n_values = self._n_pixels * (2 if self.preconditioner.problem.dtype.is_complex else 1)
-        limit = TOLERANCE * n_values
-        large = self._inner(preconditioned, preconditioned) > HIDDEN * n_values * added
-        return (energy > RELAXED * limit) | ((energy > limit) & large)
+        data, prior = noise
+        spectrum = to_spectrum(data / self.noise_std, self.problem)
+        return spectrum.add_(to_spectrum(prior, self.problem).mul_(self.fisher.sqrt()))
 
-    def _inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Re <a, b> of the images whose spectra are given."""
-        n_axes = len(self.preconditioner.problem.image_shape)
-        return inner_product(a, b, n_axes).real / self._n_pixels
-
-    @property
-    def _n_pixels(self) -> int:
-        return torch.Size(self.preconditioner.problem.image_shape).numel()
+    def explained(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the spectrum of A^H A / noise_std^2 times images."""
+        return to_spectrum(self.problem.normal(image) / self.noise_std**2, self.problem)
 
 
-def _is_on_device(tensor: torch.Tensor) -> bool:
-    """Whether reading it would be waiting; a subclass of tensor stands in for a device."""
-    return tensor.device.type != "cpu" or type(tensor) is not torch.Tensor
+class PosteriorCovariance(ABC):
+    """S^-1 at any level.
 
-
-class SolvedCovariance:
-    """S^-1 and noise of that covariance, for Langevin steps, by perturbing and solving.
-
-    Parameters
+    Attributes
     ----------
-    preconditioner : Preconditioner
-        Set to the level before each step.
+    exact : bool
+        Whether it is solved by dense factors.
+    n_setup : int
+        Applications of A^H A that the set-up took.
     """
 
-    def __init__(self, preconditioner: Preconditioner):
-        self.preconditioner = preconditioner
-        self.solver = PrecisionSolver(preconditioner)
+    exact = False
+    n_setup = 0
+
+    def __init__(self, problem: Problem):
+        self.problem = problem
+
+    @abstractmethod
+    def at(
+        self, fisher: torch.Tensor, noise_std: torch.Tensor, tolerance: float = TOLERANCE
+    ) -> CovarianceAtLevel:
+        """Return S^-1 at a level: a new object.
+
+        Parameters
+        ----------
+        fisher : torch.Tensor
+            F, (*image_shape), positive, centred; on the host, or the host waits for it.
+        noise_std : torch.Tensor
+            Per real component, () or (B, 1, ...).
+        tolerance : float
+            See `TOLERANCE`.
+        """
 
     def draw(self, noise: ChainNoise) -> torch.Tensor:
         """Draw what perturbs a solution at any level, (2, n, *domain_shape).
@@ -144,22 +152,183 @@ class SolvedCovariance:
         noise : ChainNoise
             The chains' randomness.
         """
-        preconditioner = self.preconditioner
-        data = preconditioner.data_noise(noise) * preconditioner.noise_std
-        return torch.stack([data, noise.image()])
+        return torch.stack([self.problem.adjoint(noise.data()), noise.image()])
 
-    def apply(self, drift: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Return S^-1 drift + noise of covariance S^-1.
+    def _prepared(self, fisher: torch.Tensor) -> torch.Tensor:
+        problem = self.problem
+        fisher = torch.fft.ifftshift(fisher, dim=problem.dims)
+        return fisher.to(problem.device, problem.noise_std.dtype)
 
-        Parameters
-        ----------
-        drift : torch.Tensor
-            (n, *domain_shape).
-        noise : torch.Tensor
-            What `draw` returned, or a combination.
+
+def make_covariance(problem: Problem, dense_limit: int = DENSE_LIMIT) -> PosteriorCovariance:
+    """Return the posterior covariance of a problem, dense where that is affordable.
+
+    Parameters
+    ----------
+    problem : Problem
+        The data term.
+    dense_limit : int
+        Largest number of pixels that is treated densely.
+    """
+    if torch.Size(problem.image_shape).numel() <= dense_limit:
+        return DenseCovariance(problem)
+    return SolvedCovariance(problem)
+
+
+class DenseCovariance(PosteriorCovariance):
+    """By Cholesky factors of dense matrices: for small images.
+
+    Parameters
+    ----------
+    problem : Problem
+        The data term.
+    """
+
+    exact = True
+
+    def __init__(self, problem: Problem):
+        super().__init__(problem)
+        n = self.n_setup = int(torch.Size(problem.image_shape).numel())
+        basis = torch.eye(n, dtype=problem.dtype, device=problem.device)
+        images = self._basis = basis.reshape(n, *problem.image_shape)
+        if problem.n_slices is not None:
+            images = images.unsqueeze(1).expand(n, *problem.domain_shape).contiguous()
+        columns = problem.normal(images).reshape(n, -1, n)
+        self._gram = columns.permute(1, 2, 0)  # (slices, row, column)
+
+    def at(
+        self,
+        fisher: torch.Tensor,
+        noise_std: torch.Tensor,
+        tolerance: float = TOLERANCE,  # noqa: ARG002 - it is exact
+    ) -> CovarianceAtLevel:
+        """See `PosteriorCovariance`."""
+        fisher, problem = self._prepared(fisher), self.problem
+        rows = to_image(to_spectrum(self._basis, problem) * fisher, problem)
+        prior = rows.reshape(len(rows), len(rows)).mT
+        matrix = self._gram / noise_std.reshape(-1, 1, 1) ** 2 + prior
+        factor = torch.linalg.cholesky((matrix + matrix.mH) / 2)
+        return _DenseAtLevel(problem, fisher, noise_std, factor)
+
+
+@dataclass(frozen=True)
+class _DenseAtLevel(CovarianceAtLevel):
+    factor: torch.Tensor
+
+    def solve(
+        self,
+        target: torch.Tensor,
+        near: Solution | None = None,  # noqa: ARG002 - it is exact from anywhere
+        added: float = 0.0,  # noqa: ARG002
+    ) -> Solution:
+        n = self.factor.shape[-1]
+        image = to_image(target, self.problem)
+        columns = image.reshape(len(target), -1, n).permute(1, 2, 0)
+        solution = torch.cholesky_solve(columns, self.factor).permute(2, 0, 1)
+        x = to_spectrum(solution.reshape(image.shape), self.problem)
+        return Solution(x, target - x * self.fisher, 0, torch.zeros((), device=target.device))
+
+
+class SolvedCovariance(PosteriorCovariance):
+    """By preconditioned conjugate gradients.
+
+    Parameters
+    ----------
+    problem : Problem
+        The data term.
+    """
+
+    def __init__(self, problem: Problem):
+        super().__init__(problem)
+        self.preconditioner: Preconditioner = make_preconditioner(problem)
+        self._plans: dict[float, IterationPlan] = {}
+
+    def draw(self, noise: ChainNoise) -> torch.Tensor:
+        """See `PosteriorCovariance`."""
+        return torch.stack([self.preconditioner.data_noise(noise), noise.image()])
+
+    def at(
+        self, fisher: torch.Tensor, noise_std: torch.Tensor, tolerance: float = TOLERANCE
+    ) -> CovarianceAtLevel:
+        """See `PosteriorCovariance`."""
+        wide = bool(fisher.max() > WIDE * fisher.min())
+        prepared = self._prepared(fisher)
+        inverse = self.preconditioner.at(prepared, noise_std, wide)
+        plan = IterationPlan(self.preconditioner.max_iterations)
+        plan = self._plans.setdefault(tolerance, plan)
+        return _SolvedAtLevel(self.problem, prepared, noise_std, inverse, tolerance, plan)
+
+
+@dataclass(frozen=True)
+class _SolvedAtLevel(CovarianceAtLevel):
+    """On the CPU iterations stop when all chains are solved.
+
+    On a device, which would run dry if the host asked, their number is planned by
+    `IterationPlan`; those beyond what is needed change nothing.
+    """
+
+    inverse: Inverse
+    tolerance: float
+    plan: IterationPlan
+
+    def solve(self, target: torch.Tensor, near: Solution | None = None, added: float = 0.0) -> Solution:
+        """See `CovarianceAtLevel`.
+
+        All are spectra, which saves transforms. A chain that is solved waits for the others: its
+        solution must not depend on them.
         """
-        preconditioner = self.preconditioner
-        root = preconditioner.shifted_fisher.sqrt()
-        target = preconditioner.spectrum(drift + noise[0] / preconditioner.noise_std)
-        target.add_(preconditioner.spectrum(noise[1]).mul_(root))
-        return preconditioner.image(self.solver.solve(target, torch.zeros_like(target))[0])
+        if near is None:
+            x, residual = torch.zeros_like(target), target.clone()
+        else:
+            x, residual = near.x.clone(), target - near.explained - near.x * self.fisher
+        direction = preconditioned = self.inverse(residual)
+        energy = self._inner(residual, preconditioned)
+        unsolved = self._is_unsolved(energy, preconditioned, added)
+        on_device = _is_on_device(residual)
+        needed = torch.zeros((), dtype=torch.long, device=unsolved.device)
+        limit = self.plan.n_iterations() if on_device else self.plan.allowed
+        n_iterations = 0
+        while n_iterations < limit and (on_device or bool(unsolved.any())):
+            if on_device:
+                needed += unsolved.any()
+            image = to_image(direction, self.problem)
+            response = self.explained(image).add_(direction * self.fisher)
+            step = energy / self._inner(direction, response).clamp_min(1e-30)
+            step = torch.where(unsolved, step, torch.zeros_like(step)).to(x.dtype)
+            x.addcmul_(step, direction)
+            residual.addcmul_(step, response, value=-1)
+            preconditioned = self.inverse(residual)
+            previous, energy = energy, self._inner(residual, preconditioned)
+            ratio = (energy / previous.clamp_min(1e-30)).to(x.dtype)
+            direction = torch.addcmul(preconditioned, ratio, direction)
+            unsolved = unsolved & self._is_unsolved(energy, preconditioned, added)
+            n_iterations += 1
+        if on_device:
+            self.plan.record(needed, unsolved)
+        explained = target - residual - x * self.fisher
+        return Solution(x, explained, n_iterations, unsolved.sum())
+
+    def _is_unsolved(
+        self, energy: torch.Tensor, preconditioned: torch.Tensor, added: float
+    ) -> torch.Tensor:
+        """Tell by the error's energy, or by that and its size beside the noise added next.
+
+        The error is near the preconditioned residual, and its energy near that of the residual.
+        """
+        n_values = self._n_pixels * (2 if self.problem.dtype.is_complex else 1)
+        limit = self.tolerance * n_values
+        large = self._inner(preconditioned, preconditioned) > HIDDEN * n_values * added
+        return (energy > RELAXED * limit) | ((energy > limit) & large)
+
+    def _inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Re <a, b> of the images whose spectra are given."""
+        return inner_product(a, b, len(self.problem.image_shape)).real / self._n_pixels
+
+    @property
+    def _n_pixels(self) -> int:
+        return torch.Size(self.problem.image_shape).numel()
+
+
+def _is_on_device(tensor: torch.Tensor) -> bool:
+    """Whether reading it would be waiting; a subclass of tensor stands in for a device."""
+    return tensor.device.type != "cpu" or type(tensor) is not torch.Tensor

@@ -7,60 +7,22 @@ noise enters, and so in the bias that a finite step leaves.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
-    from mri_alps.sampling.noise import ChainNoise
-
-
-class Covariance(Protocol):
-    """M of a Langevin step, with noise of that covariance."""
-
-    def apply(self, drift: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Return M drift + M^(1/2) noise."""
-
-    def draw(self, noise: ChainNoise) -> torch.Tensor:
-        """Draw what `apply` takes for noise."""
-
-
-class LangevinState(NamedTuple):
-    """State of a batch of chains between two Leimkuhler-Matthews steps.
-
-    Attributes
-    ----------
-    x : torch.Tensor
-        (n, *domain_shape).
-    noise : torch.Tensor
-        White noise of the last step, used again by the next; same shape.
-    """
-
-    x: torch.Tensor
-    noise: torch.Tensor
-
-
-def init_langevin(x: torch.Tensor, noise: torch.Tensor) -> LangevinState:
-    """Start chains at `x`.
-
-    Parameters
-    ----------
-    x : torch.Tensor
-        (n, *domain_shape).
-    noise : torch.Tensor
-        White, unit variance per real component, same shape.
-    """
-    return LangevinState(x, noise)
+    from mri_alps.sampling.covariance import CovarianceAtLevel, Solution
 
 
 def leimkuhler_matthews_step(
-    state: LangevinState,
     drift: torch.Tensor,
-    preconditioner: Covariance,
+    covariance: CovarianceAtLevel,
     step_size: float,
     noise: torch.Tensor,
-) -> LangevinState:
-    """One preconditioned step, x + a M drift + sqrt(2 a) M^(1/2) (xi_k + xi_(k+1)) / 2.
+    following_noise: torch.Tensor,
+) -> Solution:
+    """One preconditioned step, a M drift + sqrt(2 a) M^(1/2) (xi_k + xi_(k+1)) / 2.
 
     On a Gaussian target the stationary law of x is exact at any stable step, where
     Euler-Maruyama inflates the variance by 1 / (1 - a/2) (Leimkuhler and Matthews, Appl Math
@@ -68,19 +30,22 @@ def leimkuhler_matthews_step(
 
     Parameters
     ----------
-    state : LangevinState
-        Where the chains are.
     drift : torch.Tensor
-        Gradient of the log posterior at `state.x`.
-    preconditioner : Preconditioner
-        M, set to the level's Fisher information and noise.
+        Spectrum of the gradient of the log posterior at the state, (n, *domain_shape).
+    covariance : CovarianceAtLevel
+        M, the inverse of the level's S.
     step_size : float
         a; stable below 2 / (largest curvature relative to M).
-    noise : torch.Tensor
-        White noise xi_(k+1), unit variance per real component.
+    noise, following_noise : torch.Tensor
+        xi_k, used by the step before, and xi_(k+1), as `PosteriorCovariance.draw` returns them.
+
+    Returns
+    -------
+    Solution
+        What is to be added to the state.
     """
-    fluctuation = math.sqrt(step_size / 2) * (state.noise + noise)
-    return LangevinState(state.x + preconditioner.apply(step_size * drift, fluctuation), noise)
+    fluctuation = math.sqrt(step_size / 2) * (noise + following_noise)
+    return covariance.solve(covariance.perturbation(fluctuation).add_(drift, alpha=step_size))
 
 
 def euler_maruyama_step(

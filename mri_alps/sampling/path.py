@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from mri_alps.sampling.covariance import DENSE_LIMIT
 from mri_alps.sampling.schedules import karras_ladder
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class AlpsConfiguration:
         A chain whose score has more than so many times the energy of the prior's own has left
         the region where the score can be trusted. Not applied to the first eighth of the steps
         (at least three), in which a chain comes in from its start.
+    dense_limit : int
+        Images of up to so many pixels are solved by dense factors.
     """
 
     final_share: float = 0.2
@@ -58,6 +61,7 @@ class AlpsConfiguration:
     finish_share: float = 0.15
     rho: float = 7.0
     score_energy_limit: float = 25.0
+    dense_limit: int = DENSE_LIMIT
 
 
 def start_level(

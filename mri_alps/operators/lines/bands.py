@@ -1,0 +1,168 @@
+"""(A^H A w + F)^-1 for masks of whole lines, where F falls by orders of magnitude: by bands.
+
+A^H A couples only the pixels of one image line, F only depends on the frequency: each is simple
+where the other is not. Along the lines both can be held exactly by one dense matrix a line. Across
+them F is nearly constant within a band of frequencies, and a band of few frequencies needs few
+lines: what A^H A is on the coarse grid is its average over the lines nearby. Bands overlap, with
+windows whose squares sum to one. What is left, above the last band, is any other approximation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from mri_alps.core.fourier import fftc
+from mri_alps.operators.lines.structure import line_axis
+
+EDGES = (4.0, 16.0)
+"""Frequencies, in grid steps across the lines, between the bands and above the last of them."""
+OVERLAP = 1.0
+"""Octaves over which a band gives way to the next."""
+
+
+@dataclass(frozen=True)
+class _Band:
+    """One band: its window on the frequencies across, and A^H A on its grid, per slice."""
+
+    window: torch.Tensor  # (across, 1)
+    kept: torch.Tensor  # (n,) indices of the frequencies on the coarse grid
+    couplings: torch.Tensor  # (slices, n, along, along)
+
+
+class LineBands:
+    """What `at` needs of A^H A, computed once.
+
+    Parameters
+    ----------
+    maps : torch.Tensor
+        Complex (coils, H, W) or (B, coils, H, W).
+    mask : torch.Tensor
+        Bool, as many axes as an image, varying along one image axis only.
+    """
+
+    def __init__(self, maps: torch.Tensor, mask: torch.Tensor):
+        axis = line_axis(mask)
+        assert axis is not None
+        self.axis = axis
+        lines = maps.transpose(-1, axis).reshape(-1, *maps.transpose(-1, axis).shape[-3:])
+        n_across, n_along = lines.shape[-2:]
+        pattern = (mask[..., 0, :] if axis == -1 else mask[..., 0]).reshape(-1, mask.shape[axis])
+        pattern = pattern.expand(len(lines), -1).expand(-1, n_along)
+        frequencies = torch.fft.fftfreq(n_across, 1 / n_across, dtype=torch.float64)
+        windows = _windows(frequencies.abs())
+        transform = fftc(torch.eye(n_along, dtype=maps.dtype, device=maps.device), dim=-1).mT
+        spread = [transform.mH @ (own.to(maps.dtype).unsqueeze(-1) * transform) for own in pattern]
+        self._bands = [
+            self._band(window, frequencies, lines, torch.stack(spread))
+            for window in windows[:-1]
+            if bool(window.any())
+        ]
+        real = maps.real.dtype
+        self.rest = windows[-1].to(maps.device, real).unsqueeze(-1)
+        """(across, 1) window of what lies above the bands."""
+
+    @staticmethod
+    def _band(
+        window: torch.Tensor, frequencies: torch.Tensor, lines: torch.Tensor, spread: torch.Tensor
+    ) -> _Band:
+        n_across = len(window)
+        highest = float(frequencies.abs()[window > 0].max())
+        n = min(2 * math.ceil(highest) + 2, n_across)
+        step = n_across / n
+        # The average over the lines nearby keeps what is positive positive.
+        distance = torch.arange(n_across) - step * torch.arange(n).unsqueeze(1)
+        distance = ((distance + n_across / 2) % n_across - n_across / 2).abs()
+        weights = (1 - distance / max(step, 1.0)).clamp_min(0).to(lines.device, lines.real.dtype)
+        weights = weights / weights.sum(1, keepdim=True)
+        couplings = lines.new_zeros((len(lines), n, *spread.shape[-2:]))
+        for k, near in enumerate(weights):
+            some = near.nonzero().flatten()
+            part = lines[:, :, some] * near[some].sqrt().unsqueeze(-1)
+            part = part.flatten(1, 2)  # (slices, coils * lines, along)
+            couplings[:, k] = part.mH @ part
+        kept = (torch.fft.fftfreq(n, 1 / n).round().long() % n_across).to(lines.device)
+        window = window.to(lines.device, lines.real.dtype).unsqueeze(-1)
+        return _Band(window, kept, couplings.mul_(spread.unsqueeze(1)))
+
+    def at(
+        self, fisher: torch.Tensor, weight: torch.Tensor, diagonal: torch.Tensor
+    ) -> BandedInverse:
+        """Return the approximate inverse of A^H A w + F.
+
+        Parameters
+        ----------
+        fisher : torch.Tensor
+            F, (H, W), in the order of torch.fft.
+        weight : torch.Tensor
+            w, () or (B,).
+        diagonal : torch.Tensor
+            Diagonal of w A^H A in the Fourier basis, (*slices, H, W), in the same order.
+        """
+        fisher = fisher.transpose(-1, self.axis)
+        diagonal = diagonal.transpose(-1, self.axis)
+        found = []
+        for band in self._bands:
+            share = band.window.square()
+            flat = ((fisher.log() * share).sum(0) / share.sum()).exp()  # (along,)
+            correction = ((diagonal + flat) / (diagonal + fisher)).sqrt() * band.window
+            found.append((band.kept, correction[..., band.kept, :], self._invert(band, flat, weight)))
+        return BandedInverse(self.axis, found)
+
+    @staticmethod
+    def _invert(band: _Band, flat: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        n = len(flat)
+        # A^H A over F spans more than single precision resolves.
+        row = torch.fft.ifft(flat.to(torch.complex128))
+        pixel = torch.arange(n, device=flat.device)
+        prior = row[(pixel.unsqueeze(1) - pixel) % n]
+        couplings = band.couplings.to(torch.complex128)
+        matrix = couplings.mul_(weight.reshape(-1, 1, 1, 1)).add_(prior)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+        return inverse.to(band.couplings.dtype)
+
+
+class BandedInverse:
+    """The inverse at one level, without what lies above the bands.
+
+    Parameters
+    ----------
+    axis : int
+        Image axis along which the mask varies.
+    bands : list of tuple
+        Frequencies across that are kept, their correction, and dense inverses (slices, n, W, W).
+    """
+
+    def __init__(self, axis: int, bands: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+        self._axis, self._bands = axis, bands
+
+    def apply_to_spectrum(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Return the spectrum of the inverse times an image.
+
+        Parameters
+        ----------
+        spectrum : torch.Tensor
+            (n, *slices, H, W), in the order of torch.fft.
+        """
+        across = spectrum.transpose(-1, self._axis)
+        result = torch.zeros_like(across)
+        for kept, correction, inverse in self._bands:
+            image = torch.fft.ifft2(across[..., kept, :] * correction)
+            lines = image.reshape(len(image), -1, *image.shape[-2:]).permute(1, 2, 3, 0)
+            lines = inverse @ lines  # (slices, n, along, samples)
+            image = lines.permute(3, 0, 1, 2).reshape(image.shape)
+            result[..., kept, :] += torch.fft.fft2(image) * correction
+        return result.transpose(-1, self._axis)
+
+
+def _windows(distance: torch.Tensor) -> list[torch.Tensor]:
+    """One window for each band and one for the rest; their squares sum to one."""
+    ramps = [torch.ones_like(distance)]
+    for edge in EDGES:
+        octaves = torch.log2((distance + 1) / (edge + 1))
+        rise = (octaves / OVERLAP + 0.5).clamp(0, 1)
+        ramps.append(torch.sin(rise * math.pi / 2).square())
+    ramps.append(torch.zeros_like(distance))
+    return [(low - high).clamp_min(0).sqrt() for low, high in zip(ramps, ramps[1:])]
