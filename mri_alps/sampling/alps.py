@@ -161,7 +161,11 @@ def _ends(
     center: torch.Tensor | None,
 ) -> tuple[float, float, float]:
     """Levels of handover and finish, and c, as configured or as the problem's size has them."""
-    handover, finish, data_noise = configuration.handover, configuration.finish, configuration.data_noise
+    handover, finish, data_noise = (
+        configuration.handover,
+        configuration.finish,
+        configuration.data_noise,
+    )
     if data_noise is None:
         data_noise = DATA_NOISE_EXACT if covariance.exact else DATA_NOISE
     if center is not None:  # only a prior of its own is guided

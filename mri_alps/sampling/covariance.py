@@ -81,7 +81,9 @@ class CovarianceAtLevel(ABC):
     noise_std: torch.Tensor
 
     @abstractmethod
-    def solve(self, target: torch.Tensor, near: Solution | None = None, added: float = 0.0) -> Solution:
+    def solve(
+        self, target: torch.Tensor, near: Solution | None = None, added: float = 0.0
+    ) -> Solution:
         """Solve S x = target.
 
         Parameters
@@ -271,7 +273,9 @@ class _SolvedAtLevel(CovarianceAtLevel):
     tolerance: float
     plan: IterationPlan
 
-    def solve(self, target: torch.Tensor, near: Solution | None = None, added: float = 0.0) -> Solution:
+    def solve(
+        self, target: torch.Tensor, near: Solution | None = None, added: float = 0.0
+    ) -> Solution:
         """See `CovarianceAtLevel`.
 
         All are spectra, which saves transforms. A chain that is solved waits for the others: its

@@ -144,9 +144,7 @@ def start_guided(levels: Levels, level: Level, means: Means) -> tuple[State, int
     return State(x, means.draw(), clean), clean.n_normals
 
 
-def langevin_step(
-    state: State, level: Level, following: Level, means: Means
-) -> tuple[State, Info]:
+def langevin_step(state: State, level: Level, following: Level, means: Means) -> tuple[State, Info]:
     """Evaluate the score at this level and move to the target of the next.
 
     The score is taken to the following level by the ratio of Fisher informations per frequency,

@@ -5,7 +5,6 @@ statistics are chi-square, and six standard deviations are allowed.
 """
 
 import math
-from functools import partial
 
 import pytest
 import torch
@@ -16,9 +15,9 @@ from mri_alps.operators.restoration.blur import gaussian_kernel
 from mri_alps.operators.restoration.inpainting import random_pixel_mask
 from mri_alps.priors import GaussianPrior
 from mri_alps.priors.exact import exact_posterior
-from mri_alps.sampling import alps, sample_posterior
+from mri_alps.sampling import AlpsConfiguration, sample_posterior
 from mri_alps.sampling.initial import InitialEstimate
-from mri_alps.sampling.preconditioner import make_preconditioner
+from mri_alps.sampling.posterior import sample_alps
 from tests.sampling.posterior_bed import coil_maps, image_power, line_mask
 
 LIMIT = 6.0
@@ -127,17 +126,20 @@ def test_slices_with_their_own_noise():
         assert_exact(result.samples[:, i], exact_posterior(prior, one, data[i], level))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", ["lines along the last axis", "2-D mask", "blur, real"])
-def test_approximate_preconditioners_sample_the_same_posterior(case, monkeypatch):
-    """What large images get: M is not S^-1 there, but the stationary law is the posterior."""
-    monkeypatch.setattr(alps, "make_preconditioner", partial(make_preconditioner, dense_limit=0))
+def solved(task):
+    """The default method without dense factors: what images of more than 2,048 pixels get."""
+    return sample_alps(task, AlpsConfiguration(dense_limit=0))
+
+
+@pytest.mark.parametrize("noise_std", [0.02, 0.5])
+@pytest.mark.parametrize("case", CASES)
+def test_solved_samples_are_those_of_the_closed_form(case, noise_std):
     build, dtype = CASES[case]
-    operator, noise_std = build(), 0.5
+    operator = build()
     prior = make_gaussian(operator.domain_shape)
     data = simulate(prior, operator, noise_std, dtype)
     result = sample_posterior(
-        prior, operator, data, noise_std, n_samples=300, n_evaluations=300,
+        prior, operator, data, noise_std, n_samples=300, n_evaluations=20, method=solved,
         generator=torch.Generator().manual_seed(3),
     )  # fmt: skip
     assert_exact(result.samples, exact_posterior(prior, operator, data, noise_std))

@@ -1,7 +1,5 @@
 """Guided diffusion, the outer path of large problems: exact under a Gaussian prior."""
 
-from functools import partial
-
 import pytest
 import torch
 
@@ -9,13 +7,10 @@ from mri_alps.operators import InpaintingOperator, SenseOperator
 from mri_alps.operators.restoration.inpainting import random_pixel_mask
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors.exact import exact_posterior
-from mri_alps.sampling import AlpsConfiguration, alps, estimate_prior_spectrum, sample_posterior
-from mri_alps.sampling.covariance import MAX_ITERATIONS, TOLERANCE, SolvedCovariance
-from mri_alps.sampling.guided import GuidedDiffusion
+from mri_alps.sampling import AlpsConfiguration, estimate_prior_spectrum, sample_posterior
+from mri_alps.sampling.covariance import make_covariance
 from mri_alps.sampling.initial import InitialEstimate
-from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.posterior import sample_alps
-from mri_alps.sampling.preconditioner import Preconditioner, make_preconditioner
 from mri_alps.sampling.problem import make_problem
 from tests.sampling.posterior_bed import (
     coil_maps,
@@ -25,13 +20,23 @@ from tests.sampling.posterior_bed import (
     measure,
     sense_bed,
 )
-from tests.sampling.test_alps_gaussian import assert_exact, make_gaussian, sense, simulate
+from tests.sampling.test_alps_gaussian import (
+    assert_exact,
+    make_gaussian,
+    sense,
+    simulate,
+    solved,
+)
 
 C128 = torch.complex128
 
 
 def guided(task):
     return sample_alps(task, AlpsConfiguration(handover=0.5, start_excess=-1.0))
+
+
+def solved_guided(task):
+    return sample_alps(task, AlpsConfiguration(handover=0.5, start_excess=-1.0, dense_limit=0))
 
 
 def random_mask(shape):
@@ -75,61 +80,8 @@ def test_slices_are_solved_with_their_own_noise():
         assert_exact(result.samples[:, i], exact_posterior(prior, one, data[i], level))
 
 
-@pytest.mark.parametrize("lines", [True, False])
-def test_the_solver_is_exact_to_its_tolerance_whatever_the_preconditioner(lines):
-    """The same noise through the dense preconditioner, exact after one iteration, and others."""
-    shape, noise_std = (12, 10), 0.02
-    operator = sense(shape, line_mask(10, 5, 2) if lines else random_mask(shape))
-    prior = make_gaussian(shape)
-    data = simulate(prior, operator, noise_std, C128)
-    problem = make_problem(operator, data, noise_std)
-    draws, iterations = [], []
-    for limit in (10**6, 0):
-        preconditioner = make_preconditioner(problem, limit)
-        preconditioner.data_noise = partial(Preconditioner.data_noise, preconditioner)
-        diffusion = GuidedDiffusion(
-            problem, prior.prior_spectrum, preconditioner, ChainNoise(problem, 5, range(20)), 0.02
-        )
-        draws.append(diffusion.start())
-        iterations.append(diffusion.n_iterations)
-    difference = draws[0] - draws[1]
-    assert iterations[0] <= 2 <= iterations[1] < MAX_ITERATIONS
-    # In squared standard deviations. The solver measures the error with its preconditioner in
-    # the covariance's place, which is off by the preconditioner's own factor.
-    preconditioner = make_preconditioner(problem, 10**6)
-    precision = 1 / image_power(shape, 1.0)
-    preconditioner.set_level(precision, problem.noise_std)
-    energy = (difference.conj() * preconditioner.precision(difference)).real.sum((-2, -1)) / 240
-    assert float(energy.max()) < 10 * TOLERANCE
-
-
-@pytest.mark.parametrize("limit", [10**6, 0])
-def test_the_noise_of_the_data_has_the_covariance_of_their_gradient(limit):
-    """It is linear in white noise: the matrix, applied to its adjoint, is A^H A / noise^2."""
-    shape, noise_std = (6, 5), 0.3
-    operator = sense(shape, line_mask(5, 3, 2))
-    problem = make_problem(operator, torch.zeros(operator.range_shape, dtype=C128), noise_std)
-
-    class Basis:
-        """White noise of one point at a time."""
-
-        def image(self):
-            return torch.eye(30, dtype=C128).reshape(30, *shape)
-
-        def data(self):
-            n = torch.Size(operator.range_shape).numel()
-            return torch.eye(n, dtype=C128).reshape(n, *operator.range_shape)
-
-    preconditioner = make_preconditioner(problem, limit)
-    preconditioner.set_level(torch.ones(shape).double(), problem.noise_std)
-    found = preconditioner.data_noise(Basis()).reshape(-1, 30)
-    normal = operator.normal(Basis().image()).reshape(30, 30) / noise_std**2
-    assert_equal_to_rounding(found.T @ found.conj(), normal.T)
-
-
-def test_samples_do_not_depend_on_the_batch(monkeypatch):
+def test_samples_do_not_depend_on_the_batch():
     """Chains of a batch are solved together, each to its own last iteration."""
-    monkeypatch.setattr(alps, "make_preconditioner", partial(make_preconditioner, dense_limit=0))
     prior = make_prior(8, (8, 8))
     operator = SenseOperator(coil_maps(3, (8, 8)), line_mask(8, 3, 2))
     data = measure(prior, operator, 0.3, torch.Generator().manual_seed(2)).data
@@ -143,7 +95,7 @@ def test_samples_do_not_depend_on_the_batch(monkeypatch):
             0.3,
             n_samples=n,
             n_evaluations=12,
-            method=guided,
+            method=solved_guided,
             prior_spectrum=spectrum,
             first_sample=first,
             generator=torch.Generator().manual_seed(4),
@@ -155,8 +107,8 @@ def test_samples_do_not_depend_on_the_batch(monkeypatch):
 def test_small_problems_follow_the_annealed_path_and_large_ones_are_guided():
     _, operator = sense_bed(1)
     problem = make_problem(operator, torch.zeros(operator.range_shape, dtype=C128), 0.1)
-    assert make_preconditioner(problem).exact
-    assert not make_preconditioner(problem, dense_limit=0).exact
+    assert make_covariance(problem).exact
+    assert not make_covariance(problem, dense_limit=0).exact
 
 
 def test_posterior_variance_lies_below_noise_and_prior():
@@ -169,32 +121,8 @@ def test_posterior_variance_lies_below_noise_and_prior():
         torch.testing.assert_close(found, variance * power / (variance + power), rtol=0.05, atol=0)
 
 
-def test_solved_steps_have_the_posterior_covariance():
-    """Perturb and solve: over all white noise, the draws' covariance is S^-1 by dense algebra."""
-    shape = (6, 5)
-    operator = sense(shape, line_mask(5, 3, 2))
-    problem = make_problem(operator, torch.zeros(operator.range_shape, dtype=C128), 0.3)
-    preconditioner = make_preconditioner(problem, 0)
-    preconditioner.set_level(image_power(shape, 1.0), problem.noise_std)
-    basis = torch.eye(30, dtype=C128).reshape(30, *shape)
-    covariance = SolvedCovariance(preconditioner)
-    nothing = torch.zeros_like(basis)
-
-    class Basis:
-        def image(self):
-            return basis
-
-    data = covariance.apply(nothing, torch.stack([covariance.draw(Basis())[0], nothing]))
-    prior = covariance.apply(nothing, torch.stack([nothing, basis]))
-    rows = torch.cat([data, prior]).reshape(60, 30)
-    precision = preconditioner.precision(basis).reshape(30, 30).T
-    whitened = (rows.T @ rows.conj()) @ precision
-    assert float((whitened - torch.eye(30)).norm()) / 30**0.5 < 5 * TOLERANCE**0.5
-
-
-def test_a_large_problem_may_start_from_a_reconstruction(monkeypatch):
+def test_a_large_problem_may_start_from_a_reconstruction():
     """The prior about it is annealed: diffusion is not guided there."""
-    monkeypatch.setattr(alps, "make_preconditioner", partial(make_preconditioner, dense_limit=0))
     prior = make_prior(8, (8, 8))
     operator = SenseOperator(coil_maps(3, (8, 8)), line_mask(8, 3, 2))
     data = measure(prior, operator, 0.3, torch.Generator().manual_seed(2)).data
@@ -207,6 +135,7 @@ def test_a_large_problem_may_start_from_a_reconstruction(monkeypatch):
         0.3,
         n_samples=2,
         n_evaluations=12,
+        method=solved,
         initial=InitialEstimate(image, radius=0.02),
         prior_spectrum=estimate_prior_spectrum(prior, (8, 8), dtype=C128),
         generator=torch.Generator().manual_seed(4),

@@ -13,8 +13,6 @@ from mri_alps.priors import GaussianMixturePrior, GaussianPrior
 from mri_alps.sampling import LocalScore, estimate_prior_spectrum, sample_posterior
 from mri_alps.sampling.diagnostics import effective_sample_size, split_r_hat
 from mri_alps.sampling.initial import InitialEstimate
-from mri_alps.sampling.preconditioner import make_preconditioner
-from mri_alps.sampling.problem import make_problem
 
 SHAPE = (8, 10)
 
@@ -245,34 +243,6 @@ def test_local_score_is_the_gradient_of_the_smoothed_local_density():
             expected = ((grid - z) * weight).sum() / weight.sum() / variance
             found = local.score(torch.tensor([[z]]).double(), level)
             assert math.isclose(float(found), float(expected), rel_tol=1e-4, abs_tol=1e-5)
-
-
-@pytest.mark.parametrize("dense_limit", [10_000, 0])
-@pytest.mark.parametrize("lines", [True, False])
-def test_preconditioners_are_roots(dense_limit, lines):
-    g = seeded(3)
-    maps = standard_normal((3, *SHAPE), g, torch.complex128)
-    mask = torch.arange(10) % 3 == 0 if lines else torch.rand(SHAPE, generator=g) < 0.4
-    operator = SenseOperator(maps, mask)
-    data = torch.zeros(operator.range_shape, dtype=torch.complex128)
-    problem = make_problem(operator, data, 0.1)
-    preconditioner = make_preconditioner(problem, dense_limit)
-    fisher = 1 + 50 * torch.rand(SHAPE, generator=g, dtype=torch.float64)
-    preconditioner.set_level(fisher, problem.noise_std)
-    a, b = (standard_normal((2, *SHAPE), g, torch.complex128) for _ in range(2))
-    left = (a.conj() * preconditioner.root(b)).sum()
-    right = (preconditioner.root_adjoint(a).conj() * b).sum()
-    scale = a.norm() * preconditioner.root(b).norm()
-    assert_equal_to_rounding(left, right, n_summed=a.numel(), scale=scale)
-    basis = torch.eye(80, dtype=torch.complex128).reshape(80, *SHAPE)
-    whitened = preconditioner.root_adjoint(preconditioner.precision(preconditioner.root(basis)))
-    assert preconditioner.exact == bool(dense_limit)
-    if dense_limit:
-        assert_equal_to_rounding(whitened, basis)
-    elif lines:  # exact where F is one number
-        preconditioner.set_level(torch.full(SHAPE, 7.0).double(), problem.noise_std)
-        flat = preconditioner.root_adjoint(preconditioner.precision(preconditioner.root(basis)))
-        assert_equal_to_rounding(flat, basis)
 
 
 def test_estimated_spectrum_matches_a_gaussian_prior():

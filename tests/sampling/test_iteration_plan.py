@@ -9,10 +9,10 @@ from mri_alps.core.random import standard_normal
 from mri_alps.diagnostics.host_traffic import on_device
 from mri_alps.operators import SenseOperator
 from mri_alps.priors import GaussianPrior
-from mri_alps.sampling import alps, iteration_plan, sample_posterior
-from mri_alps.sampling.covariance import MAX_ITERATIONS, PrecisionSolver
+from mri_alps.sampling import AlpsConfiguration, iteration_plan, sample_posterior
+from mri_alps.sampling.covariance import make_covariance
 from mri_alps.sampling.iteration_plan import LAG, IterationPlan
-from mri_alps.sampling.preconditioner import make_preconditioner
+from mri_alps.sampling.posterior import sample_alps
 from mri_alps.sampling.problem import make_problem
 
 CPU = torch.device("cpu")
@@ -80,30 +80,28 @@ def test_iterations_beyond_those_needed_change_nothing(pattern):
         problem = make_problem(
             operator, move(torch.zeros(operator.range_shape, dtype=torch.complex64)), NOISE_STD
         )
-        preconditioner = make_preconditioner(problem, dense_limit=0)
-        preconditioner.set_level(
-            move(torch.linspace(1, 30, 18)[:, None].expand(SHAPE)), problem.noise_std
-        )
-        solver = PrecisionSolver(preconditioner)
+        covariance = make_covariance(problem, dense_limit=0)
+        most = covariance.preconditioner.max_iterations
+        fisher = torch.linspace(1, 30, 18)[:, None].expand(SHAPE)
+        level = covariance.at(fisher, problem.noise_std)
         for seed in range(LAG + 2):
             target = standard_normal(
                 (3, *SHAPE), torch.Generator().manual_seed(seed), torch.complex64
             )
             target *= torch.tensor([1.0, 100.0, 10_000.0])[:, None, None]
-            x, _ = solver.solve(move(target.clone()), move(torch.zeros_like(target)))
-            solutions.append(x)
-            made.append(solver.n_iterations)
+            found = level.solve(move(target))
+            solutions.append(found.x)
+            made.append(found.n_normals)
     # The CPU's, then the device's: all that are allowed first, then what those have told.
     n = LAG + 2
-    assert made[n : n + LAG + 1] == [MAX_ITERATIONS] * (LAG + 1)
-    assert made[-1] == min(MAX_ITERATIONS, -(-3 * made[0] // 2) + 1) > made[n - 1]
+    assert made[n : n + LAG + 1] == [most] * (LAG + 1)
+    assert made[-1] == min(most, -(-3 * made[0] // 2) + 1) > made[n - 1]
     for here, there in zip(solutions[:n], solutions[n:], strict=True):
         torch.testing.assert_close(there.as_subclass(torch.Tensor), here, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("pattern", ["lines", "points"])
 def test_samples_do_not_depend_on_the_plan(pattern, monkeypatch):
-    monkeypatch.setattr(alps, "make_preconditioner", partial(make_preconditioner, dense_limit=0))
     prior = GaussianPrior.power_law()
     operator, move = sense(pattern, there=True)
     image = prior.sample(1, SHAPE, torch.Generator().manual_seed(1))[0]
@@ -112,6 +110,7 @@ def test_samples_do_not_depend_on_the_plan(pattern, monkeypatch):
     def draw():
         return sample_posterior(
             prior, operator, data, NOISE_STD, n_samples=2, n_evaluations=8,
+            method=lambda task: sample_alps(task, AlpsConfiguration(dense_limit=0)),
             generator=torch.Generator().manual_seed(2),
         ).samples  # fmt: skip
 
@@ -121,6 +120,6 @@ def test_samples_do_not_depend_on_the_plan(pattern, monkeypatch):
             IterationPlan, "n_iterations", lambda self: planned.append(plan(self)) or planned[-1]
         )
         expected = draw()
-    assert min(planned) < MAX_ITERATIONS  # otherwise there was no plan to depend on
+    assert min(planned) < max(planned)  # otherwise there was no plan to depend on
     monkeypatch.setattr(iteration_plan, "send_to_host", lambda _: None)
     assert torch.equal(draw(), expected)

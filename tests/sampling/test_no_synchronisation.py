@@ -38,10 +38,8 @@ def data_of(operator):
     return data + NOISE_STD * on_device(noise, CPU) * operator.measured
 
 
-def sample(operator, monkeypatch, dense_limit, **constants):
+def sample(operator, **constants):
     """Return where the host waited, the states that callbacks saw, and the result."""
-    make = alps.make_preconditioner
-    monkeypatch.setattr(alps, "make_preconditioner", lambda p: make(p, dense_limit))
     states = []
 
     def method(task):
@@ -65,8 +63,8 @@ def sample(operator, monkeypatch, dense_limit, **constants):
 @pytest.mark.parametrize("dense_limit", [10_000, 0])
 @pytest.mark.parametrize("pattern", ["lines", "points"])
 @pytest.mark.parametrize("handover", [None, float("inf"), 0.01])
-def test_the_loop_never_waits(pattern, dense_limit, handover, monkeypatch):
-    places, states, result = sample(sense(pattern), monkeypatch, dense_limit, handover=handover)
+def test_the_loop_never_waits(pattern, dense_limit, handover):
+    places, states, result = sample(sense(pattern), dense_limit=dense_limit, handover=handover)
     assert places == set()
     assert all(isinstance(state, OnDevice) for state in states)
     assert isinstance(result.samples, OnDevice)
@@ -75,10 +73,10 @@ def test_the_loop_never_waits(pattern, dense_limit, handover, monkeypatch):
 
 
 @pytest.mark.parametrize("pattern", ["lines", "points"])
-def test_a_step_at_the_final_level_never_waits(pattern, monkeypatch):
+def test_a_step_at_the_final_level_never_waits(pattern):
     """With one level only nothing else is left to decide."""
     places, states, _ = sample(
-        sense(pattern), monkeypatch, 0, final_share=1.0, handover=float("inf")
+        sense(pattern), dense_limit=0, final_share=1.0, handover=float("inf")
     )
     assert places == set() and len(states) == 16
 
@@ -90,8 +88,8 @@ def test_a_wait_in_the_loop_would_be_found(monkeypatch):
         return {name: float(value) for name, value in measures(misfit, energy).items()}
 
     monkeypatch.setattr(alps, "_measures", reads)
-    places, _, _ = sample(sense("lines"), monkeypatch, 0)
-    assert places == {"alps.py (run_alps)"}
+    places, _, _ = sample(sense("lines"), dense_limit=0)
+    assert places == {"alps.py (see)"}
 
 
 def test_the_compiled_line_factors_are_for_plain_tensors_on_the_cpu(monkeypatch):

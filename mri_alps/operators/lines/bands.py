@@ -9,6 +9,7 @@ windows whose squares sum to one. What is left, above the last band, is any othe
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -61,8 +62,8 @@ class LineBands:
             if bool(window.any())
         ]
         real = maps.real.dtype
-        self.rest = windows[-1].to(maps.device, real).unsqueeze(-1)
-        """(across, 1) window of what lies above the bands."""
+        self.rest = windows[-1].to(maps.device, real).unsqueeze(-1).transpose(-1, axis)
+        """Window of what lies above the bands, broadcasts to (H, W)."""
 
     @staticmethod
     def _band(
@@ -108,7 +109,9 @@ class LineBands:
             share = band.window.square()
             flat = ((fisher.log() * share).sum(0) / share.sum()).exp()  # (along,)
             correction = ((diagonal + flat) / (diagonal + fisher)).sqrt() * band.window
-            found.append((band.kept, correction[..., band.kept, :], self._invert(band, flat, weight)))
+            found.append(
+                (band.kept, correction[..., band.kept, :], self._invert(band, flat, weight))
+            )
         return BandedInverse(self.axis, found)
 
     @staticmethod
@@ -119,7 +122,7 @@ class LineBands:
         pixel = torch.arange(n, device=flat.device)
         prior = row[(pixel.unsqueeze(1) - pixel) % n]
         couplings = band.couplings.to(torch.complex128)
-        matrix = couplings.mul_(weight.reshape(-1, 1, 1, 1)).add_(prior)
+        matrix = (couplings * weight.reshape(-1, 1, 1, 1)).add_(prior)
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
         return inverse.to(band.couplings.dtype)
 
@@ -165,4 +168,4 @@ def _windows(distance: torch.Tensor) -> list[torch.Tensor]:
         rise = (octaves / OVERLAP + 0.5).clamp(0, 1)
         ramps.append(torch.sin(rise * math.pi / 2).square())
     ramps.append(torch.zeros_like(distance))
-    return [(low - high).clamp_min(0).sqrt() for low, high in zip(ramps, ramps[1:])]
+    return [(low - high).clamp_min(0).sqrt() for low, high in itertools.pairwise(ramps)]
