@@ -183,7 +183,7 @@ def property_of(field: FieldInfo, name: str) -> Any:
     return extra.get(name) if isinstance(extra, dict) else None
 
 
-def expected(field: FieldInfo, limit: float | None = None) -> str:
+def expected(field: FieldInfo, limit: float | None = None, found: object = None) -> str:
     """Say which values a setting takes, as the end of "expected ...".
 
     Parameters
@@ -192,6 +192,8 @@ def expected(field: FieldInfo, limit: float | None = None) -> str:
         From `description`.
     limit : float, optional
         Instead of its own upper bound.
+    found : object
+        What was given; the bounds of 64 bits are only named where it is beyond them.
     """
     kinds = kinds_of(field)
     none = ", or none" if type(None) in kinds else ""
@@ -209,8 +211,19 @@ def expected(field: FieldInfo, limit: float | None = None) -> str:
     }
     if limit is not None:
         bounds["le"] = limit
-    limits = " and ".join(f"{words[key]} {bound:g}" for key, bound in bounds.items())
+    shown = {key: f"{bound:g}" for key, bound in bounds.items()}
+    if int in kinds and _is_beyond(found):
+        shown = {"ge": "-2^63", **shown} if shown.keys().isdisjoint(("ge", "gt")) else shown
+        shown = {**shown, "lt": "2^63"} if shown.keys().isdisjoint(("le", "lt")) else shown
+    limits = " and ".join(f"{words[key]} {bound}" for key, bound in shown.items())
     return f"{text} {limits}".strip() + none
+
+
+def _is_beyond(value: object) -> bool:
+    try:
+        return abs(int(value)) >= 2**63  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def kinds_of(field: FieldInfo) -> list[Any]:
@@ -350,4 +363,4 @@ def _error(name: str, field: FieldInfo, value: object, limit: float | None = Non
     shown = repr(value)
     if len(shown) > _LONGEST_SHOWN:
         shown = shown[:_LONGEST_SHOWN] + "..."
-    return SettingError(name, f"is {shown}, expected {expected(field, limit)}")
+    return SettingError(name, f"is {shown}, expected {expected(field, limit, value)}")

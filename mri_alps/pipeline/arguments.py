@@ -21,7 +21,7 @@ _AXES = {
 
 
 def as_array(value: object) -> np.ndarray | None:
-    """Return an array of numpy's or torch's as numpy has it; None for anything else.
+    """Return an array of numpy's or torch's, or a list of numbers, as numpy has it, or None.
 
     Parameters
     ----------
@@ -41,6 +41,12 @@ def as_array(value: object) -> np.ndarray | None:
                 f"a tensor of {value.dtype} and layout {value.layout} on {value.device} cannot be "
                 f"read ({error}): give a dense one of complex64 that holds data"
             ) from error
+    if isinstance(value, (list, tuple)):
+        try:
+            listed = np.asarray(value)
+        except ValueError:  # rows of different lengths
+            return None
+        return listed if listed.size and listed.dtype.kind in "biufc" else None
     return value if isinstance(value, np.ndarray) else None
 
 

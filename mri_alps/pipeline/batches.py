@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mri_alps.core.errors import DivergenceError, MriAlpsError
+from mri_alps.core.errors import ConfigurationError, DivergenceError, MriAlpsError
 from mri_alps.pipeline.resources import (
     available_bytes,
     evaluation_bytes,
+    image_bytes,
     is_out_of_memory,
     sample_bytes,
     slice_bytes,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # The rest is left to slices that are read and written meanwhile, and to fragmentation.
 _USABLE_SHARE = 0.8
+_MOST_BYTES = 2.0**40
 
 Draw = Callable[[int, int], PosteriorSamples]
 """Draws samples: from the index of the first and their number; some of them may be lost."""
@@ -74,6 +76,32 @@ def choose_batch(
     fitting = int(left / sample_bytes(shape, n_coils, evaluation))
     n_batches = math.ceil(n_samples / max(1, fitting))
     return math.ceil(n_samples / n_batches)
+
+
+def check_samples(shape: tuple[int, int], n_samples: int) -> None:
+    """Raise if the samples of a slice cannot be held, before any are drawn.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (readout, phase_encode) of a slice.
+    n_samples : int
+        Samples per slice.
+
+    Raises
+    ------
+    ConfigurationError
+        If they and their copy in one array need more memory than is free now, or more than
+        `_MOST_BYTES` where the system does not tell.
+    """
+    free = available_bytes(torch.device("cpu"))
+    each, limit = 2 * image_bytes(shape), _MOST_BYTES if free is None else free
+    if n_samples * each > limit:
+        raise ConfigurationError(
+            f"n_samples is {n_samples}, and so many samples of {shape[0]} x {shape[1]} need "
+            f"{n_samples * each / 2**30:.3g} GiB of memory, of which {limit / 2**30:.3g} are free: "
+            f"expected at most {int(limit / each)}"
+        )
 
 
 def draw_in_batches(

@@ -72,7 +72,7 @@ def slice_bytes(
     shape, n_coils, crop, lines
         As `memory_bytes` has them.
     """
-    image = _image_bytes(shape)
+    image = image_bytes(shape)
     readout, phase_encode = (min(n, c) for n, c in zip(shape, crop or shape, strict=True))
     matrices = _MATRICES_PER_LINE * 8.0 * readout * phase_encode**2
     return lines * matrices + 6 * n_coils * image
@@ -86,13 +86,20 @@ def sample_bytes(shape: tuple[int, int], n_coils: int, evaluation: float | None 
     shape, n_coils, evaluation
         As `memory_bytes` has them.
     """
-    image = _image_bytes(shape)
+    image = image_bytes(shape)
     if evaluation is None:
         evaluation = _ARRAYS_PER_EVALUATION * image
     return _ARRAYS_PER_SAMPLE * image + max(evaluation, _ARRAYS_PER_COIL * n_coils * image)
 
 
-def _image_bytes(shape: tuple[int, int]) -> float:
+def image_bytes(shape: tuple[int, int]) -> float:
+    """Return what one complex64 image takes.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (readout, phase_encode) of a slice.
+    """
     return 8.0 * shape[0] * shape[1]
 
 
@@ -153,7 +160,7 @@ def evaluation_bytes(
             return None
         if peaks[1] is None or peaks[2] is None:
             return None
-        known[key] = max(peaks[2] - peaks[1], 2 * _image_bytes(shape))
+        known[key] = max(peaks[2] - peaks[1], 2 * image_bytes(shape))
     return known[key]
 
 
