@@ -16,6 +16,7 @@ import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import open_hdf5
+from mri_alps.core.values import as_utf8
 from mri_alps.rawdata.files import check_name_length, create_hdf5
 
 if TYPE_CHECKING:
@@ -216,9 +217,8 @@ class ReconstructionWriter:
         for key, value in attributes.items():
             if key == "provenance":
                 continue
-            self._file.attrs[key] = (
-                json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
-            )
+            value = json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+            self._file.attrs[key] = as_utf8(value) if isinstance(value, str) else value
 
     def _dataset(self, name: str, array: np.ndarray) -> h5py.Dataset:
         if name not in self._file:

@@ -11,6 +11,7 @@ import torch
 from mri_alps.calibration import VolumeCalibration, calibrate_volume, prepare_slice
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.fourier import ifftc
+from mri_alps.core.values import as_utf8
 from mri_alps.priors.checkpoint import load_tensors, save_tensors
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.training.images import ImageRecord
@@ -50,7 +51,7 @@ def read_raw_images(path: Path, cache: Path | None = None) -> list[ImageRecord]:
         _check_fully_sampled(raw)
         tensors = _combine(raw)
         if entry is not None:
-            save_tensors(entry, tensors, {"source": path.name})
+            save_tensors(entry, tensors, {"source": as_utf8(path.name)})
     group = str(raw.attributes.get("patient_id") or path.stem)
     images, noise = tensors["images"].numpy(), tensors["noise_std"].tolist()
     return [ImageRecord(x, group, noise_std=std) for x, std in zip(images, noise, strict=True)]
