@@ -15,6 +15,7 @@ from typing import Protocol
 
 import torch
 
+from mri_alps.core import devices
 from mri_alps.operators.fused.gram import FusedGram
 from mri_alps.operators.fused.plan import can_be_split
 from mri_alps.operators.lengths import largest_prime_factor, round_length
@@ -72,9 +73,7 @@ def _torch_gram(maps: torch.Tensor, mask: torch.Tensor, axis: int | None) -> Gra
 
 
 def _can_be_fused(maps: torch.Tensor, mask: torch.Tensor, axis: int | None) -> bool:
-    if maps.device.type != "cpu" or type(maps) is not torch.Tensor:
-        return False
-    if maps.numel() < _FUSED_SIZE or not bool(mask.any()):
+    if not devices.runs_on_host(maps) or maps.numel() < _FUSED_SIZE or not bool(mask.any()):
         return False
     lengths = mask.shape[-2:] if axis is None else ()
     return all(can_be_split(n) for n in lengths)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mri_alps.core import devices
 from mri_alps.operators.fused import ELEMENT, LANES
 from mri_alps.operators.fused.tables import line_axis, pack_maps, padded, plane_axes
 from mri_alps.operators.fused.threads import in_threads, work_space
@@ -54,7 +55,7 @@ class FusedGram:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return A^H A x."""
-        if type(x) is not torch.Tensor or x.device.type != "cpu" or torch.compiler.is_compiling():
+        if not devices.runs_on_host(x) or torch.compiler.is_compiling():
             return self.fallback(x)
         if self._slices is None:
             self._prepare()
