@@ -21,15 +21,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from filelock import lock_descriptor
 
 from mri_alps.core.errors import ConfigurationError, InputFileError, OutputFileError
 from mri_alps.pipeline.result import SliceReconstruction
 from mri_alps.rawdata.files import atomic_path
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
 
 WORK_FOLDER = ".unfinished"
 _NAME = re.compile(r"slice_(\d{6})\.([0-9a-f]{32})\.npz")
@@ -260,16 +256,15 @@ def _open_locked(path: Path, target: Path) -> IO[str]:
         except FileNotFoundError:  # another scan has ended and removed the folder, then empty
             continue
         try:
-            if fcntl is not None:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            is_ours = lock_descriptor(stream.fileno(), blocking=False)
+        except OSError:  # a file system without locks
+            return stream
+        if not is_ours:
             stream.close()
             raise ConfigurationError(
                 f"{target} is being made by another process: wait for it, or give --output "
                 "another folder"
-            ) from error
-        except OSError:  # a file system without locks
-            return stream
+            )
         # Whoever held the lock before may have removed the file since it was opened here.
         with contextlib.suppress(FileNotFoundError):
             if os.fstat(stream.fileno()).st_ino == path.stat().st_ino:
