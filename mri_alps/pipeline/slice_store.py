@@ -18,14 +18,15 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from filelock import lock_descriptor
 
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import ConfigurationError, InputFileError, OutputFileError
+from mri_alps.core.plain import plain
 from mri_alps.pipeline.result import SliceReconstruction
-from mri_alps.rawdata.files import atomic_path
 
 WORK_FOLDER = ".unfinished"
 _NAME = re.compile(r"slice_(\d{6})\.([0-9a-f]{32})\.npz")
@@ -286,7 +287,7 @@ def pack_slice(result: SliceReconstruction) -> bytes:
         for field in dataclasses.fields(result)
         if field.name not in arrays
     }
-    text = json.dumps(rest, default=_plain, sort_keys=True)
+    text = json.dumps(rest, default=plain, sort_keys=True)
     stream = io.BytesIO()
     arrays[_REST] = np.frombuffer(text.encode(), np.uint8)
     np.savez(stream, **arrays)  # type: ignore[arg-type]
@@ -305,10 +306,6 @@ def unpack_slice(content: bytes) -> SliceReconstruction:
         arrays = {name: file[name] for name in file.files if name != _REST}
         rest = json.loads(file[_REST].tobytes())
     return SliceReconstruction(**arrays, **rest)
-
-
-def _plain(value: object) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _digest(content: bytes) -> str:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, MriAlpsError
-from mri_alps.rawdata.files import atomic_path
 from mri_alps.scanner import kinds
 from mri_alps.scanner.limits import QUOTAS, Limits, Quota
 from mri_alps.scanner.protocol import (

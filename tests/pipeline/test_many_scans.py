@@ -83,9 +83,12 @@ def test_failures_are_contained_and_listed(folder, tmp_path, run):
 
 def test_only_one_process_works_on_a_scan(tmp_path):
     first, second = (SliceStore(tmp_path / "scan.h5", "0") for _ in range(2))
-    with first.locked(), pytest.raises(ConfigurationError, match="made by another process"):
-        with second.locked():
-            pass
+    with (
+        first.locked(),
+        pytest.raises(ConfigurationError, match="made by another process"),
+        second.locked(),
+    ):
+        pass
     with second.locked():
         assert (tmp_path / WORK_FOLDER / "scan.h5.lock").is_file()
     assert not list(tmp_path.iterdir())
