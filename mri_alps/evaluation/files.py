@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.values import as_utf8
-from mri_alps.rawdata.files import atomic_path
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from mri_alps.core.errors import DtypeError, MriAlpsWarning, ShapeError
 from mri_alps.rawdata import RawKSpace, raw_from_arrays, read_raw
+from mri_alps.rawdata.sampling_pattern import smallest_mask
 
 _AXES = {
     2: "(readout, phase_encode)",
@@ -125,19 +126,14 @@ def _measured(kspace: np.ndarray) -> np.ndarray:
     """Where any coil of any slice holds something: (1, 1, W) for whole lines, or (1, H, W)."""
     measured: np.ndarray = np.asarray((kspace != 0).any((0, 1)))
     if not measured.all():
-        lines: np.ndarray = np.asarray(measured.any(0))
-        whole = bool((measured == lines).all())
-        found = (
-            f"{int((~lines).sum())} of {len(lines)} columns"
-            if whole
-            else f"{int((~measured).sum())} of {measured.size} samples"
-        )
+        smallest = smallest_mask(measured)
+        what = "columns" if smallest.ndim == 1 else "samples"
+        found = f"{int((~smallest).sum())} of {smallest.size} {what}"
         warnings.warn(
             f"{Path('array')}: {found} are exactly zero in all coils and are taken as not "
             "measured: give mask to say otherwise",
             MriAlpsWarning,
             stacklevel=4,
         )
-        if whole:
-            return lines[None, None]
+        return smallest.reshape(1, -1, measured.shape[1])
     return measured[None]

@@ -69,10 +69,7 @@ def choose_batch(
         Between 1 and `n_samples`, and such that all batches have about the same size.
     """
     evaluation = evaluation_bytes(prior, shape, device)
-    free = available_bytes(device)
-    if free is None:
-        return n_samples
-    left = _USABLE_SHARE * free / n_processes - slice_bytes(shape, n_coils)
+    left = _USABLE_SHARE * available_bytes(device) / n_processes - slice_bytes(shape, n_coils)
     fitting = int(left / sample_bytes(shape, n_coils, evaluation))
     n_batches = math.ceil(n_samples / max(1, fitting))
     return math.ceil(n_samples / n_batches)

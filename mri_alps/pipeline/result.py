@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
 from mri_alps.core.values import as_path, as_utf8
-from mri_alps.pipeline.images import center_crop_or_pad
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mri_alps.core import devices
 from mri_alps.core.solvers import inner_product
 from mri_alps.sampling.iteration_plan import IterationPlan
 
@@ -75,7 +76,7 @@ class PrecisionSolver:
         energy = self._inner(residual, preconditioned)
         unsolved = self._is_unsolved(energy, preconditioned, added)
         self.n_iterations = 0
-        on_device = _is_on_device(residual)
+        on_device = not devices.runs_on_host(residual)
         needed = torch.zeros((), dtype=torch.long, device=unsolved.device)
         limit = self._plan.n_iterations() if on_device else MAX_ITERATIONS
         while self.n_iterations < limit and (on_device or bool(unsolved.any())):
@@ -116,11 +117,6 @@ class PrecisionSolver:
     @property
     def _n_pixels(self) -> int:
         return torch.Size(self.preconditioner.problem.image_shape).numel()
-
-
-def _is_on_device(tensor: torch.Tensor) -> bool:
-    """Whether reading it would be waiting; a subclass of tensor stands in for a device."""
-    return tensor.device.type != "cpu" or type(tensor) is not torch.Tensor
 
 
 class SolvedCovariance:

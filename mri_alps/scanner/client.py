@@ -15,9 +15,9 @@ import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype
 
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, MriAlpsError
 from mri_alps.core.hdf5 import check_readable, is_hdf5, open_hdf5, read_text
-from mri_alps.rawdata.files import atomic_path
 from mri_alps.rawdata.ismrmrd.reader import find_groups
 from mri_alps.scanner import protocol
 from mri_alps.scanner.limits import GIB, QUOTAS, Limits, Quota

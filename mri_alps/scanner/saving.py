@@ -9,7 +9,6 @@ the stream becomes an ISMRMRD file and is deleted.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import logging
 import os
@@ -18,8 +17,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import lock_descriptor
+
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, MriAlpsError
-from mri_alps.rawdata.files import atomic_path
 from mri_alps.scanner import kinds
 from mri_alps.scanner.limits import QUOTAS, Limits, Quota
 from mri_alps.scanner.protocol import (
@@ -64,7 +65,7 @@ class RawSaver:
         with _errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
             self._stream = self.path.open("xb", buffering=_BUFFER_BYTES)
-            fcntl.flock(self._stream, fcntl.LOCK_EX)  # others see that it is still written
+            lock_descriptor(self._stream.fileno())  # others see that it is still written
             self._stream.write(start)
 
     def add(self, message: Message) -> None:
@@ -173,12 +174,13 @@ def recover_scans(directory: Path) -> list[Path]:
     for path in sorted(directory.glob(f"*{INCOMPLETE}.mrd")):
         try:
             with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not lock_descriptor(file.fileno(), blocking=False):  # still written
+                    continue
                 with _errors(directory):
                     for half_made in directory.glob(f".{path.stem.removesuffix(INCOMPLETE)}*.tmp"):
                         half_made.unlink()
                     saved = convert(path, {message.kind for message in read_stream(path)})
-        except (BlockingIOError, FileNotFoundError):  # at work, or done by now
+        except FileNotFoundError:  # done by now
             continue
         except (MriAlpsError, OSError):
             _LOG.exception("%s could not be made an ISMRMRD file and is kept", path)

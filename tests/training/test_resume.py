@@ -190,7 +190,6 @@ main(sys.argv[1:])
 
 @pytest.mark.slow
 def test_two_processes_agree_see_twice_as_much_and_listen_to_nobody_else(data, config, tmp_path):
-    pytest.importorskip("psutil")
     output, script, seen = tmp_path / "run", tmp_path / "listening.py", tmp_path / "seen"
     script.write_text(LISTENING)
     seen.mkdir()
