@@ -81,7 +81,7 @@ class SettingError(ConfigurationError):
 def setting(
     help: str,
     *,
-    default: object,
+    default: object = ...,
     group: str = "",
     at_least: float | None = None,
     above: float | None = None,
@@ -100,7 +100,7 @@ def setting(
     help : str
         One or two sentences: what it is, its unit, what the default means.
     default : any
-        What holds where nothing is said.
+        What holds where nothing is said; such a setting has to be given if left out.
     group : str
         Heading in ``--help`` and in the documentation.
     at_least, above, at_most, below : float, optional
@@ -338,24 +338,29 @@ def settings_table(cls: type) -> str:
     """
     rows = ["| setting | values | default | meaning |", "|---|---|---|---|"]
     for name, field in description(cls).items():
-        default = "" if field.default is None else f"`{field.default}`"
+        default = "" if field.is_required() or field.default is None else f"`{field.default}`"
         rows.append(f"| `{name}` | {expected(field)} | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
 def _first_error(cls: type, error: ValidationError) -> SettingError | ConfigurationError:
     first = error.errors(include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    fields = description(cls)
-    if name in fields:
-        return _error(name, fields[name], first["input"])
-    if first["type"] == "unexpected_keyword_argument":
+    name, found, fields = ".".join(map(str, first["loc"])), first["input"], description(cls)
+    if isinstance(first.get("ctx", {}).get("error"), ConfigurationError):
+        return first["ctx"]["error"]
+    if name.partition(".")[0] in fields and first["type"] != "missing":
+        name = name.partition(".")[0]
+        return _error(name, fields[name], found)
+    if first["type"] == "unexpected_keyword_argument" and "." not in name:
         return ConfigurationError(f"unknown setting {name}: the settings are {', '.join(fields)}")
-    return ConfigurationError(f"{cls.__name__}: {first['msg']}")
+    reason = "" if first["type"] == "missing" else f" is {_shown(found)}"
+    return ConfigurationError(f"{cls.__name__}: {name}{reason}: {first['msg']}")
 
 
 def _error(name: str, field: FieldInfo, value: object, limit: float | None = None) -> SettingError:
+    return SettingError(name, f"is {_shown(value)}, expected {expected(field, limit)}")
+
+
+def _shown(value: object) -> str:
     shown = repr(value)
-    if len(shown) > _LONGEST_SHOWN:
-        shown = shown[:_LONGEST_SHOWN] + "..."
-    return SettingError(name, f"is {shown}, expected {expected(field, limit)}")
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
