@@ -100,7 +100,7 @@ def setting(
     help : str
         One or two sentences: what it is, its unit, what the default means.
     default : any
-        What holds where nothing is said; such a setting has to be given if left out.
+        What holds where nothing is said; if left out, the setting has to be given.
     group : str
         Heading in ``--help`` and in the documentation.
     at_least, above, at_most, below : float, optional
