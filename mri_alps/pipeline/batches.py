@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 # The rest is left to slices that are read and written meanwhile, and to fragmentation.
 _USABLE_SHARE = 0.8
-_MOST_BYTES = 2.0**40
 
 Draw = Callable[[int, int], PosteriorSamples]
 """Draws samples: from the index of the first and their number; some of them may be lost."""
@@ -88,16 +87,15 @@ def check_samples(shape: tuple[int, int], n_samples: int) -> None:
     Raises
     ------
     ConfigurationError
-        If they and their copy in one array need more memory than is free now, or more than
-        `_MOST_BYTES` where the system does not tell.
+        If they and their copy in one array need more memory than is free now.
     """
     free = available_bytes(torch.device("cpu"))
-    each, limit = 2 * image_bytes(shape), _MOST_BYTES if free is None else free
-    if n_samples * each > limit:
+    each = 2 * image_bytes(shape)
+    if n_samples * each > free:
         raise ConfigurationError(
             f"n_samples is {n_samples}, and so many samples of {shape[0]} x {shape[1]} need "
-            f"{n_samples * each / 2**30:.3g} GiB of memory, of which {limit / 2**30:.3g} are free: "
-            f"expected at most {int(limit / each)}"
+            f"{n_samples * each / 2**30:.3g} GiB of memory, of which {free / 2**30:.3g} are free: "
+            f"expected at most {int(free / each)}"
         )
 
 

@@ -11,18 +11,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import os
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import lock_descriptor
 
 from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, MriAlpsError
 from mri_alps.scanner import kinds
-from mri_alps.scanner.limits import QUOTAS, Limits, Quota
+from mri_alps.scanner.limits import QUOTAS
 from mri_alps.scanner.protocol import (
     Message,
     MessageReader,
@@ -31,12 +31,17 @@ from mri_alps.scanner.protocol import (
     received_message,
 )
 from mri_alps.scanner.scan_file import write_scan
+from mri_alps.scanner.settings import Limits, Quota
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 _LOG = logging.getLogger(__name__)
 INCOMPLETE = "_incomplete"
 _BUFFER_BYTES = 2**20
 # What was taken is read back whatever the limits were, and however texts were repaired.
-_WITHOUT = Limits({kind: Quota(2**62, 2**62, 2**62) for kind in QUOTAS}, scan_bytes=2**62)
+_WITHOUT = Limits(scan_limit=math.inf, quotas={kind: Quota(2**62, 2**62, 2**62) for kind in QUOTAS})
 _numbers = itertools.count(1)
 
 

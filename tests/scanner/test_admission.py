@@ -16,9 +16,10 @@ from mri_alps.scanner import channel as channel_module
 from mri_alps.scanner.admission import Admission, Place
 from mri_alps.scanner.channel import SocketChannel, Stopped, Vanished
 from mri_alps.scanner.configuration import OnlineConfiguration
-from mri_alps.scanner.limits import LimitExceeded, Limits
+from mri_alps.scanner.limits import LimitExceeded
 from mri_alps.scanner.receiver import SessionOptions
 from mri_alps.scanner.server import MrdServer
+from mri_alps.scanner.settings import Limits, ServerSettings
 from mri_alps.scanner.workers import InlineReconstructor
 from tests.scanner.mrd_scans import SETTINGS, Client, errors, exchange, in_thread, scan, slice_lines
 
@@ -135,8 +136,8 @@ def test_connections_of_one_byte_do_not_lock_the_scanner_out(server):
 def full_server(save_raw):
     """A server with one place, taken by a scan that has begun."""
     defaults = OnlineConfiguration(ReconstructionConfiguration(**SETTINGS))
-    options = SessionOptions(defaults, save_raw=save_raw)
-    running = MrdServer("127.0.0.1", 0, InlineReconstructor(), options, 1, 5.0)
+    settings = ServerSettings(port=0, save_raw=save_raw, max_connections=1, grace=5)
+    running = MrdServer(InlineReconstructor(), SessionOptions(defaults, server=settings))
     thread = in_thread(running.serve)
     lines = scan()
     with Client(running.port) as client:

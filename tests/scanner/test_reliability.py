@@ -16,8 +16,8 @@ from ismrmrd.serialization import ConfigFile, ProtocolDeserializer
 
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.scanner import protocol
-from mri_alps.scanner.limits import Limits
 from mri_alps.scanner.protocol import MessageReader, ProtocolError
+from mri_alps.scanner.settings import Limits
 from tests.scanner.mrd_scans import (
     Client,
     check_good_scan,
