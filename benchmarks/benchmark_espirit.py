@@ -71,7 +71,7 @@ def main():
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from mri_alps.calibration import estimate_sensitivity_maps, refine_sensitivity_maps
-    from mri_alps.calibration.region import center_crop
+    from mri_alps.core.crop import center_crop
     from mri_alps.rawdata.bart.cfl import read_cfl, write_cfl
     from tests.calibration import calibration_simulation as simulation
 

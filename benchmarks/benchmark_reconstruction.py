@@ -27,9 +27,9 @@ from reconstruction_rivals import bart_version, bart_wavelets, cg_sense, zero_fi
 
 import mri_alps
 from mri_alps import sample_posterior
-from mri_alps.calibration.region import center_crop
+from mri_alps.core.atomic import atomic_path
+from mri_alps.core.crop import center_crop
 from mri_alps.priors import load_prior
-from mri_alps.rawdata.files import atomic_path
 
 CENTER_FRACTIONS = {4.0: 0.08, 8.0: 0.04}
 REQUIRED_GAIN = 1.0

@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 REQUIRED = 1.8
 N_SCANS = 4
 
@@ -41,8 +43,8 @@ def write_scans(folder: Path, n_slices: int, shape: tuple[int, int]) -> list[Pat
 
 def pin(core: int) -> None:
     """Keep all threads of this process on one core; later ones inherit it."""
-    for thread in Path("/proc/self/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {core})
+    for thread in psutil.Process().threads():
+        os.sched_setaffinity(thread.id, {core})
 
 
 def time_workers(n_workers: int, paths: list[Path], output: Path, configuration) -> dict:

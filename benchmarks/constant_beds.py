@@ -29,8 +29,8 @@ from mri_alps.calibration import (
     sampling_weights,
 )
 from mri_alps.calibration.maps_error import gaussian_mean
-from mri_alps.calibration.region import center_crop
 from mri_alps.calibration.scale import calibration_scale
+from mri_alps.core.crop import center_crop
 from mri_alps.core.fourier import fftc
 from mri_alps.core.random import standard_normal
 from mri_alps.operators import SenseOperator

@@ -5,7 +5,6 @@ The arguments are the kind and a folder with undamaged companions; the rest is `
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import sys
@@ -20,8 +19,8 @@ from mri_alps.pipeline import ReconstructionConfiguration, load_reconstruction
 from mri_alps.rawdata import read_raw, read_sensitivity_maps
 from mri_alps.scanner.channel import FileChannel
 from mri_alps.scanner.configuration import OnlineConfiguration
-from mri_alps.scanner.limits import Limits
 from mri_alps.scanner.session import ScanSession, SessionOptions
+from mri_alps.scanner.settings import Limits, ServerSettings
 from mri_alps.scanner.workers import InlineReconstructor
 from tests.rawdata import fuzz_worker
 
@@ -73,13 +72,13 @@ def open_result(path: str) -> None:
 def open_wire(path: str) -> None:
     """Serve what a client sends; refusals are answers, what is logged with a traceback is not."""
     LOGGED.found.clear()
-    limits = dataclasses.replace(Limits(), idle_seconds=3.0, send_seconds=2.0, scan_bytes=2**24)
+    limits = Limits(idle_limit=3, send_limit=2, scan_limit=2**-6)
     defaults = OnlineConfiguration(ReconstructionConfiguration(**SETTINGS))
     temporary = COMPANIONS / "temporary"
     temporary.mkdir(exist_ok=True)
     saved = COMPANIONS / "saved"
     saved.mkdir(exist_ok=True)
-    options = SessionOptions(defaults, limits, saved, temporary)
+    options = SessionOptions(defaults, limits, ServerSettings(save_raw=saved), temporary)
     with open(path, "rb") as source, open(os.devnull, "wb") as target:
         channel = FileChannel(source.fileno(), target.fileno())
         ScanSession(channel, InlineReconstructor(), options).run()

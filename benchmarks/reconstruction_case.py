@@ -10,7 +10,7 @@ from scipy import stats
 
 from mri_alps.calibration import Acquisition, prepare_slice
 from mri_alps.calibration.noise import apply_to_coils
-from mri_alps.calibration.region import center_crop
+from mri_alps.core.crop import center_crop
 from mri_alps.evaluation.metrics import image_metrics
 from mri_alps.masks import make_mask
 from mri_alps.operators import SenseOperator

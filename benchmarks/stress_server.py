@@ -23,6 +23,7 @@ from pathlib import Path
 
 import ismrmrd
 import numpy as np
+import psutil
 from ismrmrd.serialization import ProtocolSerializer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -71,23 +72,18 @@ class Server:
     @property
     def memory(self) -> float:
         """Resident memory of the server's own process in MB."""
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1e3
+        return psutil.Process(self.process.pid).memory_info().rss / 1e6
 
     @property
     def descriptors(self) -> int:
         """Open files and sockets."""
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        return psutil.Process(self.process.pid).num_fds()
 
     @property
     def worker_memory(self) -> float:
         """Resident memory of the processes that reconstruct, in MB."""
-        total = 0.0
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                text = Path(f"/proc/{child}/status").read_text()
-                total += int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1e3
-        return total
+        workers = psutil.Process(self.process.pid).children()
+        return sum(worker.memory_info().rss for worker in workers) / 1e6
 
 
 def message(item: object) -> bytes:

@@ -22,11 +22,11 @@ import h5py
 import numpy as np
 
 from mri_alps.calibration import calibrate_volume, prepare_slice
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.pipeline.identity import scan_identity
 from mri_alps.pipeline.inputs import find_scans
 from mri_alps.rawdata import RawKSpace, read_raw
-from mri_alps.rawdata.files import atomic_path
 
 FORMAT = "mri_alps calibration 1"
 

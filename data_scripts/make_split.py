@@ -15,10 +15,10 @@ import hashlib
 import sys
 from pathlib import Path
 
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.pipeline.inputs import find_scans
 from mri_alps.rawdata import read_raw
-from mri_alps.rawdata.files import atomic_path
 
 
 def is_held_out(patient: str, fraction: float, seed: int) -> bool:

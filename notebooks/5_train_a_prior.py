@@ -30,7 +30,8 @@ import torch
 
 import mri_alps
 from mri_alps.core.random import standard_normal
-from mri_alps.training.session import SessionOptions, run_session
+from mri_alps.training.session import run_session
+from mri_alps.training.settings import SessionOptions
 
 raw = mri_alps.read_raw(resources.files("mri_alps") / "data" / "demo_brain.h5")
 images = np.stack([raw.read_reference(index) for index in range(raw.n_slices)])
@@ -61,9 +62,7 @@ recipe = {
     "validation_groups": ["*/c"],
 }
 _ = (folder / "recipe.json").write_text(json.dumps(recipe))
-options = SessionOptions(
-    config_file=folder / "recipe.json", fabric={"accelerator": "cpu", "devices": 1}
-)
+options = SessionOptions(config=folder / "recipe.json", accelerator="cpu")
 finished = run_session([folder / "images.npz"], folder / "run", options)
 print(
     "finished:", finished, "-", ", ".join(sorted(path.name for path in (folder / "run").iterdir()))

@@ -41,7 +41,8 @@ def arguments_of(function):
 
 def is_command(function):
     texts = [ast.unparse(a.annotation) for a in arguments_of(function) if a.annotation]
-    return any("Option" in text or "typer." in text for text in texts)
+    texts += [ast.unparse(decorator) for decorator in function.decorator_list]
+    return any(re.search(r"Option|typer\.|takes_\w*settings", text) for text in texts)
 
 
 def missing_in(function):

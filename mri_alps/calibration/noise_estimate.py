@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mri_alps.calibration.noise import noise_covariance
+from mri_alps.core.crop import center_range
 from mri_alps.core.errors import DtypeError, InputFileError, ShapeError
 from mri_alps.core.magnitudes import unit_of
+from mri_alps.rawdata.decoupling import readout_to_image
 
 EDGE_MARGIN = 0.03
 """Fraction of the readout left out at either edge where the readout is not oversampled: the
@@ -135,7 +137,8 @@ def estimate_noise(
     rows = np.asarray(measured.any(axis=1))
     columns = np.asarray(measured.any(axis=0))
     if _are_lines(measured, rows, columns):
-        hybrid = _readout_transform(kspace[:, :, columns], rows)
+        # rows of zeros lower the noise; scaled, its variance is that of a sample
+        hybrid = readout_to_image(kspace[:, :, columns], 1) / np.sqrt(rows.mean())
         lines = np.flatnonzero(columns) - kspace.shape[2] // 2
         positions = _usable_positions(kspace.shape[1], readout_crop)
         found = _from_lines(hybrid[:, positions], np.abs(lines))
@@ -152,17 +155,9 @@ def _are_lines(measured: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> b
     return bool(rows[first : last + 1].all() and rows.mean() >= 0.5 and columns.sum() >= 8)
 
 
-def _readout_transform(kspace: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Orthonormal inverse Fourier transform along the readout, noise variance unchanged."""
-    shifted = np.fft.ifftshift(kspace, axes=1)
-    hybrid = np.fft.fftshift(np.fft.ifft(shifted, axis=1, norm="ortho"), axes=1)
-    return hybrid / np.sqrt(rows.mean())
-
-
 def _usable_positions(n_readout: int, readout_crop: int | None) -> slice:
     if readout_crop is not None and readout_crop < n_readout:
-        start = n_readout // 2 - readout_crop // 2
-        return slice(start, start + readout_crop)
+        return center_range(n_readout, readout_crop)
     margin = int(np.ceil(EDGE_MARGIN * n_readout))
     return slice(margin, n_readout - margin)
 

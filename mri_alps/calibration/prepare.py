@@ -29,6 +29,7 @@ from mri_alps.core.magnitudes import root_sum_of_squares, unit_of
 from mri_alps.core.values import MOST, check, instance, number, whole
 from mri_alps.operators import SenseOperator
 from mri_alps.rawdata import RawKSpace
+from mri_alps.rawdata.sampling_pattern import smallest_mask
 
 _RULES = {
     "raw": instance(RawKSpace, named="a scan as read_raw returns it"),
@@ -232,7 +233,7 @@ def prepare_slice(
     region = CalibrationRegion(apply_to_coils(calibration.whitening, region.kspace), region.source)
     maps = _whitened_maps(raw, index, region, sensitivity_maps, calibration, device)
     scale = _scale(raw, index, region, maps, kspace, measured)
-    sampled = torch.as_tensor(_smallest_mask(measured), device=device)
+    sampled = torch.as_tensor(smallest_mask(measured), device=device)
     refined = None
     if sensitivity_maps is None and maps_error is None and raw.n_coils > 1:
         scaled = torch.as_tensor(kspace / np.float32(scale), device=device)
@@ -301,7 +302,7 @@ def _empty(
     }
     return Acquisition(
         kspace=zeros,
-        mask=torch.as_tensor(_smallest_mask(measured), device=device),
+        mask=torch.as_tensor(smallest_mask(measured), device=device),
         sensitivity_maps=zeros,
         noise_std=1.0,
         scale=1.0,
@@ -456,9 +457,3 @@ def _judge_noise(raw: RawKSpace, index: int, noise_std: float, info: dict[str, A
     )
     info["notes"].append(note)
     warnings.warn(note, MriAlpsWarning, stacklevel=3)
-
-
-def _smallest_mask(measured: np.ndarray) -> np.ndarray:
-    """A mask of whole lines as (phase_encode,), any other as (readout, phase_encode)."""
-    lines = measured[0]
-    return lines.copy() if (measured == lines).all() else measured

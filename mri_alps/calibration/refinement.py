@@ -22,6 +22,7 @@ from mri_alps.calibration.maps_error import (
     strict_misfit,
 )
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
+from mri_alps.core.crop import center_crop
 from mri_alps.operators import SenseOperator
 
 _ROUNDS, _ITERATIONS = 3, 15
@@ -150,15 +151,12 @@ class _Block:
         operator = SenseOperator(maps, self.mask, weights)
         image = gaussian_mean(operator, self.kspace * weights, self.noise_std)
         predicted = SenseOperator(maps, torch.ones_like(mask)).forward(image)
-        guess = self._crop(torch.where(mask, self.kspace, predicted))
-        block = complete_low_rank(guess, self._crop(mask), self.patch, self.rank, _ITERATIONS)
+        guess = center_crop(torch.where(mask, self.kspace, predicted), self.size)
+        known = center_crop(mask, self.size)
+        block = complete_low_rank(guess, known, self.patch, self.rank, _ITERATIONS)
         return estimate_sensitivity_maps(
             block.cpu().numpy(), self.shape, noise_std=self.noise_std, device=maps.device
         )
-
-    def _crop(self, x: torch.Tensor) -> torch.Tensor:
-        starts = [n // 2 - k // 2 for n, k in zip(self.shape, self.size, strict=True)]
-        return x.narrow(-2, starts[0], self.size[0]).narrow(-1, starts[1], self.size[1])
 
 
 def _patches(kspace: torch.Tensor, patch: tuple[int, int]) -> torch.Tensor:

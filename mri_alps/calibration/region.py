@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata.sampling_pattern import center_block
 
@@ -36,23 +37,6 @@ class CalibrationRegion:
     def size(self) -> tuple[int, int]:
         """(readout, phase_encode) extent."""
         return (self.kspace.shape[1], self.kspace.shape[2])
-
-
-def center_crop(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cut the centred block of the last two axes: index N // 2 goes to size // 2.
-
-    Parameters
-    ----------
-    array : numpy.ndarray
-        (..., H, W).
-    size : tuple of int
-        Of the block.
-    """
-    parts = [
-        slice(length // 2 - n // 2, length // 2 - n // 2 + n)
-        for length, n in zip(array.shape[-2:], size, strict=True)
-    ]
-    return array[..., parts[0], parts[1]]
 
 
 def find_calibration_region(

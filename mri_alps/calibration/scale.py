@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mri_alps.calibration.region import center_crop
+from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import DtypeError, InputFileError, ShapeError
 from mri_alps.core.fourier import fftc, ifftc
 

@@ -9,8 +9,8 @@ import torch
 from scipy import ndimage
 
 from mri_alps.calibration.espirit import dominant_eigenvectors, lag_matrices, signal_projector
-from mri_alps.calibration.region import center_crop
 from mri_alps.calibration.scale import low_resolution_images
+from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 
 MAXIMUM_REGION = 32

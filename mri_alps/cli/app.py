@@ -18,9 +18,9 @@ from mri_alps.cli.send import send
 from mri_alps.cli.serve import serve, stream
 from mri_alps.cli.settings_options import takes_settings
 from mri_alps.cli.terminal import say, set_verbosity, warnings_said_once
+from mri_alps.cli.train import train
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.training.cli import train
 
 app = typer.Typer(
     name="mri-alps",

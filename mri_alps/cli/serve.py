@@ -4,72 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import signal
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mri_alps.cli.settings_options import takes_settings
 from mri_alps.cli.terminal import say
+from mri_alps.core.settings import description
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.scanner.configuration import OnlineConfiguration, SendingConfiguration, configure
+from mri_alps.scanner.settings import Limits, ServerSettings
 
 if TYPE_CHECKING:
     from mri_alps.scanner.receiver import SessionOptions
 
-_SCAN = "Reconstruction, where the client says nothing else"
-_LIMITS = "Limits of a connection"
-
-_Prior = Annotated[
-    Optional[str],  # noqa: UP045 - typer resolves this at run time
-    typer.Option(help="Built-in prior or a checkpoint.", rich_help_panel=_SCAN),
-]
-_Samples = Annotated[int, typer.Option(help="Posterior samples per slice.", rich_help_panel=_SCAN)]
-_Evaluations = Annotated[
-    int, typer.Option(help="Evaluations of the prior per sample.", rich_help_panel=_SCAN)
-]
-_Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.", rich_help_panel=_SCAN)]
-_DataType = Annotated[
-    str, typer.Option(help="Of the images sent: float32 or uint16.", rich_help_panel=_SCAN)
-]
-_SaveRaw = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(help="Keep every scan as an ISMRMRD file in this folder, before any work on it."),
-]
-_Memory = Annotated[
-    float,
-    typer.Option(help="GiB, estimated, for the work on a slice.", rich_help_panel=_LIMITS),
-]
-_Scan = Annotated[float, typer.Option(help="GiB of samples in a scan.", rich_help_panel=_LIMITS)]
-_Time = Annotated[float, typer.Option(help="Seconds of work on a scan.", rich_help_panel=_LIMITS)]
+_ONLINE = ("prior", "n_samples", "n_evaluations", "device", "send_samples", "data_type")
 
 
+@takes_settings(
+    *(ReconstructionConfiguration, SendingConfiguration, ServerSettings, Limits),
+    only=(*_ONLINE, *description(ServerSettings), *description(Limits)),
+)
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 for any that is free.")] = 9002,
-    save_raw: _SaveRaw = None,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Slices that are worked on at the same time.")
-    ] = 1,
-    prior: _Prior = None,
-    n_samples: _Samples = 8,
-    n_evaluations: _Evaluations = 100,
-    device: _Device = "auto",
-    data_type: _DataType = "float32",
-    max_connections: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Scans that are worked on; more are only saved.", rich_help_panel=_LIMITS
-        ),
-    ] = 64,
-    memory_limit: _Memory = 16.0,
-    scan_limit: _Scan = 32.0,
-    time_limit: _Time = 14400.0,
-    idle_limit: Annotated[
-        float,
-        typer.Option(help="Seconds without data in an open scan.", rich_help_panel=_LIMITS),
-    ] = 600.0,
-    grace: Annotated[
-        float, typer.Option(help="Seconds that running scans have left after SIGTERM.")
-    ] = 20.0,
+    reconstruction: ReconstructionConfiguration,
+    sending: SendingConfiguration,
+    settings: ServerSettings,
+    limits: Limits,
 ) -> None:
     """Reconstruct scans that come in over the network, as an MRD (ISMRMRD) server.
 
@@ -87,31 +49,31 @@ def serve(
     from mri_alps.scanner.workers import WorkerPool
 
     _log_to_terminal()
-    options = _options(locals() | {"idle_seconds": idle_limit})
-    with WorkerPool(workers) as pool:
-        server = MrdServer(host, port, pool, options, max_connections, grace)
+    options = _options(reconstruction, sending, settings, limits)
+    with WorkerPool(settings.workers) as pool:
+        server = MrdServer(pool, options)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
-        say(f"MRD server on {host} port {server.port}; end it with Ctrl-C or SIGTERM")
-        if save_raw is None:
+        say(f"MRD server on {settings.host} port {server.port}; end it with Ctrl-C or SIGTERM")
+        if settings.save_raw is None:
             say("scans are not kept: name a folder with --save-raw to keep them")
         server.serve()
     say("the server has ended")
 
 
+@takes_settings(
+    *(ReconstructionConfiguration, SendingConfiguration, ServerSettings, Limits),
+    only=(*_ONLINE, "save_raw", "memory_limit", "scan_limit", "time_limit"),
+    defaults={"idle_limit": math.inf},  # a pipe ends when its writer does
+)
 def stream(
+    reconstruction: ReconstructionConfiguration,
+    sending: SendingConfiguration,
+    settings: ServerSettings,
+    limits: Limits,
     config: Annotated[
         str, typer.Option(help="Configuration where the stream has none: a name or JSON.")
     ] = "mri_alps",
-    save_raw: _SaveRaw = None,
-    prior: _Prior = None,
-    n_samples: _Samples = 8,
-    n_evaluations: _Evaluations = 100,
-    device: _Device = "auto",
-    data_type: _DataType = "float32",
-    memory_limit: _Memory = 16.0,
-    scan_limit: _Scan = 32.0,
-    time_limit: _Time = 14400.0,
 ) -> None:
     """Reconstruct one scan from standard input to standard output, in the MRD protocol.
 
@@ -123,12 +85,11 @@ def stream(
     import os
 
     from mri_alps.scanner.channel import FileChannel
-    from mri_alps.scanner.configuration import configure
     from mri_alps.scanner.session import ScanSession
     from mri_alps.scanner.workers import InlineReconstructor
 
     _log_to_terminal()
-    options = _options(locals())
+    options = _options(reconstruction, sending, settings, limits)
     options = dataclasses.replace(options, defaults=configure([config], options.defaults))
     stopped: list[str] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -140,30 +101,21 @@ def stream(
         raise typer.Exit(1)
 
 
-def _options(given: dict[str, Any]) -> SessionOptions:
+def _options(
+    reconstruction: ReconstructionConfiguration,
+    sending: SendingConfiguration,
+    settings: ServerSettings,
+    limits: Limits,
+) -> SessionOptions:
     """Return the options of a session; checks what can be checked before a scan comes."""
-    from mri_alps.pipeline import ReconstructionConfiguration
     from mri_alps.pipeline.output import prepare_directory
     from mri_alps.pipeline.volume import load_prior_for
-    from mri_alps.scanner.configuration import OnlineConfiguration
-    from mri_alps.scanner.limits import Limits, bytes_of, check_positive
     from mri_alps.scanner.receiver import SessionOptions
 
-    idle_seconds = given.get("idle_seconds", float("inf"))
-    limits = Limits(
-        memory_bytes=bytes_of("--memory-limit", given["memory_limit"]),
-        scan_bytes=bytes_of("--scan-limit", given["scan_limit"]),
-        reconstruction_seconds=check_positive("--time-limit", given["time_limit"]),
-        idle_seconds=check_positive("--idle-limit", idle_seconds),
-    )
-    names = ("prior", "n_samples", "n_evaluations", "device")
-    reconstruction = ReconstructionConfiguration(**{name: given[name] for name in names})
-    defaults = OnlineConfiguration(reconstruction, data_type=given["data_type"])
     load_prior_for(reconstruction)  # a misspelt prior is found now, not by the first scan
-    if given["save_raw"] is not None:
-        prepare_directory(given["save_raw"])
-    folder = given["save_raw"]
-    return SessionOptions(defaults, limits, None if folder is None else folder.resolve())
+    if settings.folder is not None:
+        prepare_directory(settings.folder)
+    return SessionOptions(OnlineConfiguration(reconstruction, sending), limits, settings)
 
 
 class _TerminalHandler(logging.Handler):

@@ -7,7 +7,7 @@ import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Optional, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.settings import (
     SettingError,
+    checked,
     description,
     kinds_of,
     property_of,
@@ -32,7 +33,8 @@ def takes_settings(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command an option for each setting, and call it with the settings that were given.
 
-    The command has a parameter for each class, of any name, annotated with the class.
+    The command has a parameter for each class, of any name, annotated with the class; annotated
+    with ``Annotated[dict[str, Any], cls]`` it gets what was given alone, without the defaults.
 
     Parameters
     ----------
@@ -49,34 +51,39 @@ def takes_settings(
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         hints = typing.get_type_hints(function, include_extras=True)
         signature = inspect.signature(function)
-        receivers = {hints[name]: name for name in signature.parameters if hints[name] in classes}
+        receivers: dict[type, str] = {}
+        for name in signature.parameters:
+            kind = hints[name]
+            cls = kind.__metadata__[0] if get_origin(kind) is Annotated else kind
+            if cls in classes:
+                receivers[cls] = name
         options = {
             name: _option(name, field, (defaults or {}).get(name, field.default))
             for cls in classes
             for name, field in description(cls).items()
             if only is None or name in only
         }
-        if from_file:
-            options[FILE_OPTION] = _file_option()
+        file_option = {FILE_OPTION: _file_option()} if from_file else {}
         own = [p for name, p in signature.parameters.items() if name not in receivers.values()]
 
         @functools.wraps(function)
         def command(**given: Any) -> Any:
             chosen = {name: given.pop(name) for name in options}
-            values = {k: v for k, v in chosen.items() if v is not None and k != FILE_OPTION}
-            file = chosen.get(FILE_OPTION)
+            values = {k: v for k, v in chosen.items() if v is not None}
+            file = given.pop(FILE_OPTION) if from_file else None
             if file is not None:
                 values = read_settings(classes, file) | values
             values = {**(defaults or {}), **values}
             for cls, receiver in receivers.items():
                 known = description(cls)
-                given[receiver] = _make(cls, {k: v for k, v in values.items() if k in known})
+                ours = {k: v for k, v in values.items() if k in known}
+                given[receiver] = _make(cls, ours, whole=hints[receiver] is cls)
             return function(**given)
 
         parameters = [p.replace(annotation=hints[p.name]) for p in own]
         parameters += [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for name, kind in options.items()
+            for name, kind in (options | file_option).items()
         ]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -98,9 +105,9 @@ def option_name(name: str, field: FieldInfo) -> str:
     return property_of(field, "option") or f"--{name.replace('_', '-')}"
 
 
-def _make(cls: type, values: dict[str, Any]) -> Any:
+def _make(cls: type, values: dict[str, Any], whole: bool) -> Any:
     try:
-        return cls(**values)
+        return cls(**values) if whole else {k: checked(cls, k, v) for k, v in values.items()}
     except SettingError as error:
         option = option_name(error.name, description(cls)[error.name])
         raise ConfigurationError(f"{option} {error.reason}") from None

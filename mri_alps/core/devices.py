@@ -32,3 +32,14 @@ def find_device(name: object) -> torch.device:
             f"{torch.cuda.device_count()} CUDA devices: use --device cpu or auto"
         )
     return device
+
+
+def runs_on_host(x: torch.Tensor) -> bool:
+    """Return whether numpy sees the values of a tensor and reading one is no waiting.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        A subclass of tensor (torch's fake tensors, those that stand in for a device) does not.
+    """
+    return x.device.type == "cpu" and type(x) is torch.Tensor

@@ -73,3 +73,16 @@ def describe_error(error: Exception) -> str:
     """
     text = " ".join(str(error).split())
     return text if isinstance(error, MriAlpsError) else f"{type(error).__name__}: {text}"
+
+
+def damage_of(error: Exception) -> str:
+    """Return in a few words what a library found wrong with a file.
+
+    Parameters
+    ----------
+    error : Exception
+        Of h5py or numpy, for example. numpy's advice to load Python objects nevertheless, which
+        may run any program, is left out.
+    """
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    return "Python objects, which are never loaded" if "allow_pickle" in text else text

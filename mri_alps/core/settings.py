@@ -12,9 +12,16 @@ import os
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AllowInfNan,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass as validated_dataclass
 from typing_extensions import dataclass_transform
 
@@ -36,7 +43,7 @@ def _text(value: object) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _whole(value: object) -> Any:
+def _no_flag(value: object) -> Any:
     if isinstance(value, (bool, bytes)):
         raise ValueError(value)
     return value
@@ -45,8 +52,11 @@ def _whole(value: object) -> Any:
 Text = Annotated[str, BeforeValidator(_text)]
 """A name or a path; paths are kept as text, which JSON can hold."""
 
-Whole = Annotated[int, BeforeValidator(_whole), Field(ge=-(2**63), lt=2**63)]
+Whole = Annotated[int, BeforeValidator(_no_flag), Field(ge=-(2**63), lt=2**63)]
 """A whole number that 64 bits hold; True and False are none."""
+
+Unbounded = Annotated[float, AllowInfNan(), BeforeValidator(_no_flag)]
+"""A number that may be infinite, for no limit."""
 
 
 class SettingError(ConfigurationError):
@@ -71,9 +81,8 @@ class SettingError(ConfigurationError):
 def setting(
     help: str,
     *,
-    default: object,
+    default: object = ...,
     group: str = "",
-    choices: Iterable[str] = (),
     at_least: float | None = None,
     above: float | None = None,
     at_most: float | None = None,
@@ -91,11 +100,9 @@ def setting(
     help : str
         One or two sentences: what it is, its unit, what the default means.
     default : any
-        What holds where nothing is said.
+        What holds where nothing is said; if left out, the setting has to be given.
     group : str
         Heading in ``--help`` and in the documentation.
-    choices : iterable of str
-        The only values, if they are few and fixed.
     at_least, above, at_most, below : float, optional
         Bounds.
     client_limit : float, optional
@@ -109,10 +116,8 @@ def setting(
     values : str, optional
         Which values it takes, as the end of "expected ...", where type and bounds do not say it.
     """
-    choices = tuple(choices)
     extra: dict[str, Any] = {
         "group": group,
-        "choices": choices,
         "client_limit": client_limit,
         "from_client": from_client,
         "metavar": metavar,
@@ -159,14 +164,15 @@ def settings(cls: _Class) -> _Class:
 
 
 def description(cls: type) -> dict[str, FieldInfo]:
-    """Return the settings of a class by name.
+    """Return the settings of a class by name; fields that `setting` did not make are none.
 
     Parameters
     ----------
     cls : type
         Made by `settings`.
     """
-    return dict(cls.__pydantic_fields__)  # type: ignore[attr-defined]
+    fields = cls.__pydantic_fields__  # type: ignore[attr-defined]
+    return {name: field for name, field in fields.items() if field.description}
 
 
 def property_of(field: FieldInfo, name: str) -> Any:
@@ -183,7 +189,7 @@ def property_of(field: FieldInfo, name: str) -> Any:
     return extra.get(name) if isinstance(extra, dict) else None
 
 
-def expected(field: FieldInfo, limit: float | None = None) -> str:
+def expected(field: FieldInfo, limit: float | None = None, found: object = None) -> str:
     """Say which values a setting takes, as the end of "expected ...".
 
     Parameters
@@ -192,12 +198,16 @@ def expected(field: FieldInfo, limit: float | None = None) -> str:
         From `description`.
     limit : float, optional
         Instead of its own upper bound.
+    found : object
+        What was given; the bounds of 64 bits are only named where it is beyond them.
     """
     kinds = kinds_of(field)
     none = ", or none" if type(None) in kinds else ""
-    choices, values = property_of(field, "choices"), property_of(field, "values")
-    if choices or values:
-        return (values or f"one of {', '.join(choices)}") + none
+    values = property_of(field, "values")
+    if get_origin(kinds[0]) is Literal:
+        values = f"one of {', '.join(get_args(kinds[0]))}"
+    if values:
+        return f"{values}{none}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     text = next(names[kind] for kind in kinds if kind in names)
     words = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
@@ -209,8 +219,19 @@ def expected(field: FieldInfo, limit: float | None = None) -> str:
     }
     if limit is not None:
         bounds["le"] = limit
-    limits = " and ".join(f"{words[key]} {bound:g}" for key, bound in bounds.items())
+    shown = {key: f"{bound:g}" for key, bound in bounds.items()}
+    if int in kinds and _is_beyond(found):
+        shown = {"ge": "-2^63", **shown} if shown.keys().isdisjoint(("ge", "gt")) else shown
+        shown = {**shown, "lt": "2^63"} if shown.keys().isdisjoint(("le", "lt")) else shown
+    limits = " and ".join(f"{words[key]} {bound}" for key, bound in shown.items())
     return f"{text} {limits}".strip() + none
+
+
+def _is_beyond(value: object) -> bool:
+    try:
+        return abs(int(value)) >= 2**63  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def kinds_of(field: FieldInfo) -> list[Any]:
@@ -330,24 +351,29 @@ def settings_table(cls: type) -> str:
     """
     rows = ["| setting | values | default | meaning |", "|---|---|---|---|"]
     for name, field in description(cls).items():
-        default = "" if field.default is None else f"`{field.default}`"
+        default = "" if field.is_required() or field.default is None else f"`{field.default}`"
         rows.append(f"| `{name}` | {expected(field)} | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
 def _first_error(cls: type, error: ValidationError) -> SettingError | ConfigurationError:
     first = error.errors(include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    fields = description(cls)
-    if name in fields:
-        return _error(name, fields[name], first["input"])
-    if first["type"] == "unexpected_keyword_argument":
+    name, found, fields = ".".join(map(str, first["loc"])), first["input"], description(cls)
+    if isinstance(first.get("ctx", {}).get("error"), ConfigurationError):
+        return first["ctx"]["error"]
+    if name.partition(".")[0] in fields and first["type"] != "missing":
+        name = name.partition(".")[0]
+        return _error(name, fields[name], found)
+    if first["type"] == "unexpected_keyword_argument" and "." not in name:
         return ConfigurationError(f"unknown setting {name}: the settings are {', '.join(fields)}")
-    return ConfigurationError(f"{cls.__name__}: {first['msg']}")
+    reason = "" if first["type"] == "missing" else f" is {_shown(found)}"
+    return ConfigurationError(f"{cls.__name__}: {name}{reason}: {first['msg']}")
 
 
 def _error(name: str, field: FieldInfo, value: object, limit: float | None = None) -> SettingError:
+    return SettingError(name, f"is {_shown(value)}, expected {expected(field, limit, value)}")
+
+
+def _shown(value: object) -> str:
     shown = repr(value)
-    if len(shown) > _LONGEST_SHOWN:
-        shown = shown[:_LONGEST_SHOWN] + "..."
-    return SettingError(name, f"is {shown}, expected {expected(field, limit)}")
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."

@@ -44,7 +44,7 @@ def whole(least: int = 0, most: int = MOST) -> Rule:
     least, most : int
         The bounds, both in.
     """
-    bound = f"of at least {least}" if most == MOST else f"from {least} to {most}"
+    bound = f"from {least} to {'2^63 - 1' if most == MOST else most}"
 
     def fits(value: object) -> bool:
         return isinstance(value, Integral) and not _is_flag(value) and least <= int(value) <= most
@@ -96,7 +96,10 @@ def instance(*kinds: type, named: str = "") -> Rule:
 
 
 TEXT = instance(str, named="a text")
-PATH = instance(str, os.PathLike, named="a path")
+PATH = Rule(
+    "a path, without a null character",
+    lambda value: isinstance(value, (str, os.PathLike)) and "\0" not in os.fsdecode(value),
+)
 FLAG = Rule("True or False", lambda value: _is_flag(value))
 FUNCTION = Rule("a function", callable)
 
@@ -167,6 +170,18 @@ def as_path(where: str, value: Any, name: str = "path") -> Path:
     """
     check(where, {name: PATH}, {name: value})
     return Path(value)
+
+
+def as_utf8(text: str) -> str:
+    r"""Return a text that can be written as UTF-8.
+
+    Parameters
+    ----------
+    text : str
+        The name of a file, or what a damaged one holds: bytes that are no UTF-8 become "\xff" and
+        the like.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _is_flag(value: object) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from mri_alps.calibration import estimate_sensitivity_maps
+from mri_alps.core.crop import center_range
 from mri_alps.core.fourier import fftc
 from mri_alps.core.random import standard_normal
 from mri_alps.diagnostics.host_traffic import on_device, watched
@@ -106,7 +107,7 @@ def make_scan(shape: tuple[int, int], n_coils: int, pattern: str, seed: int = _S
     maps = maps / maps.abs().square().sum(0).sqrt() * inside
     image = (inside * (0.6 + 0.3 * torch.cos(9 * y) * torch.cos(7 * x))).to(torch.complex64)
     mask = torch.rand(shape if pattern == "points" else shape[1:], generator=generator) < 0.25
-    center = [slice(n // 2 - max(4, n // 25), n // 2 + max(4, n // 25)) for n in shape]
+    center = [center_range(n, 2 * max(4, n // 25)) for n in shape]
     mask[tuple(center[-mask.ndim :])] = True
     kspace = fftc(maps * image)
     noise = standard_normal(kspace.shape, generator, kspace.dtype)

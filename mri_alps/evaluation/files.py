@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.core.atomic import atomic_path
+from mri_alps.core.values import as_utf8
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8.
+    """Write a text as UTF-8; what damaged files hold beside it is spelt out.
 
     Parameters
     ----------
@@ -22,7 +23,7 @@ def write_text(path: Path, text: str) -> None:
         Its content.
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(as_utf8(text), encoding="utf-8")
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]], line_end: str = "\n") -> None:
@@ -39,7 +40,7 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]], line_end: str = "\n") -
     """
     with (
         atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
     ):
         csv.writer(stream, lineterminator=line_end).writerows(rows)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import ShapeError
+from mri_alps.priors import complex_layers
+
+if TYPE_CHECKING:
+    import torch
 
 
 def channels_to_complex(x: torch.Tensor) -> torch.Tensor:
@@ -25,7 +29,7 @@ def channels_to_complex(x: torch.Tensor) -> torch.Tensor:
             f"found {x.dtype} of shape {tuple(x.shape)}, expected real (B, 2, ...): complex images "
             "with real and imaginary part as channels"
         )
-    return torch.view_as_complex(x.movedim(1, -1).contiguous())
+    return complex_layers.channels_to_complex(x)[:, 0]
 
 
 def complex_to_channels(x: torch.Tensor) -> torch.Tensor:
@@ -36,4 +40,4 @@ def complex_to_channels(x: torch.Tensor) -> torch.Tensor:
     x : torch.Tensor
         Complex (B, ...).
     """
-    return torch.view_as_real(x.resolve_conj()).movedim(-1, 1)
+    return complex_layers.complex_to_channels(x[:, None])

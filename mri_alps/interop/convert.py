@@ -25,6 +25,7 @@ from mri_alps.rawdata import (
     write_cfl,
     write_fastmri,
 )
+from mri_alps.rawdata.sampling_pattern import smallest_mask
 
 RAW_FORMATS = ("fastmri", "ismrmrd", "bart")
 
@@ -137,11 +138,7 @@ def _write_fastmri(target: Path, raw: RawKSpace, kspace: np.ndarray) -> None:
     first, stop = raw.acquired_range
     inside = np.zeros(raw.shape[1], bool)
     inside[first:stop] = True
-    mask = raw.mask
-    if len(mask) == 1:
-        mask = raw.slice_mask(0)
-        if (mask == mask[0]).all():
-            mask = mask[0]
+    mask = smallest_mask(raw.slice_mask(0)) if len(raw.mask) == 1 else raw.mask
     is_full = mask.ndim == 1 and bool((mask == inside).all())
     references = [raw.read_reference(index) for index in range(raw.n_slices)]
     truths = [raw.read_ground_truth(index) for index in range(raw.n_slices)]

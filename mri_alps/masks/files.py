@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 
-from mri_alps.core.errors import ConfigurationError, InputFileError, ShapeError
+from mri_alps.core.errors import ConfigurationError, InputFileError, ShapeError, damage_of
 from mri_alps.core.hdf5 import Dataset, check_readable, is_hdf5, open_hdf5
 from mri_alps.masks.kinds import as_boolean_mask
 
@@ -53,10 +53,9 @@ def load_mask(path: str | PathLike[str], shape: Sequence[int]) -> np.ndarray:
         raise
     # numpy, zipfile and the decompressors behind it raise whatever damaged bytes lead them to.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputFileError(
-            f"{path}: found a file that cannot be read as a mask ({reason}), expected .npy, .npz, "
-            "HDF5 or BART .cfl"
+            f"{path}: found a file that cannot be read as a mask ({damage_of(error)}), expected "
+            ".npy, .npz, HDF5 or BART .cfl"
         ) from error
 
 

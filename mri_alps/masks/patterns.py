@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from mri_alps.core.crop import center_range
 from mri_alps.core.errors import ConfigurationError
 
 Seed = int | tuple[int, ...]
@@ -14,18 +15,6 @@ PARTIAL_FOURIER = 0.625
 """Part of the phase encodes that a partial-Fourier scan acquires: 5/8."""
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5)) / 2  # between spokes, which have no direction
 _DENSITY_SLOPE = 4.0  # Poisson disc: distances at the edge over those at the centre, minus one
-
-
-def center_range(length: int, n_center: int) -> slice:
-    """Return the indices of `n_center` entries around DC at length // 2.
-
-    Parameters
-    ----------
-    length, n_center : int
-        Of the axis, and of the part.
-    """
-    first = length // 2 - n_center // 2
-    return slice(first, first + n_center)
 
 
 def check_center(n_center: int, n_total: float, acceleration: float) -> None:

@@ -15,9 +15,11 @@ from typing import Protocol
 
 import torch
 
+from mri_alps.core import devices
 from mri_alps.operators.fused.gram import FusedGram
 from mri_alps.operators.fused.plan import can_be_split
 from mri_alps.operators.lengths import largest_prime_factor, round_length
+from mri_alps.operators.lines.structure import line_axis
 
 # Bytes of coil images held at a time: they stay in a core's cache on the CPU, and are bounded
 # but large enough to fill the device on a GPU.
@@ -51,12 +53,7 @@ def make_gram(maps: torch.Tensor, mask: torch.Tensor) -> Gram:
     _keep_freed_memory()
     if bool((mask == 1).all()):
         return DiagonalGram(maps)
-    if bool((mask == mask[..., :1, :]).all()):
-        axis = -1
-    elif bool((mask == mask[..., :1]).all()):
-        axis = -2
-    else:
-        axis = None
+    axis = line_axis(mask)
     if _can_be_fused(maps, mask, axis):
         return FusedGram(maps, mask, axis, lambda: _torch_gram(maps, mask, axis))
     return _torch_gram(maps, mask, axis)
@@ -72,9 +69,7 @@ def _torch_gram(maps: torch.Tensor, mask: torch.Tensor, axis: int | None) -> Gra
 
 
 def _can_be_fused(maps: torch.Tensor, mask: torch.Tensor, axis: int | None) -> bool:
-    if maps.device.type != "cpu" or type(maps) is not torch.Tensor:
-        return False
-    if maps.numel() < _FUSED_SIZE or not bool(mask.any()):
+    if not devices.runs_on_host(maps) or maps.numel() < _FUSED_SIZE or not bool(mask.any()):
         return False
     lengths = mask.shape[-2:] if axis is None else ()
     return all(can_be_split(n) for n in lengths)

@@ -12,6 +12,7 @@ import torch
 
 from mri_alps.core.errors import DtypeError, MriAlpsWarning, ShapeError
 from mri_alps.rawdata import RawKSpace, raw_from_arrays, read_raw
+from mri_alps.rawdata.sampling_pattern import smallest_mask
 
 _AXES = {
     2: "(readout, phase_encode)",
@@ -21,7 +22,7 @@ _AXES = {
 
 
 def as_array(value: object) -> np.ndarray | None:
-    """Return an array of numpy's or torch's as numpy has it; None for anything else.
+    """Return an array of numpy's or torch's, or a list of numbers, as numpy has it, or None.
 
     Parameters
     ----------
@@ -41,6 +42,12 @@ def as_array(value: object) -> np.ndarray | None:
                 f"a tensor of {value.dtype} and layout {value.layout} on {value.device} cannot be "
                 f"read ({error}): give a dense one of complex64 that holds data"
             ) from error
+    if isinstance(value, (list, tuple)):
+        try:
+            listed = np.asarray(value)
+        except ValueError:  # rows of different lengths
+            return None
+        return listed if listed.size and listed.dtype.kind in "biufc" else None
     return value if isinstance(value, np.ndarray) else None
 
 
@@ -119,19 +126,14 @@ def _measured(kspace: np.ndarray) -> np.ndarray:
     """Where any coil of any slice holds something: (1, 1, W) for whole lines, or (1, H, W)."""
     measured: np.ndarray = np.asarray((kspace != 0).any((0, 1)))
     if not measured.all():
-        lines: np.ndarray = np.asarray(measured.any(0))
-        whole = bool((measured == lines).all())
-        found = (
-            f"{int((~lines).sum())} of {len(lines)} columns"
-            if whole
-            else f"{int((~measured).sum())} of {measured.size} samples"
-        )
+        smallest = smallest_mask(measured)
+        what = "columns" if smallest.ndim == 1 else "samples"
+        found = f"{int((~smallest).sum())} of {smallest.size} {what}"
         warnings.warn(
             f"{Path('array')}: {found} are exactly zero in all coils and are taken as not "
             "measured: give mask to say otherwise",
             MriAlpsWarning,
             stacklevel=4,
         )
-        if whole:
-            return lines[None, None]
+        return smallest.reshape(1, -1, measured.shape[1])
     return measured[None]

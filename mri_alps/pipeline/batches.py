@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mri_alps.core.errors import DivergenceError, MriAlpsError
+from mri_alps.core.errors import ConfigurationError, DivergenceError, MriAlpsError
 from mri_alps.pipeline.resources import (
     available_bytes,
     evaluation_bytes,
+    image_bytes,
     is_out_of_memory,
     sample_bytes,
     slice_bytes,
@@ -67,13 +68,35 @@ def choose_batch(
         Between 1 and `n_samples`, and such that all batches have about the same size.
     """
     evaluation = evaluation_bytes(prior, shape, device)
-    free = available_bytes(device)
-    if free is None:
-        return n_samples
-    left = _USABLE_SHARE * free / n_processes - slice_bytes(shape, n_coils)
+    left = _USABLE_SHARE * available_bytes(device) / n_processes - slice_bytes(shape, n_coils)
     fitting = int(left / sample_bytes(shape, n_coils, evaluation))
     n_batches = math.ceil(n_samples / max(1, fitting))
     return math.ceil(n_samples / n_batches)
+
+
+def check_samples(shape: tuple[int, int], n_samples: int) -> None:
+    """Raise if the samples of a slice cannot be held, before any are drawn.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (readout, phase_encode) of a slice.
+    n_samples : int
+        Samples per slice.
+
+    Raises
+    ------
+    ConfigurationError
+        If they and their copy in one array need more memory than is free now.
+    """
+    free = available_bytes(torch.device("cpu"))
+    each = 2 * image_bytes(shape)
+    if n_samples * each > free:
+        raise ConfigurationError(
+            f"n_samples is {n_samples}, and so many samples of {shape[0]} x {shape[1]} need "
+            f"{n_samples * each / 2**30:.3g} GiB of memory, of which {free / 2**30:.3g} are free: "
+            f"expected at most {int(free / each)}"
+        )
 
 
 def draw_in_batches(

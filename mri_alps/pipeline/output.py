@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from mri_alps.core.atomic import check_name_length, create_hdf5
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import open_hdf5
-from mri_alps.rawdata.files import check_name_length, create_hdf5
+from mri_alps.core.plain import plain
+from mri_alps.core.values import as_utf8
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.result import Reconstruction, SliceReconstruction
@@ -199,7 +200,7 @@ class ReconstructionWriter:
         if "diagnostics" not in self._file:
             text = h5py.string_dtype()
             self._file.create_dataset("diagnostics", (len(self._slices),), dtype=text)
-        self._file["diagnostics"][self._written] = json.dumps(_plain(result.diagnostics))
+        self._file["diagnostics"][self._written] = _without_nan(plain(result.diagnostics))
         self._written += 1
 
     def write_attributes(self, attributes: dict[str, Any]) -> None:
@@ -216,9 +217,8 @@ class ReconstructionWriter:
         for key, value in attributes.items():
             if key == "provenance":
                 continue
-            self._file.attrs[key] = (
-                json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
-            )
+            value = json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+            self._file.attrs[key] = as_utf8(value) if isinstance(value, str) else value
 
     def _dataset(self, name: str, array: np.ndarray) -> h5py.Dataset:
         if name not in self._file:
@@ -265,14 +265,6 @@ def write_reconstruction(result: Reconstruction, target: Path) -> Path:
     return target
 
 
-def _plain(value: object) -> Any:
-    """Return `value` with everything that JSON cannot hold turned into text, NaN into null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+def _without_nan(value: object) -> str:
+    """Return a plain value as JSON with null for what is not finite, which JSON has no word for."""
+    return json.dumps(json.loads(json.dumps(value), parse_constant=lambda _: None))

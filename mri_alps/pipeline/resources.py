@@ -8,6 +8,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import torch
 
 from mri_alps.core.plugins import guarded
@@ -72,7 +73,7 @@ def slice_bytes(
     shape, n_coils, crop, lines
         As `memory_bytes` has them.
     """
-    image = _image_bytes(shape)
+    image = image_bytes(shape)
     readout, phase_encode = (min(n, c) for n, c in zip(shape, crop or shape, strict=True))
     matrices = _MATRICES_PER_LINE * 8.0 * readout * phase_encode**2
     return lines * matrices + 6 * n_coils * image
@@ -86,18 +87,25 @@ def sample_bytes(shape: tuple[int, int], n_coils: int, evaluation: float | None 
     shape, n_coils, evaluation
         As `memory_bytes` has them.
     """
-    image = _image_bytes(shape)
+    image = image_bytes(shape)
     if evaluation is None:
         evaluation = _ARRAYS_PER_EVALUATION * image
     return _ARRAYS_PER_SAMPLE * image + max(evaluation, _ARRAYS_PER_COIL * n_coils * image)
 
 
-def _image_bytes(shape: tuple[int, int]) -> float:
+def image_bytes(shape: tuple[int, int]) -> float:
+    """Return what one complex64 image takes.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (readout, phase_encode) of a slice.
+    """
     return 8.0 * shape[0] * shape[1]
 
 
-def available_bytes(device: torch.device) -> float | None:
-    """Return the memory that is free for tensors now; None where the system does not tell.
+def available_bytes(device: torch.device) -> float:
+    """Return the memory that is free for tensors now.
 
     Parameters
     ----------
@@ -108,9 +116,8 @@ def available_bytes(device: torch.device) -> float | None:
         free, _ = torch.cuda.mem_get_info(device)
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(free + kept)
-    found = [_meminfo("MemAvailable"), _control_group_bytes()]
-    known = [value for value in found if value is not None]
-    return min(known) if known else None
+    left, limit = float(psutil.virtual_memory().available), _control_group_bytes()
+    return left if limit is None else min(left, limit)
 
 
 _MEASURED: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], float]] = (
@@ -137,7 +144,7 @@ def evaluation_bytes(
     Returns
     -------
     float or None
-        None where the system does not tell, or where two samples do not fit.
+        None where two samples do not fit.
     """
     key = (tuple(shape), str(device))
     try:
@@ -151,9 +158,7 @@ def evaluation_bytes(
             if not is_out_of_memory(error):
                 raise
             return None
-        if peaks[1] is None or peaks[2] is None:
-            return None
-        known[key] = max(peaks[2] - peaks[1], 2 * _image_bytes(shape))
+        known[key] = max(peaks[2] - peaks[1], 2 * image_bytes(shape))
     return known[key]
 
 
@@ -177,7 +182,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _evaluation_peak(
     prior: ScoreModel, n_samples: int, shape: tuple[int, int], device: torch.device
-) -> float | None:
+) -> float:
     x = torch.zeros((n_samples, *shape), dtype=torch.complex64, device=device)
     with torch.no_grad(), guarded("the prior", prior):
         if device.type == "cuda":
@@ -190,14 +195,16 @@ def _evaluation_peak(
 
 
 class _PeakOfProcess:
-    """Watches the memory of this process; `value` is its highest, None off Linux.
+    """Watches the memory of this process; `value` is its highest.
 
     The kernel keeps the peak too, but only one for the whole life of the process, unless it is
     reset under everybody's feet.
     """
 
     def __init__(self) -> None:
-        self.value = _resident_bytes()
+        self._process = psutil.Process()
+        self.value = 0.0
+        self._look()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -207,41 +214,16 @@ class _PeakOfProcess:
             time.sleep(_SAMPLING_INTERVAL)
 
     def _look(self) -> None:
-        now = _resident_bytes()
-        if now is not None and self.value is not None:
-            self.value = max(self.value, now)
+        self.value = max(self.value, float(self._process.memory_info().rss))
 
     def __enter__(self) -> _PeakOfProcess:
-        if self.value is not None:
-            self._thread.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._look()
         self._done.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-
-def _resident_bytes() -> float | None:
-    try:
-        line = next(
-            line
-            for line in Path("/proc/self/status").read_text().splitlines()
-            if line.startswith("VmRSS")
-        )
-    except (OSError, StopIteration):
-        return None
-    return 1024.0 * int(line.split()[1])
-
-
-def _meminfo(field: str) -> float | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        line = next(line for line in lines if line.startswith(f"{field}:"))
-    except (OSError, StopIteration):
-        return None
-    return 1024.0 * int(line.split()[1])
+        self._thread.join()
 
 
 def _control_group_bytes(root: Path = Path("/sys/fs/cgroup")) -> float | None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
-from mri_alps.core.values import as_path
-from mri_alps.pipeline.images import center_crop_or_pad
+from mri_alps.core.values import as_path, as_utf8
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -382,8 +382,10 @@ def read_slices(path: Path) -> Iterator[SliceReconstruction]:
 
 def _attributes(file: File) -> dict[str, Any]:
     plain = {
-        key: value.item() if hasattr(value, "item") else value for key, value in file.attrs.items()
+        as_utf8(key): value.item() if hasattr(value, "item") else value
+        for key, value in file.attrs.items()
     }
+    plain |= {key: as_utf8(value) for key, value in plain.items() if isinstance(value, str)}
     for key in ("configuration", "versions", "failed_slices"):
         if key in plain:
             plain[key] = _object(plain[key])

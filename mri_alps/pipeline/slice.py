@@ -17,6 +17,7 @@ from mri_alps.calibration import (
     calibrate_volume,
     prepare_slice,
 )
+from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.core.errors import (
     ConfigurationError,
     MissingDependencyError,
@@ -24,8 +25,8 @@ from mri_alps.core.errors import (
     MriAlpsWarning,
     OutputFileError,
 )
-from mri_alps.pipeline.batches import choose_batch, draw_in_batches
-from mri_alps.pipeline.images import center_crop_or_pad, root_sum_of_squares
+from mri_alps.pipeline.batches import check_samples, choose_batch, draw_in_batches
+from mri_alps.pipeline.images import root_sum_of_squares
 from mri_alps.pipeline.result import SliceReconstruction
 from mri_alps.pipeline.statistics import sample_statistics
 from mri_alps.pipeline.undersampling import undersampling_mask
@@ -117,6 +118,9 @@ class SliceReconstructor:
     device: torch.device
     mask: np.ndarray | None
     calibration: VolumeCalibration
+
+    def __post_init__(self) -> None:
+        check_samples(self.raw.shape, self.configuration.n_samples)
 
     @classmethod
     def of_scan(

@@ -18,18 +18,15 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
+from filelock import lock_descriptor
 
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import ConfigurationError, InputFileError, OutputFileError
+from mri_alps.core.plain import plain
 from mri_alps.pipeline.result import SliceReconstruction
-from mri_alps.rawdata.files import atomic_path
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
 
 WORK_FOLDER = ".unfinished"
 _NAME = re.compile(r"slice_(\d{6})\.([0-9a-f]{32})\.npz")
@@ -260,16 +257,15 @@ def _open_locked(path: Path, target: Path) -> IO[str]:
         except FileNotFoundError:  # another scan has ended and removed the folder, then empty
             continue
         try:
-            if fcntl is not None:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            is_ours = lock_descriptor(stream.fileno(), blocking=False)
+        except OSError:  # a file system without locks
+            return stream
+        if not is_ours:
             stream.close()
             raise ConfigurationError(
                 f"{target} is being made by another process: wait for it, or give --output "
                 "another folder"
-            ) from error
-        except OSError:  # a file system without locks
-            return stream
+            )
         # Whoever held the lock before may have removed the file since it was opened here.
         with contextlib.suppress(FileNotFoundError):
             if os.fstat(stream.fileno()).st_ino == path.stat().st_ino:
@@ -291,7 +287,7 @@ def pack_slice(result: SliceReconstruction) -> bytes:
         for field in dataclasses.fields(result)
         if field.name not in arrays
     }
-    text = json.dumps(rest, default=_plain, sort_keys=True)
+    text = json.dumps(rest, default=plain, sort_keys=True)
     stream = io.BytesIO()
     arrays[_REST] = np.frombuffer(text.encode(), np.uint8)
     np.savez(stream, **arrays)  # type: ignore[arg-type]
@@ -310,10 +306,6 @@ def unpack_slice(content: bytes) -> SliceReconstruction:
         arrays = {name: file[name] for name in file.files if name != _REST}
         rest = json.loads(file[_REST].tobytes())
     return SliceReconstruction(**arrays, **rest)
-
-
-def _plain(value: object) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _digest(content: bytes) -> str:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mri_alps.pipeline.progress import Progress
     from mri_alps.priors.protocol import ScoreModel
 
+_NAME_OR_ARRAY = instance(str, os.PathLike, named="a name, a file or an array").or_none()
+
 
 def reconstruct(
     source: RawKSpace | np.ndarray | torch.Tensor | str | os.PathLike[str],
@@ -83,9 +85,12 @@ def reconstruct(
         If an array without a mask holds exact zeros, which are taken as not measured.
     """
     drawn, maps = as_array(mask), as_array(sensitivity_maps)
-    settings["mask"] = None if drawn is not None else mask
-    settings["sensitivity_maps"] = None if maps is not None else sensitivity_maps
-    configuration = make_configuration(settings)
+    named = {
+        "mask": None if drawn is not None else mask,
+        "sensitivity_maps": None if maps is not None else sensitivity_maps,
+    }
+    check("reconstruct", dict.fromkeys(named, _NAME_OR_ARRAY), named)
+    configuration = make_configuration(settings | named)
     raw = open_source(source, drawn)
     prior, device = load_prior_for(configuration)
     reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device, drawn, noise_std)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError
 from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.priors.unet import UNetConfig
-from mri_alps.rawdata.files import atomic_path
 
 if TYPE_CHECKING:
     import torch

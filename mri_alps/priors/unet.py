@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,38 +11,38 @@ from torch import nn
 from torch.nn import functional
 
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.settings import Whole, setting, settings
 from mri_alps.priors.complex_layers import ComplexConv2d, MagnitudeGate, RealGate
 
+_PER_LEVEL = "a whole number per level"
 
-@dataclass(frozen=True)
+
+@settings
 class UNetConfig:
-    """Layout of a `UNet`.
+    """Layout of a `UNet`."""
 
-    Attributes
-    ----------
-    channels : tuple of int
-        Complex channels per level, finest first; each level halves the resolution.
-    encoder_blocks, decoder_blocks : tuple of int
-        Residual blocks per level, finest first. The coarsest level's decoder blocks follow its
-        encoder blocks directly.
-    group_size : int
-        Channels that share a norm; divides every entry of `channels`.
-    embedding_size : int
-        Size of the noise level's embedding.
-    equivariant : bool
-        Complex layers (True) or plain real ones of the same layout and arithmetic (False).
-    """
-
-    channels: tuple[int, ...] = (16, 24, 48, 80)
-    encoder_blocks: tuple[int, ...] = (1, 2, 2, 2)
-    decoder_blocks: tuple[int, ...] = (1, 2, 2, 2)
-    group_size: int = 8
-    embedding_size: int = 64
-    equivariant: bool = True
+    channels: tuple[Whole, ...] = setting(
+        "Complex channels per level, finest first; each level halves the resolution.",
+        default=(16, 24, 48, 80),
+        values=_PER_LEVEL,
+    )
+    encoder_blocks: tuple[Whole, ...] = setting(
+        "Residual blocks per level, finest first.", default=(1, 2, 2, 2), values=_PER_LEVEL
+    )
+    decoder_blocks: tuple[Whole, ...] = setting(
+        "The same on the way up. The coarsest level's follow its encoder blocks directly.",
+        default=(1, 2, 2, 2),
+        values=_PER_LEVEL,
+    )
+    group_size: Whole = setting(
+        "Channels that share a norm; divides every entry of channels.", default=8, at_least=1
+    )
+    embedding_size: Whole = setting("Size of the noise level's embedding.", default=64, at_least=1)
+    equivariant: bool = setting(
+        "Complex layers, or plain real ones of the same layout and arithmetic.", default=True
+    )
 
     def __post_init__(self) -> None:
-        for name in ("channels", "encoder_blocks", "decoder_blocks"):
-            object.__setattr__(self, name, tuple(int(value) for value in getattr(self, name)))
         if not len(self.channels) == len(self.encoder_blocks) == len(self.decoder_blocks) > 0:
             raise ConfigurationError(
                 "a U-Net needs as many encoder_blocks and decoder_blocks as channels, found "

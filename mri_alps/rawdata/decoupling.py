@@ -11,20 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mri_alps.core.crop import center_range
+
 BLOCK_BYTES = 256 * 2**20
-
-
-def center_crop_start(length: int, cropped: int) -> int:
-    """Return where a centred crop starts: index length // 2 lands on cropped // 2.
-
-    Parameters
-    ----------
-    length : int
-        Samples of the axis.
-    cropped : int
-        Samples that are kept.
-    """
-    return length // 2 - cropped // 2
 
 
 def readout_to_image(lines: np.ndarray, axis: int) -> np.ndarray:
@@ -61,9 +50,8 @@ def remove_oversampling(kspace: np.ndarray, n_readout: int, axis: int = -2) -> n
     np.ndarray
         complex64.
     """
-    image = readout_to_image(kspace, axis)
-    start = center_crop_start(kspace.shape[axis], n_readout)
-    image = np.take(image, range(start, start + n_readout), axis=axis)
+    kept = center_range(kspace.shape[axis], n_readout)
+    image = np.take(readout_to_image(kspace, axis), range(kept.start, kept.stop), axis=axis)
     shifted = np.fft.ifftshift(image, axes=axis)
     cropped = np.fft.fftshift(np.fft.fft(shifted, axis=axis, norm="ortho"), axes=axis)
     return cropped.astype(np.complex64)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mri_alps.rawdata.sampling_pattern import center_block, net_acceleration
+from mri_alps.rawdata.sampling_pattern import center_block, net_acceleration, smallest_mask
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.raw import RawKSpace
@@ -72,8 +72,8 @@ def _mask(raw: RawKSpace) -> str:
     mask = raw.slice_mask(raw.n_slices // 2)
     if mask.all():
         return f"full ({source})"
-    lines = mask.any(axis=0)
-    if raw.mask.shape[1] == 1 or (mask == lines).all():
+    lines = smallest_mask(mask)
+    if lines.ndim == 1:
         return f"lines, {int(lines.sum())} of {mask.shape[1]} ({source}{differ})"
     return f"2-D, {int(mask.sum())} of {mask.size} points ({source}{differ})"
 

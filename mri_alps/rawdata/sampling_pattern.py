@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mri_alps.core.crop import center_range
 from mri_alps.core.errors import ShapeError
 
 
@@ -47,8 +48,8 @@ def center_block(mask_2d: np.ndarray) -> tuple[int, int]:
 
 def _outermost(size: int, length: int) -> int:
     """Index that joins the centred block when it grows from `size` - 1 to `size`."""
-    start = length // 2 - size // 2
-    return start if size % 2 == 0 else start + size - 1
+    block = center_range(length, size)
+    return block.start if size % 2 == 0 else block.stop - 1
 
 
 def _center_run(line: np.ndarray) -> int:
@@ -57,6 +58,18 @@ def _center_run(line: np.ndarray) -> int:
     while width < len(line) and line[_outermost(width + 1, len(line))]:
         width += 1
     return width
+
+
+def smallest_mask(mask: np.ndarray) -> np.ndarray:
+    """Return a mask of whole lines as (phase_encode,), any other as it is.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        Bool, (readout, phase_encode).
+    """
+    lines = mask[0]
+    return lines.copy() if (mask == lines).all() else mask
 
 
 def net_acceleration(mask: np.ndarray, first: int = 0, stop: int | None = None) -> float:

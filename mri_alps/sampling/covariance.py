@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from mri_alps.core import devices
 from mri_alps.core.solvers import inner_product
 from mri_alps.sampling.iteration_plan import IterationPlan
 from mri_alps.sampling.preconditioner import (
@@ -288,7 +289,7 @@ class _SolvedAtLevel(CovarianceAtLevel):
         direction = preconditioned = self.inverse(residual)
         energy = self._inner(residual, preconditioned)
         unsolved = self._is_unsolved(energy, preconditioned, added)
-        on_device = _is_on_device(residual)
+        on_device = not devices.runs_on_host(residual)
         needed = torch.zeros((), dtype=torch.long, device=unsolved.device)
         limit = self.plan.n_iterations() if on_device else self.plan.allowed
         n_iterations = 0
@@ -331,8 +332,3 @@ class _SolvedAtLevel(CovarianceAtLevel):
     @property
     def _n_pixels(self) -> int:
         return torch.Size(self.problem.image_shape).numel()
-
-
-def _is_on_device(tensor: torch.Tensor) -> bool:
-    """Whether reading it would be waiting; a subclass of tensor stands in for a device."""
-    return tensor.device.type != "cpu" or type(tensor) is not torch.Tensor

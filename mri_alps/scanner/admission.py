@@ -6,9 +6,12 @@ import enum
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from mri_alps.scanner.limits import LimitExceeded, check_positive
+from mri_alps.scanner.limits import LimitExceeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Place(enum.Enum):
@@ -85,7 +88,7 @@ class Admission:
         header_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.n_places = int(check_positive("max_connections", n_places))
+        self.n_places = n_places
         self._share = (self.n_places + 1) // 2
         self._saves, self._header_seconds, self._clock = saves, header_seconds, clock
         self._seats: list[Seat] = []

@@ -7,11 +7,15 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.scanner.limits import LimitExceeded, Limits
+from mri_alps.scanner.limits import LimitExceeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mri_alps.scanner.settings import Limits
 
 _POLL_SECONDS = 0.2
 _LINGER_SECONDS = 2.0
@@ -108,9 +112,9 @@ class SocketChannel:
                     raise Vanished(f"the connection broke ({error})") from error
                 self._received = self._clock()
                 return data
-            if self._clock() - started > self._limits.idle_seconds:
+            if self._clock() - started > self._limits.idle_limit:
                 raise LimitExceeded(
-                    f"nothing came for {self._limits.idle_seconds:g} s although the scan was not "
+                    f"nothing came for {self._limits.idle_limit:g} s although the scan was not "
                     "closed: send the close message, or start the server with a higher --idle-limit"
                 )
         return b""
@@ -140,8 +144,8 @@ class SocketChannel:
                     moved = self._clock()
                     continue
                 self._raise_if_stopped()
-                if self._clock() - max(moved, self._received) > self._limits.send_seconds:
-                    raise Vanished(f"the client took no reply for {self._limits.send_seconds:g} s")
+                if self._clock() - max(moved, self._received) > self._limits.send_limit:
+                    raise Vanished(f"the client took no reply for {self._limits.send_limit:g} s")
 
     def offer(self, data: bytes) -> None:
         """Send it if the client takes it, without waiting; drop it otherwise.

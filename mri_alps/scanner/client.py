@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype
 
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, MriAlpsError
 from mri_alps.core.hdf5 import check_readable, is_hdf5, open_hdf5, read_text
-from mri_alps.rawdata.files import atomic_path
 from mri_alps.rawdata.ismrmrd.reader import find_groups
 from mri_alps.scanner import protocol
-from mri_alps.scanner.limits import GIB, QUOTAS, Limits, Quota
+from mri_alps.scanner.limits import QUOTAS
 from mri_alps.scanner.protocol import MessageReader, ProtocolError
+from mri_alps.scanner.settings import GIB, Limits, Quota
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 _CHUNK_LINES = 32
 # A client trusts its server with every image that it asked for.
-_LIMITS = Limits(quotas={**QUOTAS, protocol.IMAGE: Quota(10**6, GIB, 2**63)}, scan_bytes=2**62)
+_LIMITS = Limits(scan_limit=math.inf, quotas={**QUOTAS, protocol.IMAGE: Quota(10**6, GIB, 2**63)})
 
 
 class ServerError(MriAlpsError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.settings import (
@@ -24,7 +24,6 @@ from mri_alps.pipeline import ReconstructionConfiguration
 
 NAMES = ("mri_alps", "mri-alps", "openrecon", "default", "")
 """Configuration names that stand for the defaults; scanners of OpenRecon send theirs."""
-DATA_TYPES = ("float32", "uint16")
 _MAX_NOTES = 10
 # Written by hosts for other purposes.
 _IGNORED = ("config", "customconfig", "version")
@@ -35,13 +34,16 @@ class SendingConfiguration:
     """What is sent back of a scan that comes in."""
 
     send_samples: bool = setting(
-        "Send every posterior sample as an image of its own.", default=False, from_client=True
+        "Send every posterior sample as an image of its own.",
+        default=False,
+        group="Output",
+        from_client=True,
     )
-    data_type: str = setting(
+    data_type: Literal["float32", "uint16"] = setting(
         "Of the images sent: float32, in the units of the scan's root-sum-of-squares image, or "
         "uint16, scaled.",
         default="float32",
-        choices=DATA_TYPES,
+        group="Output",
         from_client=True,
     )
 
@@ -54,28 +56,15 @@ class OnlineConfiguration:
     ----------
     reconstruction : ReconstructionConfiguration
         Prior, method, samples, evaluations, seed, device.
-    send_samples, data_type
-        See `SendingConfiguration`.
+    sending : SendingConfiguration
+        What is sent back.
     notes : tuple of str
         What the client should be told.
-
-    Raises
-    ------
-    ConfigurationError
-        If the data type is none of these.
     """
 
     reconstruction: ReconstructionConfiguration = field(default_factory=ReconstructionConfiguration)
-    send_samples: bool = False
-    data_type: str = "float32"
+    sending: SendingConfiguration = field(default_factory=SendingConfiguration)
     notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.data_type not in DATA_TYPES:
-            raise ConfigurationError(
-                f"data_type is {str(self.data_type)[:40]!r}, expected one of "
-                f"{', '.join(DATA_TYPES)}: change the configuration"
-            )
 
 
 def configure(texts: list[str], defaults: OnlineConfiguration) -> OnlineConfiguration:
@@ -108,7 +97,8 @@ def configure(texts: list[str], defaults: OnlineConfiguration) -> OnlineConfigur
                 )
     ours = {name: given.pop(name) for name in description(SendingConfiguration) if name in given}
     reconstruction = dataclasses.replace(defaults.reconstruction, **given)
-    return dataclasses.replace(defaults, reconstruction=reconstruction, notes=tuple(notes), **ours)
+    sending = dataclasses.replace(defaults.sending, **ours)
+    return OnlineConfiguration(reconstruction, sending, tuple(notes))
 
 
 def _parameters(text: str) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class ImageMaker:
 
     def _pixels(self, series: _Series, array: np.ndarray) -> tuple[np.ndarray, float]:
         """Return what is sent, and what a value has to be multiplied by."""
-        if self._configuration.data_type == "float32":
+        if self._configuration.sending.data_type == "float32":
             return np.ascontiguousarray(array[np.newaxis]), 1.0
         magnitude = np.abs(array)
         slope = self._scales.get(series.number)

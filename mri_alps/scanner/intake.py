@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import ismrmrd
@@ -15,14 +14,17 @@ from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata import Selection
 from mri_alps.rawdata.header import Encoding, Header, parse_header
 from mri_alps.rawdata.ismrmrd.reader import choose_encoding
-from mri_alps.scanner.limits import Limits, check_memory
+from mri_alps.scanner.limits import check_memory
 from mri_alps.scanner.spool import Spool, SpooledAcquisitions
 from mri_alps.scanner.units import Unit, UnitTracker, before
 from mri_alps.scanner.work import Job
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mri_alps.scanner.configuration import OnlineConfiguration
     from mri_alps.scanner.protocol import ReceivedAcquisition
+    from mri_alps.scanner.settings import Limits
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class ScanIntake:
     ):
         self.scan, self.configuration, self._limits = scan, configuration, limits
         self._spool = Spool(scan.path, directory)
-        self._tracker = UnitTracker(scan.header, scan.encoding, limits.n_units)
+        self._tracker = UnitTracker(scan.header, scan.encoding, limits.image_limit)
         self._lock = threading.Lock()
         self._whole: SpooledAcquisitions | None = None
         self.is_over = False
@@ -216,7 +218,7 @@ class ScanIntake:
                 configuration=self.configuration.reconstruction,
                 noise_index=unit.slice,
                 is_early=due.is_early,
-                keep_samples=self.configuration.send_samples,
+                keep_samples=self.configuration.sending.send_samples,
             )
             if not due.is_early and not self._tracker.noise:
                 job = dataclasses.replace(job, noise_store=self._everything())

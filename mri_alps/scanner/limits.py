@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from mri_alps.core.errors import ConfigurationError, MriAlpsError
+from mri_alps.core.errors import MriAlpsError
 from mri_alps.rawdata.header import MAX_HEADER_BYTES, Encoding
 from mri_alps.scanner import kinds
+from mri_alps.scanner.settings import GIB, Limits, Quota
 
 if TYPE_CHECKING:  # receiving and saving need no torch
+    from collections.abc import Mapping
+
     from mri_alps.pipeline import ReconstructionConfiguration
 
-MIB, GIB = 2**20, 2**30
+MIB = 2**20
 
 
 class LimitExceeded(MriAlpsError):
@@ -25,22 +24,6 @@ class LimitExceeded(MriAlpsError):
 
 class MemoryExceeded(MriAlpsError):
     """The reconstruction of a scan would take more memory than a connection may have."""
-
-
-class Quota(NamedTuple):
-    """How much of one kind of message a connection may send.
-
-    Parameters
-    ----------
-    number : int
-        Of messages.
-    bytes_each, bytes_all : int
-        Of one message, and of all of the kind; of data, `Limits.scan_bytes` is the sum.
-    """
-
-    number: int
-    bytes_each: int
-    bytes_all: int
 
 
 _SCAN = 2**63  # only the length of the scan counts
@@ -65,90 +48,6 @@ _REMEDIES = {
     kinds.CONFIG_FILE: "send one configuration",
     kinds.CONFIG_TEXT: "send one configuration",
 }
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of one connection.
-
-    Parameters
-    ----------
-    quotas : Mapping
-        Number and size of the messages of each kind; checked against what a message claims,
-        before anything is allocated.
-    scan_bytes : int
-        All messages of a connection together; samples wait on disk.
-    n_units : int
-        Images of a scan: slices times repetitions, contrasts, phases and sets.
-    memory_bytes : int
-        Estimated memory of the reconstruction of one slice.
-    header_seconds : float
-        How long a new connection may take to send its header.
-    idle_seconds : float
-        How long nothing may come while a scan is not complete.
-    reconstruction_seconds : float
-        How long all the work on one scan may take.
-    send_seconds : float
-        How long a client that has sent everything may refuse to take a reply.
-
-    Raises
-    ------
-    ConfigurationError
-        If one of them is not a positive number; the sentence names it.
-    """
-
-    quotas: Mapping[int, Quota] = field(default_factory=lambda: QUOTAS)
-    scan_bytes: int = 32 * GIB
-    n_units: int = 2**15
-    memory_bytes: int = 16 * GIB
-    header_seconds: float = 30.0
-    idle_seconds: float = 600.0
-    reconstruction_seconds: float = 4 * 3600.0
-    send_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        for entry in dataclasses.fields(self):
-            if entry.name != "quotas":
-                check_positive(entry.name, getattr(self, entry.name))
-
-
-def check_positive(name: str, value: object) -> float:
-    """Return a number that a limit can be.
-
-    Parameters
-    ----------
-    name : str
-        Of the setting, for the error.
-    value : object
-        What was given.
-
-    Raises
-    ------
-    ConfigurationError
-        If it is not a number above zero.
-    """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or math.isnan(value) or value <= 0:  # type: ignore[arg-type, operator]
-        raise ConfigurationError(f"{name} is {value!r}, expected a number above 0: change it")
-    return value  # type: ignore[return-value]
-
-
-def bytes_of(name: str, gibibytes: float) -> int:
-    """Return a limit on bytes.
-
-    Parameters
-    ----------
-    name : str
-        Of the setting, for the error.
-    gibibytes : float
-        The limit; infinite for none.
-
-    Raises
-    ------
-    ConfigurationError
-        If it is not a number above zero.
-    """
-    return math.ceil(min(check_positive(name, gibibytes) * GIB, 2.0**62))
 
 
 class Meter:
@@ -197,7 +96,7 @@ class Meter:
             )
         if self._bytes.total() > self._limits.scan_bytes:
             raise LimitExceeded(
-                f"the scan is longer than {self._limits.scan_bytes / GIB:.3g} GiB: send it in "
+                f"the scan is longer than {self._limits.scan_limit:.3g} GiB: send it in "
                 "parts, or start the server with a higher --scan-limit"
             )
 
@@ -237,6 +136,6 @@ def check_memory(
         raise MemoryExceeded(
             f"{n_coils} coils of {x} x {y} x {z} with {configuration.n_samples} samples would take "
             f"about {needed / GIB:.3g} GiB of memory, a connection may have "
-            f"{limits.memory_bytes / GIB:.3g}: ask for fewer samples (n_samples), or start the "
+            f"{limits.memory_limit:.3g}: ask for fewer samples (n_samples), or start the "
             "server with a higher --memory-limit"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +10,16 @@ from mri_alps.core.errors import InputFileError
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
 from mri_alps.scanner.intake import ScanHeader, ScanIntake
 from mri_alps.scanner.kinds import ACQUISITION
-from mri_alps.scanner.limits import Limits, Meter
+from mri_alps.scanner.limits import Meter
 from mri_alps.scanner.protocol import ReceivedAcquisition
 from mri_alps.scanner.runner import WARNING, Say, UnitRunner
 from mri_alps.scanner.saving import scan_name
+from mri_alps.scanner.settings import Limits
 from mri_alps.scanner.workers import InlineReconstructor, Reconstructor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     import ismrmrd
 
 

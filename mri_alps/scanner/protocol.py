@@ -10,8 +10,7 @@ import ctypes
 import io
 import re
 import struct
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ismrmrd
 import numpy as np
@@ -30,7 +29,12 @@ from mri_alps.scanner.kinds import (
     TEXT,
     WAVEFORM,
 )
-from mri_alps.scanner.limits import Limits, Meter
+from mri_alps.scanner.limits import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mri_alps.scanner.settings import Limits
 
 CONFIG_FILE_BYTES = 1024
 MAX_CHANNELS = 1024  # the channel mask of the format has no more bits

@@ -14,9 +14,10 @@ from mri_alps.scanner.admission import Place, Seat
 from mri_alps.scanner.channel import Channel, Stopped, Vanished
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
 from mri_alps.scanner.intake import Due, ScanHeader, ScanIntake
-from mri_alps.scanner.limits import LimitExceeded, Limits
+from mri_alps.scanner.limits import LimitExceeded
 from mri_alps.scanner.protocol import Message, MessageReader, ProtocolError
 from mri_alps.scanner.saving import RawSaver, scan_name
+from mri_alps.scanner.settings import Limits, ServerSettings
 
 _LOG = logging.getLogger(__name__)
 # What ends the reading; a scan that merely cannot be reconstructed is received to its end, so
@@ -38,16 +39,21 @@ class SessionOptions:
         Where the client says nothing else.
     limits : Limits
         Of each connection.
-    save_raw : Path, optional
-        Folder that keeps every scan.
+    server : ServerSettings
+        Of all together.
     temporary : Path, optional
         Folder for the samples of scans that are worked on.
     """
 
     defaults: OnlineConfiguration = field(default_factory=OnlineConfiguration)
     limits: Limits = field(default_factory=Limits)
-    save_raw: Path | None = None
+    server: ServerSettings = field(default_factory=ServerSettings)
     temporary: Path | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where scans are kept."""
+        return self.server.folder
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class Receiver:
 
     def __init__(self, channel: Channel, options: SessionOptions, seat: Seat):
         self._channel, self._options, self._seat = channel, options, seat
-        skipped = () if options.save_raw is not None else (kinds.IMAGE, kinds.WAVEFORM)
+        skipped = () if options.folder is not None else (kinds.IMAGE, kinds.WAVEFORM)
         self._reader = MessageReader(channel.read, options.limits, skipped)
         self._items: queue.Queue[Begin | Problem | End | Due] = queue.Queue()
         self._texts: list[Message] = []
@@ -219,11 +225,11 @@ class Receiver:
         """Find a place for the scan, and a file: what was sent so far is written there once."""
         place = self._seat.begin()
         self._has_begun = True
-        if self._options.save_raw is not None:
+        if self._options.folder is not None:
             parts = [protocol.text_message(text.value, kinds.CONFIG_TEXT) for text in self._texts]
             parts.append(protocol.header_message(header))
             try:
-                self._saver = RawSaver(self._options.save_raw, self.name, b"".join(parts))
+                self._saver = RawSaver(self._options.folder, self.name, b"".join(parts))
             except MriAlpsError as error:
                 self._stop_saving(error)
         if place is Place.SAVING and self._saver is not None:

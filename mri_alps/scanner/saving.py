@@ -9,19 +9,20 @@ the stream becomes an ISMRMRD file and is deleted.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import logging
+import math
 import os
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from filelock import lock_descriptor
+
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, MriAlpsError
-from mri_alps.rawdata.files import atomic_path
 from mri_alps.scanner import kinds
-from mri_alps.scanner.limits import QUOTAS, Limits, Quota
+from mri_alps.scanner.limits import QUOTAS
 from mri_alps.scanner.protocol import (
     Message,
     MessageReader,
@@ -30,12 +31,17 @@ from mri_alps.scanner.protocol import (
     received_message,
 )
 from mri_alps.scanner.scan_file import write_scan
+from mri_alps.scanner.settings import Limits, Quota
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 _LOG = logging.getLogger(__name__)
 INCOMPLETE = "_incomplete"
 _BUFFER_BYTES = 2**20
 # What was taken is read back whatever the limits were, and however texts were repaired.
-_WITHOUT = Limits({kind: Quota(2**62, 2**62, 2**62) for kind in QUOTAS}, scan_bytes=2**62)
+_WITHOUT = Limits(scan_limit=math.inf, quotas={kind: Quota(2**62, 2**62, 2**62) for kind in QUOTAS})
 _numbers = itertools.count(1)
 
 
@@ -64,7 +70,7 @@ class RawSaver:
         with _errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
             self._stream = self.path.open("xb", buffering=_BUFFER_BYTES)
-            fcntl.flock(self._stream, fcntl.LOCK_EX)  # others see that it is still written
+            lock_descriptor(self._stream.fileno())  # others see that it is still written
             self._stream.write(start)
 
     def add(self, message: Message) -> None:
@@ -173,12 +179,13 @@ def recover_scans(directory: Path) -> list[Path]:
     for path in sorted(directory.glob(f"*{INCOMPLETE}.mrd")):
         try:
             with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not lock_descriptor(file.fileno(), blocking=False):  # still written
+                    continue
                 with _errors(directory):
                     for half_made in directory.glob(f".{path.stem.removesuffix(INCOMPLETE)}*.tmp"):
                         half_made.unlink()
                     saved = convert(path, {message.kind for message in read_stream(path)})
-        except (BlockingIOError, FileNotFoundError):  # at work, or done by now
+        except FileNotFoundError:  # done by now
             continue
         except (MriAlpsError, OSError):
             _LOG.exception("%s could not be made an ISMRMRD file and is kept", path)

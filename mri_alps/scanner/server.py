@@ -7,22 +7,21 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.scanner.admission import Admission, Seat
 from mri_alps.scanner.channel import SocketChannel
-from mri_alps.scanner.limits import check_positive
 from mri_alps.scanner.saving import recover_scans
 from mri_alps.scanner.session import ScanSession
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mri_alps.scanner.receiver import SessionOptions
     from mri_alps.scanner.workers import Reconstructor
 
 _LOG = logging.getLogger(__name__)
-DEFAULT_PORT = 9002
 _POLL_SECONDS = 0.5
 
 
@@ -31,40 +30,23 @@ class MrdServer:
 
     Parameters
     ----------
-    host : str
-        Address to listen on.
-    port : int
-        0 for any free one; see `port`.
     reconstructor : Reconstructor
         Where the work is done.
     options : SessionOptions
         What all connections share.
-    max_connections : int
-        Scans that are worked on; as many more are saved only, and as many connections wait for
-        their scan to begin. See `Admission`.
-    grace_seconds : float
-        What running scans have left when the server is stopped.
 
     Raises
     ------
     ConfigurationError
-        If the address cannot be listened on, or a setting is no positive number.
+        If the address cannot be listened on.
     """
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        reconstructor: Reconstructor,
-        options: SessionOptions,
-        max_connections: int = 64,
-        grace_seconds: float = 30.0,
-    ):
+    def __init__(self, reconstructor: Reconstructor, options: SessionOptions):
         self._reconstructor, self._options = reconstructor, options
-        saves, header_seconds = options.save_raw is not None, options.limits.header_seconds
-        self._admission = Admission(max_connections, saves, header_seconds)
-        self._max_threads = 4 * self._admission.n_places
-        self._grace = check_positive("grace_seconds", grace_seconds)
+        saves, host, port = options.folder is not None, options.server.host, options.server.port
+        n_places = options.server.max_connections
+        self._admission = Admission(n_places, saves, options.limits.header_limit)
+        self._max_threads = 4 * n_places
         self._threads: set[threading.Thread] = set()
         self._stopping = threading.Event()
         self._deadline = float("inf")
@@ -88,7 +70,7 @@ class MrdServer:
         A second call ends that period.
         """
         now = time.monotonic()
-        self._deadline = now if self._stopping.is_set() else now + self._grace
+        self._deadline = now if self._stopping.is_set() else now + self._options.server.grace
         self._stopping.set()
 
     def serve(self) -> None:
@@ -96,8 +78,9 @@ class MrdServer:
 
         Scans that a killed server left in the folder of saved scans become files meanwhile.
         """
-        if self._options.save_raw is not None and self._options.save_raw.is_dir():
-            self._start(recover_scans, self._options.save_raw)
+        folder = self._options.folder
+        if folder is not None and folder.is_dir():
+            self._start(recover_scans, folder)
         with self._listener:
             while not self._stopping.is_set():
                 if select.select([self._listener], [], [], _POLL_SECONDS)[0]:

@@ -49,7 +49,7 @@ class ScanSession:
         seat: Seat | None = None,
     ):
         if seat is None:
-            seat = Admission(1, options.save_raw is not None, float("inf")).admit("")
+            seat = Admission(1, options.folder is not None, float("inf")).admit("")
         self._channel, self._reconstructor, self._options = channel, reconstructor, options
         self._receiver = Receiver(channel, options, seat)
         self._n_errors = 0
@@ -107,7 +107,7 @@ class ScanSession:
                     self._say,
                     self._send_image,
                     self._receiver.broken_reason,
-                    self._options.limits.reconstruction_seconds,
+                    self._options.limits.time_limit,
                 )
                 for note in item.intake.configuration.notes:
                     self._say(WARNING, note)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mri_alps.calibration import VolumeCalibration, calibrate_volume
+from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.core.errors import InputFileError, MriAlpsError, MriAlpsWarning
 from mri_alps.pipeline.failures import describe_failures
-from mri_alps.pipeline.images import center_crop_or_pad
 from mri_alps.pipeline.result import SliceReconstruction, representative
 from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
 from mri_alps.pipeline.undersampling import undersampling_mask

@@ -2,7 +2,8 @@
 
 The server uses processes: the sampler keeps a processor (or a GPU) busy, so only so many units
 are worked on at a time while all scans go on coming in; a process that dies or hangs takes
-neither the server nor the other scans with it.
+neither the server nor the other scans with it. `concurrent.futures` cannot kill one (before
+Python 3.14), does not say how one ended, and leaves its processes behind when the server is killed.
 """
 
 from __future__ import annotations

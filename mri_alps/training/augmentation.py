@@ -11,6 +11,7 @@ import math
 import torch
 from torch.nn import functional
 
+from mri_alps.core.crop import center_crop
 from mri_alps.core.fourier import fftc, ifftc
 
 POOL = 8  # pixels per cell of the low-resolution companion of a large image
@@ -57,9 +58,7 @@ def reduce_matrix(image: torch.Tensor, longest: float) -> torch.Tensor:
     shape = [max(round(n * factor), 1) for n in image.shape]
     if tuple(shape) == tuple(image.shape):
         return image
-    kspace = fftc(image.to(torch.complex64))
-    for axis, n in enumerate(shape):
-        kspace = kspace.narrow(axis, image.shape[axis] // 2 - n // 2, n)
+    kspace = center_crop(fftc(image.to(torch.complex64)), shape)
     reduced = ifftc(kspace) * math.sqrt(math.prod(shape) / image.numel())
     return reduced if image.is_complex() else reduced.real
 

@@ -44,7 +44,7 @@ def export_prior(
     """
     run = Path(run)
     model = load_prior_file(run / PRIOR)
-    recipe = TrainingConfig.from_dict(model.provenance["config"])
+    recipe = TrainingConfig(**model.provenance["config"])
     images = load_images(data, run / "cache")
     _, held_out = split(images, recipe.validation_fraction, recipe.validation_groups, recipe.seed)
     chosen = validation_images(held_out, n_images, recipe.seed)

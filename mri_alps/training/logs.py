@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.core.atomic import atomic_path
 
 if TYPE_CHECKING:
     from mri_alps.training import state

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from mri_alps.calibration import VolumeCalibration, calibrate_volume, prepare_slice
+from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.fourier import ifftc
+from mri_alps.core.values import as_utf8
 from mri_alps.priors.checkpoint import load_tensors, save_tensors
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.training.images import ImageRecord
@@ -50,7 +52,7 @@ def read_raw_images(path: Path, cache: Path | None = None) -> list[ImageRecord]:
         _check_fully_sampled(raw)
         tensors = _combine(raw)
         if entry is not None:
-            save_tensors(entry, tensors, {"source": path.name})
+            save_tensors(entry, tensors, {"source": as_utf8(path.name)})
     group = str(raw.attributes.get("patient_id") or path.stem)
     images, noise = tensors["images"].numpy(), tensors["noise_std"].tolist()
     return [ImageRecord(x, group, noise_std=std) for x, std in zip(images, noise, strict=True)]
@@ -79,9 +81,7 @@ def combine_coils(
     """
     slice_ = prepare_slice(raw, index, calibration=calibration, maps_error=0.0)
     image = (slice_.sensitivity_maps.conj() * ifftc(slice_.kspace)).sum(0)
-    start = [size // 2 - crop // 2 for size, crop in zip(raw.shape, raw.crop, strict=True)]
-    image = image[start[0] : start[0] + raw.crop[0], start[1] : start[1] + raw.crop[1]]
-    return image.cpu().numpy(), float(slice_.noise_std)
+    return center_crop(image, raw.crop).cpu().numpy(), float(slice_.noise_std)
 
 
 def _combine(raw: RawKSpace) -> dict[str, torch.Tensor]:

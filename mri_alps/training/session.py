@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
+import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
+from mri_alps.core.errors import ConfigurationError, MissingDependencyError, MriAlpsWarning
 from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.registry import load_prior
 from mri_alps.training.config import TrainingConfig
@@ -22,49 +23,8 @@ from mri_alps.training.monitor import Monitor
 from mri_alps.training.sources import load_images
 from mri_alps.training.state import CHECKPOINT, read_config
 
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """What does not belong to the recipe: where and how long to run.
-
-    Attributes
-    ----------
-    config_file : Path or None
-        JSON file with part of the recipe.
-    changes : dict
-        Entries of the recipe that override the file's and the run's own.
-    two_channel : bool
-        Train the ablation.
-    validate_minutes, checkpoint_minutes : float
-        Intervals.
-    stop_after_minutes : float or None
-        Length of this session.
-    cache : Path or None
-        Folder for combined raw scans; `cache` in the run's folder if None.
-    workers : int
-        Processes that make batches.
-    initial : Path or None
-        Weights file from which a new run starts, with their recipe and counters.
-    fabric : dict
-        Arguments of `lightning.fabric.Fabric`.
-    compile_model : bool
-        Run the gates through `torch.compile`.
-    show_progress : bool
-        Draw a progress bar.
-    """
-
-    config_file: Path | None = None
-    changes: dict[str, Any] = field(default_factory=dict)
-    two_channel: bool = False
-    validate_minutes: float = 30.0
-    checkpoint_minutes: float = 5.0
-    stop_after_minutes: float | None = None
-    cache: Path | None = None
-    workers: int = 0
-    initial: Path | None = None
-    fabric: dict[str, Any] = field(default_factory=dict)
-    compile_model: bool = False
-    show_progress: bool = False
+if TYPE_CHECKING:
+    from mri_alps.training.settings import SessionOptions
 
 
 def choose_recipe(output: Path, options: SessionOptions) -> TrainingConfig:
@@ -81,14 +41,13 @@ def choose_recipe(output: Path, options: SessionOptions) -> TrainingConfig:
     if checkpoint.exists():
         recipe = read_config(checkpoint)
     elif options.initial is not None:
-        recipe = TrainingConfig.from_dict(load_initial(options.initial).provenance["config"])
+        recipe = TrainingConfig(**load_initial(options.initial).provenance["config"])
     else:
         recipe = TrainingConfig()
     values = recipe.to_dict()
-    if options.config_file is not None:
-        values |= TrainingConfig.entries(options.config_file)
-    values |= options.changes
-    recipe = TrainingConfig.from_dict(values)
+    if options.config is not None:
+        values |= TrainingConfig.entries(Path(options.config))
+    recipe = TrainingConfig(**values | options.changes)
     if options.two_channel:
         recipe = dataclasses.replace(
             recipe, unet=dataclasses.replace(recipe.unet, equivariant=False)
@@ -113,10 +72,17 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
     bool
         True if the run is finished.
     """
-    from lightning.fabric import Fabric
-
+    try:
+        from lightning.fabric import Fabric
+    except ImportError as error:
+        raise MissingDependencyError(
+            "training needs Lightning: pip install 'mri-alps[train]'"
+        ) from error
     output = Path(output)
     recipe = choose_recipe(output, options)
+    if recipe.precision == "16-mixed" and options.accelerator == "cpu":
+        raise ConfigurationError("16-mixed precision needs a GPU: choose bf16-mixed or 32-true")
+    cache = Path(options.cache) if options.cache else output / "cache"
     with warnings.catch_warnings():
         # Lightning suggests more workers; batches are cheap here.
         warnings.filterwarnings("ignore", module="lightning")
@@ -125,9 +91,9 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
         fabric.launch()
     if fabric.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
-        load_images(data, options.cache or output / "cache")  # fills the cache once
+        load_images(data, cache)  # fills the cache once
     fabric.barrier()
-    images = load_images(data, options.cache or output / "cache")
+    images = load_images(data, cache)
     training, held_out = split(
         images, recipe.validation_fraction, recipe.validation_groups, recipe.seed
     )
@@ -163,12 +129,12 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
     return finished
 
 
-def load_initial(name_or_path: Path) -> NetworkPrior:
+def load_initial(name_or_path: str | Path) -> NetworkPrior:
     """Load the weights to start from; an exact prior has none, which is an error.
 
     Parameters
     ----------
-    name_or_path : pathlib.Path
+    name_or_path : str or pathlib.Path
         As `load_prior` takes it.
     """
     prior = load_prior(name_or_path)
@@ -188,7 +154,11 @@ def _make_monitor(trainer: Trainer, held_out: ImageSet, options: SessionOptions)
             MriAlpsWarning,
             stacklevel=3,
         )
-    log = RunLog(trainer.output, first, last, 50, options.show_progress)
+    show_progress = options.show_progress
+    if show_progress is None:
+        level = logging.getLogger("mri_alps").getEffectiveLevel()
+        show_progress = sys.stderr.isatty() and level <= logging.INFO
+    log = RunLog(trainer.output, first, last, 50, show_progress)
     size = max(plan.size for plan in trainer.config.plans)
     return Monitor(trainer, held_out, log, options.validate_minutes, sample_shape=(4, size, size))
 

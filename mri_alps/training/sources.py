@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mri_alps.core.errors import InputFileError
+from mri_alps.core.errors import InputFileError, MriAlpsError, damage_of
 from mri_alps.training.images import ImageRecord, ImageSet, check_image
 from mri_alps.training.raw_images import read_raw_images
 
@@ -87,22 +86,23 @@ def _read(path: Path, cache: Path | None) -> list[ImageRecord]:
     kind = _kind(path)
     if kind in _RAW_SUFFIXES:
         return read_raw_images(path, cache)
-    if kind == ".npz":
-        return _read_npz(path)
-    if kind == ".npy":
-        return _records(_load_numpy(path), [path.stem], path)
-    return _read_nifti(path)
-
-
-def _load_numpy(path: Path) -> Any:
+    if kind in (".nii", ".nii.gz"):
+        return _read_nifti(path)
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputFileError(f"{path} is not a readable numpy file: {error}") from error
+        if kind == ".npz":
+            return _read_npz(path)
+        return _records(np.load(path, allow_pickle=False), [path.stem], path)
+    except MriAlpsError:
+        raise
+    # numpy, zipfile and the decompressors behind it raise whatever damaged bytes lead them to.
+    except Exception as error:
+        raise InputFileError(
+            f"{path} is not a readable numpy file ({damage_of(error)}): export it again"
+        ) from error
 
 
 def _read_npz(path: Path) -> list[ImageRecord]:
-    with _load_numpy(path) as archive:
+    with np.load(path, allow_pickle=False) as archive:
         key = next((key for key in _IMAGE_KEYS if key in archive.files), None)
         if key is None:
             raise InputFileError(

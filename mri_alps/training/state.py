@@ -154,7 +154,7 @@ def read_config(path: Path) -> TrainingConfig:
         The checkpoint.
     """
     _, metadata = load_tensors(path)
-    return TrainingConfig.from_dict(metadata["config"])
+    return TrainingConfig(**metadata["config"])
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

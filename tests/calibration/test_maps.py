@@ -15,7 +15,8 @@ from mri_alps.calibration import (
     find_calibration_region,
 )
 from mri_alps.calibration.espirit import dominant_eigenvectors, lag_matrices, signal_projector
-from mri_alps.calibration.region import center_crop, require
+from mri_alps.calibration.region import require
+from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError, DtypeError, InputFileError, ShapeError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import raw_from_arrays

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mri_alps.calibration import calibration_scale, estimate_sensitivity_maps, image_scale
-from mri_alps.calibration.region import center_crop
+from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import DtypeError, InputFileError, ShapeError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from tests.calibration import calibration_simulation as simulation

@@ -5,11 +5,10 @@ import ssl
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from tests.pipeline.tiny_scans import TINY, write_tiny
-
-psutil = pytest.importorskip("psutil")
 
 
 def listening(process=None):

@@ -10,11 +10,11 @@ import pytest
 from matplotlib.image import imread
 
 import mri_alps
+from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.evaluation import head_mask
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.pipeline import ReconstructionConfiguration, load_reconstruction
-from mri_alps.pipeline.images import center_crop_or_pad
 from mri_alps.pipeline.undersampling import mask_seed, undersampling_mask
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 from tests.pipeline.simulated_scan import CROP, NOISE_STD, SHAPE, centred_fft, centred_ifft

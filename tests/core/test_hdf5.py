@@ -203,6 +203,82 @@ def test_a_stream_that_holds_more_than_its_chunk_is_found_by_inflating_it(tmp_pa
             file["bomb"][()]
 
 
+GZIP, LZF = {"compression": "gzip"}, {"compression": "lzf"}
+
+
+@pytest.mark.parametrize(
+    ("options", "stored", "skipped"),
+    [
+        ({"fletcher32": True}, bytes(4), 0),
+        ({"shuffle": True}, bytes(255), 0),
+        (GZIP, zlib.compress(bytes(255)), 0),
+        (GZIP, bytes(255), 1),  # the filter was left out
+        ({**GZIP, "shuffle": True, "fletcher32": True}, bytes(4), 0),
+        ({**LZF, "fletcher32": True}, bytes(4), 0),
+    ],
+)
+def test_a_chunk_that_holds_less_than_it_should_is_not_read_beyond(
+    tmp_path, options, stored, skipped
+):
+    """The library would fill the rest with whatever lies behind its buffer, or crash."""
+    with h5py.File(tmp_path / "short.h5", "w") as file:
+        short = file.create_dataset("short", (16, 8), "f4", chunks=(8, 8), **options)
+        short.id.write_direct_chunk((0, 0), stored, skipped)
+        file.create_dataset("sound", data=np.arange(128.0), chunks=(100,), **options)
+    with open_hdf5(tmp_path / "short.h5") as file:
+        assert (file["sound"][()] == np.arange(128)).all()
+        with pytest.raises(InputFileError, match="a chunk of `short` holds less"):
+            file["short"][()]
+
+
+def test_a_buffer_that_is_too_short_to_unpack_into_is_refused(tmp_path):
+    with h5py.File(tmp_path / "lzf.h5", "w") as file:
+        data = file.create_dataset("d", (4, 4000), "f4", chunks=(4, 4000), **LZF)
+        values = data.id.get_create_plist().get_filter(0)[2]
+        data[...] = 1
+    content = (tmp_path / "lzf.h5").read_bytes()
+    old, new = (np.array([size], "<u4").tobytes() for size in (values[2], 8))
+    assert values[2] == 64000 and old in content
+    (tmp_path / "lzf.h5").write_bytes(content.replace(old, new))
+    with open_hdf5(tmp_path / "lzf.h5") as file, pytest.raises(InputFileError, match="holds less"):
+        file["d"]
+
+
+def test_a_checksum_below_another_filter_is_refused(tmp_path):
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((64,))
+    properties.set_fletcher32()
+    properties.set_deflate(4)
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        space = h5py.h5s.create_simple((64,))
+        h5py.h5d.create(file.id, b"d", h5py.h5t.NATIVE_INT32, space, properties)
+    with open_hdf5(tmp_path / "f.h5") as file, pytest.raises(InputFileError, match="checksum"):
+        file["d"]
+
+
+@pytest.mark.parametrize("place", ["dataset", "inner", "attribute"])
+def test_fields_that_overlap_in_memory_are_refused(tmp_path, place):
+    """A float with a wide exponent takes eight bytes in memory and leaves a pointer to nowhere."""
+    wide = h5py.h5t.IEEE_F32LE.copy()
+    wide.set_ebias(639)
+    record = h5py.h5t.create(h5py.h5t.COMPOUND, 24)
+    record.insert(b"time", 0, wide)
+    record.insert(b"position", 4, h5py.h5t.IEEE_F32LE)
+    record.insert(b"samples", 8, h5py.h5t.vlen_create(h5py.h5t.IEEE_F32LE))
+    if place == "inner":
+        outer = h5py.h5t.create(h5py.h5t.COMPOUND, 48)
+        outer.insert(b"heads", 0, h5py.h5t.array_create(record, (2,)))
+        record = outer
+    with h5py.File(tmp_path / "wide.h5", "w") as file:
+        space = h5py.h5s.create_simple((3,))
+        if place == "attribute":
+            h5py.h5a.create(file.id, b"d", record, space)
+        else:
+            h5py.h5d.create(file.id, b"d", record, space)
+    with open_hdf5(tmp_path / "wide.h5") as file, pytest.raises(InputFileError, match="overlap"):
+        (file.attrs if place == "attribute" else file)["d"]
+
+
 def test_filters_whose_growth_is_unknown_are_refused(tmp_path):
     with h5py.File(tmp_path / "f.h5", "w") as file:
         file.create_dataset("d", (64,), "i4", chunks=(64,), scaleoffset=4)

@@ -93,6 +93,11 @@ def test_names_and_paths(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_largest_whole_number_is_named():
+    with pytest.raises(MriAlpsError, match=r"first_slice=9223.*from 0 to 2\^63 - 1"):
+        mri_alps.sample_posterior(**SAMPLING, first_slice=2**63)
+
+
 def test_values_that_fit_are_taken(tmp_path):
     settings = mri_alps.ReconstructionConfiguration(
         prior=tmp_path / "prior", n_samples=np.int64(3), acceleration=np.float32(2), slices=[1, 2]

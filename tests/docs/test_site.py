@@ -11,6 +11,8 @@ import pytest
 
 import mri_alps
 from mri_alps.core.settings import description
+from mri_alps.scanner.settings import Limits, ServerSettings
+from mri_alps.training.config import CropPlan, TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,6 +68,13 @@ def test_the_pages_are_there_with_equations_and_included_examples(site):
 
 def test_the_page_of_settings_has_them_all(site):
     page = (site / "reference" / "settings.html").read_text("utf-8")
-    for name in description(mri_alps.ReconstructionConfiguration):
-        assert f"<code>{name}</code>" in page
+    for cls in (
+        mri_alps.ReconstructionConfiguration,
+        ServerSettings,
+        Limits,
+        TrainingConfig,
+        CropPlan,
+    ):
+        missing = [name for name in description(cls) if f"<code>{name}</code>" not in page]
+        assert not missing
     assert "settings of" not in page

@@ -153,6 +153,16 @@ def test_text_of_a_file_is_never_code(reconstruction):
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in text
 
 
+def test_text_that_is_no_utf8_is_spelt_out(reconstruction):
+    with h5py.File(reconstruction, "a") as file:
+        del file["diagnostics"]
+        levels = json.dumps({"levels": [{"sigma": "\udc92", "data_misfit": 1.0}]})
+        file.create_dataset("diagnostics", data=[levels] * 2, dtype=h5py.string_dtype())
+        file.attrs["source"] = b"a\xff.h5"
+    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    assert "a\\udcff.h" in text
+
+
 def test_a_large_volume_is_shown_in_fewer_slices(reconstruction):
     page = mri_alps.write_report(reconstruction, max_megabytes=0)
     assert len(content(page)["slices"]) == 1

@@ -96,6 +96,7 @@ def test_a_mask_that_does_not_fit_is_named(tmp_path, suffix, array, message):
 def test_files_that_hold_no_mask_are_named(tmp_path):
     (tmp_path / "text.npy").write_text("no array")
     np.save(tmp_path / "objects.npy", np.array([None, 1]), allow_pickle=True)
+    np.savez(tmp_path / "objects.npz", np.array([None, 1]))
     (tmp_path / "cut.npy").write_bytes((save(tmp_path / "m.npy", POINTS)).read_bytes()[:-7])
     np.savez(tmp_path / "two.npz", first=LINES, second=LINES)
     (tmp_path / "broken.npz").write_bytes(save(tmp_path / "n.npz", POINTS).read_bytes()[:150])
@@ -107,7 +108,8 @@ def test_files_that_hold_no_mask_are_named(tmp_path):
     np.save(tmp_path / "text_values.npy", np.array(["yes"] * 5))
     for name, message in (
         ("text.npy", "cannot be read as a mask"),
-        ("objects.npy", "cannot be read as a mask"),
+        ("objects.npy", r"cannot be read as a mask \(Python objects, which are never loaded\)"),
+        ("objects.npz", r"cannot be read as a mask \(Python objects, which are never loaded\)"),
         ("cut.npy", "cannot be read as a mask"),
         ("two.npz", "arrays first, second, expected one named mask"),
         ("broken.npz", "cannot be read as a mask"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mri_alps.core import devices
 from mri_alps.core.random import standard_normal
 from mri_alps.operators import SenseOperator, gram
 from mri_alps.operators.conformance import check_operator
@@ -234,6 +235,17 @@ def test_what_has_no_memory_goes_to_torch():
     operator._gram._fallback = lambda x: (calls.append(x.device.type), x)[1]
     operator._gram(torch.empty(1, 16, 20, dtype=torch.complex64, device="meta"))
     assert calls == ["meta"]
+
+
+def test_what_is_not_on_the_host_goes_to_torch(monkeypatch):
+    operator = make_operator((3, 16, 20), random_mask(20))
+    x = make_images(operator, 2)
+    monkeypatch.setattr(devices, "runs_on_host", lambda _: False)
+    found = operator.normal(x)
+    assert operator._gram._slices is None  # no kernel was made
+    assert type(make_operator((3, 16, 20), random_mask(20))._gram) is gram.LineGram
+    monkeypatch.undo()
+    assert_equal_to_rounding(operator.normal(x), found)
 
 
 def test_small_problems_do_not_wait_for_the_compiler(monkeypatch):

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import mri_alps
+from mri_alps.core.atomic import _prefix
 from mri_alps.core.errors import ConfigurationError, DivergenceError, MriAlpsWarning
 from mri_alps.evaluation import evaluate_folder, write_report
 from mri_alps.pipeline.manifest import read_manifest
 from mri_alps.pipeline.result import load_reconstruction
 from mri_alps.pipeline.scan_job import ScanJob
 from mri_alps.pipeline.slice import SliceReconstructor
-from mri_alps.rawdata.files import _prefix
 from tests.pipeline.tiny_scans import TINY, assert_same_file, contents, write_tiny
 
 IMAGES = ("reconstruction", "reconstruction_std", "reconstruction_lower", "reconstruction_upper")
@@ -241,7 +241,7 @@ def test_a_disk_that_is_full_during_assembly(tmp_path, run, monkeypatch):
 FULL_DISK = """
 import resource, sys, numpy as np
 from mri_alps.core.errors import OutputFileError
-from mri_alps.rawdata.files import create_hdf5
+from mri_alps.core.atomic import create_hdf5
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
     with create_hdf5(sys.argv[1]) as file:

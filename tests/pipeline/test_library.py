@@ -95,6 +95,26 @@ def test_what_is_no_kspace_is_named(source, words):
         mri_alps.reconstruct(source, **SETTINGS)
 
 
+def test_a_mask_may_be_a_list_of_numbers(scan):
+    mask = [int(k % 2 or 24 <= k < 40) for k in range(64)]
+    listed = mri_alps.reconstruct(scan.path, mask=mask, slices=[0], **SETTINGS)
+    array = mri_alps.reconstruct(scan.path, mask=np.array(mask), slices=[0], **SETTINGS)
+    np.testing.assert_array_equal(listed.reconstruction, array.reconstruction)
+
+
+@pytest.mark.parametrize("name", ["mask", "sensitivity_maps"])
+@pytest.mark.parametrize("value", [[[1], [1, 0]], ["gaussian"], [], {}])
+def test_what_is_neither_a_name_nor_an_array_is_named(scan, name, value):
+    with pytest.raises(mri_alps.MriAlpsError, match=f"found {name}=.*a name, a file or an array"):
+        mri_alps.reconstruct(scan.path, **{name: value}, **SETTINGS)
+
+
+def test_samples_that_no_memory_holds_are_refused_before_they_are_drawn(scan, monkeypatch):
+    monkeypatch.setattr("mri_alps.pipeline.batches.available_bytes", lambda _: 1e9)
+    with pytest.raises(mri_alps.MriAlpsError, match=r"n_samples is 10{12}, .* at most \d+$"):
+        mri_alps.reconstruct(scan.path, **SETTINGS | {"n_samples": 10**12})
+
+
 def test_maps_that_do_not_fit_are_named(scan):
     with pytest.raises(mri_alps.MriAlpsError, match=r"maps of shape \(3, 8, 8\) do not fit"):
         mri_alps.reconstruct(
@@ -117,6 +137,8 @@ def test_a_reconstruction_is_saved_drawn_and_shown_in_a_line(scan, tmp_path):
     assert len(figure.axes) == 2 * 5  # an image and its colours each
     with pytest.raises(mri_alps.MriAlpsError, match=r"no slice 7, expected one of \[0, 1\]"):
         result.plot(7)
+    with pytest.raises(mri_alps.MriAlpsError, match=r"path='a\\x00b', expected a path, without"):
+        result.save("a\0b")
     with pytest.raises(mri_alps.MriAlpsError, match="is not a reconstruction"):
         (tmp_path / "other.h5").write_bytes(b"x")
         result.save(tmp_path / "other.h5")

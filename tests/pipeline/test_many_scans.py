@@ -81,6 +81,19 @@ def test_failures_are_contained_and_listed(folder, tmp_path, run):
     assert entries[str(folder / "b.h5")]["status"] == "finished"
 
 
+def test_only_one_process_works_on_a_scan(tmp_path):
+    first, second = (SliceStore(tmp_path / "scan.h5", "0") for _ in range(2))
+    with (
+        first.locked(),
+        pytest.raises(ConfigurationError, match="made by another process"),
+        second.locked(),
+    ):
+        pass
+    with second.locked():
+        assert (tmp_path / WORK_FOLDER / "scan.h5.lock").is_file()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_scan_that_begins_as_another_ends_keeps_its_lock(tmp_path):
     """Whoever ends removes the folder of the locks if it is empty, at any moment."""
     ended = threading.Event()

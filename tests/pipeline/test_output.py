@@ -51,6 +51,13 @@ def test_a_file_reads_back_as_it_was_written(tmp_path):
     assert found.attributes["format"].startswith("mri_alps")
 
 
+def test_the_name_of_a_scan_need_not_be_utf8(tmp_path):
+    with ReconstructionWriter(tmp_path / "r.h5", (0,)) as writer:
+        writer.write_attributes(ATTRIBUTES | {"source": "a\udcff.h5"})
+        writer.write_slice(slice_result(0))
+    assert load_reconstruction(tmp_path / "r.h5").attributes["source"] == "a\\udcff.h5"
+
+
 def test_nothing_is_left_after_a_failure(tmp_path):
     with pytest.raises(KeyboardInterrupt), ReconstructionWriter(tmp_path / "r.h5", (0, 1)) as w:
         w.write_slice(slice_result(0))

@@ -10,6 +10,8 @@ import traceback
 import tracemalloc
 import warnings
 
+import psutil
+
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.rawdata import read_raw, read_sensitivity_maps
 
@@ -50,8 +52,7 @@ def outcome(path):
 
 def main():
     warnings.simplefilter("ignore")
-    with open("/proc/self/statm") as statm:
-        now = int(statm.read().split()[0]) * resource.getpagesize()
+    now = psutil.Process().memory_info().vms
     resource.setrlimit(resource.RLIMIT_AS, (now + HEADROOM, now + HEADROOM))
     tracemalloc.start(1)
     print("ready", flush=True)

@@ -8,14 +8,14 @@ import pytest
 
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.scanner.configuration import OnlineConfiguration
-from mri_alps.scanner.limits import Limits
 from mri_alps.scanner.receiver import SessionOptions
 from mri_alps.scanner.server import MrdServer
+from mri_alps.scanner.settings import Limits, ServerSettings
 from mri_alps.scanner.workers import InlineReconstructor
 from tests.scanner.mrd_scans import SETTINGS, in_thread
 from tests.waiting import LONG
 
-LIMITS = dataclasses.replace(Limits(), idle_seconds=LONG, send_seconds=LONG, scan_bytes=2**24)
+LIMITS = dataclasses.replace(Limits(), idle_limit=LONG, send_limit=LONG, scan_limit=2**-6)
 
 
 @contextlib.contextmanager
@@ -23,8 +23,9 @@ def running_server(tmp_path_factory, limits):
     """A running server: `port`, `folder` of saved scans, `temporary` folder of the spools."""
     folder, temporary = tmp_path_factory.mktemp("scans"), tmp_path_factory.mktemp("temporary")
     defaults = OnlineConfiguration(ReconstructionConfiguration(**SETTINGS))
-    options = SessionOptions(defaults, limits, folder, temporary)
-    running = MrdServer("127.0.0.1", 0, InlineReconstructor(), options, grace_seconds=5.0)
+    settings = ServerSettings(port=0, save_raw=folder, grace=5)
+    options = SessionOptions(defaults, limits, settings, temporary)
+    running = MrdServer(InlineReconstructor(), options)
     thread = in_thread(running.serve)
     yield SimpleNamespace(port=running.port, folder=folder, temporary=temporary)
     running.stop()
@@ -43,6 +44,6 @@ def server(tmp_path_factory):
 @pytest.fixture
 def impatient_server(tmp_path_factory):
     """A server that gives a client up that sends or takes nothing for a moment."""
-    limits = dataclasses.replace(LIMITS, idle_seconds=1.0, send_seconds=1.0)
+    limits = dataclasses.replace(LIMITS, idle_limit=1, send_limit=1)
     with running_server(tmp_path_factory, limits) as server:
         yield server

@@ -1,14 +1,13 @@
 """Who may come in: deadlines, shares, and places that scans keep."""
 
 import contextlib
-import os
 import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import ismrmrd
+import psutil
 import pytest
 from ismrmrd.serialization import ProtocolDeserializer
 
@@ -17,9 +16,10 @@ from mri_alps.scanner import channel as channel_module
 from mri_alps.scanner.admission import Admission, Place
 from mri_alps.scanner.channel import SocketChannel, Stopped, Vanished
 from mri_alps.scanner.configuration import OnlineConfiguration
-from mri_alps.scanner.limits import LimitExceeded, Limits
+from mri_alps.scanner.limits import LimitExceeded
 from mri_alps.scanner.receiver import SessionOptions
 from mri_alps.scanner.server import MrdServer
+from mri_alps.scanner.settings import Limits, ServerSettings
 from mri_alps.scanner.workers import InlineReconstructor
 from tests.scanner.mrd_scans import SETTINGS, Client, errors, exchange, in_thread, scan, slice_lines
 
@@ -136,8 +136,8 @@ def test_connections_of_one_byte_do_not_lock_the_scanner_out(server):
 def full_server(save_raw):
     """A server with one place, taken by a scan that has begun."""
     defaults = OnlineConfiguration(ReconstructionConfiguration(**SETTINGS))
-    options = SessionOptions(defaults, save_raw=save_raw)
-    running = MrdServer("127.0.0.1", 0, InlineReconstructor(), options, 1, 5.0)
+    settings = ServerSettings(port=0, save_raw=save_raw, max_connections=1, grace=5)
+    running = MrdServer(InlineReconstructor(), SessionOptions(defaults, server=settings))
     thread = in_thread(running.serve)
     lines = scan()
     with Client(running.port) as client:
@@ -187,22 +187,13 @@ def test_a_client_that_goes_on_sending_is_read_until_it_ends(monkeypatch):
 
 
 def listening(process):
-    """Addresses that a process and its children listen on, as /proc tells them."""
-    pids, inodes = [str(process)], set()
-    for pid in pids:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # a thread that has ended meanwhile
-                pids += (task / "children").read_text().split()
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                inodes.update(re.findall(r"socket:\[(\d+)\]", os.readlink(entry)))
-    found = []
-    for table in ("tcp", "tcp6", "udp", "udp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[9] in inodes and (fields[3] == "0A" or table.startswith("udp")):
-                found.append((table, *fields[1].split(":")))
-    return len(pids), found
+    """Addresses that a process and its children listen on, or take datagrams at."""
+    first = psutil.Process(process)
+    tree = [first, *first.children(recursive=True)]
+    sockets = [each for one in tree for each in one.net_connections(kind="inet")]
+    datagrams = socket.SOCK_DGRAM
+    served = [s for s in sockets if s.status == psutil.CONN_LISTEN or s.type == datagrams]
+    return len(tree), [(s.type, *s.laddr) for s in served]
 
 
 def test_serve_listens_on_the_loopback_only(tmp_path):
@@ -228,4 +219,4 @@ def test_serve_listens_on_the_loopback_only(tmp_path):
         process.wait()
         process.stderr.close()
     assert len(images) == 2 and n_processes > 1  # the worker is looked at as well
-    assert found == [("tcp", "0100007F", f"{int(match[1]):04X}")]
+    assert found == [(socket.SOCK_STREAM, "127.0.0.1", int(match[1]))]

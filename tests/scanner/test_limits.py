@@ -1,21 +1,18 @@
 """Every kind of message has a limit on number and sum; units become jobs once."""
 
-import dataclasses
-
 import ismrmrd
 import numpy as np
 import pytest
 from ismrmrd.serialization import ConfigText
 
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.settings import description
 from mri_alps.scanner import kinds, protocol
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
 from mri_alps.scanner.intake import ScanHeader, ScanIntake
-from mri_alps.scanner.limits import QUOTAS, LimitExceeded, Limits, Quota, bytes_of
+from mri_alps.scanner.limits import QUOTAS, LimitExceeded
 from mri_alps.scanner.protocol import MessageReader, ReceivedAcquisition
-from mri_alps.scanner.receiver import SessionOptions
-from mri_alps.scanner.server import MrdServer
-from mri_alps.scanner.workers import InlineReconstructor
+from mri_alps.scanner.settings import Limits, Quota, ServerSettings
 from tests.scanner.mrd_scans import (
     Client,
     check_good_scan,
@@ -76,7 +73,7 @@ def test_number_and_sum_are_limited(kind, skipped):
     with pytest.raises(LimitExceeded, match=r"have more than .* bytes together"):
         read_all(MESSAGES[kind] * 3, short, skipped)
     with pytest.raises(LimitExceeded, match="--scan-limit"):
-        read_all(MESSAGES[kind], Limits(scan_bytes=1), skipped)
+        read_all(MESSAGES[kind], Limits(scan_limit=2**-30), skipped)
 
 
 def test_texts_that_configure_count_as_configurations():
@@ -157,7 +154,7 @@ def test_a_job_has_the_lines_that_had_come_when_it_became_due(intake):
 
 
 def test_slices_beyond_the_limit_are_left_out_and_counted(tmp_path):
-    with intake_of(tmp_path, n_units=2) as intake:
+    with intake_of(tmp_path, image_limit=2) as intake:
         for repetition in range(5):
             intake.add(received(repetition=repetition))
         assert [due.unit.repetition for due in intake.finish()] == [0, 1]
@@ -165,26 +162,34 @@ def test_slices_beyond_the_limit_are_left_out_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [field.name for field in dataclasses.fields(Limits) if field.name != "quotas"]
+    ("cls", "name"),
+    [(Limits, name) for name in description(Limits)]
+    + [(ServerSettings, name) for name in ("port", "workers", "max_connections", "grace")],
 )
-@pytest.mark.parametrize("value", [0, -1.0, float("nan"), "1", None, True])
-def test_wrong_limits_are_named(name, value):
-    with pytest.raises(ConfigurationError, match=name):
-        Limits(**{name: value})
+@pytest.mark.parametrize("value", [-1.0, float("nan"), "one", None, True])
+def test_wrong_limits_are_named(cls, name, value):
+    with pytest.raises(ConfigurationError, match=f"^{name} is .*, expected a "):
+        cls(**{name: value})
 
 
-def test_wrong_settings_of_a_server_are_named():
-    with pytest.raises(ConfigurationError, match=r"--scan-limit is nan"):
-        bytes_of("--scan-limit", float("nan"))
-    assert bytes_of("--scan-limit", float("inf")) > 2**60 and bytes_of("x", 0.5) == 2**29
-    with pytest.raises(ConfigurationError, match=r"data_type is 'int8'"):
-        OnlineConfiguration(data_type="int8")
-    for name, settings in (
-        ("max_connections", {"max_connections": 0}),
-        ("grace", {"grace_seconds": -1}),
-    ):
-        with pytest.raises(ConfigurationError, match=name):
-            MrdServer("127.0.0.1", 0, InlineReconstructor(), SessionOptions(), **settings)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--scan-limit", value) for value in ("0", "nan")),
+        ("--max-connections", "0"),
+        ("--port", "65536"),
+        ("--grace", "0"),
+        ("--data-type", "int8"),
+    ],
+)
+def test_wrong_options_of_a_server_are_named(run, option, value):
+    result = run("serve", option, value)
+    assert result.code == 1 and f"{option} is " in result.err
+
+
+def test_limits_may_be_infinite_and_are_given_in_gibibytes():
+    limits = Limits(scan_limit=float("inf"), memory_limit=0.5)
+    assert limits.scan_bytes > 2**60 and limits.memory_bytes == 2**29
 
 
 def test_noise_floods_cost_no_jobs(intake):

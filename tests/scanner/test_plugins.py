@@ -211,7 +211,7 @@ def test_openrecon_label_and_container():
     assert label["general"]["version"] == mri_alps.__version__
     values = {entry["id"]: entry["default"] for entry in label["parameters"]}
     found = configure([json.dumps({"parameters": values})], OnlineConfiguration())
-    assert found.notes == () and found.data_type == "uint16"
+    assert found.notes == () and found.sending.data_type == "uint16"
     for entry in label["parameters"]:
         for choice in entry.get("values", []):
             configure([json.dumps({entry["id"]: choice["id"]})], OnlineConfiguration())

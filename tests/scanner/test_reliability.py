@@ -1,24 +1,23 @@
 """Hostile and broken clients; after each the server still serves a good scan."""
 
-import os
 import re
 import signal
 import struct
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import h5py
 import ismrmrd
 import numpy as np
+import psutil
 import pytest
 from ismrmrd.serialization import ConfigFile, ProtocolDeserializer
 
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.scanner import protocol
-from mri_alps.scanner.limits import Limits
 from mri_alps.scanner.protocol import MessageReader, ProtocolError
+from mri_alps.scanner.settings import Limits
 from tests.scanner.mrd_scans import (
     Client,
     check_good_scan,
@@ -272,11 +271,6 @@ def receive_until_at_work(client):
     raise AssertionError(f"the server did not work: {items}")
 
 
-def children_of(process):
-    tasks = Path(f"/proc/{process}/task").iterdir()
-    return [child for task in tasks for child in (task / "children").read_text().split()]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("grace", "n_evaluations"), [(LONG, 800), (0.5, ENDLESS)])
 def test_sigterm_during_work_finishes_or_saves(tmp_path, grace, n_evaluations):
@@ -311,10 +305,9 @@ def test_a_worker_that_dies_takes_nobody_with_it(tmp_path):
             client.send(*scan())
             client.close()
             receive_until_at_work(client)
-            children = children_of(process.pid)
-            for child in children:
-                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    os.kill(int(child), signal.SIGKILL)
+            for child in psutil.Process(process.pid).children():
+                if "spawn_main" in " ".join(child.cmdline()):
+                    child.kill()
             images, texts = client.receive()
         assert not images and "ended unexpectedly" in errors(texts)[0]
         config = '{"parameters": {"n_evaluations": 4}}'

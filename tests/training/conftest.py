@@ -31,4 +31,4 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def recipe() -> TrainingConfig:
     """A recipe that takes a second."""
-    return TrainingConfig.from_dict(TINY_RECIPE)
+    return TrainingConfig(**TINY_RECIPE)

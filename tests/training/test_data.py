@@ -107,6 +107,9 @@ def test_bad_files_are_refused(tmp_path):
     path.write_text(json.dumps({}))
     with pytest.raises(InputFileError, match="not a readable numpy file"):
         load_images([path])
+    np.savez(path, images=np.array([None]))
+    with pytest.raises(InputFileError, match="Python objects, which are never loaded"):
+        load_images([path])
     (tmp_path / "x.npz").unlink()
     (tmp_path / "v.nii").write_bytes(b"nonsense")
     with pytest.raises(InputFileError, match="NIfTI"):

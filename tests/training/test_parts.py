@@ -77,11 +77,23 @@ def test_average_follows_the_power_function():
 
 def test_recipe_survives_json_and_refuses_nonsense(tmp_path):
     recipe = TrainingConfig(steps=7, validation_groups=("a*",))
-    assert TrainingConfig.from_dict(recipe.to_dict()) == recipe
+    assert TrainingConfig(**recipe.to_dict()) == recipe
     with pytest.raises(ConfigurationError, match="colour"):
-        TrainingConfig.from_dict({"colour": "red"})
-    with pytest.raises(ConfigurationError, match="steps"):
-        TrainingConfig(steps=0)
+        TrainingConfig(colour="red")
+    plan = {"size": 16, "batch_size": 8, "sigma_min": 0.1, "sigma_max": 0.5}
+    for wrong, words in (
+        ({"steps": 0}, "^steps is 0, expected a whole number of at least 1"),
+        ({"unet": {"group_size": 0}}, "unet.group_size is 0: "),
+        ({"unet": {"colour": "red"}}, "unet.colour is 'red': "),
+        ({"unet": {"group_size": 7}}, "must be a positive multiple of group_size 7"),
+        ({"unet": 3}, "unet is 3: "),
+        ({"plans": [plan | {"share": -1}]}, "plans.0.share is -1: "),
+        ({"plans": [{"size": 16}]}, "plans.0.batch_size: "),
+        ({"plans": [plan | {"sigma_min": 1}]}, "sigma_min < sigma_max"),
+        ({"plans": []}, "at least one crop plan"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            TrainingConfig(**wrong)
     (tmp_path / "r.json").write_text("[1]")
     with pytest.raises(ConfigurationError, match="JSON object"):
         TrainingConfig.entries(tmp_path / "r.json")

@@ -123,7 +123,7 @@ def test_other_data_or_another_network_cannot_take_over(data, recipe, tmp_path):
 
 def command(data: Path, output: Path, config: Path, *options: str) -> list[str]:
     return [
-        sys.executable, "-m", "mri_alps.training.cli", str(data), "--output", str(output),
+        sys.executable, "-m", "mri_alps", "train", str(data), "--output", str(output),
         "--config", str(config), "--accelerator", "cpu", *options,
     ]  # fmt: skip
 
@@ -190,13 +190,12 @@ main(sys.argv[1:])
 
 @pytest.mark.slow
 def test_two_processes_agree_see_twice_as_much_and_listen_to_nobody_else(data, config, tmp_path):
-    pytest.importorskip("psutil")
     output, script, seen = tmp_path / "run", tmp_path / "listening.py", tmp_path / "seen"
     script.write_text(LISTENING)
     seen.mkdir()
     options = ("--devices", "2", "--strategy", "ddp", "--steps", "4")
     arguments = command(data, output, config, *options)
-    arguments[1:3] = [str(script), "train"]
+    arguments[1:4] = [str(script), "train"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SEEN": str(seen)}
     subprocess.run(arguments, check=True, capture_output=True, env=environment, timeout=LONG)
     found = [json.loads(path.read_text()) for path in seen.iterdir()]

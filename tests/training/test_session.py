@@ -7,15 +7,14 @@ import logging
 import pytest
 import torch
 
-from mri_alps.core.errors import ConfigurationError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import load_prior
 from mri_alps.priors.novelty import KEY
-from mri_alps.training import monitor
-from mri_alps.training.cli import train
+from mri_alps.training import monitor, session
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.export import export_prior
-from mri_alps.training.session import SessionOptions, choose_recipe, run_session
+from mri_alps.training.session import choose_recipe, run_session
+from mri_alps.training.settings import SessionOptions
 from tests.training.tiny_training import TINY_RECIPE
 
 
@@ -23,9 +22,7 @@ from tests.training.tiny_training import TINY_RECIPE
 def options(tmp_path) -> SessionOptions:
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps({**TINY_RECIPE, "steps": 3}))
-    return SessionOptions(
-        config_file=path, changes={"seed": 5}, fabric={"accelerator": "cpu", "devices": 1}
-    )
+    return SessionOptions(config=path, changes={"seed": 5}, accelerator="cpu")
 
 
 def test_changes_beat_the_file_beats_the_run_beats_the_defaults(options, data, tmp_path):
@@ -80,7 +77,7 @@ def test_a_new_run_goes_on_from_weights(options, data, tmp_path):
     going_on = SessionOptions(
         changes={"steps": 4, "learning_rate": 0.0},
         initial=tmp_path / "run" / "prior.safetensors",
-        fabric=options.fabric,
+        accelerator="cpu",
     )
     assert run_session([data], tmp_path / "next", going_on)
     second = load_prior(tmp_path / "next")
@@ -91,12 +88,32 @@ def test_a_new_run_goes_on_from_weights(options, data, tmp_path):
         assert value.allclose(second.state_dict()[name], atol=1e-7), name
 
 
-def test_impossible_options_are_refused(data, tmp_path):
-    with pytest.raises(ConfigurationError, match="--devices"):
-        train([data], tmp_path / "run", devices="some")
-    with pytest.raises(ConfigurationError, match="needs a GPU"):
-        train([data], tmp_path / "run", accelerator="cpu", precision="16-mixed")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--devices", "some"), "--devices is 'some', expected a number or auto"),
+        (("--steps", "0"), "--steps is 0, expected a whole number of at least 1"),
+        (("--validation-fraction", "1"), "--validation-fraction is 1.0, expected a number above 0"),
+        (("--accelerator", "cpu", "--precision", "16-mixed"), "needs a GPU"),
+    ],
+)
+def test_impossible_options_are_refused(data, tmp_path, run, options, words):
+    result = run("train", data, "-o", tmp_path / "run", *options)
+    assert result.code == 1 and words in " ".join(result.err.split())
     assert not (tmp_path / "run").exists()
+
+
+def test_only_given_options_change_a_recipe(data, tmp_path, run, monkeypatch):
+    given = []
+    monkeypatch.setattr(session, "run_session", lambda *values: given.append(values))
+    out = tmp_path / "run"
+    options = ("--steps", "7", "--validate", "a*", "--validate", "b", "--no-progress")
+    run("train", data, "-o", out, *options, "--devices", "2", "--compile", "--config", "a.json")
+    ((paths, output, options),) = given
+    assert (paths, output) == ([data], out)
+    assert options.changes == {"steps": 7, "validation_groups": ["a*", "b"]}
+    assert options.fabric["devices"] == 2 and options.compile_model
+    assert options.show_progress is False and options.config == "a.json"
 
 
 def test_what_is_said_on_the_way_goes_through_logging(options, data, tmp_path, caplog, capsys):
@@ -125,7 +142,7 @@ def test_a_larger_network_goes_on_from_weights(options, data, tmp_path):
     larger = SessionOptions(
         changes={"steps": 4, "learning_rate": 0.0, "unet": unet},
         initial=tmp_path / "run" / "prior.safetensors",
-        fabric=options.fabric,
+        accelerator="cpu",
     )
     assert run_session([data], tmp_path / "next", larger)
     first, second = (load_prior(tmp_path / name) for name in ("run", "next"))

@@ -12,7 +12,7 @@ import numpy as np
 from h5py import h5a, h5d, h5g
 
 from mri_alps.core.errors import InputFileError
-from mri_alps.core.hdf5.filters import check_inflated, large_chunks
+from mri_alps.core.hdf5.filters import check_inflated, packed_chunks
 from mri_alps.core.hdf5.global_heaps import check_global_heaps
 from mri_alps.core.hdf5.limits import (
     ALWAYS_ALLOWED_BYTES,
@@ -23,6 +23,7 @@ from mri_alps.core.hdf5.limits import (
     check_claim,
 )
 from mri_alps.core.hdf5.links import file_of, find
+from mri_alps.core.hdf5.types import check_type
 
 _UNKNOWN = 16
 """Entries of variable length that are read at once where nobody knows the longest."""
@@ -40,6 +41,7 @@ class Attributes(h5py.AttributeManager):
         n_bytes = math.prod(attribute.shape or ()) * attribute.get_type().get_size()
         limit = MAX_ATTRIBUTE_BYTES
         path = file_of(self._id)
+        check_type(attribute.dtype, path, str(name)[:60])
         if attribute.dtype.hasobject:
             n_bytes = n_bytes // _POINTER * max(_POINTER, _longest(path) or 0)
             limit = MAX_PIECE_BYTES
@@ -140,8 +142,9 @@ class Dataset(h5py.Dataset):
                 f"{self._path}: `{name}` is {elsewhere}, which is not read: copy the data into the "
                 "file, for example with h5repack"
             )
-        self._large = large_chunks(identifier, self._path, name)
+        self._packed = packed_chunks(identifier, self._path, name)
         super().__init__(identifier, readonly=True)
+        check_type(self.dtype, self._path, name)
 
     @property
     def attrs(self) -> Attributes:
@@ -176,10 +179,11 @@ class Dataset(h5py.Dataset):
         if n_bytes > ALWAYS_ALLOWED_BYTES:
             what = f"`{self._title}` of shape {self.shape}"
             check_claim(self._path, what, n_bytes)
-        for first, expected in self._large.items():
+        for first, expected in list(self._packed.items()):
             sides = zip(chosen, first, self.chunks, strict=True)
             if all(_touches(indices, start, size) for indices, start, size in sides):
                 check_inflated(self.id, first, expected, self._path, self._title)
+                del self._packed[first]  # once is enough
 
     def _read_in_pieces(
         self, args: object, names: tuple[str, ...] | None, chosen: list[range], rows: int

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mri_alps.core.errors import InputFileError, MriAlpsError
+from mri_alps.core.errors import InputFileError, MriAlpsError, damage_of
 from mri_alps.core.hdf5.limits import MAX_HEADER_BYTES
 from mri_alps.core.hdf5.objects import Dataset, File
 
@@ -93,9 +93,8 @@ def open_hdf5(path: Path | str) -> Iterator[File]:
     except MriAlpsError:
         raise
     except _DAMAGE as error:
-        reason = " ".join(str(error).split())[:200]
         raise InputFileError(
-            f"{path} is truncated or damaged ({reason}): copy or export it again"
+            f"{path} is truncated or damaged ({damage_of(error)}): copy or export it again"
         ) from error
 
 

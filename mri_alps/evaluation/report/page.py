@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.hdf5 import File, open_hdf5
 from mri_alps.core.values import PATH, check, number
@@ -30,7 +31,6 @@ from mri_alps.evaluation.report.data import (
     summary_of_levels,
 )
 from mri_alps.evaluation.report.tables import page_parts
-from mri_alps.pipeline.images import center_crop_or_pad
 
 _RULES = {
     "reconstruction": PATH,

@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.fourier import fftc
 from mri_alps.masks.design.information import log_determinants, noisy_factor
@@ -131,9 +132,7 @@ def coil_kernel(maps: torch.Tensor) -> tuple[torch.Tensor, int]:
     total = float(spectrum.abs().square().sum())
     most = min(_LARGEST_REACH, (min(height, width) - 1) // 2)
     for reach in range(most + 1):
-        rows = slice(height // 2 - reach, height // 2 + reach + 1)
-        columns = slice(width // 2 - reach, width // 2 + reach + 1)
-        kernel = spectrum[:, rows, columns]
+        kernel = center_crop(spectrum, (2 * reach + 1, 2 * reach + 1))
         energy = float(kernel.abs().square().sum())
         if energy >= _KERNEL_ENERGY * total:
             break

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from mri_alps.calibration.region import MINIMUM_LINES
+from mri_alps.core.crop import center_range
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.random import stream_seed
 from mri_alps.evaluation.metrics import expected_nmse
 from mri_alps.masks.design.covariance import row_information
 from mri_alps.masks.design.loop import ScanPosterior
 from mri_alps.masks.design.points import point_information
-from mri_alps.masks.patterns import center_range
 
 if TYPE_CHECKING:
     from mri_alps.masks.study.slices import StudySlice

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import digamma
 
+from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.evaluation.coverage import head_mask, interval_coverage
 from mri_alps.evaluation.metrics import expected_nmse, image_metrics
 from mri_alps.masks.kinds import achieved_acceleration
 from mri_alps.masks.study.sampling_pattern import noise_amplification, side_lobe
 from mri_alps.masks.study.slices import StudySlice, slice_name
-from mri_alps.pipeline.images import center_crop_or_pad
 from mri_alps.pipeline.slice import (
     SampledSlice,
     used_mask,

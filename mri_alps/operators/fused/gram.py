@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from mri_alps.core import devices
 from mri_alps.operators.fused import ELEMENT, LANES
-from mri_alps.operators.fused.tables import line_axis, pack_maps, padded, plane_axes
+from mri_alps.operators.fused.tables import convolution, pack_maps, padded, plane_axes
 from mri_alps.operators.fused.threads import in_threads, work_space
 
 _IMAGES_BYTES = 1 << 18
@@ -54,7 +55,7 @@ class FusedGram:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return A^H A x."""
-        if type(x) is not torch.Tensor or x.device.type != "cpu" or torch.compiler.is_compiling():
+        if not devices.runs_on_host(x) or torch.compiler.is_compiling():
             return self.fallback(x)
         if self._slices is None:
             self._prepare()
@@ -162,7 +163,7 @@ class LinePart:
         pattern, strides = (mask[0], (2 * width, 2)) if axis == -1 else (mask[:, 0], (2, 2 * width))
         maps = maps if axis == -1 else maps.transpose(-1, -2)
         dtype = _real_dtype(maps)
-        lines = line_axis(pattern, dtype)
+        lines = convolution(pattern, dtype)
         # Rows where all maps vanish, such as the margin of an oversampled readout, stay zero.
         rows = padded(np.flatnonzero((maps != 0).any(-1).any(0).numpy()))
         self._rows = np.where(rows < 0, -1, rows * strides[0])

@@ -45,7 +45,7 @@ class Axis:
         }
 
 
-def line_axis(mask: np.ndarray, dtype: np.dtype) -> Axis:
+def convolution(mask: np.ndarray, dtype: np.dtype) -> Axis:
     """Return the convolution with the point-spread function of a mask along one axis.
 
     Parameters

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from mri_alps.core import devices
 from mri_alps.operators.fused import LANES, ROWS
 from mri_alps.operators.fused.threads import in_threads, work_space
 from mri_alps.operators.lines.structure import line_axis, line_blocks
@@ -45,7 +46,7 @@ class LineFactors:
         assert axis is not None
         self._axis = axis
         self._n_lines, self._n_pixels = maps.transpose(-1, axis).shape[-2:]
-        on_cpu = maps.device.type == "cpu" and type(maps) is torch.Tensor
+        on_cpu = devices.runs_on_host(maps)
         n_lines = _LINES_ON_CPU if on_cpu else self._n_lines
         self._parts: _Batched | _Packed = _Batched()
         image = maps[..., 0, :, :]

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import torch
 
 from mri_alps.core.errors import ConfigurationError, MissingDependencyError, MriAlpsWarning
@@ -59,9 +60,9 @@ class PinCores(WorkerPlugin):
         if not cores or not hasattr(os, "sched_setaffinity"):
             return
         chosen = {int(core) for core in cores.split(",")}
-        for thread in Path("/proc/self/task").iterdir():
+        for thread in psutil.Process().threads():
             with contextlib.suppress(OSError):
-                os.sched_setaffinity(int(thread.name), chosen)
+                os.sched_setaffinity(thread.id, chosen)
 
 
 def worker_environments(n_workers: int, device: str, n_threads: int | None) -> list[dict[str, str]]:

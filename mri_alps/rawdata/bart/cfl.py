@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, ShapeError
 from mri_alps.core.hdf5 import check_readable
-from mri_alps.rawdata.files import atomic_path
 
 DIMENSIONS = tuple(
     "READ PHS1 PHS2 COIL MAPS TE COEFF COEFF2 ITER CSHIFT TIME TIME2 LEVEL SLICE AVG BATCH".split()  # noqa: SIM905

@@ -10,6 +10,7 @@ import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
+from mri_alps.core.plain import plain
 from mri_alps.rawdata.files import check_matrix, check_slice_bytes
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.header import Encoding, Header, parse_header
@@ -83,7 +84,7 @@ def read_fastmri(path: Path | str) -> RawKSpace:
         kspace = _dataset(file, "kspace", path)
         shape = _check_kspace(kspace, path)
         header = parse_header(_header_text(file, path), path)
-        attributes = {name: _plain(value) for name, value in file.attrs.items()}
+        attributes = {name: plain(value) for name, value in file.attrs.items()}
         file_mask = _file_mask(file, path, shape)
         reference_name = next((name for name in REFERENCES if name in file), None)
         for name in (reference_name, "ground_truth" if "ground_truth" in file else None):
@@ -301,15 +302,3 @@ def _to_complex(array: np.ndarray) -> np.ndarray:
         return (array["real"] + 1j * array["imag"]).astype(np.complex64)
     with np.errstate(over="ignore"):  # an overflow is Inf, which read_slice reports
         return array.astype(np.complex64, copy=False)
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, np.ndarray | np.generic):
-        return (
-            _plain(value.tolist())
-            if not isinstance(value.tolist(), list)
-            else [_plain(item) for item in value.tolist()]
-        )
-    return value if isinstance(value, str | int | float | bool) or value is None else str(value)

@@ -9,8 +9,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mri_alps.core.atomic import create_hdf5
 from mri_alps.core.errors import DtypeError, ShapeError
-from mri_alps.rawdata.files import create_hdf5
 from mri_alps.rawdata.header import Limit, make_header
 
 

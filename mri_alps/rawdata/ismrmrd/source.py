@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mri_alps.core.crop import center_range
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata.decoupling import (
     BlockCache,
-    center_crop_start,
     readout_to_image,
     remove_oversampling,
 )
@@ -139,7 +139,7 @@ class VolumeLines:
         shape = (self.n_coils, grid.n_phase, grid.n_partitions, stop - start)
         block = np.zeros(shape, np.complex64)
         count = np.zeros(shape[1:3], np.int32)
-        crop = center_crop_start(grid.n_readout, self.n_readout)
+        crop = center_range(grid.n_readout, self.n_readout).start
         full = np.zeros((self.n_coils, grid.n_readout), np.complex64)
         with self.store.opened() as read:
             which = np.flatnonzero(table.group == volume)

@@ -10,8 +10,8 @@ import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype
 
+from mri_alps.core.atomic import create_hdf5
 from mri_alps.core.errors import DtypeError, ShapeError
-from mri_alps.rawdata.files import create_hdf5
 from mri_alps.rawdata.header import Limit, make_header
 
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.core.atomic import atomic_path
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
 

@@ -1,0 +1,48 @@
+"""The command `mri-alps train`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from mri_alps.cli.settings_options import takes_settings
+from mri_alps.core.settings import description
+from mri_alps.training.settings import RECIPE, RecipeSettings, SessionOptions
+
+_RECIPE = ("steps", "decay_steps", "warmup_steps", "learning_rate", "seed", "precision")
+
+
+@takes_settings(
+    *(RecipeSettings, SessionOptions),
+    only=(*_RECIPE, "validation_fraction", *description(SessionOptions)),
+)
+def train(
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files or folders: fully sampled fastMRI, ISMRMRD or BART scans, NIfTI, npz, npy."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder of the run; a run that is there is resumed."),
+    ],
+    recipe: Annotated[dict[str, Any], RecipeSettings],
+    options: SessionOptions,
+    validate: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer resolves this at run time
+        typer.Option(
+            help="Patients or volumes to hold out (shell pattern), repeatable.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+) -> None:
+    """Train a prior by denoising score matching; repeat the command to resume."""
+    from mri_alps.training.session import run_session
+
+    if validate:
+        recipe["validation_groups"] = validate
+    run_session(data, output, dataclasses.replace(options, changes=recipe))
