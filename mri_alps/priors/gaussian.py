@@ -96,6 +96,7 @@ class GaussianPrior:
             frequencies=radius,
             excess=torch.zeros(2, dtype=torch.float64),
             curvature=torch.ones(2, dtype=torch.float64),
+            stein=torch.ones(4, dtype=torch.float64),
         )
 
     def power(self, shape: Sequence[int]) -> torch.Tensor:

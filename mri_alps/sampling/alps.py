@@ -11,12 +11,14 @@ XGP Algorithm 1: with b = 0 and c = 1, an image x + sqrt(v) e of the smoothed pr
 y_sigma exactly as x explains y, and the score model sees noise of its own level in every
 direction, the measured ones too. b > 0 does the same by widening the likelihood.
 
-A large problem does not follow that path from its start: blurring the data with the prior's
-noise leaves to a few hundred steps what the data say, and on real scans they did not find it
-again. There the levels above `handover` are taken by guided diffusion, which keeps the data sharp
-but approximates the prior given a noisy image as Gaussian; the annealed path below corrects what
-that leaves. Where the prior's score is not consistent with itself near sigma_min, as a learned one
-is not, guided diffusion takes over again below `finish`, now keeping the state's noise.
+The path is exact for the score of a density, at every size. A learned score is none: its values
+at different levels belong to no common one. Such a score (`PriorSpectrum.is_of_a_density`) does
+not follow the path from its start, for blurring the data with the prior's noise leaves to a few
+hundred steps what the data say, and on real scans they did not find it again. The levels above
+`handover` are then taken by guided diffusion, which keeps the data sharp but approximates the
+prior given a noisy image as Gaussian; the annealed path below corrects what that leaves. One
+guided step takes the chain from `finish` to sigma_min, where a learned score is too steep for
+Langevin dynamics.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from mri_alps.core.errors import DivergenceError
-from mri_alps.sampling.covariance import PosteriorCovariance, make_covariance
+from mri_alps.sampling.covariance import make_covariance
 from mri_alps.sampling.diagnostics import Trace
 from mri_alps.sampling.levels import Level, Levels
 from mri_alps.sampling.path import AlpsConfiguration, Path, plan_path
@@ -52,10 +54,10 @@ if TYPE_CHECKING:
     from mri_alps.sampling.score import LocalSpectrum, Score
 
 HANDOVER = 2.0
-FINISH = 0.25
+FINISH = 0.14
 """Where guided diffusion hands over to the annealed path and takes over from it again, relative
-to the images' root mean square."""
-DATA_NOISE, DATA_NOISE_EXACT = 1.0, 0.5
+to the images' root mean square, for a score that is not known to be that of a density."""
+DATA_NOISE, DATA_NOISE_OF_DENSITY = 1.0, 0.5
 """c: with 1 the score model sees noise of its own level everywhere, which a learned one needs."""
 
 
@@ -122,7 +124,7 @@ def run_alps(
         left out.
     """
     covariance = make_covariance(problem, configuration.dense_limit)
-    handover, finish, data_noise = _ends(problem, spectrum, covariance, configuration, prior_center)
+    handover, finish, data_noise = _ends(problem, spectrum, configuration, prior_center)
     path = plan_path(score, spectrum, n_evaluations, configuration, handover, finish)
     means = Means(problem, score, covariance, noise, noise.image())
     levels = Levels(
@@ -156,24 +158,25 @@ def run_alps(
 def _ends(
     problem: Problem,
     spectrum: PriorSpectrum | LocalSpectrum,
-    covariance: PosteriorCovariance,
     configuration: AlpsConfiguration,
     center: torch.Tensor | None,
 ) -> tuple[float, float, float]:
-    """Levels of handover and finish, and c, as configured or as the problem's size has them."""
-    handover, finish, data_noise = (
-        configuration.handover,
-        configuration.finish,
-        configuration.data_noise,
-    )
+    """Levels of handover and finish, and c, as configured or as the score needs them.
+
+    The annealed path is exact for the score of a density. A learned score is none: guided
+    diffusion is used where that matters, and approximates.
+    """
+    is_of_a_density = spectrum.is_of_a_density
+    handover, finish = configuration.handover, configuration.finish
+    data_noise = configuration.data_noise
     if data_noise is None:
-        data_noise = DATA_NOISE_EXACT if covariance.exact else DATA_NOISE
+        data_noise = DATA_NOISE_OF_DENSITY if is_of_a_density else DATA_NOISE
     if center is not None:  # only a prior of its own is guided
         return math.inf, 0.0, data_noise
     if handover is None:
-        handover = math.inf if covariance.exact else HANDOVER
+        handover = math.inf if is_of_a_density else HANDOVER
     if finish is None:
-        finish = 0.0 if covariance.exact else FINISH
+        finish = 0.0 if is_of_a_density else FINISH
     if math.isinf(handover) and not finish:
         return handover, finish, data_noise
     power = cast("PriorSpectrum", spectrum).image(problem.image_shape)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AlpsConfiguration:
-    """Constants of the sampler: set once on exact posteriors, not meant to be tuned per scan.
+    """Constants of the sampler, not meant to be tuned per scan.
+
+    The docs' page of constants says on what each was chosen.
 
     Attributes
     ----------
@@ -28,17 +30,17 @@ class AlpsConfiguration:
     data_variance : float
         Data variance b of `mri_alps.sampling.alps`.
     data_noise : float or None
-        Amplitude c of the path's noise on the data; None is 1, or 0.5 for small problems, whose
-        covariance is exact.
+        Amplitude c of the path's noise on the data; None is 1, or 0.5 for the score of a density.
     start_excess : float
         The path starts at the lowest level above which the prior's distance from a Gaussian
         (squared standard deviations) stays below this.
     handover, finish : float or None
         Where guided diffusion hands over to the annealed path, and where it takes over from it
         again, relative to the root mean square of the prior's images per real component;
-        infinity and 0 for no guided diffusion; None decides by the problem's size.
+        infinity and 0 for no guided diffusion; None decides by the prior's score.
     guided_share, finish_share : float
-        Shares of the evaluations above `handover` and below `finish`, where those apply.
+        Shares of the evaluations above `handover` and below `finish`, where those apply; at least
+        one evaluation below `finish`.
     rho : float
         Spacing of the levels (Karras).
     score_energy_limit : float
@@ -58,7 +60,7 @@ class AlpsConfiguration:
     handover: float | None = None
     finish: float | None = None
     guided_share: float = 0.15
-    finish_share: float = 0.15
+    finish_share: float = 0.0
     rho: float = 7.0
     score_energy_limit: float = 25.0
     dense_limit: int = DENSE_LIMIT
@@ -143,7 +145,7 @@ def plan_path(
     n_final = max(1, round(final_share * n_evaluations))
     left = n_evaluations - n_final if top > sigma_min else 0
     n_guided = round(configuration.guided_share * left) if handover < top else 0
-    n_finish = round(configuration.finish_share * left) if sigma_min < finish < top else 0
+    n_finish = max(1, round(configuration.finish_share * left)) if sigma_min < finish < top else 0
     n_annealed = left - n_guided - n_finish
     start = handover if n_guided else top
     end = max(finish, sigma_min) if n_finish else sigma_min

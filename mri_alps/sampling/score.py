@@ -197,6 +197,7 @@ class LocalSpectrum:
         self.sigmas = spectrum.sigmas
         self.curvature = spectrum.curvature
         self.excess = spectrum.excess
+        self.is_of_a_density = spectrum.is_of_a_density
 
     def fisher(self, sigma: float, shape: tuple[int, ...]) -> torch.Tensor:
         """Fisher information at `sigma`, float64, `shape`.

@@ -110,6 +110,7 @@ class _Estimator:
             error_power=torch.stack(error_power).cpu(),
             excess=torch.tensor(excess, dtype=torch.float64),
             curvature=torch.tensor(curvature, dtype=torch.float64),
+            stein=self._stein(images, center),
         )
 
     def _noise(self) -> torch.Tensor:
@@ -170,6 +171,14 @@ class _Estimator:
             len(self.dims),
         )
         return score_power, error_power, excess - 2 * sampling_error, curvature
+
+    def _stein(self, images: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
+        """Stein's identity in quarters of the frequencies, at the lowest level."""
+        score = self.score.score(images, self.score.sigma_min)
+        product = -self._cross(images - center, score) * self.n / (self.n - 1)
+        order = frequency_radius(self.shape).flatten().argsort(stable=True)
+        quarters = product.cpu().flatten()[order].tensor_split(4)
+        return torch.stack([quarter.mean() for quarter in quarters])
 
     def _power(self, x: torch.Tensor) -> torch.Tensor:
         """Mean over images of |FFT|^2 per real component; real images have one component."""
