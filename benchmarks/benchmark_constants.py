@@ -51,13 +51,12 @@ SLOW = (beds.network, beds.dense_seconds)  # one seed
 
 
 def large_path() -> list[Trial]:
-    """What only problems have whose steps are solved for."""
+    """What only learned scores need, and solvers."""
     names = ("sampling.alps.HANDOVER", "sampling.alps.FINISH", "sampling.alps.DATA_NOISE")
     return [
         *(trial(name) for name in names),
         trial(f"{ALPS}.guided_share"),
-        trial(f"{ALPS}.finish_share"),
-        *(trial(f"{SOLVE}.{n}") for n in ("TOLERANCE", "RELAXED", "HIDDEN", "MAX_ITERATIONS")),
+        *(trial(f"{SOLVE}.{n}") for n in ("TOLERANCE", "FINAL_TOLERANCE", "RELAXED", "HIDDEN")),
     ]
 
 
@@ -77,7 +76,7 @@ def plan() -> dict[Any, list[Trial]]:
     """Problems, and the constants that each tells of."""
     curvature = [trial(f"priors.curvature.{n}") for n in ("N_ITERATIONS", "STEP", "SHIFT")]
     estimate = [trial(f"sampling.spectrum_estimate.{n}") for n in ("N_LEVELS", "N_ODE_STEPS")]
-    only_exact = [trial("sampling.alps.DATA_NOISE_EXACT"), trial(f"{ALPS}.final_share")]
+    only_exact = [trial("sampling.alps.DATA_NOISE_OF_DENSITY"), trial(f"{ALPS}.final_share")]
     quiet = [trial(f"{NOISE}.QUIET_LINES", double=1.0), trial(f"{NOISE}.ENOUGH_SAMPLES")]
     level = trial(f"{NOISE}.LEVEL_LIMIT", 1.25, 2.0)
     fit = ("SMALLEST_ERROR", "_ROUNDS", "_ITERATIONS", "_FITS", "_AMPLITUDE", "_KNEE", "_EXPONENT")
@@ -86,7 +85,7 @@ def plan() -> dict[Any, list[Trial]]:
         beds.solved_step: large_path(),
         beds.network: [*large_path(), trial(f"{ALPS}.largest_step"), trial(f"{ALPS}.rho")],
         beds.estimated_spectrum: estimate + curvature,
-        beds.dense_seconds: [trial("sampling.preconditioner.DENSE_LIMIT")],
+        beds.dense_seconds: [trial("sampling.covariance.DENSE_LIMIT")],
         beds.quiet_noise: quiet,
         beds.filtered_noise: [trial(f"{NOISE}.EDGE_MARGIN")],
         beds.periphery_noise: [trial(f"{NOISE}.PERIPHERY_LINES"), level],

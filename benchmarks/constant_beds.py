@@ -35,10 +35,15 @@ from mri_alps.core.fourier import fftc
 from mri_alps.core.random import standard_normal
 from mri_alps.operators import SenseOperator
 from mri_alps.priors import load_prior
-from mri_alps.sampling import estimate_prior_spectrum, sample_posterior
+from mri_alps.sampling import (
+    AlpsConfiguration,
+    alps,
+    estimate_prior_spectrum,
+    sample_alps,
+    sample_posterior,
+)
 from tests.calibration import calibration_simulation as simulation
 from tests.calibration.test_maps_error import NOISE, SHAPE, wrong
-from tests.docs.constants_page import replaced
 from tests.sampling import posterior_bed as bed
 
 Figures = dict[str, float]
@@ -63,7 +68,7 @@ def _measurement(size: int, noise_std: float, seed: int):
     return prior, operator, bed.measure(prior, operator, noise_std, generator)
 
 
-def _sample(size, noise_std, seed, n_samples, n_evaluations, spectrum=None) -> Figures:
+def _sample(size, noise_std, seed, n_samples, n_evaluations, spectrum=None, **chosen) -> Figures:
     """Deviation of the spread, distance and operator cost against the exact posterior."""
     prior, operator, measurement = _measurement(size, noise_std, seed % 100)
     result = sample_posterior(
@@ -75,6 +80,7 @@ def _sample(size, noise_std, seed, n_samples, n_evaluations, spectrum=None) -> F
         n_evaluations=n_evaluations,
         prior_spectrum=spectrum or _spectrum(size),
         generator=torch.Generator().manual_seed(seed),
+        method=functools.partial(sample_alps, configuration=AlpsConfiguration(**chosen)),
     )
     found = bed.compare(result.samples, measurement, torch.Generator().manual_seed(5))
     return {
@@ -92,15 +98,15 @@ def exact_step(seed: int) -> Figures:
 
 
 def solved_step(seed: int) -> Figures:
-    """A mixture of 8 on 32 x 32 pixels with the dense limit at 0: steps are solved for."""
-    with replaced("sampling.preconditioner.DENSE_LIMIT", 0):
-        found = _sample(32, 0.4, seed, 48, 20)
+    """A mixture of 8 on 32 x 32 pixels, solved for, by the path that learned scores take."""
+    guided = {"handover": alps.HANDOVER, "finish": alps.FINISH, "data_noise": alps.DATA_NOISE}
+    found = _sample(32, 0.4, seed, 48, 20, dense_limit=0, **guided)
     return {name: found[name] for name in ("std", "W", "normals")}
 
 
 def dense_seconds(seed: int) -> Figures:
     """An image of as many pixels as are treated densely; processor time of two evaluations."""
-    from mri_alps.sampling.preconditioner import DENSE_LIMIT
+    from mri_alps.sampling.covariance import DENSE_LIMIT
 
     shape = (32, DENSE_LIMIT // 32)
     prior, operator = bed.sense_bed(1, shape)
@@ -109,19 +115,20 @@ def dense_seconds(seed: int) -> Figures:
     spectrum = estimate_prior_spectrum(prior, shape, generator, torch.complex128)
     found = {}
     for name, limit in (("dense", DENSE_LIMIT), ("solved", 0)):
-        with replaced("sampling.preconditioner.DENSE_LIMIT", limit):
-            started = time.process_time()
-            sample_posterior(
-                prior,
-                operator,
-                data,
-                0.1,
-                n_samples=4,
-                n_evaluations=2,
-                prior_spectrum=spectrum,
-                generator=generator,
-            )
-            found[f"{name} seconds"] = time.process_time() - started
+        configuration = AlpsConfiguration(dense_limit=limit)
+        started = time.process_time()
+        sample_posterior(
+            prior,
+            operator,
+            data,
+            0.1,
+            n_samples=4,
+            n_evaluations=2,
+            prior_spectrum=spectrum,
+            generator=generator,
+            method=functools.partial(sample_alps, configuration=configuration),
+        )
+        found[f"{name} seconds"] = time.process_time() - started
     return found
 
 

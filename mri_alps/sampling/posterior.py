@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import torch
 from mri_alps.core.errors import (
     ConfigurationError,
     DivergenceError,
+    MriAlpsWarning,
 )
 from mri_alps.core.plugins import guarded
 from mri_alps.core.values import FLAG, FUNCTION, Rule, check, instance, whole
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 MAX_ATTEMPTS = 3
 MIN_EVALUATIONS = 2
+MOST_UNSOLVED = 0.05
+"""Share of solutions that stopped too early from which this is said."""
 
 
 @dataclass(frozen=True)
@@ -292,6 +296,7 @@ def sample_alps(
         if attempt >= MAX_ATTEMPTS or not enough:
             failure = divergence_of(run, attempt, task.n_samples)
             break
+    _warn_of_unsolved(first)
     gone = pending if failure is not None else []
     healthy = (first.diverged_at < 0).nonzero().flatten().tolist()
     trace = first.trace if len(healthy) == task.n_samples else first.trace.kept(healthy)
@@ -320,11 +325,26 @@ def _local_prior(
     return LocalScore(score, x0, sigma0), LocalSpectrum(spectrum, sigma0), x0
 
 
+def _warn_of_unsolved(run: AlpsRun) -> None:
+    share = run.n_unsolved / max(run.n_steps * len(run.x), 1)
+    if share > MOST_UNSOLVED:
+        warnings.warn(
+            f"{share:.0%} of the solutions for the posterior's covariance stopped before they were "
+            "exact: the deviation may be too small; noise_std may be far too small for this data, "
+            "or use double precision",
+            MriAlpsWarning,
+            stacklevel=4,
+        )
+
+
 def _diagnostics(run: AlpsRun, trace: Trace) -> dict[str, Any]:
     return {
         "levels": run.levels,
         **trace.summary(),
-        "operator": {"normals_per_evaluation": run.n_normals / max(run.n_steps, 1)},
+        "operator": {
+            "normals_per_evaluation": run.n_normals / max(run.n_steps, 1),
+            "unsolved": run.n_unsolved,
+        },
     }
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WIDE = 30.0
 """Ratio of the largest to the smallest F from which it is treated band by band."""
+LINE_ITERATIONS, FOURIER_ITERATIONS = 60, 200
+"""Most iterations of a solution: what is not solved then is counted, and warned of."""
 
 Inverse = Callable[[torch.Tensor], torch.Tensor]
 """From the spectrum of an image, (n, *domain_shape) in the order of torch.fft, to that of the
@@ -58,7 +60,7 @@ class FourierPreconditioner:
         The data term.
     """
 
-    max_iterations = 200
+    max_iterations = FOURIER_ITERATIONS
 
     def __init__(self, problem: Problem):
         self._problem = problem
@@ -92,7 +94,7 @@ class LinePreconditioner:
         Of its operator.
     """
 
-    max_iterations = 60
+    max_iterations = LINE_ITERATIONS
 
     def __init__(self, problem: Problem, factors: LineFactors, bands: LineBands):
         self._problem, self._factors, self._bands = problem, factors, bands

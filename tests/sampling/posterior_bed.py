@@ -71,6 +71,30 @@ def make_prior(
     return GaussianMixturePrior(weights, means, powers, sigma_min)
 
 
+def make_wide_prior(n_components: int = 8, shape=(16, 16), seed: int = 3) -> GaussianMixturePrior:
+    """Mixture of root mean square 1 beside sigma_min 0.02, whose spectra differ by component.
+
+    Between the two, as in images, the prior given a noisy image is far from one Gaussian.
+    """
+    base = make_prior(n_components, shape, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    change = torch.randn((n_components, 2, 1, 1), generator=generator, dtype=torch.float64) / 2
+    radius = frequency_radius(shape)
+    tilt = change[:, 0] + change[:, 1] * (radius / radius.max() - 0.5)
+    factor = float(base.powers.mean().rsqrt())
+    powers = base.powers * factor**2 * tilt.clamp(-1, 1).exp()
+    return GaussianMixturePrior(base.weights, base.means * factor, powers, 0.02)
+
+
+def whitened_variance(samples, exact: ExactPosterior) -> float:
+    """Mean square per real value after whitening with the likeliest component; 1 if exact."""
+    component = exact.responsibilities(samples).argmax(1)
+    flat = samples.reshape(len(samples), -1).to(exact.means.dtype)
+    centred = (flat - exact.means[component]).unsqueeze(-1)
+    white = torch.linalg.solve_triangular(exact.choleskys[component], centred, upper=False)
+    return float(white.abs().square().mean()) / (2 if white.is_complex() else 1)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One truth, its data and the exact posterior."""

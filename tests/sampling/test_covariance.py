@@ -54,7 +54,7 @@ def precision(problem, fisher):
 def test_solutions_are_those_of_dense_algebra(case, dense_limit, power):
     problem = problem_of(case)
     fisher = 1 / image_power(SHAPE, power)
-    level = make_covariance(problem, dense_limit).at(fisher, problem.noise_std, 1e-20)
+    level = make_covariance(problem, dense_limit).at(fisher, problem.noise_std, 1e-15)
     target = standard_normal(
         (2, *problem.domain_shape), torch.Generator().manual_seed(1), problem.dtype
     )
@@ -63,9 +63,9 @@ def test_solutions_are_those_of_dense_algebra(case, dense_limit, power):
     columns = target.reshape(2, -1, fisher.numel()).permute(1, 2, 0)
     expected = torch.linalg.solve(precision(problem, fisher), columns)
     expected = expected.permute(2, 0, 1).reshape(target.shape)
-    torch.testing.assert_close(to_image(found.x, problem), expected, rtol=1e-6, atol=1e-8)
+    assert float((to_image(found.x, problem) - expected).norm() / expected.norm()) < 1e-6
     explained = problem.normal(expected) / problem.noise_std**2
-    torch.testing.assert_close(to_image(found.explained, problem), explained, rtol=1e-5, atol=1e-6)
+    assert float((to_image(found.explained, problem) - explained).norm() / explained.norm()) < 1e-6
 
 
 @pytest.mark.parametrize("dense_limit", [10_000, 0])
@@ -140,7 +140,7 @@ def test_a_level_is_not_changed_by_another():
 
 
 def test_what_is_not_solved_is_counted():
-    problem = problem_of("points", 1e-6)
+    problem = problem_of("points", 0.03)
     covariance = make_covariance(problem, 0)
     covariance.preconditioner.max_iterations = 2
     level = covariance.at(1 / image_power(SHAPE, 1e3), problem.noise_std, 1e-9)
