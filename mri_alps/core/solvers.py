@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from mri_alps.core.errors import ConfigurationError
+
 
 def conjugate_gradient(
     apply: Callable[[torch.Tensor], torch.Tensor],
@@ -77,3 +79,26 @@ def _ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     # What is solved exactly is divided by zero, or by what underflowed: it is to stay as it is.
     solved = b.abs() < torch.finfo(b.dtype).tiny
     return torch.where(solved, torch.zeros_like(a), a / b)
+
+
+def cholesky_factor(matrix: torch.Tensor) -> torch.Tensor:
+    """Return the lower factor L of precisions L L^H = A^H A / noise_std^2 + F.
+
+    Parameters
+    ----------
+    matrix : torch.Tensor
+        (..., n, n), Hermitian.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not positive definite in this precision.
+    """
+    try:
+        return torch.linalg.cholesky(matrix)
+    except torch.linalg.LinAlgError:
+        raise ConfigurationError(
+            "the posterior's precision cannot be factored: noise_std is too small, or the data are "
+            "too large, for the precision of the numbers: expected a noise_std measured from the "
+            "scan; give the data in double precision, or check their scale"
+        ) from None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from mri_alps.core import devices
-from mri_alps.core.solvers import inner_product
+from mri_alps.core.solvers import cholesky_factor, inner_product
 from mri_alps.sampling.iteration_plan import IterationPlan
 from mri_alps.sampling.preconditioner import (
     WIDE,
@@ -210,7 +210,7 @@ class DenseCovariance(PosteriorCovariance):
         rows = to_image(to_spectrum(self._basis, problem) * fisher, problem)
         prior = rows.reshape(len(rows), len(rows)).mT
         matrix = self._gram / noise_std.reshape(-1, 1, 1) ** 2 + prior
-        factor = torch.linalg.cholesky((matrix + matrix.mH) / 2)
+        factor = cholesky_factor((matrix + matrix.mH) / 2)
         return _DenseAtLevel(problem, fisher, noise_std, factor)
 
 

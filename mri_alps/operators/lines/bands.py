@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from mri_alps.core.fourier import fftc
+from mri_alps.core.solvers import cholesky_factor
 from mri_alps.operators.lines.structure import line_axis
 
 EDGES = (4.0, 16.0)
@@ -123,7 +124,7 @@ class LineBands:
         prior = row[(pixel.unsqueeze(1) - pixel) % n]
         couplings = band.couplings.to(torch.complex128)
         matrix = (couplings * weight.reshape(-1, 1, 1, 1)).add_(prior)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+        inverse = torch.cholesky_inverse(cholesky_factor(matrix))
         return inverse.to(band.couplings.dtype)
 
 
