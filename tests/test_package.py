@@ -41,6 +41,38 @@ def test_the_command_that_is_installed_exists():
     assert callable(getattr(importlib.import_module(module), name))
 
 
+def test_these_are_the_public_names_at_the_top():
+    """What else is public is one level down, in the package of its kind."""
+    assert set(mri_alps.__all__) - {"__version__"} == {
+        "LinearOperator",
+        "MriAlpsError",
+        "MriAlpsWarning",
+        "Reconstruction",
+        "ScoreModel",
+        "SenseOperator",
+        "load_prior",
+        "load_reconstruction",
+        "make_mask",
+        "prepare_slice",
+        "read_raw",
+        "reconstruct",
+        "sample_posterior",
+    }
+
+
+@pytest.mark.parametrize("name", mri_alps._PACKAGES)
+def test_packages_are_there_without_an_import_of_their_own(name):
+    """And each one's public names exist and are documented."""
+    printed = run_python(f"import mri_alps; print(*mri_alps.{name}.__all__)").split()
+    package = importlib.import_module(f"mri_alps.{name}")
+    assert printed == list(package.__all__) and printed
+    modules = {path.stem for path in Path(package.__file__).parent.iterdir()}
+    assert modules & {*printed} == set()  # one would hide the other
+    for public in printed:
+        value = getattr(package, public)
+        assert isinstance(value, str | tuple | list | dict) or (value.__doc__ or "").strip()
+
+
 @pytest.mark.parametrize("name", sorted(mri_alps.__all__))
 def test_every_public_name_exists_and_is_documented(name):
     value = getattr(mri_alps, name)

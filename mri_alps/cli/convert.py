@@ -7,7 +7,7 @@ from pathlib import Path
 from mri_alps.cli.terminal import out, say
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import is_hdf5, open_hdf5
-from mri_alps.interop.convert import RAW_FORMATS, convert, refuse_existing
+from mri_alps.interop.conversion import RAW_FORMATS, convert, refuse_existing
 from mri_alps.pipeline import load_reconstruction
 from mri_alps.pipeline.output import FORMAT
 

@@ -5,7 +5,7 @@
 
 from mri_alps.rawdata.arrays import raw_from_arrays
 from mri_alps.rawdata.bart.cfl import kspace_to_cfl, read_cfl, write_cfl
-from mri_alps.rawdata.describe import describe
+from mri_alps.rawdata.description import describe
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 from mri_alps.rawdata.files import atomic_path
 from mri_alps.rawdata.geometry import Geometry

@@ -11,6 +11,7 @@ import pytest
 
 import mri_alps
 from mri_alps.core.settings import description
+from mri_alps.pipeline import ReconstructionConfiguration
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,9 +51,9 @@ def site(tmp_path_factory):
 
 def test_every_public_name_has_its_entry(site):
     pages = " ".join(path.read_text("utf-8") for path in (site / "reference").glob("*.html"))
-    for name in mri_alps.__all__:
-        if name != "__version__":
-            assert re.search(rf'id="mri_alps\.[\w.]*\b{name}"', pages), name
+    for package in mri_alps._PACKAGES:
+        for name in getattr(mri_alps, package).__all__:
+            assert re.search(rf'id="mri_alps\.{package}\.[\w.]*\b{name}"', pages), name
 
 
 def test_the_pages_are_there_with_equations_and_included_examples(site):
@@ -66,6 +67,6 @@ def test_the_pages_are_there_with_equations_and_included_examples(site):
 
 def test_the_page_of_settings_has_them_all(site):
     page = (site / "reference" / "settings.html").read_text("utf-8")
-    for name in description(mri_alps.ReconstructionConfiguration):
+    for name in description(ReconstructionConfiguration):
         assert f"<code>{name}</code>" in page
     assert "settings of" not in page
