@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mri_alps.cli.terminal import out, say
+from mri_alps.cli.terminal import out, print_message
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import is_hdf5, open_hdf5
 from mri_alps.interop.conversion import RAW_FORMATS, convert, refuse_existing
@@ -52,7 +52,7 @@ def run_convert(
     if not is_image:
         done = convert(source, target, to, overwrite)
         for sentence in done.not_held:
-            say(f"{to} does not hold {sentence}; see {done.files[-1].name}")
+            print_message(f"{to} does not hold {sentence}; see {done.files[-1].name}")
         files = list(done.files)
     else:
         files = _convert_images(source, target, to, classic, overwrite)
@@ -67,7 +67,7 @@ def _convert_images(
 
     reconstruction = load_reconstruction(source, large=False)
     if ImageGeometry.of(reconstruction).is_nominal:
-        say(
+        print_message(
             f"{source} says nothing about positions and directions (fastMRI and BART files do "
             "not): the slices are stacked along z, and left and right are not known",
             "warning",

@@ -57,12 +57,14 @@ def run_demo(
         prepare_directory(output)
         prior, _ = load_prior_for(configuration)
         started = time.perf_counter()
-        target, picture = reconstruct_one(raw, output, configuration, prior, tell=not as_json)
+        target, picture = reconstruct_one(
+            raw, output, configuration, prior, print_paths=not as_json
+        )
         seconds = time.perf_counter() - started
         result = load_reconstruction(target)
         # The file's own root-sum-of-squares image was made without noise: it is the truth.
         truth = np.stack([np.asarray(raw.read_reference(int(index))) for index in result.slices])
-        page = run_report(target, tell=not as_json) if report else None
+        page = run_report(target, print_paths=not as_json) if report else None
     scores = demo_scores(result, truth) | {"seconds": seconds}
     if as_json:
         files = {"output": target, "picture": picture, "report": page}

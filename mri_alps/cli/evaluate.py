@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from mri_alps.cli.terminal import out, say
+from mri_alps.cli.terminal import out, print_message
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.evaluation import EvaluationReport, evaluate_folder
 from mri_alps.evaluation.folder import INTERVAL_SCORES, METRICS
@@ -49,7 +49,7 @@ def run_evaluate(
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write(report, path)
-            say(f"wrote {path}")
+            print_message(f"wrote {path}")
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:

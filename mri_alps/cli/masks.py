@@ -154,7 +154,7 @@ def run_masks(
     report : bool
         Whether to write a page.
     """
-    from mri_alps.cli.terminal import ProgressBar, out, say, stopped_by_signal
+    from mri_alps.cli.terminal import ProgressBar, out, print_message, stopped_by_signal
     from mri_alps.masks.study.compare import make_study, run_study
     from mri_alps.masks.study.output import correlation_sentence, write_study
     from mri_alps.pipeline.output import prepare_directory
@@ -176,7 +176,7 @@ def run_masks(
     )
     written = write_study(study, output, settings, report)
     out().print(masks_table(study))
-    say(correlation_sentence(study.correlation()))
+    print_message(correlation_sentence(study.correlation()))
     out().print("\n".join(str(path) for path in written), soft_wrap=True)
     return study
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from mri_alps.cli.terminal import say
+from mri_alps.cli.terminal import print_message
 
 if TYPE_CHECKING:
     from mri_alps.scanner.receiver import SessionOptions
@@ -92,11 +92,11 @@ def serve(
         server = MrdServer(host, port, pool, options, max_connections, grace)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
-        say(f"MRD server on {host} port {server.port}; end it with Ctrl-C or SIGTERM")
+        print_message(f"MRD server on {host} port {server.port}; end it with Ctrl-C or SIGTERM")
         if save_raw is None:
-            say("scans are not kept: name a folder with --save-raw to keep them")
+            print_message("scans are not kept: name a folder with --save-raw to keep them")
         server.serve()
-    say("the server has ended")
+    print_message("the server has ended")
 
 
 def stream(
@@ -169,7 +169,7 @@ def _options(given: dict[str, Any]) -> SessionOptions:
 class _TerminalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         kind = {logging.WARNING: "warning", logging.ERROR: "error"}.get(record.levelno, "")
-        say(self.format(record), kind)
+        print_message(self.format(record), kind)
 
 
 def _log_to_terminal() -> None:

@@ -57,7 +57,7 @@ class Timing(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Scan:
+class SimulatedSlice:
     """A simulated slice on the CPU: an ellipse with structure, seen by smooth coils.
 
     Parameters
@@ -76,7 +76,9 @@ class Scan:
     kspace: torch.Tensor
 
 
-def make_scan(shape: tuple[int, int], n_coils: int, pattern: str, seed: int = _SEED) -> Scan:
+def make_scan(
+    shape: tuple[int, int], n_coils: int, pattern: str, seed: int = _SEED
+) -> SimulatedSlice:
     """Simulate a slice, a quarter of it measured and the centre of k-space in full.
 
     Parameters
@@ -110,7 +112,7 @@ def make_scan(shape: tuple[int, int], n_coils: int, pattern: str, seed: int = _S
     mask[tuple(center[-mask.ndim :])] = True
     kspace = fftc(maps * image)
     noise = standard_normal(kspace.shape, generator, kspace.dtype)
-    return Scan(maps, mask, image, (kspace + NOISE_STD * noise) * mask)
+    return SimulatedSlice(maps, mask, image, (kspace + NOISE_STD * noise) * mask)
 
 
 def compare_with_cpu(
@@ -240,7 +242,7 @@ def time_device(
         yield _step_timing(prior, device, shapes[0], n_coils, n, f"step, {n_coils} x {size}")
 
 
-def _operator(scan: Scan, device: torch.device | None) -> SenseOperator:
+def _operator(scan: SimulatedSlice, device: torch.device | None) -> SenseOperator:
     if device is None:
         return SenseOperator(scan.sensitivity_maps, scan.mask)
     return SenseOperator(on_device(scan.sensitivity_maps, device), on_device(scan.mask, device))

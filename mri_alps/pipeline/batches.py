@@ -80,7 +80,7 @@ def draw_in_batches(
     draw: Draw,
     n_samples: int,
     batch: int,
-    say: Callable[[str], object] = lambda _: None,
+    notify: Callable[[str], object] = lambda _: None,
 ) -> tuple[PosteriorSamples, int]:
     """Draw samples batch by batch; where memory runs out, go on with half of it.
 
@@ -92,7 +92,7 @@ def draw_in_batches(
         How many in all.
     batch : int
         How many at a time, at first.
-    say : callable
+    notify : callable
         Told in one sentence when the batch is halved, and when samples are lost.
 
     Returns
@@ -123,7 +123,7 @@ def draw_in_batches(
             continue
         if part is None:
             batch = max(1, count // 2)
-            say(f"out of memory with {count} samples at a time: going on with {batch}")
+            notify(f"out of memory with {count} samples at a time: going on with {batch}")
             continue
         if any(_begins_alike(part, other) for other in parts):
             raise MriAlpsError(
@@ -137,7 +137,7 @@ def draw_in_batches(
     joined = join_samples(parts)
     joined.lost = tuple(sorted((*joined.lost, *lost)))
     joined.failure = joined.failure or failure
-    require_enough(joined, say)
+    require_enough(joined, notify)
     return joined, batch
 
 

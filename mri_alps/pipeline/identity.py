@@ -145,8 +145,8 @@ def scan_identity(raw: RawKSpace) -> str:
     digest = hashlib.sha256()
     for file in found:
         digest.update(_sample_of(file))
-    facts = (raw.format, raw.n_slices, raw.n_coils, raw.shape, raw.crop, raw.axes)
-    digest.update(repr(facts).encode())
+    description = (raw.format, raw.n_slices, raw.n_coils, raw.shape, raw.crop, raw.axes)
+    digest.update(repr(description).encode())
     digest.update(raw.mask.tobytes())
     if raw.noise_covariance is not None:
         digest.update(raw.noise_covariance.tobytes())

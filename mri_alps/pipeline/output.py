@@ -16,6 +16,7 @@ import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import open_hdf5
+from mri_alps.pipeline.result import SCALARS_GROUP
 from mri_alps.rawdata.files import check_name_length, create_hdf5
 
 if TYPE_CHECKING:
@@ -194,8 +195,8 @@ class ReconstructionWriter:
         """
         for name, array in result.arrays().items():
             self._dataset(name, array)[self._written] = array
-        for name, value in result.facts.items():
-            self._dataset(f"facts/{name}", np.asarray(value))[self._written] = value
+        for name, value in result.scalars.items():
+            self._dataset(f"{SCALARS_GROUP}/{name}", np.asarray(value))[self._written] = value
         if "diagnostics" not in self._file:
             text = h5py.string_dtype()
             self._file.create_dataset("diagnostics", (len(self._slices),), dtype=text)

@@ -265,7 +265,7 @@ class SliceReconstructor:
             progress.start_slice(loaded.index, n_evaluations)
         n_told = 0
 
-        def tell(first: int, info: StepInfo) -> None:
+        def report_step(first: int, info: StepInfo) -> None:
             """One step of progress whenever all samples together are a step further on average."""
             nonlocal n_told
             done = (first * n_evaluations + len(info.x) * info.step) // n_samples
@@ -285,7 +285,7 @@ class SliceReconstructor:
                 n_evaluations=n_evaluations,
                 method=settings.method,
                 generator=generator,
-                callback=(lambda info: tell(first, info)) if progress else None,
+                callback=(lambda info: report_step(first, info)) if progress else None,
                 first_sample=first,
                 first_slice=loaded.index,
                 allow_lost=True,  # `draw_in_batches` looks at all batches together
@@ -330,7 +330,7 @@ class SliceReconstructor:
             posterior_mean=(statistics.mean * acquisition.scale).astype(np.complex64),
             samples=None if scaled_samples is None else scaled_samples.astype(np.complex64),
             sensitivity_maps=None if maps is None else maps.astype(np.complex64),
-            facts={
+            scalars={
                 "scale": float(acquisition.scale),
                 "noise_std": float(acquisition.noise_std),
                 "n_evaluations": int(result.n_evaluations),

@@ -205,7 +205,7 @@ class _Sender(threading.Thread):
 
 
 def scan_messages(
-    file: Path, header: bytes, config: str, tell: Callable[[int], None] = lambda _: None
+    file: Path, header: bytes, config: str, report_count: Callable[[int], None] = lambda _: None
 ) -> Iterator[bytes]:
     """Yield a scan as MRD messages: configuration, header, acquisitions, close.
 
@@ -217,8 +217,8 @@ def scan_messages(
         Its XML header.
     config : str
         A name, or JSON.
-    tell : callable
-        tell(acquisitions so far).
+    report_count : callable
+        Called with the number of acquisitions so far.
     """
     if config.lstrip().startswith("{"):
         yield protocol.text_message(config, protocol.CONFIG_TEXT)
@@ -237,7 +237,7 @@ def scan_messages(
                 + np.asarray(samples, np.float32).tobytes()
                 for head, trajectory, samples in zip(heads, rows["traj"], rows["data"], strict=True)
             )
-            tell(start + len(rows))
+            report_count(start + len(rows))
     yield protocol.close_message()
 
 

@@ -193,7 +193,7 @@ class Receiver:
         except MriAlpsError:
             header = None
         if header is not None:
-            self.name = scan_name(str(header.facts.get("protocol", "")))
+            self.name = scan_name(str(header.parameters.get("protocol", "")))
 
     def _take_data(self, message: Message) -> None:
         if self._header is None:

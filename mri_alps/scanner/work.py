@@ -92,7 +92,7 @@ class JobResult:
         Which of the two.
     noise_covariance : numpy.ndarray
         What was used, for the other units of the scan.
-    facts : dict
+    scalars : dict
         json-able: noise, evaluations, seconds, versions of the prior.
     warnings : tuple of str
         Sentences for the client.
@@ -103,7 +103,7 @@ class JobResult:
     samples: np.ndarray | None
     is_3d: bool
     noise_covariance: np.ndarray
-    facts: dict[str, Any]
+    scalars: dict[str, Any]
     warnings: tuple[str, ...] = ()
 
 
@@ -242,10 +242,10 @@ def _reconstruct(
         samples=samples,
         is_3d=raw.axes[1] == "partition",
         noise_covariance=calibration.noise_covariance,
-        facts={
+        scalars={
             "noise_source": calibration.noise_source,
-            "n_evaluations": int(result.facts["n_evaluations"]),
-            "data_misfit": float(result.facts["data_misfit"]),
+            "n_evaluations": int(result.scalars["n_evaluations"]),
+            "data_misfit": float(result.scalars["data_misfit"]),
             "prior": str(getattr(prior, "name", type(prior).__name__)),
         },
     )

@@ -240,7 +240,7 @@ def test_the_final_steps_of_a_run_reach_its_page(reconstruction):
     assert [each["n_final_steps"] for each in found.diagnostics] == [5, 5]
     text = write_report(reconstruction).read_text(encoding="utf-8")
     assert "compares the chains in their 5 final steps" in text
-    assert f">{found.facts['split_r_hat'][0]:.4g}<" in text
+    assert f">{found.scalars['split_r_hat'][0]:.4g}<" in text
 
 
 def spoil(path, name, array):

@@ -40,14 +40,14 @@ def texture(tmp_path):
 def test_a_foreign_image_warns_and_the_file_says_so(texture, tmp_path):
     with pytest.warns(MriAlpsWarning, match="unlike those that the prior was trained on"):
         path = reconstruct_to_file(texture, tmp_path / "out", ReconstructionConfiguration(**FEW))
-    assert load_reconstruction(path).facts["novelty"][0] > LIMIT
+    assert load_reconstruction(path).scalars["novelty"][0] > LIMIT
     with h5py.File(path) as file:
         assert file.attrs["novelty"] > LIMIT
 
 
 def test_a_prior_that_cannot_tell_says_nothing(texture):
     found = reconstruct(texture, **(FEW | {"prior": "gaussian"}))
-    assert np.isnan(found.facts["novelty"]).all()
+    assert np.isnan(found.scalars["novelty"]).all()
 
 
 def test_a_brain_does_not_warn(shared_data):

@@ -64,7 +64,7 @@ class ReportData:
     def n_used(self) -> np.ndarray:
         """Number of samples behind the statistics of each slice, int (n_slices, 1, 1)."""
         shape = (len(self.result.slices), 1, 1)
-        given = self.result.facts.get("n_samples", np.full(shape, self.n_samples))
+        given = self.result.scalars.get("n_samples", np.full(shape, self.n_samples))
         return np.asarray(given, int).reshape(shape)
 
     @property
@@ -147,7 +147,7 @@ def _without_failed(result: Reconstruction) -> tuple[Reconstruction, dict[int, s
     return (
         dataclasses.replace(
             result,
-            facts={name: values[rows] for name, values in result.facts.items()},
+            scalars={name: values[rows] for name, values in result.scalars.items()},
             diagnostics=tuple(result.diagnostics[row] for row in rows),
             **kept,
         ),

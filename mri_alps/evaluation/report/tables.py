@@ -95,7 +95,7 @@ def _acceleration_text(data: ReportData) -> str:
 
 def _warning_list(data: ReportData) -> str:
     """Return what a reader has to know before looking at the images."""
-    facts = data.result.facts
+    scalars = data.result.scalars
     notes = [str(note) for note in _attributes_of(data, "provenance").get("warnings") or []]
     notes += [f"Slice {index} failed: {reason}" for index, reason in data.failed.items()]
     few = data.n_used.ravel() < data.n_samples
@@ -104,7 +104,7 @@ def _warning_list(data: ReportData) -> str:
             f"Chains diverged in {few.sum()} of {len(few)} slices, whose statistics rest on fewer "
             f"samples: at least {data.n_used.min()} of {data.n_samples}."
         )
-    misfit = np.asarray(facts.get("data_misfit", []), dtype=float)
+    misfit = np.asarray(scalars.get("data_misfit", []), dtype=float)
     outside = (misfit < _GOOD_MISFIT[0]) | (misfit > _GOOD_MISFIT[1])
     if outside.any():
         notes.append(
@@ -113,13 +113,13 @@ def _warning_list(data: ReportData) -> str:
             "noise, the sensitivity maps or the sampler's length may be wrong, and with them "
             "the standard deviation."
         )
-    foreign = np.asarray(facts.get("novelty", []), dtype=float) > LIMIT
+    foreign = np.asarray(scalars.get("novelty", []), dtype=float) > LIMIT
     if foreign.any():
         notes.append(
             f"{foreign.sum()} of {len(foreign)} slices look unlike the images that the prior was "
             "trained on: do not rely on them, nor on their standard deviation."
         )
-    restarts = int(np.sum(facts.get("n_restarts", 0)))
+    restarts = int(np.sum(scalars.get("n_restarts", 0)))
     if restarts:
         notes.append(
             f"The sampler had to restart {restarts} times with smaller steps: see its diagnostics."
@@ -195,8 +195,8 @@ def _acquisition_table(data: ReportData) -> str:
     """Return what was measured and how much of it was used."""
     attributes = data.result.attributes
     shape = data.result.reconstruction.shape[1:]
-    scale = np.asarray(data.result.facts.get("scale", []), dtype=float)
-    noise = np.asarray(data.result.facts.get("noise_std", []), dtype=float)
+    scale = np.asarray(data.result.scalars.get("scale", []), dtype=float)
+    noise = np.asarray(data.result.scalars.get("noise_std", []), dtype=float)
     rows = [
         ("scan", attributes.get("source", "")),
         ("format", attributes.get("source_format", "")),
@@ -267,7 +267,7 @@ def _final_steps(data: ReportData) -> int | None:
 
 def _available_figures(data: ReportData) -> dict[str, np.ndarray]:
     """Figures that at least one slice has, in the order of the columns."""
-    figures: dict[str, Any] = dict(data.result.facts)
+    figures: dict[str, Any] = dict(data.result.scalars)
     if data.result.diagnostics:
         figures["score_energy"] = [_last_energy(each) for each in data.result.diagnostics]
     columns = {

@@ -160,7 +160,7 @@ def measure_mask(
             loaded.acquisition.mask,
             loaded.acquisition.noise_std,
         ),
-        "data_misfit": reduced.facts["data_misfit"],
+        "data_misfit": reduced.scalars["data_misfit"],
         "seconds": sampled.seconds,
     }
     images = {"mean": reduced.reconstruction, "std": reduced.reconstruction_std, "mask": own}
