@@ -10,6 +10,8 @@ import pytest
 
 import mri_alps
 
+PACKAGE = Path(mri_alps.__file__).parent
+
 
 def run_python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -66,11 +68,17 @@ def test_packages_are_there_without_an_import_of_their_own(name):
     printed = run_python(f"import mri_alps; print(*mri_alps.{name}.__all__)").split()
     package = importlib.import_module(f"mri_alps.{name}")
     assert printed == list(package.__all__) and printed
-    modules = {path.stem for path in Path(package.__file__).parent.iterdir()}
-    assert modules & {*printed} == set()  # one would hide the other
     for public in printed:
         value = getattr(package, public)
         assert isinstance(value, str | tuple | list | dict) or (value.__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("file", PACKAGE.rglob("__init__.py"), ids=lambda file: file.parent.name)
+def test_the_names_of_a_package_are_there_and_not_hidden_by_a_module_of_it(file):
+    package = importlib.import_module(".".join(file.parent.relative_to(PACKAGE.parent).parts))
+    offered = {*getattr(package, "__all__", ()), *getattr(package, "_HOME_OF", ())}
+    assert offered & {path.stem for path in file.parent.iterdir()} == set()
+    assert all(hasattr(package, name) for name in offered)
 
 
 @pytest.mark.parametrize("name", sorted(mri_alps.__all__))

@@ -20,7 +20,7 @@ from mri_alps.cli.settings_options import takes_settings
 from mri_alps.cli.terminal import print_message, set_verbosity, warnings_said_once
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.training.cli import train
+from mri_alps.training import train
 
 app = typer.Typer(
     name="mri-alps",

@@ -13,16 +13,15 @@ from rich.table import Table
 
 from mri_alps.cli.terminal import bars_are_hidden, err, out
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.diagnostics.device_check import (
+from mri_alps.diagnostics import (
     Comparison,
     Timing,
     compare_with_cpu,
-    host_traffic,
+    find_host_traffic,
     time_device,
 )
 from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.priors import load_prior
-from mri_alps.priors.registry import DEFAULT_PRIOR
+from mri_alps.priors import DEFAULT_PRIOR, load_prior
 
 # Sizes that are through in a moment, to try the command out.
 _QUICK: dict[str, Any] = {"shapes": ((64, 48),), "n_coils": 4, "batches": (1, 2), "n_repeats": 3}
@@ -63,7 +62,7 @@ def run_check_device(
         progress.update(task, description="comparing with the CPU")
         comparisons = compare_with_cpu(here, there, chosen)
         progress.update(task, description="watching for host synchronisation")
-        waits = {kind: host_traffic(there, chosen, kind) for kind in ("lines", "points")}
+        waits = {kind: find_host_traffic(there, chosen, kind) for kind in ("lines", "points")}
         timings = []
         for timing in time_device(there, chosen, **(_QUICK if quick else {})):
             timings.append(timing)

@@ -18,10 +18,10 @@ from mri_alps.evaluation import head_mask, image_metrics, interval_coverage
 from mri_alps.pipeline import (
     Reconstruction,
     ReconstructionConfiguration,
+    load_prior_for,
     load_reconstruction,
+    prepare_directory,
 )
-from mri_alps.pipeline.output import prepare_directory
-from mri_alps.pipeline.volume import load_prior_for
 from mri_alps.rawdata import read_raw
 
 DEMO_FILE = "demo_brain.h5"

@@ -78,15 +78,15 @@ def run_design_mask(
         Prior, sampler, slices.
     """
     from mri_alps.cli.terminal import ProgressBar, out, print_message, stopped_by_signal
-    from mri_alps.masks.design.masks import make_task, run_task
-    from mri_alps.masks.design.output import (
+    from mri_alps.masks.design import (
         load_progress,
+        make_task,
         output_stem,
+        run_task,
         save_progress,
         write_mask_files,
     )
-    from mri_alps.pipeline.output import prepare_directory
-    from mri_alps.pipeline.volume import load_prior_for
+    from mri_alps.pipeline import load_prior_for, prepare_directory
 
     stem = output_stem(output, inputs)
     task = make_task(inputs, settings, configuration)

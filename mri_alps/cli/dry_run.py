@@ -13,12 +13,15 @@ from rich.table import Table
 from mri_alps.core.plugins import guarded
 from mri_alps.masks.kinds import achieved_acceleration
 from mri_alps.operators import SenseOperator
-from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.pipeline.batches import choose_batch
-from mri_alps.pipeline.resources import evaluation_bytes, memory_bytes
-from mri_alps.pipeline.undersampling import undersampling_mask
-from mri_alps.pipeline.volume import chosen_slices
-from mri_alps.priors.protocol import ScoreModel
+from mri_alps.pipeline import (
+    ReconstructionConfiguration,
+    choose_batch,
+    chosen_slices,
+    evaluation_bytes,
+    memory_bytes,
+    undersampling_mask,
+)
+from mri_alps.priors import ScoreModel
 from mri_alps.rawdata import RawKSpace
 
 # Applications of the normal operator per evaluation: what the sampler's solves take on scans.

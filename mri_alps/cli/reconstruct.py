@@ -19,18 +19,25 @@ from mri_alps.cli.report import run_report
 from mri_alps.cli.run_settings import RunSettings
 from mri_alps.cli.terminal import ProgressBar, err, out, print_message, stopped_by_signal
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
-from mri_alps.evaluation import write_panel
-from mri_alps.evaluation.pictures import MAX_ROWS, evenly_chosen
-from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
-from mri_alps.pipeline.inputs import choose_part, find_scans
-from mri_alps.pipeline.manifest import Manifest
-from mri_alps.pipeline.output import output_folder, output_path
-from mri_alps.pipeline.provenance import pixel_aspect
-from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
-from mri_alps.pipeline.scans import Results, reconstruct_scans
-from mri_alps.pipeline.volume import chosen_slices, load_prior_for
-from mri_alps.priors.protocol import ScoreModel
-from mri_alps.priors.registry import DEFAULT_PRIOR
+from mri_alps.evaluation import MAX_ROWS, evenly_chosen, write_panel
+from mri_alps.pipeline import (
+    Manifest,
+    ReconstructionConfiguration,
+    Results,
+    RunContext,
+    ScanJob,
+    ScanOutcome,
+    choose_part,
+    chosen_slices,
+    find_scans,
+    load_prior_for,
+    output_folder,
+    output_path,
+    pixel_aspect,
+    reconstruct_scans,
+    reconstruct_to_file,
+)
+from mri_alps.priors import DEFAULT_PRIOR, ScoreModel
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.rawdata.probe import Probe
 

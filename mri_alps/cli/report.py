@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mri_alps.cli.terminal import out
-from mri_alps.evaluation.report.page import DEFAULT_MEGABYTES, write_report
+from mri_alps.evaluation import write_report
+from mri_alps.evaluation.report import DEFAULT_MEGABYTES
 
 
 def run_report(

@@ -34,8 +34,7 @@ def send(
 
     mri-alps send scan.h5 --port 9002 -o images.h5
     """
-    from mri_alps.scanner.client import save_images, send_scan
-    from mri_alps.scanner.pictures import write_reply_picture
+    from mri_alps.scanner import save_images, send_scan, write_reply_picture
 
     output = output or file.with_name(f"{file.stem}_images.h5")
     if output.exists() and file.exists() and output.samefile(file):

@@ -13,7 +13,7 @@ import typer
 from mri_alps.cli.terminal import print_message
 
 if TYPE_CHECKING:
-    from mri_alps.scanner.receiver import SessionOptions
+    from mri_alps.scanner import SessionOptions
 
 _SCAN = "Reconstruction, where the client says nothing else"
 _LIMITS = "Limits of a connection"
@@ -83,8 +83,7 @@ def serve(
 
     mri-alps send scan.h5
     """
-    from mri_alps.scanner.server import MrdServer
-    from mri_alps.scanner.workers import WorkerPool
+    from mri_alps.scanner import MrdServer, WorkerPool
 
     _log_to_terminal()
     options = _options(locals() | {"idle_seconds": idle_limit})
@@ -122,10 +121,7 @@ def stream(
     """
     import os
 
-    from mri_alps.scanner.channel import FileChannel
-    from mri_alps.scanner.configuration import configure
-    from mri_alps.scanner.session import ScanSession
-    from mri_alps.scanner.workers import InlineReconstructor
+    from mri_alps.scanner import FileChannel, InlineReconstructor, ScanSession, configure
 
     _log_to_terminal()
     options = _options(locals())
@@ -142,12 +138,14 @@ def stream(
 
 def _options(given: dict[str, Any]) -> SessionOptions:
     """Return the options of a session; checks what can be checked before a scan comes."""
-    from mri_alps.pipeline import ReconstructionConfiguration
-    from mri_alps.pipeline.output import prepare_directory
-    from mri_alps.pipeline.volume import load_prior_for
-    from mri_alps.scanner.configuration import OnlineConfiguration
-    from mri_alps.scanner.limits import Limits, bytes_of, check_positive
-    from mri_alps.scanner.receiver import SessionOptions
+    from mri_alps.pipeline import ReconstructionConfiguration, load_prior_for, prepare_directory
+    from mri_alps.scanner import (
+        Limits,
+        OnlineConfiguration,
+        SessionOptions,
+        bytes_of,
+        check_positive,
+    )
 
     idle_seconds = given.get("idle_seconds", float("inf"))
     limits = Limits(

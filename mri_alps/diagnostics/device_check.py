@@ -23,7 +23,7 @@ from mri_alps.sampling import ChainNoise, PosteriorSamples, SamplingTask, StepIn
 from mri_alps.sampling.methods import find_method
 
 if TYPE_CHECKING:
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 TOLERANCE = 1e-4
 """Largest relative difference (2-norm) to the CPU."""
@@ -161,7 +161,7 @@ def compare_with_cpu(
     return found
 
 
-def host_traffic(prior: ScoreModel, device: torch.device, pattern: str) -> list[str]:
+def find_host_traffic(prior: ScoreModel, device: torch.device, pattern: str) -> list[str]:
     """Return the places where a step of the sampler makes the host wait for the device.
 
     Parameters

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.rawdata import atomic_path
 
 
 def write_text(path: Path, text: str) -> None:

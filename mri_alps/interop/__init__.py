@@ -11,25 +11,30 @@ from typing import TYPE_CHECKING
 from mri_alps.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mri_alps.interop.conversion import Conversion, convert
+    from mri_alps.interop.conversion import RAW_FORMATS, Conversion, convert, refuse_existing
     from mri_alps.interop.deepinv_models import DeepinvDenoiser, DeepinvReconstructor
     from mri_alps.interop.deepinv_operator import from_deepinv_denoiser, from_deepinv_physics
     from mri_alps.interop.deepinv_physics import DeepinvPhysics, as_deepinv_physics
     from mri_alps.interop.dicom import write_dicom
+    from mri_alps.interop.image_geometry import ImageGeometry
     from mri_alps.interop.nifti import write_nifti
     from mri_alps.interop.sigpy_linop import as_sigpy_linop, from_sigpy_linop
 
+# `__all__` is for users; the rest is for the command line.
 _HOME_OF = {
     "Conversion": "mri_alps.interop.conversion",
     "DeepinvDenoiser": "mri_alps.interop.deepinv_models",
     "DeepinvPhysics": "mri_alps.interop.deepinv_physics",
     "DeepinvReconstructor": "mri_alps.interop.deepinv_models",
+    "ImageGeometry": "mri_alps.interop.image_geometry",
+    "RAW_FORMATS": "mri_alps.interop.conversion",
     "as_deepinv_physics": "mri_alps.interop.deepinv_physics",
     "as_sigpy_linop": "mri_alps.interop.sigpy_linop",
     "convert": "mri_alps.interop.conversion",
     "from_deepinv_denoiser": "mri_alps.interop.deepinv_operator",
     "from_deepinv_physics": "mri_alps.interop.deepinv_operator",
     "from_sigpy_linop": "mri_alps.interop.sigpy_linop",
+    "refuse_existing": "mri_alps.interop.conversion",
     "write_dicom": "mri_alps.interop.dicom",
     "write_nifti": "mri_alps.interop.nifti",
 }

@@ -24,7 +24,7 @@ from mri_alps.sampling import PosteriorSamples, join_samples
 from mri_alps.sampling.result import require_enough
 
 if TYPE_CHECKING:
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 # The rest is left to slices that are read and written meanwhile, and to fragmentation.
 _USABLE_SHARE = 0.8

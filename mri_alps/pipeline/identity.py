@@ -12,7 +12,7 @@ import torch
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
 # Where and how the work is done; the result is the same up to rounding.

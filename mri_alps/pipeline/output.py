@@ -17,12 +17,12 @@ import numpy as np
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import open_hdf5
 from mri_alps.pipeline.result import SCALARS_GROUP
-from mri_alps.rawdata.files import check_name_length, create_hdf5
+from mri_alps.rawdata import check_name_length, create_hdf5
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.result import Reconstruction, SliceReconstruction
 
-FORMAT = "mri_alps reconstruction 1"
+RECONSTRUCTION_FORMAT = "mri_alps reconstruction 1"
 _IMAGE_UNITS = "root sum of squares of the scan's coils"
 _COMPLEX_UNITS = "coil-combined image; sensitivity_maps times it are the raw coil images"
 
@@ -118,7 +118,7 @@ def check_target(source: Path, target: Path) -> None:
         )
     try:
         with open_hdf5(target) as file:
-            ours = file.attrs.get("format") == FORMAT
+            ours = file.attrs.get("format") == RECONSTRUCTION_FORMAT
     except InputFileError:
         ours = False
     if not ours:
@@ -211,7 +211,7 @@ class ReconstructionWriter:
         attributes : dict
             Strings, numbers and dictionaries.
         """
-        self._file.attrs["format"] = FORMAT
+        self._file.attrs["format"] = RECONSTRUCTION_FORMAT
         # HDF5 limits an attribute to 64 kB, which a long header may exceed.
         self._file["provenance"] = json.dumps(attributes.get("provenance", {}), sort_keys=True)
         for key, value in attributes.items():

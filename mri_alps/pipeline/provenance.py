@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mri_alps
-from mri_alps.priors.gaussian import GaussianPrior
-from mri_alps.priors.registry import DEFAULT_PRIOR, GAUSSIAN
+from mri_alps.priors import DEFAULT_PRIOR, GAUSSIAN, GaussianPrior
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
     from mri_alps.pipeline.result import SliceReconstruction
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
 _PACKAGES = ("torch", "numpy", "h5py", "sigpy", "fastmri")

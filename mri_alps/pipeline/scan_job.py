@@ -36,7 +36,7 @@ from mri_alps.rawdata import RawKSpace, read_raw
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,14 +29,14 @@ from mri_alps.pipeline.images import center_crop_or_pad, root_sum_of_squares
 from mri_alps.pipeline.result import SliceReconstruction
 from mri_alps.pipeline.statistics import sample_statistics
 from mri_alps.pipeline.undersampling import undersampling_mask
-from mri_alps.priors.novelty import novelty
+from mri_alps.priors import measure_novelty
 from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
 from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
     from mri_alps.pipeline.progress import Progress
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 _LOGGER = logging.getLogger(__name__)
 # What the data of a slice can bring about; a full disk or a lost device is not among it.
@@ -79,8 +79,8 @@ class SampledSlice:
     There are fewer samples than were asked for where `result.lost` names some.
 
     `novelty` tells how unlike the prior's training images their mean is, see
-    `mri_alps.priors.novelty`; None where the prior cannot tell. `batch` is how many samples were
-    drawn at a time in the end.
+    `measure_novelty`; None where the prior cannot tell. `batch` is how many samples were drawn at
+    a time in the end.
     """
 
     loaded: LoadedSlice
@@ -241,7 +241,7 @@ class SliceReconstructor:
         samples = result.samples.cpu().numpy()
         with torch.no_grad():
             mean = result.samples.mean(0).to(loaded.acquisition.kspace.device)
-            unlike = novelty(self.prior, mean)
+            unlike = measure_novelty(self.prior, mean)
         seconds = time.perf_counter() - started
         _LOGGER.debug(
             "%s, slice %d: %d samples, %d at a time, of %d evaluations in %.1f s, data misfit %.3g",

@@ -24,7 +24,7 @@ import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError, OutputFileError
 from mri_alps.pipeline.result import SliceReconstruction
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.rawdata import atomic_path
 
 try:
     import fcntl

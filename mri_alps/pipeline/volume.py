@@ -24,7 +24,7 @@ from mri_alps.pipeline.scan_job import RunContext
 from mri_alps.pipeline.scans import reconstruct_scans
 from mri_alps.pipeline.selection import chosen_slices
 from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
-from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
+from mri_alps.priors import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.rawdata import RawKSpace, read_raw
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
 
     from mri_alps.pipeline.progress import Progress
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 
 def reconstruct(

@@ -14,7 +14,7 @@ from mri_alps.core.errors import InputFileError
 from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.priors.unet import UNetConfig
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.rawdata import atomic_path
 
 if TYPE_CHECKING:
     import torch

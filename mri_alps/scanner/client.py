@@ -17,8 +17,8 @@ from ismrmrd.hdf5 import acquisition_header_dtype
 
 from mri_alps.core.errors import InputFileError, MriAlpsError
 from mri_alps.core.hdf5 import check_readable, is_hdf5, open_hdf5, read_text
-from mri_alps.rawdata.files import atomic_path
-from mri_alps.rawdata.ismrmrd.reader import find_groups
+from mri_alps.rawdata import atomic_path
+from mri_alps.rawdata.ismrmrd import find_groups
 from mri_alps.scanner import protocol
 from mri_alps.scanner.limits import GIB, QUOTAS, Limits, Quota
 from mri_alps.scanner.protocol import MessageReader, ProtocolError

@@ -12,7 +12,7 @@ from ismrmrd.hdf5 import acquisition_header_dtype
 import mri_alps
 
 if TYPE_CHECKING:
-    from mri_alps.rawdata.header import Encoding
+    from mri_alps.rawdata import Encoding
     from mri_alps.scanner.configuration import OnlineConfiguration
     from mri_alps.scanner.units import Unit
     from mri_alps.scanner.work import JobResult

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from mri_alps.core.errors import ConfigurationError, MriAlpsError
-from mri_alps.rawdata.header import MAX_HEADER_BYTES, Encoding
+from mri_alps.rawdata import MAX_HEADER_BYTES, Encoding
 from mri_alps.scanner import kinds
 
 if TYPE_CHECKING:  # receiving and saving need no torch
@@ -226,7 +226,7 @@ def check_memory(
     MemoryExceeded
         The sentence says how much and what to change.
     """
-    from mri_alps.pipeline.resources import memory_bytes
+    from mri_alps.pipeline import memory_bytes
 
     x, y, z = encoding.encoded_matrix
     shape = (y, z) if z > 1 else (x, y)

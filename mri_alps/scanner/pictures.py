@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.rawdata import atomic_path
 from mri_alps.scanner.images import FIRST_SAMPLE_SERIES
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mri_alps.core.errors import InputFileError, MriAlpsError
-from mri_alps.rawdata.files import atomic_path
+from mri_alps.rawdata import atomic_path
 from mri_alps.scanner import kinds
 from mri_alps.scanner.limits import QUOTAS, Limits, Quota
 from mri_alps.scanner.protocol import (

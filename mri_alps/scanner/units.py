@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import ismrmrd
 import numpy as np
 
-from mri_alps.rawdata.ismrmrd.heads import COUNTERS, NOT_IMAGING
+from mri_alps.rawdata.ismrmrd import COUNTERS, NOT_IMAGING
 
 if TYPE_CHECKING:
-    from mri_alps.rawdata.header import Encoding, Header
+    from mri_alps.rawdata import Encoding, Header
 
 
 class Unit(NamedTuple):

@@ -13,20 +13,24 @@ import numpy as np
 
 from mri_alps.calibration import VolumeCalibration, calibrate_volume
 from mri_alps.core.errors import InputFileError, MriAlpsError, MriAlpsWarning
-from mri_alps.pipeline.failures import describe_failures
-from mri_alps.pipeline.images import center_crop_or_pad
-from mri_alps.pipeline.result import SliceReconstruction, representative
-from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
-from mri_alps.pipeline.undersampling import undersampling_mask
+from mri_alps.pipeline import (
+    SliceReconstruction,
+    SliceReconstructor,
+    center_crop_or_pad,
+    costs_one_slice,
+    describe_failures,
+    representative,
+    undersampling_mask,
+)
 from mri_alps.rawdata import RawKSpace, Selection
-from mri_alps.rawdata.ismrmrd.reader import make_scan
+from mri_alps.rawdata.ismrmrd import make_scan
 
 if TYPE_CHECKING:
     import torch
 
     from mri_alps.pipeline import ReconstructionConfiguration
-    from mri_alps.priors.protocol import ScoreModel
-    from mri_alps.rawdata.header import Header
+    from mri_alps.priors import ScoreModel
+    from mri_alps.rawdata import Header
     from mri_alps.scanner.spool import SpooledAcquisitions
 
 # What `Selection` notes about the other units of the scan, which are reconstructed as well.

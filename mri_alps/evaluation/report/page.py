@@ -30,7 +30,7 @@ from mri_alps.evaluation.report.data import (
     summary_of_levels,
 )
 from mri_alps.evaluation.report.tables import page_parts
-from mri_alps.pipeline.images import center_crop_or_pad
+from mri_alps.pipeline import center_crop_or_pad
 
 _RULES = {
     "reconstruction": PATH,
