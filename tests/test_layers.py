@@ -80,7 +80,7 @@ FILES = [entry for entry in modules() if part_of(entry[1]) is not None]
 # and a part that the table lists is its own face. A module that is run as a program is in no face.
 PACKAGES = {module for _, module, is_package in modules() if is_package}
 WITHOUT_FACE = {"mri_alps.rawdata.probe"}
-DEEP_STILL = ("mri_alps.sampling", "mri_alps.training", "mri_alps.scanner.workers")
+DEEP_STILL = ("mri_alps.sampling",)
 
 
 def past_the_face(source, module, is_package=False):

@@ -28,8 +28,7 @@ from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarn
 from mri_alps.core.magnitudes import root_sum_of_squares, unit_of
 from mri_alps.core.values import MOST, check, instance, number, whole
 from mri_alps.operators import SenseOperator
-from mri_alps.rawdata import RawKSpace
-from mri_alps.rawdata.sampling_pattern import smallest_mask
+from mri_alps.rawdata import RawKSpace, smallest_mask
 
 _RULES = {
     "raw": instance(RawKSpace, named="a scan as read_raw returns it"),

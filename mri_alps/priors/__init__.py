@@ -9,7 +9,12 @@ from mri_alps.priors.gaussian import GaussianPrior, apply_filter
 from mri_alps.priors.growth import take_weights
 from mri_alps.priors.mixture import GaussianMixturePrior
 from mri_alps.priors.network import NetworkPrior
-from mri_alps.priors.novelty import NOVELTY_LIMIT, measure_novelty, reference_errors
+from mri_alps.priors.novelty import (
+    NOVELTY_KEY,
+    NOVELTY_LIMIT,
+    measure_novelty,
+    reference_errors,
+)
 from mri_alps.priors.protocol import ScoreModel
 from mri_alps.priors.registry import DEFAULT_PRIOR, GAUSSIAN, available_priors, load_prior
 from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius

@@ -17,7 +17,7 @@ from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.core.random import standard_normal, stream_seed
 from mri_alps.priors.network import NetworkPrior
 
-KEY = "denoising_error"  # in the provenance of a prior
+NOVELTY_KEY = "denoising_error"  # in the provenance of a prior
 LEVELS = (0.05, 0.1, 0.2, 0.5)
 NOVELTY_LIMIT = 4.0
 """Standard deviations beyond which an image counts as unlike the training images."""
@@ -94,7 +94,7 @@ def measure_novelty(prior: object, image: torch.Tensor) -> float | None:
     """
     if not isinstance(prior, NetworkPrior):
         return None
-    reference = prior.provenance.get(KEY)
+    reference = prior.provenance.get(NOVELTY_KEY)
     if reference is None:
         return None
     pairs = zip(log_errors(prior, image), reference, strict=True)

@@ -10,8 +10,8 @@ from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.core.random import standard_normal
 from mri_alps.priors import GaussianPrior, NetworkPrior, UNetConfig
 from mri_alps.priors.novelty import (
-    KEY,
     LEVELS,
+    NOVELTY_KEY,
     log_errors,
     measure_novelty,
     reference_errors,
@@ -35,7 +35,9 @@ def test_errors_are_those_of_the_wiener_filter(prior):
 
 
 def test_only_images_that_are_denoised_worse_are_reported(prior):
-    prior.provenance = {KEY: reference_errors(prior, [image(0.4, seed) for seed in range(1, 9)])}
+    prior.provenance = {
+        NOVELTY_KEY: reference_errors(prior, [image(0.4, seed) for seed in range(1, 9)])
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert measure_novelty(prior, image(0.4, 20)) < 3

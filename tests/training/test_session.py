@@ -9,7 +9,7 @@ import torch
 
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import load_prior
-from mri_alps.priors.novelty import KEY
+from mri_alps.priors.novelty import NOVELTY_KEY
 from mri_alps.training import monitor, session
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.export import export_prior
@@ -64,7 +64,7 @@ def test_exported_weights_are_complete(options, data, tmp_path):
     prior = load_prior(tmp_path / "out.safetensors")
     assert prior.provenance["validation"] == scores
     assert prior.provenance["step"] == 3
-    assert len(prior.provenance[KEY]) == 4
+    assert len(prior.provenance[NOVELTY_KEY]) == 4
     assert prior.prior_spectrum.error_power.shape == (3, 40)
     assert_equal_to_rounding(
         prior.prior_spectrum.sigmas[0].item(), prior.sigma_min, dtype="float32"
