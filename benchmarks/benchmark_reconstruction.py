@@ -56,9 +56,9 @@ def ours(case: Case, prior, n_samples: int, n_evaluations: int, seed: int):
         n_evaluations=n_evaluations,
         generator=torch.Generator().manual_seed(seed),
     )
-    facts = result.diagnostics
-    note = f"{n_samples} x {result.n_evaluations}, misfit {facts['levels'][-1]['data_misfit']:.3f}"
-    return result.samples, note + f", {facts['n_restarts']} restarts"
+    misfit = result.diagnostics["levels"][-1]["data_misfit"]
+    note = f"{n_samples} x {result.n_evaluations}, misfit {misfit:.3f}"
+    return result.samples, note + f", {result.diagnostics['n_restarts']} restarts"
 
 
 def compare(case: Case, prior, options: argparse.Namespace) -> tuple[list[str], dict]:
@@ -71,7 +71,7 @@ def compare(case: Case, prior, options: argparse.Namespace) -> tuple[list[str], 
     print("|---|---|---|---|---|---|---|")
     images, results = {}, {}
 
-    def tell(name: str, make) -> None:
+    def print_row(name: str, make) -> None:
         started = time.perf_counter()
         image, note = make()
         minutes = (time.perf_counter() - started) / 60
@@ -85,15 +85,19 @@ def compare(case: Case, prior, options: argparse.Namespace) -> tuple[list[str], 
         images[f"{name}, {results[name]['PSNR']:.1f} dB"] = image
         print(row(name, results[name], coverage, minutes, note), flush=True)
 
-    tell("fully sampled", lambda: (case.reference, "its left-out error is the maps' and its own"))
-    tell("zero-filled", lambda: (zero_filled(case), ""))
-    tell("CG-SENSE", lambda: cg_sense(case))
+    print_row(
+        "fully sampled", lambda: (case.reference, "its left-out error is the maps' and its own")
+    )
+    print_row("zero-filled", lambda: (zero_filled(case), ""))
+    print_row("CG-SENSE", lambda: cg_sense(case))
     version = bart_version()
     if version is None:
         print("\nBART is not installed: its wavelets are left out (Debian: apt install bart)\n")
     else:
-        tell(f"BART {version} pics -l1", lambda: bart_wavelets(case))
-    tell("mri_alps", lambda: ours(case, prior, options.samples, options.evaluations, options.seed))
+        print_row(f"BART {version} pics -l1", lambda: bart_wavelets(case))
+    print_row(
+        "mri_alps", lambda: ours(case, prior, options.samples, options.evaluations, options.seed)
+    )
     return missed(case.name, results), images
 
 

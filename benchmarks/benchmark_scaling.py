@@ -51,22 +51,22 @@ def time_workers(n_workers: int, paths: list[Path], output: Path, configuration)
     """Return seconds of a run with so many workers, without their start."""
     from mri_alps.pipeline.cluster.engine import Engine
     from mri_alps.pipeline.cluster.local import connect
-    from mri_alps.pipeline.scan_job import Setup
+    from mri_alps.pipeline.scan_job import RunContext
     from mri_alps.pipeline.volume import load_prior_for
 
     *paths, warm = paths
     prior, device = load_prior_for(configuration)
-    setup = Setup(configuration, prior, device, configuration.prior, n_threads=1)
+    context = RunContext(configuration, prior, device, configuration.prior, n_threads=1)
     with connect(n_workers, None, configuration.device, 1) as client:
         client.wait_for_workers(n_workers)
         workers = client.scheduler_info(n_workers=-1)["workers"]
         for core, address in zip(sorted(os.sched_getaffinity(0)), workers, strict=False):
             client.run(pin, core, workers=[address])
         (output / "warm").mkdir(parents=True)
-        Engine(client, output / "warm", setup).run([warm])
+        Engine(client, output / "warm", context).run([warm])
         (output / "timed").mkdir()
         started, used = time.perf_counter(), time.process_time()
-        results = Engine(client, output / "timed", setup).run(paths)
+        results = Engine(client, output / "timed", context).run(paths)
         seconds, client_seconds = time.perf_counter() - started, time.process_time() - used
     failed = [outcome.reason for outcome in results.outcomes if outcome.status != "finished"]
     assert not failed, failed

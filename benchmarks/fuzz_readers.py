@@ -24,8 +24,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import mri_alps
 from mri_alps.masks import make_mask
+from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
 from mri_alps.rawdata import write_cfl
 from mri_alps.scanner import protocol
 from tests.pipeline import tiny_scans
@@ -100,11 +100,11 @@ def wire_bytes() -> bytes:
 
 def result_bytes(scan: Path, folder: Path) -> bytes:
     """Return a reconstruction of the companion scan, with samples and maps."""
-    settings = mri_alps.ReconstructionConfiguration(
+    settings = ReconstructionConfiguration(
         prior="gaussian", n_samples=2, n_evaluations=4, mask="equispaced", acceleration=2.0,
         center_fraction=0.4, device="cpu", save_samples=True, save_maps=True,
     )  # fmt: skip
-    return mri_alps.reconstruct_to_file(scan, folder, settings, overwrite=True).read_bytes()
+    return reconstruct_to_file(scan, folder, settings, overwrite=True).read_bytes()
 
 
 def write_target(path: Path, scan: Path) -> None:

@@ -133,7 +133,7 @@ def measure() -> dict[str, float]:
     from mri_alps.calibration import calibrate_volume
     from mri_alps.core.fourier import fftc
     from mri_alps.pipeline import ReconstructionConfiguration
-    from mri_alps.pipeline.scan_job import ScanJob, Setup
+    from mri_alps.pipeline.scan_job import RunContext, ScanJob
     from mri_alps.pipeline.volume import load_prior_for
     from mri_alps.rawdata import read_raw
     from mri_alps.rawdata.fastmri.writer import write_fastmri
@@ -161,9 +161,9 @@ def measure() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_fastmri(folder / "scan.h5", kspace, recon_matrix=(320, 320))
-        setup = Setup(configuration, *load_prior_for(configuration), "gaussian")
+        context = RunContext(configuration, *load_prior_for(configuration), "gaussian")
         (folder / "out").mkdir()
-        job = ScanJob(folder / "scan.h5", folder / "out", setup)
+        job = ScanJob(folder / "scan.h5", folder / "out", context)
         timed("opening", job.open)
         job.calibrate()
         mask, road = job.reconstructor.mask, job.reconstructor

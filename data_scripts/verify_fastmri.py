@@ -46,7 +46,7 @@ def check(path: Path, deep: bool) -> dict:
         raw = read_raw(path)
         if raw.format != "fastmri":
             raise MriAlpsError(f"{path} is {raw.format}, expected fastMRI's layout")
-        entry |= facts(raw)
+        entry |= summarise(raw)
         for index in range(raw.n_slices) if deep else (0, raw.n_slices - 1):
             raw.read_slice(index)
             raw.read_reference(index)
@@ -55,8 +55,8 @@ def check(path: Path, deep: bool) -> dict:
         return entry | {"ok": False, "error": " ".join(str(error).split())}
 
 
-def facts(raw: RawKSpace) -> dict:
-    """Return sizes and header facts as JSON holds them."""
+def summarise(raw: RawKSpace) -> dict:
+    """Return sizes and what the header says, as JSON holds them."""
     first, stop = raw.acquired_range
     return {
         "slices": raw.n_slices,

@@ -3,49 +3,83 @@
 From a raw k-space file to a reconstruction with its uncertainty: the posterior mean and the
 posterior standard deviation of the image given what the scanner measured.
 
-The names listed in `__all__` are imported on first use, so that ``import mri_alps`` is quick
-and does not load torch.
+The names that a scan's way needs are here; everything else is one level down, in the package of
+its kind (`mri_alps.priors.GaussianPrior`, `mri_alps.masks.design_mask`). All of it is imported on
+first use, so that ``import mri_alps`` is quick and does not load torch.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mri_alps.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mri_alps import calibration as calibration
+    from mri_alps import evaluation as evaluation
+    from mri_alps import interop as interop
+    from mri_alps import masks as masks
+    from mri_alps import operators as operators
+    from mri_alps import pipeline as pipeline
+    from mri_alps import priors as priors
+    from mri_alps import rawdata as rawdata
+    from mri_alps import sampling as sampling
+    from mri_alps.calibration import prepare_slice
+    from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
+    from mri_alps.masks import make_mask
+    from mri_alps.operators import LinearOperator, SenseOperator
+    from mri_alps.pipeline import Reconstruction, load_reconstruction, reconstruct
+    from mri_alps.priors import ScoreModel, load_prior
+    from mri_alps.rawdata import read_raw
+    from mri_alps.sampling import sample_posterior
 
 __version__ = "0.1.0"
 
 _HOME_OF = {
-    "Acquisition": "mri_alps.calibration",
-    "BlurOperator": "mri_alps.operators",
-    "DownsamplingOperator": "mri_alps.operators",
-    "GaussianMixturePrior": "mri_alps.priors",
-    "GaussianPrior": "mri_alps.priors",
-    "InpaintingOperator": "mri_alps.operators",
     "LinearOperator": "mri_alps.operators",
     "MriAlpsError": "mri_alps.core.errors",
     "MriAlpsWarning": "mri_alps.core.errors",
-    "PosteriorSamples": "mri_alps.sampling",
-    "PriorSpectrum": "mri_alps.priors",
-    "RawKSpace": "mri_alps.rawdata",
     "Reconstruction": "mri_alps.pipeline",
-    "ReconstructionConfiguration": "mri_alps.pipeline",
     "ScoreModel": "mri_alps.priors",
     "SenseOperator": "mri_alps.operators",
-    "compare_masks": "mri_alps.masks.study",
-    "design_mask": "mri_alps.masks.design",
-    "estimate_prior_spectrum": "mri_alps.sampling",
-    "evaluate_folder": "mri_alps.evaluation",
     "load_prior": "mri_alps.priors",
     "load_reconstruction": "mri_alps.pipeline",
-    "make_mask": "mri_alps.masks.kinds",
+    "make_mask": "mri_alps.masks",
     "prepare_slice": "mri_alps.calibration",
-    "process": "mri_alps.scanner.ismrmrd_server",
     "read_raw": "mri_alps.rawdata",
     "reconstruct": "mri_alps.pipeline",
-    "reconstruct_to_file": "mri_alps.pipeline",
     "sample_posterior": "mri_alps.sampling",
-    "write_report": "mri_alps.evaluation",
 }
 
-__all__ = [*_HOME_OF, "__version__"]
+_PACKAGES = (
+    "calibration",
+    "evaluation",
+    "interop",
+    "masks",
+    "operators",
+    "pipeline",
+    "priors",
+    "rawdata",
+    "sampling",
+)
 
-__getattr__, __dir__ = lazy_names(__name__, _HOME_OF)
+__all__ = [
+    "LinearOperator",
+    "MriAlpsError",
+    "MriAlpsWarning",
+    "Reconstruction",
+    "ScoreModel",
+    "SenseOperator",
+    "__version__",
+    "load_prior",
+    "load_reconstruction",
+    "make_mask",
+    "prepare_slice",
+    "read_raw",
+    "reconstruct",
+    "sample_posterior",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__, _HOME_OF | {name: f"{__name__}.{name}" for name in _PACKAGES}
+)

@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import mri_alps
+from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
 
 demo = resources.files("mri_alps") / "data" / "demo_brain.h5"
 raw = mri_alps.read_raw(demo)
@@ -39,11 +40,11 @@ print(f"{raw.mask.mean():.0%} of the phase-encode lines were measured")
 # are 8 and 100.
 
 # %%
-configuration = mri_alps.ReconstructionConfiguration(
+configuration = ReconstructionConfiguration(
     slices=(1,), n_samples=4, n_evaluations=25, save_samples=True
 )
 folder = Path(tempfile.mkdtemp())
-path = mri_alps.reconstruct_to_file(raw, folder, configuration)
+path = reconstruct_to_file(raw, folder, configuration)
 result = mri_alps.load_reconstruction(path)
 truth = raw.read_reference(1)
 print(result.reconstruction.shape, result.attributes["prior"])
@@ -85,7 +86,7 @@ show(
 # prior comes out somewhat below.
 
 # %%
-from mri_alps.evaluation import head_mask, image_metrics, interval_coverage
+from mri_alps.evaluation import head_mask, image_metrics, interval_coverage, write_report
 
 region = head_mask(truth[None])
 coverage = interval_coverage(
@@ -103,5 +104,5 @@ for name, image in (("mean", result.reconstruction), ("zero-filled", result.zero
 # loop, the interval of every pixel, calibration, provenance.
 
 # %%
-page = mri_alps.write_report(path)
+page = write_report(path)
 print(page.name, f"{page.stat().st_size / 1e6:.1f} MB")

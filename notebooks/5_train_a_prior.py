@@ -30,8 +30,7 @@ import torch
 
 import mri_alps
 from mri_alps.core.random import standard_normal
-from mri_alps.training.session import run_session
-from mri_alps.training.settings import SessionOptions
+from mri_alps.training import SessionOptions, run_session
 
 raw = mri_alps.read_raw(resources.files("mri_alps") / "data" / "demo_brain.h5")
 images = np.stack([raw.read_reference(index) for index in range(raw.n_slices)])

@@ -24,7 +24,13 @@ import matplotlib.pyplot as plt
 import torch
 
 import mri_alps
-from mri_alps.operators import gaussian_kernel, simulate
+from mri_alps.operators import (
+    BlurOperator,
+    DownsamplingOperator,
+    InpaintingOperator,
+    gaussian_kernel,
+    simulate,
+)
 
 raw = mri_alps.read_raw(resources.files("mri_alps") / "data" / "demo_brain.h5")
 truth = torch.from_numpy(raw.read_ground_truth(1)).to(torch.complex64)[24:184, 16:144]
@@ -35,9 +41,9 @@ generator = torch.Generator().manual_seed(0)
 
 kept = torch.rand(shape, generator=generator) < 0.35
 problems = {
-    "inpainting": (mri_alps.InpaintingOperator(kept), 0.02),
-    "deblurring": (mri_alps.BlurOperator(gaussian_kernel(std=2.0), shape), 0.02),
-    "super-resolution": (mri_alps.DownsamplingOperator(shape, 4, dtype=torch.complex64), 0.02),
+    "inpainting": (InpaintingOperator(kept), 0.02),
+    "deblurring": (BlurOperator(gaussian_kernel(std=2.0), shape), 0.02),
+    "super-resolution": (DownsamplingOperator(shape, 4, dtype=torch.complex64), 0.02),
 }
 
 # %%

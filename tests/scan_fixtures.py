@@ -11,7 +11,7 @@ from tests.pipeline.simulated_scan import CROP, centred_ifft, simulate
 
 
 @dataclass
-class Scan:
+class FastmriFile:
     """The file and what it was made of; arrays (slices, ...)."""
 
     path: Path
@@ -21,7 +21,7 @@ class Scan:
 
 
 @pytest.fixture
-def scan(tmp_path) -> Scan:
+def scan(tmp_path) -> FastmriFile:
     """A fully sampled scan of two slices, four coils, 80x64, cropped to 64x64."""
     kspace, truth = simulate()
     reference = np.linalg.norm(centred_ifft(kspace), axis=1)[:, 8:72]
@@ -35,7 +35,7 @@ def scan(tmp_path) -> Scan:
         ground_truth=truth,
         attributes={"acquisition": "AXT1"},
     )
-    return Scan(path, kspace, truth, reference)
+    return FastmriFile(path, kspace, truth, reference)
 
 
 @dataclass

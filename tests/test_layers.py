@@ -76,6 +76,40 @@ def modules():
 FILES = [entry for entry in modules() if part_of(entry[1]) is not None]
 
 
+# What others import is the package, whose `__init__` has the names; `core` is a shelf of modules,
+# and a part that the table lists is its own face. A module that is run as a program is in no face.
+PACKAGES = {module for _, module, is_package in modules() if is_package}
+WITHOUT_FACE = {"mri_alps.rawdata.probe"}
+DEEP_STILL = ("mri_alps.sampling",)
+
+
+def past_the_face(source, module, is_package=False):
+    """Return the modules of other packages that a module imports past their faces."""
+    own = module.split(".")[1]
+    return [
+        imported
+        for imported in imported_modules(source, module, is_package)
+        if imported.startswith(f"{ROOT}.")
+        and imported.split(".")[1] not in (own, "core")
+        and imported not in PACKAGES | WITHOUT_FACE
+        and imported.removeprefix(f"{ROOT}.") not in LAYERS
+    ]
+
+
+@pytest.mark.parametrize(("path", "module", "is_package"), FILES, ids=[m for _, m, _ in FILES])
+def test_other_packages_are_imported_by_their_faces(path, module, is_package):
+    if module.startswith(DEEP_STILL):
+        return
+    found = past_the_face(path.read_text(encoding="utf-8"), module, is_package)
+    assert [name for name in found if not name.startswith(DEEP_STILL)] == []
+
+
+def test_an_import_past_a_face_is_caught():
+    source = "from mri_alps.pipeline.slice import x\nfrom mri_alps.pipeline import y"
+    assert past_the_face(source, "mri_alps.scanner.work") == ["mri_alps.pipeline.slice"]
+    assert past_the_face(source, "mri_alps.pipeline.volume") == []
+
+
 @pytest.mark.parametrize(("path", "module", "is_package"), FILES, ids=[m for _, m, _ in FILES])
 def test_imports_only_look_down(path, module, is_package):
     if part_of(module) == "__main__":

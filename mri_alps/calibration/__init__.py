@@ -19,8 +19,8 @@ from mri_alps.calibration.refinement import (
     complete_low_rank,
     refine_sensitivity_maps,
 )
-from mri_alps.calibration.region import CalibrationRegion, find_calibration_region
-from mri_alps.calibration.row_compression import compress_rows, row_compression
+from mri_alps.calibration.region import MINIMUM_LINES, CalibrationRegion, find_calibration_region
+from mri_alps.calibration.row_compression import compress_rows, row_compression_matrices
 from mri_alps.calibration.scale import calibration_scale, image_scale
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
 from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
@@ -48,7 +48,7 @@ __all__ = [
     "noise_covariance",
     "prepare_slice",
     "refine_sensitivity_maps",
-    "row_compression",
+    "row_compression_matrices",
     "sampling_weights",
     "whitening_matrix",
 ]

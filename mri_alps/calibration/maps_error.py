@@ -81,7 +81,7 @@ def fit_maps_error(
         Weights, error and misfit.
     """
     weights = sampling_weights(kspace, mask, noise_std)
-    problem = _Problem(kspace, mask, sensitivity_maps, noise_std)
+    problem = _MisfitOfDraws(kspace, mask, sensitivity_maps, noise_std)
     misfit = problem.misfit(weights, HIGHEST_MISFIT)
     if misfit <= HIGHEST_MISFIT:
         return MapsError(weights, MAPS_ERROR, misfit)
@@ -136,7 +136,7 @@ def strict_misfit(
     """
     points = mask.expand(kspace.shape[-2:])
     weights = sampling_weights(kspace, points, noise_std, STRICT_ERROR)
-    return _Problem(kspace, mask, sensitivity_maps, noise_std).misfit(weights, HIGHEST_MISFIT)
+    return _MisfitOfDraws(kspace, mask, sensitivity_maps, noise_std).misfit(weights, HIGHEST_MISFIT)
 
 
 def gaussian_mean(operator: SenseOperator, data: torch.Tensor, noise_std: float) -> torch.Tensor:
@@ -191,7 +191,7 @@ class _Equations:
         return conjugate_gradient(self.apply, target, n_iterations, x=z)
 
 
-class _Problem:
+class _MisfitOfDraws:
     """Data and maps, whose misfit depends on the weights."""
 
     def __init__(

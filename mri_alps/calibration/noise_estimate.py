@@ -16,7 +16,7 @@ from mri_alps.calibration.noise import noise_covariance
 from mri_alps.core.crop import center_range
 from mri_alps.core.errors import DtypeError, InputFileError, ShapeError
 from mri_alps.core.magnitudes import unit_of
-from mri_alps.rawdata.decoupling import readout_to_image
+from mri_alps.rawdata import readout_to_image
 
 EDGE_MARGIN = 0.03
 """Fraction of the readout left out at either edge where the readout is not oversampled: the

@@ -18,7 +18,7 @@ from mri_alps.calibration.region import CalibrationRegion, find_calibration_regi
 from mri_alps.calibration.row_compression import (
     compress_rows,
     require_full_readout,
-    row_compression,
+    row_compression_matrices,
 )
 from mri_alps.calibration.scale import calibration_scale
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
@@ -28,8 +28,7 @@ from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarn
 from mri_alps.core.magnitudes import root_sum_of_squares, unit_of
 from mri_alps.core.values import MOST, check, instance, number, whole
 from mri_alps.operators import SenseOperator
-from mri_alps.rawdata import RawKSpace
-from mri_alps.rawdata.sampling_pattern import smallest_mask
+from mri_alps.rawdata import RawKSpace, smallest_mask
 
 _RULES = {
     "raw": instance(RawKSpace, named="a scan as read_raw returns it"),
@@ -192,7 +191,7 @@ def prepare_slice(
         Or compress until this fraction of the calibration energy is lost.
     row_compression_tolerance : float, optional
         Or compress at each readout position anew, until this fraction of a pixel's sensitivity
-        is lost (see `row_compression`); whole lines along the readout only.
+        is lost (see `row_compression_matrices`); whole lines along the readout only.
     noise_std : float, optional
         As in `calibrate_volume`; only without `calibration`.
     maps_error : float, optional
@@ -371,7 +370,7 @@ def _compress(
                 "row_compression_tolerance goes with no other coil compression: give one of them"
             )
         require_full_readout(measured)
-        matrices = row_compression(maps, row_tolerance)
+        matrices = row_compression_matrices(maps, row_tolerance)
         kspace = compress_rows(kspace, matrices)
         return _Compressed(kspace, matrices.cpu().numpy(), *_compress_maps(matrices, maps))
     if len(kspace) > 1 and (n_virtual_coils is not None or tolerance is not None):

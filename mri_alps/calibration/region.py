@@ -9,7 +9,7 @@ import numpy as np
 
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import InputFileError
-from mri_alps.rawdata.sampling_pattern import center_block
+from mri_alps.rawdata import center_block
 
 if TYPE_CHECKING:
     from mri_alps.rawdata import RawKSpace

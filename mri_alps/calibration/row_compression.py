@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def row_compression(sensitivity_maps: torch.Tensor, tolerance: float) -> torch.Tensor:
+def row_compression_matrices(sensitivity_maps: torch.Tensor, tolerance: float) -> torch.Tensor:
     """Return, for each readout position, the coil combinations that its maps need.
 
     With P the projector on the virtual coils, what is left out of A^H A is E^H F^H M F E with
@@ -71,7 +71,7 @@ def compress_rows(kspace: np.ndarray, matrices: torch.Tensor) -> np.ndarray:
     kspace : numpy.ndarray
         Complex, shape (coils, readout, phase_encode), whole lines along the readout.
     matrices : torch.Tensor
-        From `row_compression`.
+        From `row_compression_matrices`.
 
     Returns
     -------

@@ -17,7 +17,7 @@ from mri_alps.cli.run_settings import RunSettings
 from mri_alps.cli.send import send
 from mri_alps.cli.serve import serve, stream
 from mri_alps.cli.settings_options import takes_settings
-from mri_alps.cli.terminal import say, set_verbosity, warnings_said_once
+from mri_alps.cli.terminal import print_message, set_verbosity, warnings_said_once
 from mri_alps.cli.train import train
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.pipeline import ReconstructionConfiguration
@@ -285,10 +285,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             app(args=None if arguments is None else list(arguments), prog_name="mri-alps")
         except MriAlpsError as error:
-            say(str(error), "error")
+            print_message(str(error), "error")
             sys.exit(1)
         except OSError as error:
-            say(f"{error}: check the path, its permissions and the space left", "error")
+            print_message(f"{error}: check the path, its permissions and the space left", "error")
             sys.exit(1)
 
 

@@ -13,16 +13,15 @@ from rich.table import Table
 
 from mri_alps.cli.terminal import bars_are_hidden, err, out
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.diagnostics.device_check import (
+from mri_alps.diagnostics import (
     Comparison,
     Timing,
     compare_with_cpu,
-    host_traffic,
+    find_host_traffic,
     time_device,
 )
 from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.priors import load_prior
-from mri_alps.priors.registry import DEFAULT_PRIOR
+from mri_alps.priors import DEFAULT_PRIOR, load_prior
 
 # Sizes that are through in a moment, to try the command out.
 _QUICK: dict[str, Any] = {"shapes": ((64, 48),), "n_coils": 4, "batches": (1, 2), "n_repeats": 3}
@@ -63,21 +62,21 @@ def run_check_device(
         progress.update(task, description="comparing with the CPU")
         comparisons = compare_with_cpu(here, there, chosen)
         progress.update(task, description="watching for host synchronisation")
-        waits = {kind: host_traffic(there, chosen, kind) for kind in ("lines", "points")}
+        waits = {kind: find_host_traffic(there, chosen, kind) for kind in ("lines", "points")}
         timings = []
         for timing in time_device(there, chosen, **(_QUICK if quick else {})):
             timings.append(timing)
             progress.update(task, description=timing.name)
     places = list(dict.fromkeys(place for found in waits.values() for place in found))
-    facts = device_facts(chosen)
+    properties = device_properties(chosen)
     if as_json:
-        print(json.dumps(_as_json(facts, comparisons, places, timings), indent=2))
+        print(json.dumps(_as_json(properties, comparisons, places, timings), indent=2))
     else:
-        _print_tables(facts, comparisons, places, timings)
+        _print_tables(properties, comparisons, places, timings)
     _judge(chosen, comparisons, places)
 
 
-def device_facts(device: torch.device) -> dict[str, Any]:
+def device_properties(device: torch.device) -> dict[str, Any]:
     """Return what the device is, and what it is driven by.
 
     Parameters
@@ -85,23 +84,23 @@ def device_facts(device: torch.device) -> dict[str, Any]:
     device : torch.device
         CPU or CUDA.
     """
-    facts: dict[str, Any] = {"device": str(device), "torch": torch.__version__}
+    properties: dict[str, Any] = {"device": str(device), "torch": torch.__version__}
     if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        facts |= {
-            "name": properties.name,
-            "memory_bytes": properties.total_memory,
-            "compute_capability": f"{properties.major}.{properties.minor}",
+        gpu = torch.cuda.get_device_properties(device)
+        properties |= {
+            "name": gpu.name,
+            "memory_bytes": gpu.total_memory,
+            "compute_capability": f"{gpu.major}.{gpu.minor}",
             "cuda": torch.version.cuda,
         }
     else:
-        facts |= {
+        properties |= {
             "name": platform.processor() or platform.machine(),
             "threads": torch.get_num_threads(),
             "note": "no device: the code that a GPU takes runs on the CPU and is compared with "
             "the compiled kernels",
         }
-    return facts
+    return properties
 
 
 def _judge(device: torch.device, comparisons: list[Comparison], places: list[str]) -> None:
@@ -116,10 +115,13 @@ def _judge(device: torch.device, comparisons: list[Comparison], places: list[str
 
 
 def _print_tables(
-    facts: dict[str, Any], comparisons: list[Comparison], places: list[str], timings: list[Timing]
+    properties: dict[str, Any],
+    comparisons: list[Comparison],
+    places: list[str],
+    timings: list[Timing],
 ) -> None:
     console = out()
-    console.print(", ".join(f"{key} {value}" for key, value in facts.items()), soft_wrap=True)
+    console.print(", ".join(f"{key} {value}" for key, value in properties.items()), soft_wrap=True)
     table = Table("compared with the CPU", "relative difference", "", title_justify="left")
     for comparison in comparisons:
         verdict = "equal" if comparison.equal else f"[red]above {comparison.bound:g}[/red]"
@@ -141,10 +143,13 @@ def _print_tables(
 
 
 def _as_json(
-    facts: dict[str, Any], comparisons: list[Comparison], places: list[str], timings: list[Timing]
+    properties: dict[str, Any],
+    comparisons: list[Comparison],
+    places: list[str],
+    timings: list[Timing],
 ) -> dict[str, Any]:
     return {
-        **facts,
+        **properties,
         "comparisons": [
             {
                 "name": c.name,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mri_alps.cli.terminal import out, say
+from mri_alps.cli.terminal import out, print_message
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import is_hdf5, open_hdf5
-from mri_alps.interop.convert import RAW_FORMATS, convert, refuse_existing
-from mri_alps.pipeline import load_reconstruction
-from mri_alps.pipeline.output import FORMAT
+from mri_alps.interop import RAW_FORMATS, convert, refuse_existing
+from mri_alps.pipeline import RECONSTRUCTION_FORMAT, load_reconstruction
 
 IMAGE_FORMATS = ("nifti", "dicom")
 
@@ -52,7 +51,7 @@ def run_convert(
     if not is_image:
         done = convert(source, target, to, overwrite)
         for sentence in done.not_held:
-            say(f"{to} does not hold {sentence}; see {done.files[-1].name}")
+            print_message(f"{to} does not hold {sentence}; see {done.files[-1].name}")
         files = list(done.files)
     else:
         files = _convert_images(source, target, to, classic, overwrite)
@@ -62,12 +61,11 @@ def run_convert(
 def _convert_images(
     source: Path, target: Path, to: str, classic: bool, overwrite: bool
 ) -> list[Path]:
-    from mri_alps.interop import write_dicom, write_nifti
-    from mri_alps.interop.image_geometry import ImageGeometry
+    from mri_alps.interop import ImageGeometry, write_dicom, write_nifti
 
     reconstruction = load_reconstruction(source, large=False)
     if ImageGeometry.of(reconstruction).is_nominal:
-        say(
+        print_message(
             f"{source} says nothing about positions and directions (fastMRI and BART files do "
             "not): the slices are stacked along z, and left and right are not known",
             "warning",
@@ -89,7 +87,7 @@ def _is_reconstruction(source: Path) -> bool:
         return False
     try:
         with open_hdf5(source) as file:
-            return file.attrs.get("format") == FORMAT
+            return file.attrs.get("format") == RECONSTRUCTION_FORMAT
     except InputFileError:
         return False  # the reader says what is wrong with it
 

@@ -18,10 +18,10 @@ from mri_alps.evaluation import head_mask, image_metrics, interval_coverage
 from mri_alps.pipeline import (
     Reconstruction,
     ReconstructionConfiguration,
+    load_prior_for,
     load_reconstruction,
+    prepare_directory,
 )
-from mri_alps.pipeline.output import prepare_directory
-from mri_alps.pipeline.volume import load_prior_for
 from mri_alps.rawdata import read_raw
 
 DEMO_FILE = "demo_brain.h5"
@@ -57,12 +57,14 @@ def run_demo(
         prepare_directory(output)
         prior, _ = load_prior_for(configuration)
         started = time.perf_counter()
-        target, picture = reconstruct_one(raw, output, configuration, prior, tell=not as_json)
+        target, picture = reconstruct_one(
+            raw, output, configuration, prior, print_paths=not as_json
+        )
         seconds = time.perf_counter() - started
         result = load_reconstruction(target)
         # The file's own root-sum-of-squares image was made without noise: it is the truth.
         truth = np.stack([np.asarray(raw.read_reference(int(index))) for index in result.slices])
-        page = run_report(target, tell=not as_json) if report else None
+        page = run_report(target, print_paths=not as_json) if report else None
     scores = demo_scores(result, truth) | {"seconds": seconds}
     if as_json:
         files = {"output": target, "picture": picture, "report": page}

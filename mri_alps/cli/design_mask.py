@@ -77,16 +77,16 @@ def run_design_mask(
     configuration : ReconstructionConfiguration
         Prior, sampler, slices.
     """
-    from mri_alps.cli.terminal import ProgressBar, out, say, stopped_by_signal
-    from mri_alps.masks.design.masks import make_task, run_task
-    from mri_alps.masks.design.output import (
+    from mri_alps.cli.terminal import ProgressBar, out, print_message, stopped_by_signal
+    from mri_alps.masks.design import (
         load_progress,
+        make_task,
         output_stem,
+        run_task,
         save_progress,
         write_mask_files,
     )
-    from mri_alps.pipeline.output import prepare_directory
-    from mri_alps.pipeline.volume import load_prior_for
+    from mri_alps.pipeline import load_prior_for, prepare_directory
 
     stem = output_stem(output, inputs)
     task = make_task(inputs, settings, configuration)
@@ -95,7 +95,7 @@ def run_design_mask(
     identity = task.identity(prior)
     resume = load_progress(stem, identity)
     if resume is not None:
-        say(f"going on from {int(resume.measured.sum())} lines, as {stem}.json has them")
+        print_message(f"going on from {int(resume.measured.sum())} lines, as {stem}.json has them")
     described = describe_run(inputs, configuration, budget=task.settings.budget)
     kept = f"the lines found so far are kept in {stem}.json, repeat the command to go on"
     with stopped_by_signal(kept), ProgressBar() as progress:
@@ -112,7 +112,7 @@ def run_design_mask(
     last = designed.points[-1] if designed.points else None
     if last is not None:
         actual = "" if last.actual_error is None else f", actual {last.actual_error:.4g}"
-        say(
+        print_message(
             f"{int(designed.measured.sum())} of {designed.start.size} measured; expected error "
             f"(NMSE) {last.expected_error:.4g}{actual}"
         )

@@ -13,12 +13,15 @@ from rich.table import Table
 from mri_alps.core.plugins import guarded
 from mri_alps.masks.kinds import achieved_acceleration
 from mri_alps.operators import SenseOperator
-from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.pipeline.batches import choose_batch
-from mri_alps.pipeline.resources import evaluation_bytes, memory_bytes
-from mri_alps.pipeline.undersampling import undersampling_mask
-from mri_alps.pipeline.volume import chosen_slices
-from mri_alps.priors.protocol import ScoreModel
+from mri_alps.pipeline import (
+    ReconstructionConfiguration,
+    choose_batch,
+    chosen_slices,
+    evaluation_bytes,
+    memory_bytes,
+    undersampling_mask,
+)
+from mri_alps.priors import ScoreModel
 from mri_alps.rawdata import RawKSpace
 
 # Applications of the normal operator per evaluation: what the sampler's solves take on scans.
@@ -76,25 +79,25 @@ def plan(
     }
 
 
-def plan_table(facts: dict[str, Any]) -> Table:
+def plan_table(planned: dict[str, Any]) -> Table:
     """Return a plan as a table for people.
 
     Parameters
     ----------
-    facts : dict
+    planned : dict
         From `plan`.
     """
-    table = Table(title=f"{Path(facts['source']).name}: nothing is written", show_header=False)
-    table.add_row("slices", f"{facts['n_slices']} of {facts['n_slices_in_file']}")
-    readout, phase_encode = facts["shape"]
-    table.add_row("k-space of a slice", f"{facts['n_coils']} coils, {readout} x {phase_encode}")
-    table.add_row("final image", " x ".join(map(str, facts["crop"])))
-    table.add_row("acceleration", f"{facts['acceleration']:.2f}")
-    table.add_row("samples x evaluations", f"{facts['n_samples']} x {facts['n_evaluations']}")
-    table.add_row("output file", _bytes(facts["output_bytes"]))
-    table.add_row("samples at a time", str(facts["batch"]))
-    table.add_row("memory, about", _bytes(facts["memory_bytes"]))
-    table.add_row(f"time on {facts['device']}, about", _duration(facts["seconds"]))
+    table = Table(title=f"{Path(planned['source']).name}: nothing is written", show_header=False)
+    table.add_row("slices", f"{planned['n_slices']} of {planned['n_slices_in_file']}")
+    readout, phase_encode = planned["shape"]
+    table.add_row("k-space of a slice", f"{planned['n_coils']} coils, {readout} x {phase_encode}")
+    table.add_row("final image", " x ".join(map(str, planned["crop"])))
+    table.add_row("acceleration", f"{planned['acceleration']:.2f}")
+    table.add_row("samples x evaluations", f"{planned['n_samples']} x {planned['n_evaluations']}")
+    table.add_row("output file", _bytes(planned["output_bytes"]))
+    table.add_row("samples at a time", str(planned["batch"]))
+    table.add_row("memory, about", _bytes(planned["memory_bytes"]))
+    table.add_row(f"time on {planned['device']}, about", _duration(planned["seconds"]))
     return table
 
 

@@ -7,11 +7,16 @@ from pathlib import Path
 
 from rich.table import Table
 
-from mri_alps.cli.terminal import out, say
+from mri_alps.cli.terminal import out, print_message
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.evaluation import EvaluationReport, evaluate_folder
-from mri_alps.evaluation.folder import INTERVAL_SCORES, METRICS
-from mri_alps.evaluation.score_files import draw_scores, write_scores
+from mri_alps.evaluation import (
+    INTERVAL_SCORES,
+    METRICS,
+    EvaluationReport,
+    draw_scores,
+    evaluate_folder,
+    write_scores,
+)
 
 _FIGURES = (".png", ".pdf", ".svg")
 _HEADINGS = {"coverage": "coverage of the 90 % interval", "sparsification_area": "sparsification"}
@@ -49,7 +54,7 @@ def run_evaluate(
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write(report, path)
-            say(f"wrote {path}")
+            print_message(f"wrote {path}")
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:

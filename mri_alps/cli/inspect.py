@@ -15,7 +15,7 @@ from mri_alps.cli.terminal import out
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.rawdata import RawKSpace, describe, read_raw
 
-Facts = list[tuple[str, str]]
+Entries = list[tuple[str, str]]
 
 
 def run_inspect(file: Path, as_json: bool) -> None:
@@ -29,17 +29,17 @@ def run_inspect(file: Path, as_json: bool) -> None:
         Print a JSON object instead of a table; a label that occurs more than once has a list.
     """
     raw = read_raw(file)
-    facts = describe(raw) + calibration_facts(raw)
+    entries = describe(raw) + calibration_entries(raw)
     if as_json:
-        print(json.dumps(as_dictionary(facts), indent=2))
+        print(json.dumps(as_dictionary(entries), indent=2))
         return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for label, text in facts:
+    for label, text in entries:
         table.add_row(Text(label), Text(text))
     out().print(table)
 
 
-def calibration_facts(raw: RawKSpace) -> Facts:
+def calibration_entries(raw: RawKSpace) -> Entries:
     """Return what calibration finds in the middle slice.
 
     Parameters
@@ -89,15 +89,15 @@ def _trust_in_maps(info: dict[str, Any]) -> str:
     )
 
 
-def as_dictionary(facts: Facts) -> dict[str, str | list[str]]:
-    """Return facts by label; a label that occurs more than once has a list.
+def as_dictionary(entries: Entries) -> dict[str, str | list[str]]:
+    """Return texts by label; a label that occurs more than once has a list.
 
     Parameters
     ----------
-    facts : list of (str, str)
+    entries : list of (str, str)
         Labels and texts.
     """
     grouped: dict[str, list[str]] = {}
-    for label, text in facts:
+    for label, text in entries:
         grouped.setdefault(label, []).append(text)
     return {label: texts[0] if len(texts) == 1 else texts for label, texts in grouped.items()}

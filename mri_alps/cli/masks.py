@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mri_alps.cli.options import describe_run, takes_sampling_settings
-from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.pipeline.configuration import OUTPUT, SCAN
+from mri_alps.pipeline import OUTPUT_GROUP, SCAN_GROUP, ReconstructionConfiguration
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,7 +49,7 @@ def masks(
             help="Kinds (random, equispaced, equispaced-offset, poisson, poisson-lines, gaussian, "
             "gaussian-points, radial, partial-fourier), files (.npy, .npz, HDF5 with a dataset "
             "'mask', BART cfl), and measured, which leaves nothing out.",
-            rich_help_panel=SCAN,
+            rich_help_panel=SCAN_GROUP,
         ),
     ] = "random,equispaced,equispaced-offset,poisson-lines,gaussian",
     accelerations: Annotated[
@@ -60,12 +59,12 @@ def masks(
             metavar="R,...",
             help="Of the kinds. A file has its own, and is compared with the one that it is "
             "nearest to.",
-            rich_help_panel=SCAN,
+            rich_help_panel=SCAN_GROUP,
         ),
     ] = "4,8",
     report: Annotated[
         bool,
-        typer.Option("--report", help="Write an HTML page as well.", rich_help_panel=OUTPUT),
+        typer.Option("--report", help="Write an HTML page as well.", rich_help_panel=OUTPUT_GROUP),
     ] = False,
     *,
     configuration: ReconstructionConfiguration,
@@ -154,11 +153,9 @@ def run_masks(
     report : bool
         Whether to write a page.
     """
-    from mri_alps.cli.terminal import ProgressBar, out, say, stopped_by_signal
-    from mri_alps.masks.study.compare import make_study, run_study
-    from mri_alps.masks.study.output import correlation_sentence, write_study
-    from mri_alps.pipeline.output import prepare_directory
-    from mri_alps.pipeline.volume import load_prior_for
+    from mri_alps.cli.terminal import ProgressBar, out, print_message, stopped_by_signal
+    from mri_alps.masks.study import correlation_sentence, make_study, run_study, write_study
+    from mri_alps.pipeline import load_prior_for, prepare_directory
 
     task = make_study(inputs, masks, accelerations, configuration)
     prior, device = load_prior_for(configuration)
@@ -176,7 +173,7 @@ def run_masks(
     )
     written = write_study(study, output, settings, report)
     out().print(masks_table(study))
-    say(correlation_sentence(study.correlation()))
+    print_message(correlation_sentence(study.correlation()))
     out().print("\n".join(str(path) for path in written), soft_wrap=True)
     return study
 
@@ -211,7 +208,7 @@ def masks_table(study: MaskStudy) -> Table:
 
 
 def _cell(value: Interval | None, with_interval: bool) -> str:
-    from mri_alps.masks.study.output import shown_interval
+    from mri_alps.masks.study import shown_interval
 
     if value is None or with_interval:
         return shown_interval(value, 3)

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from mri_alps.cli.settings_options import takes_settings
-from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.pipeline.configuration import SAMPLER
+from mri_alps.pipeline import SAMPLER_GROUP, ReconstructionConfiguration
 
 PriorOption = Annotated[
     Optional[str],  # noqa: UP045 - typer resolves this at run time
@@ -18,12 +17,12 @@ PriorOption = Annotated[
         "--prior",
         help="Built-in prior (brain-small, gaussian), a checkpoint, or a name that an installed "
         "package registers.",
-        rich_help_panel=SAMPLER,
+        rich_help_panel=SAMPLER_GROUP,
     ),
 ]
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", help="auto, cpu, cuda or cuda:i.", rich_help_panel=SAMPLER),
+    typer.Option("--device", help="auto, cpu, cuda or cuda:i.", rich_help_panel=SAMPLER_GROUP),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -52,7 +51,7 @@ def describe_run(
     **own
         What the command alone has.
     """
-    from mri_alps.pipeline.provenance import versions
+    from mri_alps.pipeline import versions
 
     return {
         "inputs": [str(path) for path in inputs],

@@ -17,20 +17,27 @@ from rich.table import Table
 from mri_alps.cli.dry_run import plan, plan_table
 from mri_alps.cli.report import run_report
 from mri_alps.cli.run_settings import RunSettings
-from mri_alps.cli.terminal import ProgressBar, err, out, say, stopped_by_signal
+from mri_alps.cli.terminal import ProgressBar, err, out, print_message, stopped_by_signal
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
-from mri_alps.evaluation import write_panel
-from mri_alps.evaluation.pictures import MAX_ROWS, evenly_chosen
-from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
-from mri_alps.pipeline.inputs import choose_part, find_scans
-from mri_alps.pipeline.manifest import Manifest
-from mri_alps.pipeline.output import output_folder, output_path
-from mri_alps.pipeline.provenance import pixel_aspect
-from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
-from mri_alps.pipeline.scans import Results, reconstruct_scans
-from mri_alps.pipeline.volume import chosen_slices, load_prior_for
-from mri_alps.priors.protocol import ScoreModel
-from mri_alps.priors.registry import DEFAULT_PRIOR
+from mri_alps.evaluation import MAX_ROWS, evenly_chosen, write_panel
+from mri_alps.pipeline import (
+    Manifest,
+    ReconstructionConfiguration,
+    Results,
+    RunContext,
+    ScanJob,
+    ScanOutcome,
+    choose_part,
+    chosen_slices,
+    find_scans,
+    load_prior_for,
+    output_folder,
+    output_path,
+    pixel_aspect,
+    reconstruct_scans,
+    reconstruct_to_file,
+)
+from mri_alps.priors import DEFAULT_PRIOR, ScoreModel
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.rawdata.probe import Probe
 
@@ -77,17 +84,17 @@ def run_reconstruct(
         return _plan(scans, prior, configuration, device, run.as_json)
     single = scans == list(inputs) and len(scans) == 1
     probe = Probe()
-    setup = Setup(
+    context = RunContext(
         configuration,
         prior,
         device,
         configuration.prior or DEFAULT_PRIOR,
         n_threads=run.threads,
         overwrite=run.overwrite,
-        say=say,
+        notify=print_message,
         check=(lambda _: None) if single else probe.check,
     )
-    finish = functools.partial(show_scan, report=run.report, tell=not run.as_json)
+    finish = functools.partial(show_scan, report=run.report, print_paths=not run.as_json)
     kept = f"what is finished is kept in {output}, repeat the command to go on from there"
     with stopped_by_signal(kept), output_folder(output) as folder, probe:
         report = Report(None if single else Manifest(folder, run.shard))
@@ -96,11 +103,11 @@ def run_reconstruct(
                 from mri_alps.pipeline.cluster import reconstruct_on_cluster
 
                 results = reconstruct_on_cluster(
-                    scans, folder, setup, run.workers, run.scheduler,
+                    scans, folder, context, run.workers, run.scheduler,
                     progress=progress, finish=finish, report=report,
                 )  # fmt: skip
             else:
-                results = reconstruct_scans(scans, folder, setup, progress, finish, report)
+                results = reconstruct_scans(scans, folder, context, progress, finish, report)
     if single and results.outcomes[0].error is not None:
         raise results.outcomes[0].error
     report.summarise(results, run.distributed, str(device))
@@ -121,19 +128,19 @@ class Report:
     def __init__(self, manifest: Manifest | None):
         self._manifest = manifest
 
-    def __call__(self, outcome: Outcome) -> None:
+    def __call__(self, outcome: ScanOutcome) -> None:
         """Record an outcome as it is known.
 
         Parameters
         ----------
-        outcome : Outcome
+        outcome : ScanOutcome
             What became of an input.
         """
         if self._manifest is None:
             return
         self._manifest.write(outcome)
         if not outcome.is_good:
-            say(outcome.reason, "error")
+            print_message(outcome.reason, "error")
 
     def summarise(self, results: Results, distributed: bool, device: str) -> None:
         """Say how it went: what was skipped, what failed, in detail how busy the device was.
@@ -150,36 +157,36 @@ class Report:
         outcomes = results.outcomes
         skipped = sum(outcome.status == "skipped" for outcome in outcomes)
         if skipped:
-            say(
+            print_message(
                 f"{skipped} of {len(outcomes)} were finished before with the same settings and "
                 "are left as they are (--overwrite makes them again)"
             )
         busy, total = results.occupation
         if busy > 0:
             who = "the workers were" if distributed else f"{device} was"
-            say(f"{who} busy {results.occupation.share:.1%} of {total:.1f} s", "detail")
+            print_message(f"{who} busy {results.occupation.share:.1%} of {total:.1f} s", "detail")
         bad = [outcome for outcome in outcomes if not outcome.is_good]
         if bad:
             err().print(failure_table(bad))
         incomplete = sum(outcome.status == "incomplete" for outcome in bad)
         if incomplete:
-            say(
+            print_message(
                 f"{incomplete} of {len(outcomes)} inputs lack slices, which are NaN; the same "
                 "command tries these again",
                 "error",
             )
         if len(bad) > incomplete:
-            say(f"{len(bad) - incomplete} of {len(outcomes)} inputs failed", "error")
+            print_message(f"{len(bad) - incomplete} of {len(outcomes)} inputs failed", "error")
         if self._manifest is not None:
-            say(f"what became of each input is in {self._manifest.path}")
+            print_message(f"what became of each input is in {self._manifest.path}")
 
 
-def failure_table(failed: Sequence[Outcome]) -> Table:
+def failure_table(failed: Sequence[ScanOutcome]) -> Table:
     """Return a table of the inputs, or their slices, that failed and why.
 
     Parameters
     ----------
-    failed : sequence of Outcome
+    failed : sequence of ScanOutcome
         At least one.
     """
     table = Table(title="Not reconstructed", title_justify="left")
@@ -217,16 +224,16 @@ def _plan(
             except MriAlpsError as error:
                 if len(scans) == 1:
                     raise
-                say(str(error), "error")
+                print_message(str(error), "error")
                 failures += 1
     if as_json:
         print(json.dumps(plans, indent=2))
     if failures:
-        say(f"{failures} of {len(scans)} inputs failed", "error")
+        print_message(f"{failures} of {len(scans)} inputs failed", "error")
     return failures == 0
 
 
-def show_scan(job: ScanJob, report: bool = False, tell: bool = True) -> None:
+def show_scan(job: ScanJob, report: bool = False, print_paths: bool = True) -> None:
     """Draw the picture of a reconstruction that is there, and print both names.
 
     Parameters
@@ -235,25 +242,25 @@ def show_scan(job: ScanJob, report: bool = False, tell: bool = True) -> None:
         The scan.
     report : bool
         Whether it gets its HTML page as well.
-    tell : bool
+    print_paths : bool
         Whether the names of what was written are printed.
     """
-    raw, target, configuration = job.raw, job.target, job.setup.configuration
+    raw, target, configuration = job.raw, job.target, job.context.configuration
     page_missing = report and not (job.skipped and target.with_suffix(".html").exists())
     if job.skipped and target.with_suffix(".png").exists():
         if page_missing:
-            run_report(target, tell=tell)
+            run_report(target, print_paths=print_paths)
         return
     picture = draw(raw, target, configuration)
     if configuration.mask is None and raw.mask.all():
-        say(
+        print_message(
             f"{raw.path} is fully sampled and no --mask was given: all of it was "
             "used, so the noise is all there was to infer"
         )
-    if tell:
+    if print_paths:
         out().print(f"{target}\n{picture}", soft_wrap=True)
     if page_missing:
-        run_report(target, tell=tell)
+        run_report(target, print_paths=print_paths)
 
 
 def reconstruct_one(
@@ -261,7 +268,7 @@ def reconstruct_one(
     output: Path,
     configuration: ReconstructionConfiguration,
     prior: ScoreModel,
-    tell: bool = True,
+    print_paths: bool = True,
 ) -> tuple[Path, Path]:
     """Reconstruct one scan with a progress bar, whatever is there, and draw its picture.
 
@@ -275,7 +282,7 @@ def reconstruct_one(
         The settings.
     prior : ScoreModel
         The loaded prior.
-    tell : bool
+    print_paths : bool
         Whether the names of what was written are printed.
 
     Returns
@@ -286,7 +293,7 @@ def reconstruct_one(
     with ProgressBar() as progress:
         target = reconstruct_to_file(raw, output, configuration, progress, prior, overwrite=True)
     picture = draw(raw, target, configuration)
-    if tell:
+    if print_paths:
         out().print(f"{target}\n{picture}", soft_wrap=True)
     return target, picture
 

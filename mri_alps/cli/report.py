@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mri_alps.cli.terminal import out
-from mri_alps.evaluation.report.page import DEFAULT_MEGABYTES, write_report
+from mri_alps.evaluation import write_report
+from mri_alps.evaluation.report import DEFAULT_MEGABYTES
 
 
 def run_report(
@@ -13,7 +14,7 @@ def run_report(
     output: Path | None = None,
     target: Path | None = None,
     max_megabytes: float = DEFAULT_MEGABYTES,
-    tell: bool = True,
+    print_paths: bool = True,
 ) -> Path:
     """Write the page of a reconstruction and print where it is.
 
@@ -27,10 +28,10 @@ def run_report(
         File with a reference image.
     max_megabytes : float
         About the size of the page.
-    tell : bool
+    print_paths : bool
         Whether its name is printed.
     """
     page = write_report(reconstruction, output, target, max_megabytes)
-    if tell:
+    if print_paths:
         out().print(str(page), soft_wrap=True)
     return page

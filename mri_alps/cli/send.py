@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from mri_alps.cli.terminal import bars_are_hidden, err, out, say
+from mri_alps.cli.terminal import bars_are_hidden, err, out, print_message
 
 
 def send(
@@ -34,18 +34,21 @@ def send(
 
     mri-alps send scan.h5 --port 9002 -o images.h5
     """
-    from mri_alps.scanner.client import save_images, send_scan
-    from mri_alps.scanner.pictures import write_reply_picture
+    from mri_alps.scanner import save_images, send_scan, write_reply_picture
 
     output = output or file.with_name(f"{file.stem}_images.h5")
     if output.exists() and file.exists() and output.samefile(file):
-        say(f"the images would overwrite the scan {file}: give --output another name", "error")
+        print_message(
+            f"the images would overwrite the scan {file}: give --output another name", "error"
+        )
         raise typer.Exit(1)
     with _Progress() as progress:
         reply = send_scan(file, host, port, config, progress, timeout=timeout)
     if not reply.images:
         reason = "; ".join(reply.errors) or "it sent no image and gave no reason"
-        say(f"the server at {host} port {port} did not reconstruct {file}: {reason}", "error")
+        print_message(
+            f"the server at {host} port {port} did not reconstruct {file}: {reason}", "error"
+        )
         raise typer.Exit(1)
     for line in save_images(reply, output):
         out().print(line)
@@ -53,7 +56,7 @@ def send(
     write_reply_picture(reply, picture)
     out().print(f"{output}\n{picture}", soft_wrap=True)
     if reply.errors or not reply.is_closed:
-        say("the answer is not complete: see what the server said", "error")
+        print_message("the answer is not complete: see what the server said", "error")
         raise typer.Exit(1)
 
 
@@ -91,7 +94,7 @@ class _Progress:
 
     def said(self, text: str) -> None:
         """The server says something."""
-        say(f"server: {text}")
+        print_message(f"server: {text}")
 
     def received(self, image: object) -> None:
         """An image came."""

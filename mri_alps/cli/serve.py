@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mri_alps.cli.settings_options import takes_settings
-from mri_alps.cli.terminal import say
+from mri_alps.cli.terminal import print_message
 from mri_alps.core.settings import description
 from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.scanner.configuration import OnlineConfiguration, SendingConfiguration, configure
-from mri_alps.scanner.settings import Limits, ServerSettings
+from mri_alps.scanner import (
+    Limits,
+    OnlineConfiguration,
+    SendingConfiguration,
+    ServerSettings,
+    configure,
+)
 
 if TYPE_CHECKING:
-    from mri_alps.scanner.receiver import SessionOptions
+    from mri_alps.scanner import SessionOptions
 
 _ONLINE = ("prior", "n_samples", "n_evaluations", "device", "send_samples", "data_type")
 
@@ -45,8 +50,7 @@ def serve(
 
     mri-alps send scan.h5
     """
-    from mri_alps.scanner.server import MrdServer
-    from mri_alps.scanner.workers import WorkerPool
+    from mri_alps.scanner import MrdServer, WorkerPool
 
     _log_to_terminal()
     options = _options(reconstruction, sending, settings, limits)
@@ -54,11 +58,13 @@ def serve(
         server = MrdServer(pool, options)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
-        say(f"MRD server on {settings.host} port {server.port}; end it with Ctrl-C or SIGTERM")
+        print_message(
+            f"MRD server on {settings.host} port {server.port}; end it with Ctrl-C or SIGTERM"
+        )
         if settings.save_raw is None:
-            say("scans are not kept: name a folder with --save-raw to keep them")
+            print_message("scans are not kept: name a folder with --save-raw to keep them")
         server.serve()
-    say("the server has ended")
+    print_message("the server has ended")
 
 
 @takes_settings(
@@ -84,9 +90,7 @@ def stream(
     """
     import os
 
-    from mri_alps.scanner.channel import FileChannel
-    from mri_alps.scanner.session import ScanSession
-    from mri_alps.scanner.workers import InlineReconstructor
+    from mri_alps.scanner import FileChannel, InlineReconstructor, ScanSession
 
     _log_to_terminal()
     options = _options(reconstruction, sending, settings, limits)
@@ -108,9 +112,8 @@ def _options(
     limits: Limits,
 ) -> SessionOptions:
     """Return the options of a session; checks what can be checked before a scan comes."""
-    from mri_alps.pipeline.output import prepare_directory
-    from mri_alps.pipeline.volume import load_prior_for
-    from mri_alps.scanner.receiver import SessionOptions
+    from mri_alps.pipeline import load_prior_for, prepare_directory
+    from mri_alps.scanner import SessionOptions
 
     load_prior_for(reconstruction)  # a misspelt prior is found now, not by the first scan
     if settings.folder is not None:
@@ -121,7 +124,7 @@ def _options(
 class _TerminalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         kind = {logging.WARNING: "warning", logging.ERROR: "error"}.get(record.levelno, "")
-        say(self.format(record), kind)
+        print_message(self.format(record), kind)
 
 
 def _log_to_terminal() -> None:

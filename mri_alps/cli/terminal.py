@@ -56,7 +56,7 @@ def _wide(console: Console) -> Console:
 
 
 class _TerminalHandler(logging.Handler):
-    """One line on standard error for each record, as `say` describes it."""
+    """One line on standard error for each record, as `print_message` describes it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = {"WARNING": "warning: ", "ERROR": "error: ", "CRITICAL": "error: "}
@@ -79,7 +79,7 @@ def set_verbosity(quiet: bool = False, verbose: bool = False) -> None:
     _LOGGER.setLevel(level)
 
 
-def say(sentence: str, kind: str = "") -> None:
+def print_message(sentence: str, kind: str = "") -> None:
     """Print one line on standard error, by way of the package's logger.
 
     Parameters
@@ -110,7 +110,7 @@ def warnings_said_once() -> Iterator[None]:
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if issubclass(category, MriAlpsWarning) and str(message) not in said:
             said.add(str(message))
-            say(str(message), "warning")
+            print_message(str(message), "warning")
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -144,7 +144,7 @@ def stopped_by_signal(kept: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(f"stopped by {received[0].name}: {kept}", "error")
+        print_message(f"stopped by {received[0].name}: {kept}", "error")
         raise typer.Exit(128 + received[0]) from None
     finally:
         if in_main_thread:

@@ -10,7 +10,7 @@ import typer
 
 from mri_alps.cli.settings_options import takes_settings
 from mri_alps.core.settings import description
-from mri_alps.training.settings import RECIPE, RecipeSettings, SessionOptions
+from mri_alps.training import RECIPE, RecipeSettings, SessionOptions
 
 _RECIPE = ("steps", "decay_steps", "warmup_steps", "learning_rate", "seed", "precision")
 
@@ -41,7 +41,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a prior by denoising score matching; repeat the command to resume."""
-    from mri_alps.training.session import run_session
+    from mri_alps.training import run_session
 
     if validate:
         recipe["validation_groups"] = validate

@@ -77,11 +77,11 @@ def _prefix(path: Path) -> str:
 @functools.cache
 def _place() -> str:
     """A short text that only processes share which see each other's numbers."""
-    facts = [socket.gethostname()]
+    parts = [socket.gethostname()]
     with contextlib.suppress(OSError):  # where there is /proc: since when, and in which container
-        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
-        facts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
 def _lives(process: int) -> bool:

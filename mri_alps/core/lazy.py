@@ -18,13 +18,14 @@ def lazy_names(
     package : str
         Its ``__name__``.
     home_of : mapping
-        Module by the name that it defines.
+        Module by the name that it defines; a package of this one by its own name.
     """
 
     def __getattr__(name: str) -> Any:
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(home_of[name]), name)
+        module = importlib.import_module(home_of[name])
+        value = module if home_of[name] == f"{package}.{name}" else getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value
 

@@ -24,7 +24,7 @@ from mri_alps.sampling import ChainNoise, PosteriorSamples, SamplingTask, StepIn
 from mri_alps.sampling.methods import find_method
 
 if TYPE_CHECKING:
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 TOLERANCE = 1e-4
 """Largest relative difference (2-norm) to the CPU."""
@@ -58,7 +58,7 @@ class Timing(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Scan:
+class SimulatedSlice:
     """A simulated slice on the CPU: an ellipse with structure, seen by smooth coils.
 
     Parameters
@@ -77,7 +77,9 @@ class Scan:
     kspace: torch.Tensor
 
 
-def make_scan(shape: tuple[int, int], n_coils: int, pattern: str, seed: int = _SEED) -> Scan:
+def make_scan(
+    shape: tuple[int, int], n_coils: int, pattern: str, seed: int = _SEED
+) -> SimulatedSlice:
     """Simulate a slice, a quarter of it measured and the centre of k-space in full.
 
     Parameters
@@ -111,7 +113,7 @@ def make_scan(shape: tuple[int, int], n_coils: int, pattern: str, seed: int = _S
     mask[tuple(center[-mask.ndim :])] = True
     kspace = fftc(maps * image)
     noise = standard_normal(kspace.shape, generator, kspace.dtype)
-    return Scan(maps, mask, image, (kspace + NOISE_STD * noise) * mask)
+    return SimulatedSlice(maps, mask, image, (kspace + NOISE_STD * noise) * mask)
 
 
 def compare_with_cpu(
@@ -160,7 +162,7 @@ def compare_with_cpu(
     return found
 
 
-def host_traffic(prior: ScoreModel, device: torch.device, pattern: str) -> list[str]:
+def find_host_traffic(prior: ScoreModel, device: torch.device, pattern: str) -> list[str]:
     """Return the places where a step of the sampler makes the host wait for the device.
 
     Parameters
@@ -241,7 +243,7 @@ def time_device(
         yield _step_timing(prior, device, shapes[0], n_coils, n, f"step, {n_coils} x {size}")
 
 
-def _operator(scan: Scan, device: torch.device | None) -> SenseOperator:
+def _operator(scan: SimulatedSlice, device: torch.device | None) -> SenseOperator:
     if device is None:
         return SenseOperator(scan.sensitivity_maps, scan.mask)
     return SenseOperator(on_device(scan.sensitivity_maps, device), on_device(scan.mask, device))

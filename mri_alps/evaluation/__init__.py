@@ -1,10 +1,60 @@
 """How good a reconstruction is, and how honest its uncertainty."""
 
-from mri_alps.evaluation.coverage import head_mask, interval_coverage
-from mri_alps.evaluation.folder import EvaluationReport, VolumeScore, evaluate_folder
-from mri_alps.evaluation.metrics import image_metrics
-from mri_alps.evaluation.pictures import write_panel
-from mri_alps.evaluation.report.page import write_report
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mri_alps.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mri_alps.evaluation.coverage import head_mask, interval_coverage
+    from mri_alps.evaluation.figures import new_figure, save_figure, window_top
+    from mri_alps.evaluation.files import (
+        number_text,
+        stored_content,
+        write_csv,
+        write_json,
+        write_text,
+    )
+    from mri_alps.evaluation.folder import (
+        INTERVAL_SCORES,
+        METRICS,
+        EvaluationReport,
+        VolumeScore,
+        evaluate_folder,
+    )
+    from mri_alps.evaluation.metrics import expected_nmse, image_metrics
+    from mri_alps.evaluation.pictures import MAX_ROWS, evenly_chosen, write_panel
+    from mri_alps.evaluation.report.page import write_report
+    from mri_alps.evaluation.score_files import draw_scores, write_scores
+
+# `__all__` is for users; the rest is for the packages above.
+_HOME_OF = {
+    "EvaluationReport": "mri_alps.evaluation.folder",
+    "INTERVAL_SCORES": "mri_alps.evaluation.folder",
+    "MAX_ROWS": "mri_alps.evaluation.pictures",
+    "METRICS": "mri_alps.evaluation.folder",
+    "VolumeScore": "mri_alps.evaluation.folder",
+    "draw_scores": "mri_alps.evaluation.score_files",
+    "evaluate_folder": "mri_alps.evaluation.folder",
+    "evenly_chosen": "mri_alps.evaluation.pictures",
+    "expected_nmse": "mri_alps.evaluation.metrics",
+    "head_mask": "mri_alps.evaluation.coverage",
+    "image_metrics": "mri_alps.evaluation.metrics",
+    "interval_coverage": "mri_alps.evaluation.coverage",
+    "new_figure": "mri_alps.evaluation.figures",
+    "number_text": "mri_alps.evaluation.files",
+    "save_figure": "mri_alps.evaluation.figures",
+    "stored_content": "mri_alps.evaluation.files",
+    "window_top": "mri_alps.evaluation.figures",
+    "write_csv": "mri_alps.evaluation.files",
+    "write_json": "mri_alps.evaluation.files",
+    "write_panel": "mri_alps.evaluation.pictures",
+    "write_report": "mri_alps.evaluation.report.page",
+    "write_scores": "mri_alps.evaluation.score_files",
+    "write_text": "mri_alps.evaluation.files",
+}
+__getattr__, __dir__ = lazy_names(__name__, _HOME_OF)
 
 __all__ = [
     "EvaluationReport",

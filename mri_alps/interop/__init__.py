@@ -6,34 +6,51 @@ its adapters is; an adapter whose package is missing says which pip command inst
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
+from mri_alps.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mri_alps.interop.conversion import RAW_FORMATS, Conversion, convert, refuse_existing
+    from mri_alps.interop.deepinv_models import DeepinvDenoiser, DeepinvReconstructor
+    from mri_alps.interop.deepinv_operator import from_deepinv_denoiser, from_deepinv_physics
+    from mri_alps.interop.deepinv_physics import DeepinvPhysics, as_deepinv_physics
+    from mri_alps.interop.dicom import write_dicom
+    from mri_alps.interop.image_geometry import ImageGeometry
+    from mri_alps.interop.nifti import write_nifti
+    from mri_alps.interop.sigpy_linop import as_sigpy_linop, from_sigpy_linop
+
+# `__all__` is for users; the rest is for the command line.
 _HOME_OF = {
-    "Conversion": "mri_alps.interop.convert",
+    "Conversion": "mri_alps.interop.conversion",
     "DeepinvDenoiser": "mri_alps.interop.deepinv_models",
     "DeepinvPhysics": "mri_alps.interop.deepinv_physics",
     "DeepinvReconstructor": "mri_alps.interop.deepinv_models",
+    "ImageGeometry": "mri_alps.interop.image_geometry",
+    "RAW_FORMATS": "mri_alps.interop.conversion",
     "as_deepinv_physics": "mri_alps.interop.deepinv_physics",
     "as_sigpy_linop": "mri_alps.interop.sigpy_linop",
-    "convert": "mri_alps.interop.convert",
+    "convert": "mri_alps.interop.conversion",
     "from_deepinv_denoiser": "mri_alps.interop.deepinv_operator",
     "from_deepinv_physics": "mri_alps.interop.deepinv_operator",
     "from_sigpy_linop": "mri_alps.interop.sigpy_linop",
+    "refuse_existing": "mri_alps.interop.conversion",
     "write_dicom": "mri_alps.interop.dicom",
     "write_nifti": "mri_alps.interop.nifti",
 }
+__getattr__, __dir__ = lazy_names(__name__, _HOME_OF)
 
-__all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'mri_alps.interop' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__all__ = [
+    "Conversion",
+    "DeepinvDenoiser",
+    "DeepinvPhysics",
+    "DeepinvReconstructor",
+    "as_deepinv_physics",
+    "as_sigpy_linop",
+    "convert",
+    "from_deepinv_denoiser",
+    "from_deepinv_physics",
+    "from_sigpy_linop",
+    "write_dicom",
+    "write_nifti",
+]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import ismrmrd
 import numpy as np
 
-from mri_alps.rawdata.header import Limit, make_header
-from mri_alps.rawdata.ismrmrd.writer import make_acquisition, write_acquisitions
+from mri_alps.rawdata import Limit, make_header
+from mri_alps.rawdata.ismrmrd import make_acquisition, write_acquisitions
 
 if TYPE_CHECKING:
     from mri_alps.rawdata import RawKSpace

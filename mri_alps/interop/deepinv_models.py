@@ -13,7 +13,7 @@ from mri_alps.interop.optional import require
 from mri_alps.sampling import PosteriorSamples, sample_posterior
 
 if TYPE_CHECKING:
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 deepinv: Any = require("deepinv", "a deepinv model", "deepinv")
 

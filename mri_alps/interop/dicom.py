@@ -30,7 +30,7 @@ _ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"
 
 
 @dataclass(frozen=True)
-class _Series:
+class _DicomSeries:
     number: int
     name: str
     description: str
@@ -93,14 +93,14 @@ def write_dicom(
     return written
 
 
-def _quantise(number: int, name: str, description: str, images: np.ndarray) -> _Series:
+def _quantise(number: int, name: str, description: str, images: np.ndarray) -> _DicomSeries:
     if not np.isfinite(images).all():
         raise ConfigurationError(
             f"the {description} holds NaN or Inf, which DICOM cannot: reconstruct the scan again"
         )
     slope = float(f"{float(images.max()) / 65535 or 1.0:.9e}")  # DS holds 16 characters
     pixels = np.clip(np.rint(images / slope), 0, 65535).astype(np.uint16)
-    return _Series(number, name, description, pixels, slope)
+    return _DicomSeries(number, name, description, pixels, slope)
 
 
 def _uid(*parts: object) -> str:
@@ -109,7 +109,7 @@ def _uid(*parts: object) -> str:
     return f"2.25.{int(digest[:32], 16)}"
 
 
-def _common(reconstruction: Reconstruction, series: _Series, identity: str) -> Dataset:
+def _common(reconstruction: Reconstruction, series: _DicomSeries, identity: str) -> Dataset:
     from pydicom.dataset import Dataset
 
     attributes = reconstruction.attributes
@@ -146,7 +146,7 @@ def _common(reconstruction: Reconstruction, series: _Series, identity: str) -> D
     return data
 
 
-def _window(series: _Series) -> tuple[str, str]:
+def _window(series: _DicomSeries) -> tuple[str, str]:
     """Centre and width in the units of the reconstruction, as 16 characters hold them."""
     top = max(float(np.percentile(series.pixels, 99.5)) * series.slope, series.slope)
     return f"{top / 2:.6g}", f"{top:.6g}"
@@ -166,7 +166,7 @@ def _measures(target: Dataset, geometry: ImageGeometry) -> None:
     target.SliceThickness = f"{geometry.thickness:.10g}"
 
 
-def _classic(common: Dataset, series: _Series, index: int, geometry: ImageGeometry) -> Dataset:
+def _classic(common: Dataset, series: _DicomSeries, index: int, geometry: ImageGeometry) -> Dataset:
     from copy import deepcopy
 
     data = deepcopy(common)
@@ -191,7 +191,7 @@ def _classic(common: Dataset, series: _Series, index: int, geometry: ImageGeomet
 
 
 def _enhanced(
-    common: Dataset, series: _Series, geometry: ImageGeometry, reconstruction: Reconstruction
+    common: Dataset, series: _DicomSeries, geometry: ImageGeometry, reconstruction: Reconstruction
 ) -> Dataset:
     from copy import deepcopy
 

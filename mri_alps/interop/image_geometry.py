@@ -54,21 +54,21 @@ class ImageGeometry:
         ConfigurationError
             If the file was written before reconstructions held their geometry.
         """
-        facts = reconstruction.attributes.get("provenance", {}).get("geometry")
-        if facts is None:
+        stored = reconstruction.attributes.get("provenance", {}).get("geometry")
+        if stored is None:
             raise ConfigurationError(
                 f"{reconstruction.path} does not say where its pixels lie: reconstruct the scan "
                 "again with this version"
             )
         which = np.asarray(reconstruction.slices)
         return cls(
-            spacing=(float(facts["pixel_spacing"][0]), float(facts["pixel_spacing"][1])),
-            thickness=float(facts["slice_thickness"]),
-            centers=np.array(facts["slice_positions"], float)[which],
-            row_direction=np.array(facts["readout_direction"], float)[which],
-            column_direction=np.array(facts["phase_direction"], float)[which],
-            normal=np.array(facts["slice_direction"], float)[which],
-            is_nominal=bool(facts["is_nominal"]),
+            spacing=(float(stored["pixel_spacing"][0]), float(stored["pixel_spacing"][1])),
+            thickness=float(stored["slice_thickness"]),
+            centers=np.array(stored["slice_positions"], float)[which],
+            row_direction=np.array(stored["readout_direction"], float)[which],
+            column_direction=np.array(stored["phase_direction"], float)[which],
+            normal=np.array(stored["slice_direction"], float)[which],
+            is_nominal=bool(stored["is_nominal"]),
         )
 
     def corner(self, index: int, shape: tuple[int, int]) -> np.ndarray:

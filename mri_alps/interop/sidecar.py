@@ -25,13 +25,13 @@ def describe_rest(raw: RawKSpace, kspace: np.ndarray, to: str) -> tuple[dict[str
 
     Returns
     -------
-    facts : dict
+    details : dict
         As JSON can hold it.
     not_held : list of str
         In words.
     """
     geometry = raw.geometry
-    facts: dict[str, Any] = {
+    details: dict[str, Any] = {
         "source_format": raw.format,
         "axes": list(raw.axes),
         "shape": list(raw.shape),
@@ -57,12 +57,12 @@ def describe_rest(raw: RawKSpace, kspace: np.ndarray, to: str) -> tuple[dict[str
         "provenance": raw.provenance,
     }
     if raw.noise_covariance is not None:
-        facts["noise_covariance"] = {
+        details["noise_covariance"] = {
             "convention": "per real component, of the converted samples",
             "real": raw.noise_covariance.real.tolist(),
             "imag": raw.noise_covariance.imag.tolist(),
         }
-    return facts, _not_held(raw, kspace, to)
+    return details, _not_held(raw, kspace, to)
 
 
 def _not_held(raw: RawKSpace, kspace: np.ndarray, to: str) -> list[str]:
@@ -89,9 +89,9 @@ def _not_held(raw: RawKSpace, kspace: np.ndarray, to: str) -> list[str]:
         named += _not_held_by_bart(raw, kspace)
     if raw.attributes and to != "fastmri":
         named.append("the attributes of the source file")
-    facts = raw.provenance.get("header")
-    if facts:
-        named.append("facts of the header: " + ", ".join(sorted(facts)))
+    details = raw.provenance.get("header")
+    if details:
+        named.append("facts of the header: " + ", ".join(sorted(details)))
     return named
 
 

@@ -32,6 +32,7 @@ MASK_KINDS = (
     "radial",
     "partial-fourier",
 )
+"""What `make_mask` knows."""
 MAX_LENGTH = 16384
 """Longest axis of a mask."""
 _FASTMRI = {

@@ -28,7 +28,7 @@ from mri_alps.operators.restoration.inpainting import (
     random_pixel_mask,
 )
 from mri_alps.operators.sense import SenseOperator, single_coil_maps
-from mri_alps.operators.simulate import simulate
+from mri_alps.operators.simulation import simulate
 
 __all__ = [
     "AdjointOperator",

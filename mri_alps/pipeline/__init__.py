@@ -7,20 +7,114 @@ from typing import TYPE_CHECKING
 from mri_alps.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mri_alps.pipeline.configuration import ReconstructionConfiguration
-    from mri_alps.pipeline.result import Reconstruction, load_reconstruction
+    from mri_alps.pipeline.batches import choose_batch
+    from mri_alps.pipeline.configuration import (
+        OUTPUT_GROUP,
+        SAMPLER_GROUP,
+        SCAN_GROUP,
+        ReconstructionConfiguration,
+    )
+    from mri_alps.pipeline.failures import describe_failures
+    from mri_alps.pipeline.identity import (
+        prior_identity,
+        scan_identity,
+        settings_hash,
+        settings_identity,
+    )
+    from mri_alps.pipeline.images import root_sum_of_squares
+    from mri_alps.pipeline.inputs import choose_part, find_scans
+    from mri_alps.pipeline.manifest import Manifest
+    from mri_alps.pipeline.output import (
+        RECONSTRUCTION_FORMAT,
+        output_folder,
+        output_path,
+        prepare_directory,
+    )
+    from mri_alps.pipeline.progress import Progress
+    from mri_alps.pipeline.provenance import pixel_aspect, versions
+    from mri_alps.pipeline.resources import evaluation_bytes, memory_bytes
+    from mri_alps.pipeline.result import (
+        IMAGE_DATASETS,
+        OPTIONAL_DATASETS,
+        Reconstruction,
+        SliceReconstruction,
+        load_reconstruction,
+        representative,
+    )
+    from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
+    from mri_alps.pipeline.scans import Results, reconstruct_scans
+    from mri_alps.pipeline.selection import chosen_slices
+    from mri_alps.pipeline.slice import (
+        LoadedSlice,
+        SampledSlice,
+        SliceReconstructor,
+        costs_one_slice,
+        reference_image,
+        used_mask,
+        zero_filled,
+    )
     from mri_alps.pipeline.statistics import SampleStatistics, predictive_interval
-    from mri_alps.pipeline.volume import reconstruct, reconstruct_to_file
+    from mri_alps.pipeline.undersampling import mask_seed, undersampling_mask
+    from mri_alps.pipeline.volume import (
+        load_prior_for,
+        make_configuration,
+        reconstruct,
+        reconstruct_to_file,
+    )
 
-# Settings are read by the command line, whose --help does not wait for torch.
+# `__all__` is for users; the rest is for the packages above. Settings are read by the command line,
+# whose --help does not wait for torch.
 _HOME_OF = {
+    "IMAGE_DATASETS": "mri_alps.pipeline.result",
+    "LoadedSlice": "mri_alps.pipeline.slice",
+    "Manifest": "mri_alps.pipeline.manifest",
+    "OPTIONAL_DATASETS": "mri_alps.pipeline.result",
+    "OUTPUT_GROUP": "mri_alps.pipeline.configuration",
+    "Progress": "mri_alps.pipeline.progress",
+    "RECONSTRUCTION_FORMAT": "mri_alps.pipeline.output",
     "Reconstruction": "mri_alps.pipeline.result",
     "ReconstructionConfiguration": "mri_alps.pipeline.configuration",
+    "Results": "mri_alps.pipeline.scans",
+    "RunContext": "mri_alps.pipeline.scan_job",
+    "SAMPLER_GROUP": "mri_alps.pipeline.configuration",
+    "SCAN_GROUP": "mri_alps.pipeline.configuration",
     "SampleStatistics": "mri_alps.pipeline.statistics",
+    "SampledSlice": "mri_alps.pipeline.slice",
+    "ScanJob": "mri_alps.pipeline.scan_job",
+    "ScanOutcome": "mri_alps.pipeline.scan_job",
+    "SliceReconstruction": "mri_alps.pipeline.result",
+    "SliceReconstructor": "mri_alps.pipeline.slice",
+    "choose_batch": "mri_alps.pipeline.batches",
+    "choose_part": "mri_alps.pipeline.inputs",
+    "chosen_slices": "mri_alps.pipeline.selection",
+    "costs_one_slice": "mri_alps.pipeline.slice",
+    "describe_failures": "mri_alps.pipeline.failures",
+    "evaluation_bytes": "mri_alps.pipeline.resources",
+    "find_scans": "mri_alps.pipeline.inputs",
+    "load_prior_for": "mri_alps.pipeline.volume",
     "load_reconstruction": "mri_alps.pipeline.result",
+    "make_configuration": "mri_alps.pipeline.volume",
+    "mask_seed": "mri_alps.pipeline.undersampling",
+    "memory_bytes": "mri_alps.pipeline.resources",
+    "output_folder": "mri_alps.pipeline.output",
+    "output_path": "mri_alps.pipeline.output",
+    "pixel_aspect": "mri_alps.pipeline.provenance",
     "predictive_interval": "mri_alps.pipeline.statistics",
+    "prepare_directory": "mri_alps.pipeline.output",
+    "prior_identity": "mri_alps.pipeline.identity",
     "reconstruct": "mri_alps.pipeline.volume",
+    "reconstruct_scans": "mri_alps.pipeline.scans",
     "reconstruct_to_file": "mri_alps.pipeline.volume",
+    "reference_image": "mri_alps.pipeline.slice",
+    "representative": "mri_alps.pipeline.result",
+    "root_sum_of_squares": "mri_alps.pipeline.images",
+    "scan_identity": "mri_alps.pipeline.identity",
+    "settings_hash": "mri_alps.pipeline.identity",
+    "settings_identity": "mri_alps.pipeline.identity",
+    "undersampling_mask": "mri_alps.pipeline.undersampling",
+    "used_mask": "mri_alps.pipeline.slice",
+    "versions": "mri_alps.pipeline.provenance",
+    "zero_filled": "mri_alps.pipeline.slice",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME_OF)
 

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from mri_alps.core.errors import DtypeError, MriAlpsWarning, ShapeError
-from mri_alps.rawdata import RawKSpace, raw_from_arrays, read_raw
-from mri_alps.rawdata.sampling_pattern import smallest_mask
+from mri_alps.rawdata import RawKSpace, raw_from_arrays, read_raw, smallest_mask
 
 _AXES = {
     2: "(readout, phase_encode)",

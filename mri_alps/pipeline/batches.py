@@ -25,7 +25,7 @@ from mri_alps.sampling import PosteriorSamples, join_samples
 from mri_alps.sampling.result import require_enough
 
 if TYPE_CHECKING:
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 # The rest is left to slices that are read and written meanwhile, and to fragmentation.
 _USABLE_SHARE = 0.8
@@ -103,7 +103,7 @@ def draw_in_batches(
     draw: Draw,
     n_samples: int,
     batch: int,
-    say: Callable[[str], object] = lambda _: None,
+    notify: Callable[[str], object] = lambda _: None,
 ) -> tuple[PosteriorSamples, int]:
     """Draw samples batch by batch; where memory runs out, go on with half of it.
 
@@ -115,7 +115,7 @@ def draw_in_batches(
         How many in all.
     batch : int
         How many at a time, at first.
-    say : callable
+    notify : callable
         Told in one sentence when the batch is halved, and when samples are lost.
 
     Returns
@@ -146,7 +146,7 @@ def draw_in_batches(
             continue
         if part is None:
             batch = max(1, count // 2)
-            say(f"out of memory with {count} samples at a time: going on with {batch}")
+            notify(f"out of memory with {count} samples at a time: going on with {batch}")
             continue
         if any(_begins_alike(part, other) for other in parts):
             raise MriAlpsError(
@@ -160,7 +160,7 @@ def draw_in_batches(
     joined = join_samples(parts)
     joined.lost = tuple(sorted((*joined.lost, *lost)))
     joined.failure = joined.failure or failure
-    require_enough(joined, say)
+    require_enough(joined, notify)
     return joined, batch
 
 

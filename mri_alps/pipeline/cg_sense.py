@@ -9,7 +9,7 @@ from mri_alps.core.solvers import conjugate_gradient
 if TYPE_CHECKING:
     import torch
 
-    from mri_alps.operators.base import LinearOperator
+    from mri_alps.operators import LinearOperator
 
 
 def cg_sense(

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_SEED = 0
-SCAN = "Scan and sampling"
-SAMPLER = "Prior and sampler"
-OUTPUT = "Output"
+SCAN_GROUP = "Scan and sampling"
+SAMPLER_GROUP = "Prior and sampler"
+OUTPUT_GROUP = "Output"
 
 
 def slice_numbers(value: object) -> Any:
@@ -68,20 +68,20 @@ class ReconstructionConfiguration:
         "Built-in prior (brain-small, gaussian), a checkpoint, or a name that an installed package "
         "registers. Left out: brain-small.",
         default=None,
-        group=SAMPLER,
+        group=SAMPLER_GROUP,
         from_client=True,
     )
     method: Text = setting(
         "Sampler: alps, xgp1, xgp2, xgp3, csgm, dps, or a name that an installed package "
         "registers.",
         default="alps",
-        group=SAMPLER,
+        group=SAMPLER_GROUP,
         from_client=True,
     )
     n_samples: Whole = setting(
         "Posterior samples per slice; a standard deviation needs two.",
         default=8,
-        group=SAMPLER,
+        group=SAMPLER_GROUP,
         at_least=2,
         client_limit=256,
         from_client=True,
@@ -89,7 +89,7 @@ class ReconstructionConfiguration:
     n_evaluations: Whole = setting(
         "Evaluations of the prior per sample.",
         default=100,
-        group=SAMPLER,
+        group=SAMPLER_GROUP,
         at_least=1,
         client_limit=100_000,
         from_client=True,
@@ -99,30 +99,30 @@ class ReconstructionConfiguration:
         "poisson-lines, gaussian, gaussian-points, radial, partial-fourier, or a file (.npy, .npz, "
         "HDF5 with a dataset 'mask', BART cfl). Left out: use all that was measured.",
         default=None,
-        group=SCAN,
+        group=SCAN_GROUP,
     )
-    acceleration: float = setting("Of the mask.", default=4.0, group=SCAN, at_least=1)
+    acceleration: float = setting("Of the mask.", default=4.0, group=SCAN_GROUP, at_least=1)
     center_fraction: float | None = setting(
         "Fully sampled fraction at the centre of a mask. Left out: 0.32 / acceleration, fastMRI's "
         "0.08 at 4x and 0.04 at 8x.",
         default=None,
-        group=SCAN,
+        group=SCAN_GROUP,
         above=0,
         at_most=1,
     )
     seed: Whole | None = setting(
         "Of sampler and mask. Left out: 0, and the mask by file name as in fastMRI.",
         default=None,
-        group=SAMPLER,
+        group=SAMPLER_GROUP,
         at_least=0,
         client_limit=2**53,  # beyond it JSON numbers are not exact
         from_client=True,
     )
-    device: Text = setting("auto, cpu, cuda or cuda:i.", default="auto", group=SAMPLER)
+    device: Text = setting("auto, cpu, cuda or cuda:i.", default="auto", group=SAMPLER_GROUP)
     slices: Slices | None = setting(
         "For example 3 or 0,2,5-7. Left out: all.",
         default=None,
-        group=SCAN,
+        group=SCAN_GROUP,
         metavar="I,J-K",
         values="numbers and ranges such as 0,2,5-7",
     )
@@ -130,19 +130,19 @@ class ReconstructionConfiguration:
         "Sensitivity maps: BART cfl (from bart ecalib) or HDF5 (from --save-maps). Left out: "
         "estimated from the scan.",
         default=None,
-        group=SCAN,
+        group=SCAN_GROUP,
     )
     coil_compression_tolerance: float | None = setting(
         "Fewer coils at each readout position, until this fraction of a pixel's sensitivity is "
         "lost at most: 1e-2 changes A^H A by some 1e-4. Masks of whole lines only. Left out: all "
         "coils.",
         default=None,
-        group=SCAN,
+        group=SCAN_GROUP,
         above=0,
         below=1,
     )
-    save_samples: bool = setting("Keep the samples.", default=False, group=OUTPUT)
-    save_maps: bool = setting("Keep the sensitivity maps.", default=False, group=OUTPUT)
+    save_samples: bool = setting("Keep the samples.", default=False, group=OUTPUT_GROUP)
+    save_maps: bool = setting("Keep the sensitivity maps.", default=False, group=OUTPUT_GROUP)
 
     @property
     def effective_center_fraction(self) -> float:

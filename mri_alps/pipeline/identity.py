@@ -12,7 +12,7 @@ import torch
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
 # Where and how the work is done; the result is the same up to rounding.
@@ -145,8 +145,8 @@ def scan_identity(raw: RawKSpace) -> str:
     digest = hashlib.sha256()
     for file in found:
         digest.update(_sample_of(file))
-    facts = (raw.format, raw.n_slices, raw.n_coils, raw.shape, raw.crop, raw.axes)
-    digest.update(repr(facts).encode())
+    description = (raw.format, raw.n_slices, raw.n_coils, raw.shape, raw.crop, raw.axes)
+    digest.update(repr(description).encode())
     digest.update(raw.mask.tobytes())
     if raw.noise_covariance is not None:
         digest.update(raw.noise_covariance.tobytes())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mri_alps.core.errors import InputFileError
 
 if TYPE_CHECKING:
-    from mri_alps.pipeline.scan_job import Outcome
+    from mri_alps.pipeline.scan_job import ScanOutcome
 
 MANIFEST = "manifest.jsonl"
 
@@ -32,12 +32,12 @@ class Manifest:
         name = MANIFEST if shard is None else f"manifest-{shard[0]}-of-{shard[1]}.jsonl"
         self.path = folder / name
 
-    def write(self, outcome: Outcome) -> None:
+    def write(self, outcome: ScanOutcome) -> None:
         """Append a line.
 
         Parameters
         ----------
-        outcome : Outcome
+        outcome : ScanOutcome
             What became of an input.
         """
         time = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -18,11 +18,12 @@ from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import open_hdf5
 from mri_alps.core.plain import plain
 from mri_alps.core.values import as_utf8
+from mri_alps.pipeline.result import SCALARS_GROUP
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.result import Reconstruction, SliceReconstruction
 
-FORMAT = "mri_alps reconstruction 1"
+RECONSTRUCTION_FORMAT = "mri_alps reconstruction 1"
 _IMAGE_UNITS = "root sum of squares of the scan's coils"
 _COMPLEX_UNITS = "coil-combined image; sensitivity_maps times it are the raw coil images"
 
@@ -118,7 +119,7 @@ def check_target(source: Path, target: Path) -> None:
         )
     try:
         with open_hdf5(target) as file:
-            ours = file.attrs.get("format") == FORMAT
+            ours = file.attrs.get("format") == RECONSTRUCTION_FORMAT
     except InputFileError:
         ours = False
     if not ours:
@@ -195,8 +196,8 @@ class ReconstructionWriter:
         """
         for name, array in result.arrays().items():
             self._dataset(name, array)[self._written] = array
-        for name, value in result.facts.items():
-            self._dataset(f"facts/{name}", np.asarray(value))[self._written] = value
+        for name, value in result.scalars.items():
+            self._dataset(f"{SCALARS_GROUP}/{name}", np.asarray(value))[self._written] = value
         if "diagnostics" not in self._file:
             text = h5py.string_dtype()
             self._file.create_dataset("diagnostics", (len(self._slices),), dtype=text)
@@ -211,7 +212,7 @@ class ReconstructionWriter:
         attributes : dict
             Strings, numbers and dictionaries.
         """
-        self._file.attrs["format"] = FORMAT
+        self._file.attrs["format"] = RECONSTRUCTION_FORMAT
         # HDF5 limits an attribute to 64 kB, which a long header may exceed.
         self._file["provenance"] = json.dumps(attributes.get("provenance", {}), sort_keys=True)
         for key, value in attributes.items():

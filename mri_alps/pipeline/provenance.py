@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mri_alps
-from mri_alps.priors.gaussian import GaussianPrior
-from mri_alps.priors.registry import DEFAULT_PRIOR, GAUSSIAN
+from mri_alps.priors import DEFAULT_PRIOR, GAUSSIAN, GaussianPrior
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
     from mri_alps.pipeline.result import SliceReconstruction
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
 _PACKAGES = ("torch", "numpy", "h5py", "sigpy", "fastmri")
@@ -62,9 +61,9 @@ def attributes_of(
         "configuration": configuration.to_dict(),
         "seed": configuration.sampler_seed,
         "n_samples": configuration.n_samples,
-        "n_evaluations": first.facts["n_evaluations"],
-        "setup_evaluations": first.facts["setup_evaluations"],
-        "novelty": first.facts["novelty"],
+        "n_evaluations": first.scalars["n_evaluations"],
+        "setup_evaluations": first.scalars["setup_evaluations"],
+        "novelty": first.scalars["novelty"],
         "versions": versions(),
         "prior": prior_label(prior, prior_name),
         "checkpoint_sha256": getattr(prior, "checkpoint_sha256", "") or "",

@@ -14,7 +14,7 @@ import torch
 from mri_alps.core.plugins import guarded
 
 if TYPE_CHECKING:
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 # Image-sized complex arrays that the sampler keeps per sample,
 _ARRAYS_PER_SAMPLE = 35

@@ -29,6 +29,8 @@ IMAGE_DATASETS = (
 
 FAILED = "failed"
 """Key of the diagnostics under which a slice that failed has its reason."""
+SCALARS_GROUP = "facts"
+"""What files call `scalars`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +60,7 @@ class SliceReconstruction:
         NaN where a chain was lost.
     sensitivity_maps : numpy.ndarray or None
         (coils, readout, phase_encode), of the raw coils.
-    facts : dict
+    scalars : dict
         Numbers about the slice: scale, noise_std, n_evaluations, n_samples (those that the
         statistics are made of), seconds, ...
     mask : numpy.ndarray or None
@@ -78,7 +80,7 @@ class SliceReconstruction:
     posterior_mean: np.ndarray
     samples: np.ndarray | None
     sensitivity_maps: np.ndarray | None
-    facts: dict[str, Any]
+    scalars: dict[str, Any]
     mask: np.ndarray | None = None
     reference: np.ndarray | None = None
     diagnostics: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -99,9 +101,9 @@ class SliceReconstruction:
             Why it failed, kept as ``diagnostics["failed"]``.
         """
         arrays = {name: _nothing(array) for name, array in self.arrays().items()}
-        facts = {name: _nothing(np.asarray(value)).item() for name, value in self.facts.items()}
+        scalars = {name: _nothing(np.asarray(value)).item() for name, value in self.scalars.items()}
         return dataclasses.replace(
-            self, index=index, facts=facts, diagnostics={FAILED: reason}, **arrays
+            self, index=index, scalars=scalars, diagnostics={FAILED: reason}, **arrays
         )
 
 
@@ -128,7 +130,7 @@ class Reconstruction:
         complex64, (n_slices, coils, readout, phase_encode).
     attributes : dict
         Configuration, seed, versions, evaluations, provenance.
-    facts : dict
+    scalars : dict
         Per-slice numbers, each an array (n_slices,).
     path : pathlib.Path or None
         The file it was read from.
@@ -150,7 +152,7 @@ class Reconstruction:
     samples: np.ndarray | None
     sensitivity_maps: np.ndarray | None
     attributes: dict[str, Any]
-    facts: dict[str, np.ndarray]
+    scalars: dict[str, np.ndarray]
     path: Path | None = None
     mask: np.ndarray | None = None
     reference: np.ndarray | None = None
@@ -214,7 +216,7 @@ class Reconstruction:
             arrays: dict[str, Any] = {name: getattr(self, name) for name in names}
             yield SliceReconstruction(
                 index=index,
-                facts={name: values[row].item() for name, values in self.facts.items()},
+                scalars={name: values[row].item() for name, values in self.scalars.items()},
                 diagnostics=self.diagnostics[row] if self.diagnostics else {},
                 **{name: None if a is None else a[row] for name, a in arrays.items()},  # type: ignore[arg-type]
             )
@@ -266,7 +268,7 @@ def representative(slices: Iterable[SliceReconstruction]) -> SliceReconstruction
     first = None
     for result in slices:
         first = first or result
-        if result.facts["n_evaluations"]:
+        if result.scalars["n_evaluations"]:
             return result
     assert first is not None
     return first
@@ -285,12 +287,12 @@ def stack_slices(slices: list[SliceReconstruction], attributes: dict[str, Any]) 
     arrays: dict[str, Any] = dict.fromkeys(OPTIONAL_DATASETS)
     for name in slices[0].arrays():
         arrays[name] = np.stack([s.arrays()[name] for s in slices])
-    facts = {key: np.array([s.facts[key] for s in slices]) for key in slices[0].facts}
+    scalars = {key: np.array([s.scalars[key] for s in slices]) for key in slices[0].scalars}
     indices = np.array([s.index for s in slices])
     return Reconstruction(
         slices=indices,
         attributes=attributes,
-        facts=facts,
+        scalars=scalars,
         diagnostics=tuple(s.diagnostics for s in slices),
         **arrays,
     )
@@ -329,7 +331,7 @@ def load_reconstruction(path: str | Path, large: bool = True) -> Reconstruction:
         return Reconstruction(
             slices=file["slices"][()],
             attributes=_attributes(file),
-            facts={name: data[()] for name, data in file["facts"].items()},
+            scalars={name: data[()] for name, data in file[SCALARS_GROUP].items()},
             path=path,
             diagnostics=_diagnostics(file),
             **arrays,
@@ -374,7 +376,7 @@ def read_slices(path: Path) -> Iterator[SliceReconstruction]:
             arrays: dict[str, Any] = dict.fromkeys(OPTIONAL_DATASETS)
             yield SliceReconstruction(
                 index=index,
-                facts={name: data[row].item() for name, data in file["facts"].items()},
+                scalars={name: data[row].item() for name, data in file[SCALARS_GROUP].items()},
                 diagnostics=diagnostics,
                 **(arrays | {name: file[name][row] for name in names}),
             )

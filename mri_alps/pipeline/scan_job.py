@@ -31,16 +31,16 @@ from mri_alps.pipeline.provenance import attributes_of
 from mri_alps.pipeline.result import SliceReconstruction, read_slices, representative
 from mri_alps.pipeline.selection import chosen_slices
 from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor, costs_one_slice
-from mri_alps.pipeline.slice_store import Execution, SliceStore
+from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
 from mri_alps.rawdata import RawKSpace, read_raw
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 
 @dataclasses.dataclass(frozen=True)
-class Setup:
+class RunContext:
     """What all scans of a run have in common.
 
     Parameters
@@ -57,7 +57,7 @@ class Setup:
         CPU threads; None for what an interrupted run used, or else torch's own choice.
     overwrite : bool
         Reconstruct finished scans again.
-    say : callable
+    notify : callable
         Told in one sentence what the user should know.
     check : callable
         Given each raw file before it is opened, raises if it should not be.
@@ -69,12 +69,12 @@ class Setup:
     prior_name: str | None = None
     n_threads: int | None = None
     overwrite: bool = False
-    say: Callable[[str], None] = lambda _: None
+    notify: Callable[[str], None] = lambda _: None
     check: Callable[[Path], None] = lambda _: None
 
-    def execution(self) -> Execution:
+    def compute_settings(self) -> ComputeSettings:
         """Return how slices are computed where nothing is there to go on from."""
-        return Execution(
+        return ComputeSettings(
             device=self.device.type,
             n_threads=self.n_threads or torch.get_num_threads(),
             batch=None,
@@ -83,7 +83,7 @@ class Setup:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class ScanOutcome:
     """What became of one input.
 
     Parameters
@@ -145,7 +145,7 @@ class ScanJob:
         The scan.
     output : pathlib.Path
         Folder of the reconstruction.
-    setup : Setup
+    context : RunContext
         What all scans have in common.
 
     Attributes
@@ -156,7 +156,7 @@ class ScanJob:
         The file to be made.
     indices, missing : tuple of int
         Slices of the reconstruction, and those of them that are still to be done.
-    execution : Execution
+    compute_settings : ComputeSettings
         How they are to be computed.
     reconstructor : SliceReconstructor
         The road of its slices; there once it is calibrated.
@@ -174,21 +174,21 @@ class ScanJob:
 
     raw: RawKSpace
     store: SliceStore
-    execution: Execution
+    compute_settings: ComputeSettings
     reconstructor: SliceReconstructor
     scan_hash: str
 
-    def __init__(self, source: Path | RawKSpace, output: Path, setup: Setup):
+    def __init__(self, source: Path | RawKSpace, output: Path, context: RunContext):
         self._source = source
         self.path = Path(source.path if isinstance(source, RawKSpace) else source)
         self.target = output_path(self.path, Path(output))
-        self.setup = setup
+        self.context = context
         self.indices: tuple[int, ...] = ()
         self.missing: tuple[int, ...] = ()
         self.skipped = False
         self.failure: Exception | None = None
         self.failed_slices: dict[int, Exception] = {}
-        self._settings = settings_identity(setup.configuration, setup.prior, setup.prior_name)
+        self._settings = settings_identity(context.configuration, context.prior, context.prior_name)
         self._resources = contextlib.ExitStack()
         self._started = time.perf_counter()
 
@@ -203,11 +203,11 @@ class ScanJob:
         if isinstance(self._source, RawKSpace):
             raw = self._source
         else:
-            self.setup.check(self._source)
+            self.context.check(self._source)
             raw = read_raw(self._source)
         check_target(self.path, self.target)
         self.raw = raw
-        self.indices = chosen_slices(raw, self.setup.configuration)
+        self.indices = chosen_slices(raw, self.context.configuration)
         self.scan_hash = scan_identity(raw)
         self._identity = {
             "configuration_hash": settings_hash(self._settings),
@@ -221,28 +221,30 @@ class ScanJob:
             self.skipped = True
             self.store.remove()
             return
-        if self.setup.overwrite:
+        if self.context.overwrite:
             self.store.remove()
-        begun = self.setup.execution()
+        begun = self.context.compute_settings()
         if found is not None:
             try:
                 begun = self._bring_back(found, begun)
             except (InputFileError, KeyError, ValueError, TypeError):
-                self.setup.say(f"{self.target.name} is damaged: what cannot be read is made again")
-        self.execution = self._agreed(self.store.open(begun, self.setup.say))
-        done = self.store.finished(self.setup.say)
+                self.context.notify(
+                    f"{self.target.name} is damaged: what cannot be read is made again"
+                )
+        self.compute_settings = self._agreed(self.store.open(begun, self.context.notify))
+        done = self.store.finished(self.context.notify)
         self.missing = tuple(index for index in self.indices if index not in done)
         if done and self.missing:
-            self.setup.say(
+            self.context.notify(
                 f"{self.target.name}: going on after {len(self.indices) - len(self.missing)} of "
                 f"{len(self.indices)} slices"
             )
 
     def calibrate(self) -> None:
         """Make the retrospective mask of the scan, and look at its noise."""
-        setup = self.setup
+        context = self.context
         self.reconstructor = SliceReconstructor.of_scan(
-            self.raw, setup.configuration, setup.prior, setup.device
+            self.raw, context.configuration, context.prior, context.device
         )
 
     def batch(self, loaded: LoadedSlice) -> int:
@@ -253,12 +255,12 @@ class ScanJob:
         loaded : LoadedSlice
             A slice of the scan.
         """
-        if self.execution.batch is None:
+        if self.compute_settings.batch is None:
             batch = self.reconstructor.batch_of(loaded)
-            self.execution = dataclasses.replace(self.execution, batch=batch)
-            self.store.record(self.execution)
-        assert self.execution.batch is not None
-        return self.execution.batch
+            self.compute_settings = dataclasses.replace(self.compute_settings, batch=batch)
+            self.store.record(self.compute_settings)
+        assert self.compute_settings.batch is not None
+        return self.compute_settings.batch
 
     def keep_batch(self, batch: int | None) -> None:
         """Draw the following slices as the last one, in smaller batches where memory ran out.
@@ -268,10 +270,10 @@ class ScanJob:
         batch : int or None
             Of the last slice.
         """
-        recorded = self.execution.batch
+        recorded = self.compute_settings.batch
         if batch is not None and (recorded is None or batch < recorded):
-            self.execution = dataclasses.replace(self.execution, batch=batch)
-            self.store.record(self.execution)
+            self.compute_settings = dataclasses.replace(self.compute_settings, batch=batch)
+            self.store.record(self.compute_settings)
 
     def fail(self, error: Exception) -> None:
         """Give up on this scan; the first reason counts.
@@ -325,21 +327,23 @@ class ScanJob:
         """Let other processes at the scan; what is finished of it stays."""
         self._resources.close()
 
-    def close(self) -> Outcome:
+    def close(self) -> ScanOutcome:
         """Let go of the scan and return what became of it."""
         error = self.failure
-        if error is not None and hasattr(self, "execution"):
-            if not self.store.finished(self.setup.say):
+        if error is not None and hasattr(self, "compute_settings"):
+            if not self.store.finished(self.context.notify):
                 self.store.remove()
             else:
-                self.setup.say(f"{self.target.name}: finished slices are kept for the next run")
+                self.context.notify(
+                    f"{self.target.name}: finished slices are kept for the next run"
+                )
         self.release()
         status = "failed" if error is not None else "skipped" if self.skipped else "finished"
         reason = "" if error is None else describe_error(error)
         reasons = self._reasons()
         if status == "finished" and reasons:
             status, reason = "incomplete", describe_failures(reasons)
-        return Outcome(
+        return ScanOutcome(
             source=self.path,
             output=None if error is not None else self.target,
             status=status,
@@ -355,23 +359,23 @@ class ScanJob:
     def _reasons(self) -> dict[int, str]:
         return {index: describe_error(error) for index, error in self.failed_slices.items()}
 
-    def _bring_back(self, found: dict[str, Any], begun: Execution) -> Execution:
+    def _bring_back(self, found: dict[str, Any], begun: ComputeSettings) -> ComputeSettings:
         """Take the good slices of a file with failed ones back into the store.
 
         Returns
         -------
-        Execution
+        ComputeSettings
             How they were computed, as far as this program is still the same.
         """
-        recorded = Execution(**json.loads(found["execution"]))
+        recorded = ComputeSettings(**json.loads(found["execution"]))
         if recorded.versions != begun.versions:
-            self.setup.say(
+            self.context.notify(
                 f"{self.target.name} has slices that failed and was made by {recorded.versions}, "
                 f"this is {begun.versions}: all of it is made again"
             )
             return begun
-        self.setup.say(f"{self.target.name} has slices that failed: they are tried again")
-        self.store.open(recorded, self.setup.say)
+        self.context.notify(f"{self.target.name} has slices that failed: they are tried again")
+        self.store.open(recorded, self.context.notify)
         for result in read_slices(self.target):
             if not self.store.has(result.index):
                 self.store.write(result)
@@ -379,30 +383,30 @@ class ScanJob:
 
     def _usable_attributes(self) -> dict[str, Any] | None:
         """Attributes of the target if it was made of the same scan with the same settings."""
-        if self.setup.overwrite or not self.target.exists():
+        if self.context.overwrite or not self.target.exists():
             return None
         found = read_attributes(self.target)
         if found is None:
-            self.setup.say(f"{self.target.name} is damaged and made again")
+            self.context.notify(f"{self.target.name} is damaged and made again")
             return None
         if found.get("configuration_hash") != self._identity["configuration_hash"]:
             changes = changed_settings(found.get("settings", {}), self._settings)
-            self.setup.say(f"{self.target.name} was made with other settings: {changes}")
+            self.context.notify(f"{self.target.name} was made with other settings: {changes}")
             return None
         if found.get("scan_hash") != self._identity["scan_hash"]:
-            self.setup.say(f"{self.path} changed since {self.target.name} was made from it")
+            self.context.notify(f"{self.path} changed since {self.target.name} was made from it")
             return None
         return found
 
-    def _agreed(self, recorded: Execution) -> Execution:
-        wanted = self.setup.execution()
+    def _agreed(self, recorded: ComputeSettings) -> ComputeSettings:
+        wanted = self.context.compute_settings()
         if recorded.device != wanted.device:
-            self.setup.say(
+            self.context.notify(
                 f"{self.target.name} was begun on {recorded.device} and goes on on "
                 f"{wanted.device}: its slices are not computed in the same way"
             )
-        if self.setup.n_threads not in (None, recorded.n_threads):
-            self.setup.say(
+        if self.context.n_threads not in (None, recorded.n_threads):
+            self.context.notify(
                 f"{self.target.name} was begun with {recorded.n_threads} threads and goes on with "
                 f"{wanted.n_threads}: equal up to rounding"
             )
@@ -410,11 +414,11 @@ class ScanJob:
         return recorded
 
     def _attributes(self, first: SliceReconstruction) -> dict[str, Any]:
-        configuration = self.setup.configuration
+        configuration = self.context.configuration
         return attributes_of(
-            self.raw, self.setup.prior, configuration, first, self.setup.prior_name
+            self.raw, self.context.prior, configuration, first, self.context.prior_name
         ) | {
             **self._identity,
             "settings": self._settings,
-            "execution": dataclasses.asdict(self.execution),
+            "execution": dataclasses.asdict(self.compute_settings),
         }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from mri_alps.pipeline.overlap import Occupation, overlap
-from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
+from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
 from mri_alps.pipeline.threads import use_threads
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Finish = Callable[[ScanJob], object]
 class Results(NamedTuple):
     """Outcomes in the order of the inputs, and how busy the device was."""
 
-    outcomes: list[Outcome]
+    outcomes: list[ScanOutcome]
     occupation: Occupation
 
 
@@ -46,10 +46,10 @@ class _Item:
 def reconstruct_scans(
     sources: Iterable[Path | RawKSpace],
     output: Path,
-    setup: Setup,
+    context: RunContext,
     progress: Progress | None = None,
     finish: Finish | None = None,
-    report: Callable[[Outcome], object] | None = None,
+    report: Callable[[ScanOutcome], object] | None = None,
 ) -> Results:
     """Reconstruct scans into files of a folder.
 
@@ -62,7 +62,7 @@ def reconstruct_scans(
         The scans.
     output : pathlib.Path
         Folder, which exists.
-    setup : Setup
+    context : RunContext
         Configuration, prior, device.
     progress : Progress, optional
         Told of every slice and every step.
@@ -76,8 +76,8 @@ def reconstruct_scans(
     Results
         One outcome per input.
     """
-    run = _Run(setup, progress, finish, report)
-    steps = run.steps(ScanJob(source, output, setup) for source in sources)
+    run = _Run(context, progress, finish, report)
+    steps = run.steps(ScanJob(source, output, context) for source in sources)
     try:
         occupation = overlap(steps, run.sample, run.save)
     finally:
@@ -90,13 +90,13 @@ class _Run:
 
     def __init__(
         self,
-        setup: Setup,
+        context: RunContext,
         progress: Progress | None,
         finish: Finish | None,
-        report: Callable[[Outcome], object] | None,
+        report: Callable[[ScanOutcome], object] | None,
     ):
-        self.outcomes: list[Outcome] = []
-        self._setup, self._progress = setup, progress
+        self.outcomes: list[ScanOutcome] = []
+        self._context, self._progress = context, progress
         self._finish, self._report = finish, report
         self._open: list[ScanJob] = []
 
@@ -108,7 +108,7 @@ class _Run:
                 job.open()
                 yield _Item(job, begins=True)
                 if job.missing:
-                    use_threads(job.execution.n_threads)
+                    use_threads(job.compute_settings.n_threads)
                     job.calibrate()
                 for index in job.missing:
                     if job.failure is not None:
@@ -131,8 +131,8 @@ class _Run:
         if item.begins and self._progress and job.missing:
             self._progress.start_scan(job.path.name, len(job.missing))
         if item.loaded is not None and job.failure is None:
-            if torch.get_num_threads() != job.execution.n_threads:
-                torch.set_num_threads(job.execution.n_threads)
+            if torch.get_num_threads() != job.compute_settings.n_threads:
+                torch.set_num_threads(job.compute_settings.n_threads)
             try:
                 item.sampled = job.reconstructor.draw(
                     item.loaded, self._progress, job.batch(item.loaded)

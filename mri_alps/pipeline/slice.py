@@ -30,14 +30,14 @@ from mri_alps.pipeline.images import root_sum_of_squares
 from mri_alps.pipeline.result import SliceReconstruction
 from mri_alps.pipeline.statistics import sample_statistics
 from mri_alps.pipeline.undersampling import undersampling_mask
-from mri_alps.priors.novelty import novelty
+from mri_alps.priors import measure_novelty
 from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
 from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
     from mri_alps.pipeline.progress import Progress
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 _LOGGER = logging.getLogger(__name__)
 # What the data of a slice can bring about; a full disk or a lost device is not among it.
@@ -80,8 +80,8 @@ class SampledSlice:
     There are fewer samples than were asked for where `result.lost` names some.
 
     `novelty` tells how unlike the prior's training images their mean is, see
-    `mri_alps.priors.novelty`; None where the prior cannot tell. `batch` is how many samples were
-    drawn at a time in the end.
+    `measure_novelty`; None where the prior cannot tell. `batch` is how many samples were drawn at
+    a time in the end.
     """
 
     loaded: LoadedSlice
@@ -245,7 +245,7 @@ class SliceReconstructor:
         samples = result.samples.cpu().numpy()
         with torch.no_grad():
             mean = result.samples.mean(0).to(loaded.acquisition.kspace.device)
-            unlike = novelty(self.prior, mean)
+            unlike = measure_novelty(self.prior, mean)
         seconds = time.perf_counter() - started
         _LOGGER.debug(
             "%s, slice %d: %d samples, %d at a time, of %d evaluations in %.1f s, data misfit %.3g",
@@ -269,7 +269,7 @@ class SliceReconstructor:
             progress.start_slice(loaded.index, n_evaluations)
         n_told = 0
 
-        def tell(first: int, info: StepInfo) -> None:
+        def report_step(first: int, info: StepInfo) -> None:
             """One step of progress whenever all samples together are a step further on average."""
             nonlocal n_told
             done = (first * n_evaluations + len(info.x) * info.step) // n_samples
@@ -289,7 +289,7 @@ class SliceReconstructor:
                 n_evaluations=n_evaluations,
                 method=settings.method,
                 generator=generator,
-                callback=(lambda info: tell(first, info)) if progress else None,
+                callback=(lambda info: report_step(first, info)) if progress else None,
                 first_sample=first,
                 first_slice=loaded.index,
                 allow_lost=True,  # `draw_in_batches` looks at all batches together
@@ -334,7 +334,7 @@ class SliceReconstructor:
             posterior_mean=(statistics.mean * acquisition.scale).astype(np.complex64),
             samples=None if scaled_samples is None else scaled_samples.astype(np.complex64),
             sensitivity_maps=None if maps is None else maps.astype(np.complex64),
-            facts={
+            scalars={
                 "scale": float(acquisition.scale),
                 "noise_std": float(acquisition.noise_std),
                 "n_evaluations": int(result.n_evaluations),

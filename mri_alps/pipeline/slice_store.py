@@ -35,7 +35,7 @@ _EXECUTION = "execution.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Execution:
+class ComputeSettings:
     """How slices are computed: equal for all slices of a scan, or they differ by rounding.
 
     Parameters
@@ -72,29 +72,31 @@ class SliceStore:
         self.identity = identity
         self.folder = target.parent / WORK_FOLDER / target.name / identity
 
-    def open(self, execution: Execution, say: Callable[[str], None]) -> Execution:
+    def open(
+        self, compute_settings: ComputeSettings, notify: Callable[[str], None]
+    ) -> ComputeSettings:
         """Prepare the folder and return how its slices are to be computed.
 
         Parameters
         ----------
-        execution : Execution
+        compute_settings : ComputeSettings
             How they would be computed without what is there already.
-        say : callable
+        notify : callable
             Told what is thrown away and why.
 
         Returns
         -------
-        Execution
+        ComputeSettings
             What was recorded by the run that began, where its slices can be used.
         """
         for stale in self._other_folders():
-            say(f"{self.target.name}: slices finished with other settings are thrown away")
+            notify(f"{self.target.name}: slices finished with other settings are thrown away")
             shutil.rmtree(stale, ignore_errors=True)
         recorded = self._recorded()
-        if recorded is not None and recorded.versions != execution.versions:
-            say(
+        if recorded is not None and recorded.versions != compute_settings.versions:
+            notify(
                 f"{self.target.name}: slices finished by {recorded.versions} are thrown away, "
-                f"this is {execution.versions}"
+                f"this is {compute_settings.versions}"
             )
             self.remove()
             recorded = None
@@ -102,27 +104,27 @@ class SliceStore:
             self.remove()  # killed before it wrote how it computes
         self.folder.mkdir(parents=True, exist_ok=True)
         if recorded is None:
-            self.record(execution)
-            recorded = execution
+            self.record(compute_settings)
+            recorded = compute_settings
         return recorded
 
-    def record(self, execution: Execution) -> None:
+    def record(self, compute_settings: ComputeSettings) -> None:
         """Keep for a run that goes on how the slices are computed.
 
         Parameters
         ----------
-        execution : Execution
+        compute_settings : ComputeSettings
             With what is known by now.
         """
         with atomic_path(self.folder / _EXECUTION) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(execution)))
+            temporary.write_text(json.dumps(dataclasses.asdict(compute_settings)))
 
-    def finished(self, say: Callable[[str], None]) -> set[int]:
+    def finished(self, notify: Callable[[str], None]) -> set[int]:
         """Return the slices that are whole; damaged ones are removed.
 
         Parameters
         ----------
-        say : callable
+        notify : callable
             Told of damaged ones.
         """
         whole = set()
@@ -130,7 +132,7 @@ class SliceStore:
             if _digest(path.read_bytes()) == digest:
                 whole.add(index)
             else:
-                say(f"{self.target.name}: the saved slice {index} is damaged and done again")
+                notify(f"{self.target.name}: the saved slice {index} is damaged and done again")
                 path.unlink(missing_ok=True)
         return whole
 
@@ -240,9 +242,9 @@ class SliceStore:
             return []
         return [path for path in self.folder.parent.iterdir() if path != self.folder]
 
-    def _recorded(self) -> Execution | None:
+    def _recorded(self) -> ComputeSettings | None:
         try:
-            return Execution(**json.loads((self.folder / _EXECUTION).read_text()))
+            return ComputeSettings(**json.loads((self.folder / _EXECUTION).read_text()))
         except (OSError, ValueError, TypeError):
             return None
 

@@ -20,11 +20,11 @@ from mri_alps.pipeline.result import (
     representative,
     stack_slices,
 )
-from mri_alps.pipeline.scan_job import Setup
+from mri_alps.pipeline.scan_job import RunContext
 from mri_alps.pipeline.scans import reconstruct_scans
 from mri_alps.pipeline.selection import chosen_slices
 from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
-from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
+from mri_alps.priors import DEFAULT_PRIOR, available_priors, load_prior
 from mri_alps.rawdata import RawKSpace, read_raw
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
 
     from mri_alps.pipeline.progress import Progress
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 _NAME_OR_ARRAY = instance(str, os.PathLike, named="a name, a file or an array").or_none()
 
@@ -185,9 +185,9 @@ def reconstruct_to_file(
         scan = as_path("reconstruct_to_file", source, "source")
     if isinstance(scan, Path):
         scan = read_raw(scan)  # before a folder is made for it
-    setup = Setup(configuration, prior, device, name, overwrite=overwrite)
+    context = RunContext(configuration, prior, device, name, overwrite=overwrite)
     with output_folder(Path(output)) as folder:
-        (outcome,) = reconstruct_scans([scan], folder, setup, progress).outcomes
+        (outcome,) = reconstruct_scans([scan], folder, context, progress).outcomes
     if outcome.error is not None:
         raise outcome.error
     if outcome.failed_slices:

@@ -1,14 +1,23 @@
 """Priors: what is known about images, as denoisers and scores at every noise level."""
 
 from mri_alps.priors.adapters import TwoChannelPrior, from_deepinv, from_diffusers
-from mri_alps.priors.checkpoint import load_prior_file, save_prior
+from mri_alps.priors.checkpoint import load_prior_file, load_tensors, save_prior, save_tensors
+from mri_alps.priors.complex_layers import MagnitudeGate, RealGate
+from mri_alps.priors.curvature import largest_curvature
 from mri_alps.priors.exact import ExactPosterior, exact_posterior
-from mri_alps.priors.gaussian import GaussianPrior
+from mri_alps.priors.gaussian import GaussianPrior, apply_filter
+from mri_alps.priors.growth import take_weights
 from mri_alps.priors.mixture import GaussianMixturePrior
 from mri_alps.priors.network import NetworkPrior
+from mri_alps.priors.novelty import (
+    NOVELTY_KEY,
+    NOVELTY_LIMIT,
+    measure_novelty,
+    reference_errors,
+)
 from mri_alps.priors.protocol import ScoreModel
-from mri_alps.priors.registry import DEFAULT_PRIOR, available_priors, load_prior
-from mri_alps.priors.spectrum import PriorSpectrum
+from mri_alps.priors.registry import DEFAULT_PRIOR, GAUSSIAN, available_priors, load_prior
+from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 from mri_alps.priors.unet import UNetConfig
 
 __all__ = [

@@ -84,7 +84,13 @@ class TwoChannelPrior:
         return channels_to_complex(result)[:, 0, :height, :width]
 
     def score(self, x: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
-        """Score of the smoothed prior, (D(x, sigma) - x) / sigma^2; shapes as in `denoise`."""
+        """Score of the smoothed prior, (D(x, sigma) - x) / sigma^2.
+
+        Parameters
+        ----------
+        x, sigma
+            As in `denoise`.
+        """
         levels = torch.as_tensor(sigma, dtype=x.real.dtype, device=x.device)
         levels = levels.reshape(-1, *[1] * (x.ndim - 1)) if levels.ndim else levels
         return (self.denoise(x, sigma) - x) / levels**2

@@ -68,7 +68,15 @@ class NetworkPrior(nn.Module):
         self.autocast_dtype: torch.dtype | None = None
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """Denoise a batch, with gradients: x complex (n, H, W), sigma (n,)."""
+        """Denoise a batch, with gradients.
+
+        Parameters
+        ----------
+        x : complex tensor (n, H, W)
+            Images with noise.
+        sigma : tensor (n,)
+            Its standard deviation per real component, an image each.
+        """
         data = self.sigma_data
         total = torch.hypot(sigma, torch.full_like(sigma, data))
         skip, out, scale = (data / total) ** 2, sigma * data / total, 1 / total

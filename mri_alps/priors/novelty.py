@@ -17,9 +17,9 @@ from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.core.random import standard_normal, stream_seed
 from mri_alps.priors.network import NetworkPrior
 
-KEY = "denoising_error"  # in the provenance of a prior
+NOVELTY_KEY = "denoising_error"  # in the provenance of a prior
 LEVELS = (0.05, 0.1, 0.2, 0.5)
-LIMIT = 4.0
+NOVELTY_LIMIT = 4.0
 """Standard deviations beyond which an image counts as unlike the training images."""
 
 
@@ -71,7 +71,7 @@ def reference_errors(prior: NetworkPrior, images: Sequence[torch.Tensor]) -> lis
     return torch.stack([table.mean(0), table.std(0)], 1).tolist()
 
 
-def novelty(prior: object, image: torch.Tensor) -> float | None:
+def measure_novelty(prior: object, image: torch.Tensor) -> float | None:
     """Tell how much worse an image is denoised than held-out images, and warn if by far.
 
     Parameters
@@ -90,21 +90,21 @@ def novelty(prior: object, image: torch.Tensor) -> float | None:
     Warns
     -----
     MriAlpsWarning
-        If it exceeds `LIMIT`.
+        If it exceeds `NOVELTY_LIMIT`.
     """
     if not isinstance(prior, NetworkPrior):
         return None
-    reference = prior.provenance.get(KEY)
+    reference = prior.provenance.get(NOVELTY_KEY)
     if reference is None:
         return None
     pairs = zip(log_errors(prior, image), reference, strict=True)
     # A deviation below 0.1 would make a verdict of rounding and scale.
     excess = max((value - mean) / max(deviation, 0.1) for value, (mean, deviation) in pairs)
-    if excess > LIMIT:
+    if excess > NOVELTY_LIMIT:
         warnings.warn(
             f"this image is unlike those that the prior was trained on (its denoising error is "
-            f"{excess:.1f} standard deviations above theirs, {LIMIT:g} is the limit): do not "
-            "rely on the result, or train a prior on images of this kind",
+            f"{excess:.1f} standard deviations above theirs, {NOVELTY_LIMIT:g} is the "
+            "limit): do not rely on the result, or train a prior on images of this kind",
             MriAlpsWarning,
             stacklevel=2,
         )

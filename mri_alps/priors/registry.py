@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_PRIOR = "brain-small"
+"""What `reconstruct` takes where no prior is named."""
 GAUSSIAN = "gaussian"
 _WEIGHTS = Path(__file__).parent / "weights"
 _SUFFIX = ".safetensors"

@@ -6,14 +6,23 @@
 from mri_alps.core.atomic import atomic_path
 from mri_alps.rawdata.arrays import raw_from_arrays
 from mri_alps.rawdata.bart.cfl import kspace_to_cfl, read_cfl, write_cfl
-from mri_alps.rawdata.describe import describe
+from mri_alps.rawdata.decoupling import readout_to_image
+from mri_alps.rawdata.description import describe
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 from mri_alps.rawdata.geometry import Geometry
+from mri_alps.rawdata.header import (
+    MAX_HEADER_BYTES,
+    Encoding,
+    Header,
+    Limit,
+    make_header,
+    parse_header,
+)
 from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.ismrmrd.writer import write_ismrmrd
 from mri_alps.rawdata.open import read_raw
 from mri_alps.rawdata.raw import RawKSpace
-from mri_alps.rawdata.sampling_pattern import center_block
+from mri_alps.rawdata.sampling_pattern import center_block, smallest_mask
 from mri_alps.rawdata.sensitivity_files import read_sensitivity_maps
 
 __all__ = [

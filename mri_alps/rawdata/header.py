@@ -45,11 +45,11 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Header:
-    """What the package uses of an ISMRMRD header; `facts` is json-able."""
+    """What the package uses of an ISMRMRD header; `parameters` is json-able."""
 
     encodings: tuple[Encoding, ...]
     relative_receiver_noise_bandwidth: float | None
-    facts: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -79,7 +79,7 @@ def parse_header(text: bytes | str, path: Path) -> Header:
     warnings: list[str] = []
     encodings = tuple(_parse_encoding(element, path, warnings) for element in found)
     bandwidth = _number(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth", path)
-    return Header(encodings, bandwidth, _facts(root), tuple(warnings))
+    return Header(encodings, bandwidth, _parameters(root), tuple(warnings))
 
 
 def _parse_safely(text: bytes | str, path: Path) -> ElementTree.Element:
@@ -201,7 +201,7 @@ def _limits(element: ElementTree.Element, path: Path) -> dict[str, Limit]:
     return limits
 
 
-def _facts(root: ElementTree.Element) -> dict[str, Any]:
+def _parameters(root: ElementTree.Element) -> dict[str, Any]:
     wanted = {
         "protocol": "measurementInformation/protocolName",
         "patient_position": "measurementInformation/patientPosition",

@@ -17,7 +17,7 @@ from ismrmrd.hdf5 import acquisition_header_dtype
 from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, MriAlpsError
 from mri_alps.core.hdf5 import check_readable, is_hdf5, open_hdf5, read_text
-from mri_alps.rawdata.ismrmrd.reader import find_groups
+from mri_alps.rawdata.ismrmrd import find_groups
 from mri_alps.scanner import protocol
 from mri_alps.scanner.limits import QUOTAS
 from mri_alps.scanner.protocol import MessageReader, ProtocolError
@@ -209,7 +209,7 @@ class _Sender(threading.Thread):
 
 
 def scan_messages(
-    file: Path, header: bytes, config: str, tell: Callable[[int], None] = lambda _: None
+    file: Path, header: bytes, config: str, report_count: Callable[[int], None] = lambda _: None
 ) -> Iterator[bytes]:
     """Yield a scan as MRD messages: configuration, header, acquisitions, close.
 
@@ -221,8 +221,8 @@ def scan_messages(
         Its XML header.
     config : str
         A name, or JSON.
-    tell : callable
-        tell(acquisitions so far).
+    report_count : callable
+        Called with the number of acquisitions so far.
     """
     if config.lstrip().startswith("{"):
         yield protocol.text_message(config, protocol.CONFIG_TEXT)
@@ -241,7 +241,7 @@ def scan_messages(
                 + np.asarray(samples, np.float32).tobytes()
                 for head, trajectory, samples in zip(heads, rows["traj"], rows["data"], strict=True)
             )
-            tell(start + len(rows))
+            report_count(start + len(rows))
     yield protocol.close_message()
 
 

@@ -126,7 +126,7 @@ def _parameters(text: str) -> dict[str, Any]:
 
 def _priors() -> list[str]:
     from mri_alps.core.plugins import PRIORS, plugin_names
-    from mri_alps.priors.registry import GAUSSIAN, available_priors
+    from mri_alps.priors import GAUSSIAN, available_priors
 
     return sorted({*available_priors(), GAUSSIAN, *plugin_names(PRIORS)})
 

@@ -35,7 +35,7 @@ def handler(connection: Any, **parameters: Any) -> None:
     from mri_alps.scanner.ismrmrd_server import config_text
     from mri_alps.scanner.plugin import reconstruct_items
 
-    def say(level: str, sentence: str) -> None:
+    def send_log(level: str, sentence: str) -> None:
         _LOG.log(getattr(logging, level), sentence)
 
     def acquisitions() -> Any:
@@ -46,5 +46,5 @@ def handler(connection: Any, **parameters: Any) -> None:
                 connection.send(item)  # for others down the chain
 
     reconstruct_items(
-        acquisitions(), connection.header, config_text(parameters), say, connection.send
+        acquisitions(), connection.header, config_text(parameters), send_log, connection.send
     )

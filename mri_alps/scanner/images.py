@@ -12,7 +12,7 @@ from ismrmrd.hdf5 import acquisition_header_dtype
 import mri_alps
 
 if TYPE_CHECKING:
-    from mri_alps.rawdata.header import Encoding
+    from mri_alps.rawdata import Encoding
     from mri_alps.scanner.configuration import OnlineConfiguration
     from mri_alps.scanner.units import Unit
     from mri_alps.scanner.work import JobResult
@@ -23,15 +23,15 @@ _UINT16_PERCENTILE, _UINT16_LEVEL = 99.9, 4095.0
 
 
 @dataclass(frozen=True)
-class _Series:
+class _ImageSeries:
     number: int
     name: str
     title: str
     comment: str
 
 
-_MEAN = _Series(MEAN_SERIES, "POSTERIOR_MEAN", "ALPS_mean", "magnitude of the posterior mean")
-_STD = _Series(
+_MEAN = _ImageSeries(MEAN_SERIES, "POSTERIOR_MEAN", "ALPS_mean", "magnitude of the posterior mean")
+_STD = _ImageSeries(
     STD_SERIES, "POSTERIOR_STD", "ALPS_std", "posterior standard deviation of the magnitude"
 )
 
@@ -68,7 +68,7 @@ class ImageMaker:
             self._image(_STD, result.std, result, unit, reference),
         ]
         for number, sample in enumerate(() if result.samples is None else result.samples):
-            series = _Series(
+            series = _ImageSeries(
                 FIRST_SAMPLE_SERIES + number,
                 f"POSTERIOR_SAMPLE_{number}",
                 f"ALPS_sample_{number}",
@@ -78,7 +78,7 @@ class ImageMaker:
         return made
 
     def _image(
-        self, series: _Series, array: np.ndarray, result: JobResult, unit: Unit, head: np.void
+        self, series: _ImageSeries, array: np.ndarray, result: JobResult, unit: Unit, head: np.void
     ) -> ismrmrd.Image:
         pixels, slope = self._pixels(series, _as_zyx(array, result.is_3d))
         acquisition = ismrmrd.Acquisition(_without_samples(head))
@@ -94,7 +94,7 @@ class ImageMaker:
         image.attribute_string = self._meta(series, pixels, slope, result, head).serialize()
         return image
 
-    def _pixels(self, series: _Series, array: np.ndarray) -> tuple[np.ndarray, float]:
+    def _pixels(self, series: _ImageSeries, array: np.ndarray) -> tuple[np.ndarray, float]:
         """Return what is sent, and what a value has to be multiplied by."""
         if self._configuration.sending.data_type == "float32":
             return np.ascontiguousarray(array[np.newaxis]), 1.0
@@ -108,7 +108,7 @@ class ImageMaker:
 
     def _meta(
         self,
-        series: _Series,
+        series: _ImageSeries,
         pixels: np.ndarray,
         slope: float,
         result: JobResult,
@@ -126,16 +126,16 @@ class ImageMaker:
         meta["ImageColumnDir"] = [f"{value:.18f}" for value in head["phase_dir"]]
         meta["SequenceDescriptionAdditional"] = series.title
         meta["ImageComment"] = series.comment
-        facts: dict[str, Any] = {
+        entries: dict[str, Any] = {
             "version": mri_alps.__version__,
             "slope": f"{slope:.9g}",
             "units": "value * slope: root sum of squares of the scan's coils",
             "method": settings.method,
             "n_samples": settings.n_samples,
             "seed": settings.sampler_seed,
-            **result.facts,
+            **result.scalars,
         }
-        for name, value in facts.items():
+        for name, value in entries.items():
             meta[f"mri_alps_{name}"] = str(value)
         return meta
 

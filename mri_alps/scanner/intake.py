@@ -11,9 +11,8 @@ import ismrmrd
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
-from mri_alps.rawdata import Selection
-from mri_alps.rawdata.header import Encoding, Header, parse_header
-from mri_alps.rawdata.ismrmrd.reader import choose_encoding
+from mri_alps.rawdata import Encoding, Header, Selection, parse_header
+from mri_alps.rawdata.ismrmrd import choose_encoding
 from mri_alps.scanner.limits import check_memory
 from mri_alps.scanner.spool import Spool, SpooledAcquisitions
 from mri_alps.scanner.units import Unit, UnitTracker, before

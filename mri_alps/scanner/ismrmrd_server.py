@@ -45,11 +45,11 @@ def _process(connection: Any, config: Any, header: Any) -> None:
 
     from mri_alps.scanner.plugin import reconstruct_items
 
-    def say(level: str, sentence: str) -> None:
+    def send_log(level: str, sentence: str) -> None:
         connection.send_logging(f"{level:<8}", sentence)
 
     items = (item for item in _until_none(connection) if isinstance(item, ismrmrd.Acquisition))
-    reconstruct_items(items, header, config_text(config), say, connection.send_image)
+    reconstruct_items(items, header, config_text(config), send_log, connection.send_image)
 
 
 def _until_none(connection: Any) -> Any:

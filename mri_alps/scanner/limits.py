@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.rawdata.header import MAX_HEADER_BYTES, Encoding
+from mri_alps.rawdata import MAX_HEADER_BYTES, Encoding
 from mri_alps.scanner import kinds
 from mri_alps.scanner.settings import GIB, Limits, Quota
 
@@ -125,7 +125,7 @@ def check_memory(
     MemoryExceeded
         The sentence says how much and what to change.
     """
-    from mri_alps.pipeline.resources import memory_bytes
+    from mri_alps.pipeline import memory_bytes
 
     x, y, z = encoding.encoded_matrix
     shape = (y, z) if z > 1 else (x, y)

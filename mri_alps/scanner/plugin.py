@@ -12,7 +12,7 @@ from mri_alps.scanner.intake import ScanHeader, ScanIntake
 from mri_alps.scanner.kinds import ACQUISITION
 from mri_alps.scanner.limits import Meter
 from mri_alps.scanner.protocol import ReceivedAcquisition
-from mri_alps.scanner.runner import WARNING, Say, UnitRunner
+from mri_alps.scanner.runner import WARNING, SendLog, UnitRunner
 from mri_alps.scanner.saving import scan_name
 from mri_alps.scanner.settings import Limits
 from mri_alps.scanner.workers import InlineReconstructor, Reconstructor
@@ -27,7 +27,7 @@ def reconstruct_items(
     acquisitions: Iterable[ismrmrd.Acquisition],
     header: object,
     config: str,
-    say: Say,
+    send_log: SendLog,
     send_image: Callable[[ismrmrd.Image], None],
     reconstructor: Reconstructor | None = None,
 ) -> None:
@@ -41,7 +41,7 @@ def reconstruct_items(
         Its header.
     config : str
         As `configure` takes it.
-    say, send_image : callable
+    send_log, send_image : callable
         What becomes of sentences and images.
     reconstructor : Reconstructor, optional
         Where the work is done; here if left out.
@@ -54,14 +54,14 @@ def reconstruct_items(
     scan = ScanHeader.parse(header_text(header), Path(scan_name()))
     configuration = configure([config], OnlineConfiguration())
     for note in configuration.notes:
-        say(WARNING, note)
+        send_log(WARNING, note)
     limits = Limits()
     meter = Meter(limits)
     with (
         tempfile.TemporaryDirectory(prefix="mri_alps_") as directory,
         ScanIntake(scan, configuration, limits, Path(directory)) as intake,
     ):
-        runner = UnitRunner(intake, reconstructor or InlineReconstructor(), say, send_image)
+        runner = UnitRunner(intake, reconstructor or InlineReconstructor(), send_log, send_image)
         for acquisition in acquisitions:
             received = ReceivedAcquisition.from_ismrmrd(acquisition)
             meter.count(ACQUISITION, received.size)

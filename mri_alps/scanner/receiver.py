@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.rawdata.header import Header, parse_header
+from mri_alps.rawdata import Header, parse_header
 from mri_alps.scanner import kinds, protocol
 from mri_alps.scanner.admission import Place, Seat
 from mri_alps.scanner.channel import Channel, Stopped, Vanished
@@ -199,7 +199,7 @@ class Receiver:
         except MriAlpsError:
             header = None
         if header is not None:
-            self.name = scan_name(str(header.facts.get("protocol", "")))
+            self.name = scan_name(str(header.parameters.get("protocol", "")))
 
     def _take_data(self, message: Message) -> None:
         if self._header is None:

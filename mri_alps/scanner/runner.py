@@ -24,8 +24,8 @@ INFO, WARNING, ERROR = "INFO", "WARNING", "ERROR"
 _TELL_SECONDS = 5.0
 _MAX_ERRORS = 10
 
-Say = Callable[[str, str], None]
-"""say(level, sentence)."""
+SendLog = Callable[[str, str], None]
+"""send_log(level, sentence)."""
 
 
 def log_line(level: str, sentence: str) -> str:
@@ -50,8 +50,8 @@ class UnitRunner:
         The scan.
     reconstructor : Reconstructor
         Where the work is done.
-    say : callable
-        say(level, sentence) tells the client.
+    send_log : callable
+        send_log(level, sentence) tells the client.
     send_image : callable
         send_image(image).
     stop_reason : callable
@@ -64,13 +64,13 @@ class UnitRunner:
         self,
         intake: ScanIntake,
         reconstructor: Reconstructor,
-        say: Say,
+        send_log: SendLog,
         send_image: Callable[[ismrmrd.Image], None],
         stop_reason: Callable[[], str | None] = lambda: None,
         seconds: float = float("inf"),
     ):
         self._intake, self._reconstructor = intake, reconstructor
-        self._say, self._send_image, self._asked_to_stop = say, send_image, stop_reason
+        self._send_log, self._send_image, self._asked_to_stop = send_log, send_image, stop_reason
         self._maker = ImageMaker(intake.scan.encoding, intake.configuration)
         self._seconds, self._spent = seconds, 0.0
         self._started: float | None = None
@@ -93,7 +93,7 @@ class UnitRunner:
         if before == due.n_lines:
             return
         if before is not None:
-            self._say(
+            self._send_log(
                 WARNING,
                 f"{due.unit}: {due.n_lines - before} more lines came after its last; it is "
                 "reconstructed again",
@@ -107,7 +107,7 @@ class UnitRunner:
         except NotYet as error:
             self.n_waiting += 1
             if self.n_waiting <= _MAX_ERRORS:
-                self._say(INFO, f"{due.unit} waits for the rest of the scan: {error}")
+                self._send_log(INFO, f"{due.unit} waits for the rest of the scan: {error}")
             return
         except Cancelled as error:
             if self._is_over_time():
@@ -122,33 +122,33 @@ class UnitRunner:
         for text in result.warnings:
             if text not in self._warned:
                 self._warned.add(text)
-                self._say(WARNING, text)
+                self._send_log(WARNING, text)
         for image in self._maker.images(result, due.unit, reference):
             self._send_image(image)
             self.n_images += 1
-        self._say(INFO, f"{due.unit}: done in {time.monotonic() - began:.1f} s")
+        self._send_log(INFO, f"{due.unit}: done in {time.monotonic() - began:.1f} s")
 
     def _fail(self, due: Due, text: str) -> None:
         self._done[due.unit] = due.n_lines
         self.n_failed += 1
         if self.n_failed <= _MAX_ERRORS:
-            self._say(ERROR, f"{due.unit}: {text}")
+            self._send_log(ERROR, f"{due.unit}: {text}")
 
     def summarise(self) -> None:
         """Tell the client how it went."""
         if self.n_failed > _MAX_ERRORS:
-            self._say(ERROR, f"{self.n_failed} units of the scan could not be reconstructed")
+            self._send_log(ERROR, f"{self.n_failed} units of the scan could not be reconstructed")
         if self._intake.n_left_out:
-            self._say(
+            self._send_log(
                 ERROR,
                 f"{self._intake.n_left_out} lines belong to more images than the "
                 f"{self._intake.n_units} of one scan: send it in parts",
             )
-        self._say(INFO, f"{self.n_images} images were sent")
+        self._send_log(INFO, f"{self.n_images} images were sent")
 
     def waiting(self, n_ahead: int) -> None:
         """Tell the client that others come first."""
-        self._say(INFO, f"{self._unit}: waiting, {n_ahead} reconstructions come first")
+        self._send_log(INFO, f"{self._unit}: waiting, {n_ahead} reconstructions come first")
 
     def started(self) -> None:
         """Start the clock of the time limit."""
@@ -159,7 +159,7 @@ class UnitRunner:
         now = time.monotonic()
         if now - self._told >= _TELL_SECONDS:
             self._told = now
-            self._say(INFO, f"{self._unit}: {min(done, total)} of {total} steps")
+            self._send_log(INFO, f"{self._unit}: {min(done, total)} of {total} steps")
 
     def stop_reason(self) -> str | None:
         """Return why the work shall be given up."""

@@ -70,16 +70,16 @@ class ScanSession:
             _LOG.info("%s: %s", self._receiver.name, error)
             self._n_errors += 1
         except (Stopped, Cancelled, LimitExceeded) as error:
-            self._say(ERROR, str(error))
+            self._send_log(ERROR, str(error))
         except Exception as error:  # noqa: BLE001 - the client is told
             _LOG.exception("%s: the session failed", self._receiver.name)
-            self._say(ERROR, internal_error(error))
+            self._send_log(ERROR, internal_error(error))
         finally:
             self._receiver.give_up()
             thread.join()
             saved = self._receiver.saved
             if saved is not None:
-                self._say(INFO, f"the scan is saved as {saved.name}")
+                self._send_log(INFO, f"the scan is saved as {saved.name}")
             self._finish()
         return self._n_errors == 0
 
@@ -104,13 +104,13 @@ class ScanSession:
                 runner = UnitRunner(
                     item.intake,
                     self._reconstructor,
-                    self._say,
+                    self._send_log,
                     self._send_image,
                     self._receiver.broken_reason,
                     self._options.limits.time_limit,
                 )
                 for note in item.intake.configuration.notes:
-                    self._say(WARNING, note)
+                    self._send_log(WARNING, note)
             elif runner is not None:
                 runner.run(item)
         if runner is not None and not self._receiver.is_refused:
@@ -122,9 +122,9 @@ class ScanSession:
         if not isinstance(error, MriAlpsError):
             _LOG.error("%s: receiving failed", self._receiver.name, exc_info=error)
         text = str(error) if isinstance(error, MriAlpsError) else internal_error(error)
-        self._say(ERROR, text)
+        self._send_log(ERROR, text)
 
-    def _say(self, level: str, sentence: str) -> None:
+    def _send_log(self, level: str, sentence: str) -> None:
         _LOG.log(getattr(logging, level), "%s: %s", self._receiver.name, sentence)
         self._n_errors += level == ERROR
         message = protocol.text_message(log_line(level, sentence))

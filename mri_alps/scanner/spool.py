@@ -14,10 +14,10 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype
 
 from mri_alps.core.errors import InputFileError
-from mri_alps.rawdata.ismrmrd.heads import Heads, heads_from_records
+from mri_alps.rawdata.ismrmrd import Heads, heads_from_records
 
 if TYPE_CHECKING:
-    from mri_alps.rawdata.ismrmrd.store import SampleReader
+    from mri_alps.rawdata.ismrmrd import SampleReader
     from mri_alps.scanner.protocol import ReceivedAcquisition
 
 _FIRST_CAPACITY = 1024

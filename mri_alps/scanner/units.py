@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import ismrmrd
 import numpy as np
 
-from mri_alps.rawdata.ismrmrd.heads import COUNTERS, NOT_IMAGING
+from mri_alps.rawdata.ismrmrd import COUNTERS, NOT_IMAGING
 
 if TYPE_CHECKING:
-    from mri_alps.rawdata.header import Encoding, Header
+    from mri_alps.rawdata import Encoding, Header
 
 
 class Unit(NamedTuple):
@@ -66,7 +66,7 @@ class UnitTracker:
     def __init__(self, header: Header, encoding: Encoding, n_units: int, index: int = 0):
         self._index, self._n_units = index, n_units
         self.is_3d = encoding.encoded_matrix[2] > 1
-        mode = str(header.facts.get("calibration_mode", "")).lower()
+        mode = str(header.parameters.get("calibration_mode", "")).lower()
         self.is_interleaved = mode == "interleaved"
         self._last_average, self._n_expected = _expectations(encoding)
         self.units: dict[Unit, UnitLines] = {}

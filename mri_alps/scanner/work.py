@@ -14,19 +14,23 @@ import numpy as np
 from mri_alps.calibration import VolumeCalibration, calibrate_volume
 from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.core.errors import InputFileError, MriAlpsError, MriAlpsWarning
-from mri_alps.pipeline.failures import describe_failures
-from mri_alps.pipeline.result import SliceReconstruction, representative
-from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
-from mri_alps.pipeline.undersampling import undersampling_mask
+from mri_alps.pipeline import (
+    SliceReconstruction,
+    SliceReconstructor,
+    costs_one_slice,
+    describe_failures,
+    representative,
+    undersampling_mask,
+)
 from mri_alps.rawdata import RawKSpace, Selection
-from mri_alps.rawdata.ismrmrd.reader import make_scan
+from mri_alps.rawdata.ismrmrd import make_scan
 
 if TYPE_CHECKING:
     import torch
 
     from mri_alps.pipeline import ReconstructionConfiguration
-    from mri_alps.priors.protocol import ScoreModel
-    from mri_alps.rawdata.header import Header
+    from mri_alps.priors import ScoreModel
+    from mri_alps.rawdata import Header
     from mri_alps.scanner.spool import SpooledAcquisitions
 
 # What `Selection` notes about the other units of the scan, which are reconstructed as well.
@@ -92,7 +96,7 @@ class JobResult:
         Which of the two.
     noise_covariance : numpy.ndarray
         What was used, for the other units of the scan.
-    facts : dict
+    scalars : dict
         json-able: noise, evaluations, seconds, versions of the prior.
     warnings : tuple of str
         Sentences for the client.
@@ -103,7 +107,7 @@ class JobResult:
     samples: np.ndarray | None
     is_3d: bool
     noise_covariance: np.ndarray
-    facts: dict[str, Any]
+    scalars: dict[str, Any]
     warnings: tuple[str, ...] = ()
 
 
@@ -242,10 +246,10 @@ def _reconstruct(
         samples=samples,
         is_3d=raw.axes[1] == "partition",
         noise_covariance=calibration.noise_covariance,
-        facts={
+        scalars={
             "noise_source": calibration.noise_source,
-            "n_evaluations": int(result.facts["n_evaluations"]),
-            "data_misfit": float(result.facts["data_misfit"]),
+            "n_evaluations": int(result.scalars["n_evaluations"]),
+            "data_misfit": float(result.scalars["data_misfit"]),
             "prior": str(getattr(prior, "name", type(prior).__name__)),
         },
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from mri_alps.pipeline import ReconstructionConfiguration
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
@@ -65,7 +65,7 @@ class PriorCache:
 
     def get(self, configuration: ReconstructionConfiguration) -> tuple[ScoreModel, torch.device]:
         """Return the configuration's prior and its device."""
-        from mri_alps.pipeline.volume import load_prior_for
+        from mri_alps.pipeline import load_prior_for
 
         key = (configuration.prior, configuration.device)
         if key not in self._loaded:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mri_alps.calibration.scale import image_scale
+from mri_alps.calibration import image_scale
 from mri_alps.core.random import stream_seed
 from mri_alps.training import augmentation
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.settings import Whole, setting, settings, settings_text
-from mri_alps.priors.unet import UNetConfig
+from mri_alps.priors import UNetConfig
 from mri_alps.training.settings import RecipeSettings
 
 

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mri_alps.priors.checkpoint import load_prior_file, save_prior
-from mri_alps.priors.novelty import KEY, reference_errors
+from mri_alps.priors import NOVELTY_KEY, load_prior_file, reference_errors, save_prior
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.images import split
 from mri_alps.training.sources import load_images
@@ -57,7 +56,7 @@ def export_prior(
     provenance = {
         **model.provenance,
         "validation": scores,
-        KEY: reference_errors(model, chosen),
+        NOVELTY_KEY: reference_errors(model, chosen),
     }
     save_prior(output, model, spectrum=spectrum, provenance=provenance)
     return scores

@@ -15,10 +15,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
-from mri_alps.priors.checkpoint import load_prior_file, save_prior
-from mri_alps.priors.complex_layers import MagnitudeGate, RealGate
-from mri_alps.priors.growth import take_weights
-from mri_alps.priors.network import NetworkPrior
+from mri_alps.priors import (
+    MagnitudeGate,
+    NetworkPrior,
+    RealGate,
+    load_prior_file,
+    save_prior,
+    take_weights,
+)
 from mri_alps.training.batches import Batch, TrainingBatches, noise_seed
 from mri_alps.training.loss import denoising_loss
 from mri_alps.training.schedule import AveragedWeights, learning_rate
@@ -33,7 +37,7 @@ from mri_alps.training.state import (
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-    from mri_alps.priors.spectrum import PriorSpectrum
+    from mri_alps.priors import PriorSpectrum
     from mri_alps.training.config import TrainingConfig
     from mri_alps.training.images import ImageSet
 

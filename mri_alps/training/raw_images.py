@@ -13,7 +13,7 @@ from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.fourier import ifftc
 from mri_alps.core.values import as_utf8
-from mri_alps.priors.checkpoint import load_tensors, save_tensors
+from mri_alps.priors import load_tensors, save_tensors
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.training.images import ImageRecord
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import ConfigurationError, MissingDependencyError, MriAlpsWarning
-from mri_alps.priors.network import NetworkPrior
-from mri_alps.priors.registry import load_prior
+from mri_alps.priors import NetworkPrior, load_prior
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.images import ImageSet, split
 from mri_alps.training.local_processes import meet_on_loopback

@@ -14,11 +14,10 @@ import torch
 
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal, stream_seed
-from mri_alps.priors.curvature import largest_curvature
-from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
+from mri_alps.priors import PriorSpectrum, frequency_radius, largest_curvature
 
 if TYPE_CHECKING:
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 
 def frequency_grid(count: int = 40) -> torch.Tensor:

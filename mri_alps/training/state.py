@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
-from mri_alps.priors.checkpoint import load_tensors, save_tensors
+from mri_alps.priors import load_tensors, save_tensors
 from mri_alps.training.config import TrainingConfig
 
 if TYPE_CHECKING:

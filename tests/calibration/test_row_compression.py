@@ -10,7 +10,7 @@ from mri_alps.calibration import (
     compress_rows,
     compression_matrix,
     prepare_slice,
-    row_compression,
+    row_compression_matrices,
 )
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.random import standard_normal
@@ -49,7 +49,7 @@ def largest_difference(first, second):
 def test_the_tolerance_bounds_the_change_of_the_operator(tolerance):
     maps, mask = unit_maps(), simulation.lines(SHAPE[1], 2, 9)[0]
     mask = torch.from_numpy(np.atleast_1d(mask))
-    matrices = row_compression(maps, tolerance)
+    matrices = row_compression_matrices(maps, tolerance)
     n_virtual = matrices.shape[1]
     assert matrices.shape == (SHAPE[0], n_virtual, 12)
     whole = SenseOperator(maps, mask)
@@ -63,7 +63,7 @@ def test_the_tolerance_bounds_the_change_of_the_operator(tolerance):
 
 def test_rows_need_fewer_coils_than_the_whole_image():
     maps = unit_maps()
-    matrices = row_compression(maps, 1e-3)
+    matrices = row_compression_matrices(maps, 1e-3)
     n_virtual = matrices.shape[1]
     one = torch.from_numpy(compression_matrix(maps.numpy(), n_virtual)).to(torch.complex64)
     left_out = 1 - torch.tensordot(one, maps, dims=1).abs().square().sum(0)
@@ -74,7 +74,7 @@ def test_rows_need_fewer_coils_than_the_whole_image():
 
 def test_without_loss_nothing_changes():
     maps, mask = unit_maps(5), torch.arange(SHAPE[1]) % 2 == 0
-    matrices = row_compression(maps, 1e-15)
+    matrices = row_compression_matrices(maps, 1e-15)
     assert matrices.shape == (SHAPE[0], 5, 5)
     found = SenseOperator(compressed(maps, matrices), mask).normal(random_image())
     assert_equal_to_rounding(found, SenseOperator(maps, mask).normal(random_image()))
@@ -83,7 +83,7 @@ def test_without_loss_nothing_changes():
 def test_data_and_maps_stay_one_model():
     """Compressed k-space is what the compressed maps predict, but for what is left out."""
     maps, mask = unit_maps(), torch.arange(SHAPE[1]) % 3 == 0
-    matrices = row_compression(maps, 1e-3)
+    matrices = row_compression_matrices(maps, 1e-3)
     kspace = SenseOperator(maps, mask).forward(random_image())
     small = torch.from_numpy(compress_rows(kspace.numpy(), matrices))
     operator = SenseOperator(compressed(maps, matrices), mask)
@@ -94,7 +94,7 @@ def test_data_and_maps_stay_one_model():
 
 
 def test_white_noise_stays_white():
-    matrices = row_compression(unit_maps(6, SHAPE), 1e-2)
+    matrices = row_compression_matrices(unit_maps(6, SHAPE), 1e-2)
     generator = torch.Generator().manual_seed(0)
     noise = standard_normal((6, *SHAPE), generator, torch.complex64)
     found = compress_rows(noise.numpy(), matrices).reshape(matrices.shape[1], -1)
@@ -117,7 +117,7 @@ def test_masks_that_leave_out_a_part_of_the_readout_are_refused():
 @pytest.mark.parametrize("tolerance", [0.0, 1.0, -1e-3, float("nan")])
 def test_impossible_tolerances_are_refused(tolerance):
     with pytest.raises(ConfigurationError, match="between 0 and 1"):
-        row_compression(unit_maps(3), tolerance)
+        row_compression_matrices(unit_maps(3), tolerance)
 
 
 def test_one_compression_at_a_time():

@@ -21,10 +21,10 @@ def test_inspect_says_what_is_in_the_file(scan, run):
 
 
 def test_inspect_as_json(scan, run):
-    facts = json.loads(run("inspect", scan.path, "--json").out)
-    assert facts["coils"] == "4" and facts["slices"] == "2"
-    assert any("whiten 4 coils" in text for text in facts["what will be done"])
-    assert any("5 % is allowed for" in str(text) for text in facts.values())
+    entries = json.loads(run("inspect", scan.path, "--json").out)
+    assert entries["coils"] == "4" and entries["slices"] == "2"
+    assert any("whiten 4 coils" in text for text in entries["what will be done"])
+    assert any("5 % is allowed for" in str(text) for text in entries.values())
 
 
 def test_inspect_of_something_else_is_one_sentence(tmp_path, run):

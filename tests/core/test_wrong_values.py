@@ -12,12 +12,14 @@ import mri_alps
 from mri_alps.calibration import calibrate_volume
 from mri_alps.core.errors import MriAlpsError, PluginError
 from mri_alps.core.plugins import guarded
+from mri_alps.evaluation import evaluate_folder, write_report
 from mri_alps.operators import IdentityOperator
-from mri_alps.priors import from_deepinv
+from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
+from mri_alps.priors import GaussianPrior, from_deepinv
 
 DEMO = Path(mri_alps.__file__).parent / "data" / "demo_brain.h5"
 DATA = torch.ones(4, 4, dtype=torch.complex64)
-GAUSSIAN = mri_alps.GaussianPrior.power_law()
+GAUSSIAN = GaussianPrior.power_law()
 WRONG = ("x", float("nan"), float("-inf"), -0.5, 10**400, (), {}, object(), b"x", 1j, np.ones(3))
 FITTING = {  # what of these makes sense after all, by its place in WRONG
     "method": "x", "prior": "x", "mask": "x", "sensitivity_maps": "x", "device": "x",
@@ -49,9 +51,9 @@ def check(call, name, values=WRONG):
         assert "\n" not in message and len(message) < 600, message
 
 
-@pytest.mark.parametrize("name", mri_alps.ReconstructionConfiguration.__dataclass_fields__)
+@pytest.mark.parametrize("name", ReconstructionConfiguration.__dataclass_fields__)
 def test_settings_of_a_reconstruction(name):
-    check(mri_alps.ReconstructionConfiguration, name)
+    check(ReconstructionConfiguration, name)
 
 
 @pytest.mark.parametrize("name", inspect.signature(mri_alps.sample_posterior).parameters)
@@ -83,11 +85,11 @@ def test_names_and_paths(tmp_path):
     check(mri_alps.read_raw, "path", (*WRONG, None))
     check(mri_alps.load_reconstruction, "path", (*WRONG, None))
     check(mri_alps.reconstruct, "source", (*WRONG, None))
-    check(lambda path: mri_alps.evaluate_folder(path, path), "path", (*WRONG, None))
-    check(mri_alps.write_report, "reconstruction", (*WRONG, None))
-    check(lambda output: mri_alps.reconstruct_to_file(DEMO, output), "output", (*WRONG[1:], None))
+    check(lambda path: evaluate_folder(path, path), "path", (*WRONG, None))
+    check(write_report, "reconstruction", (*WRONG, None))
+    check(lambda output: reconstruct_to_file(DEMO, output), "output", (*WRONG[1:], None))
     check(
-        lambda configuration: mri_alps.reconstruct_to_file(DEMO, tmp_path / "out", configuration),
+        lambda configuration: reconstruct_to_file(DEMO, tmp_path / "out", configuration),
         "configuration",
     )
     assert not (tmp_path / "out").exists()
@@ -99,7 +101,7 @@ def test_the_largest_whole_number_is_named():
 
 
 def test_values_that_fit_are_taken(tmp_path):
-    settings = mri_alps.ReconstructionConfiguration(
+    settings = ReconstructionConfiguration(
         prior=tmp_path / "prior", n_samples=np.int64(3), acceleration=np.float32(2), slices=[1, 2]
     )
     assert settings.prior == str(tmp_path / "prior") and settings.slices == (1, 2)

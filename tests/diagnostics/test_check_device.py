@@ -117,7 +117,7 @@ def test_the_network_does_not_make_the_host_wait():
 
 @pytest.mark.parametrize("pattern", ["lines", "points"])
 def test_a_step_never_makes_the_host_wait(pattern):
-    assert device_check.host_traffic(load_prior("brain-small"), CPU, pattern) == []
+    assert device_check.find_host_traffic(load_prior("brain-small"), CPU, pattern) == []
 
 
 def test_a_device_that_computes_something_else_is_found_out(monkeypatch):
@@ -150,7 +150,7 @@ def test_the_command(run):
 def test_the_command_fails_where_something_differs_or_waits(run, monkeypatch):
     from mri_alps.cli import check_device
 
-    monkeypatch.setattr(check_device, "host_traffic", lambda *_: ["alps.py:1 (step): item"])
+    monkeypatch.setattr(check_device, "find_host_traffic", lambda *_: ["alps.py:1 (step): item"])
     wrong = [device_check.Comparison("A x, lines", 0.1)]
     monkeypatch.setattr(check_device, "compare_with_cpu", lambda *_: wrong)
     monkeypatch.setattr(check_device, "time_device", lambda *_, **__: [])

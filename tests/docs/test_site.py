@@ -11,8 +11,9 @@ import pytest
 
 import mri_alps
 from mri_alps.core.settings import description
-from mri_alps.scanner.settings import Limits, ServerSettings
-from mri_alps.training.config import CropPlan, TrainingConfig
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.scanner import Limits, ServerSettings
+from mri_alps.training import CropPlan, TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,9 +53,9 @@ def site(tmp_path_factory):
 
 def test_every_public_name_has_its_entry(site):
     pages = " ".join(path.read_text("utf-8") for path in (site / "reference").glob("*.html"))
-    for name in mri_alps.__all__:
-        if name != "__version__":
-            assert re.search(rf'id="mri_alps\.[\w.]*\b{name}"', pages), name
+    for package in mri_alps._PACKAGES:
+        for name in getattr(mri_alps, package).__all__:
+            assert re.search(rf'id="mri_alps\.{package}\.[\w.]*\b{name}"', pages), name
 
 
 def test_the_pages_are_there_with_equations_and_included_examples(site):
@@ -68,13 +69,7 @@ def test_the_pages_are_there_with_equations_and_included_examples(site):
 
 def test_the_page_of_settings_has_them_all(site):
     page = (site / "reference" / "settings.html").read_text("utf-8")
-    for cls in (
-        mri_alps.ReconstructionConfiguration,
-        ServerSettings,
-        Limits,
-        TrainingConfig,
-        CropPlan,
-    ):
+    for cls in (ReconstructionConfiguration, ServerSettings, Limits, TrainingConfig, CropPlan):
         missing = [name for name in description(cls) if f"<code>{name}</code>" not in page]
         assert not missing
     assert "settings of" not in page

@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 import pytest
 
-import mri_alps
 from mri_alps.core.errors import InputFileError
+from mri_alps.evaluation import write_report
 from mri_alps.evaluation.report.data import (
     coverage_curve,
     error_by_std,
@@ -117,7 +117,7 @@ def test_the_page_holds_the_numbers_of_the_file(reconstruction, scan_path, run):
 
 
 def test_samples_are_shown_in_the_units_of_the_reconstruction(reconstruction):
-    page = mri_alps.write_report(reconstruction)
+    page = write_report(reconstruction)
     found = load_reconstruction(reconstruction)
     weight = np.linalg.norm(found.sensitivity_maps, axis=1)[:, None]
     expected = (np.abs(found.samples) * weight)[..., 8:72, :]
@@ -129,7 +129,7 @@ def test_samples_are_shown_in_the_units_of_the_reconstruction(reconstruction):
 
 
 def test_the_page_loads_nothing(reconstruction):
-    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    text = write_report(reconstruction).read_text(encoding="utf-8")
     assert "default-src 'none'" in text
     assert not re.search(r"\b(src|href|action)\s*=|@import|url\(|fetch\(|XMLHttp", text)
     addresses = set(re.findall(r"https?://[^\s\"'<]+", text))
@@ -147,7 +147,7 @@ def test_text_of_a_file_is_never_code(reconstruction):
         text = h5py.string_dtype()
         level = {"sigma": evil, "data_misfit": 1.0}
         file.create_dataset("diagnostics", data=[json.dumps({"levels": [level]})] * 2, dtype=text)
-    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    text = write_report(reconstruction).read_text(encoding="utf-8")
     assert text.count("<script") == 2 and text.count("</script>") == 2
     assert "<img" not in text
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in text
@@ -159,12 +159,12 @@ def test_text_that_is_no_utf8_is_spelt_out(reconstruction):
         levels = json.dumps({"levels": [{"sigma": "\udc92", "data_misfit": 1.0}]})
         file.create_dataset("diagnostics", data=[levels] * 2, dtype=h5py.string_dtype())
         file.attrs["source"] = b"a\xff.h5"
-    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    text = write_report(reconstruction).read_text(encoding="utf-8")
     assert "a\\udcff.h" in text
 
 
 def test_a_large_volume_is_shown_in_fewer_slices(reconstruction):
-    page = mri_alps.write_report(reconstruction, max_megabytes=0)
+    page = write_report(reconstruction, max_megabytes=0)
     assert len(content(page)["slices"]) == 1
     assert "1 of 2 reconstructed slices" in page.read_text(encoding="utf-8")
 
@@ -186,14 +186,14 @@ def test_an_older_file_without_mask_and_diagnostics_has_a_report(reconstruction)
     with h5py.File(reconstruction, "a") as file:
         for name in ("mask", "diagnostics", "samples", "sensitivity_maps"):
             del file[name]
-    shown = content(mri_alps.write_report(reconstruction))
+    shown = content(write_report(reconstruction))
     assert shown["slices"][0]["samples"] == [] and "mask" not in shown["slices"][0]
 
 
 def test_a_bad_data_misfit_is_said(reconstruction):
     with h5py.File(reconstruction, "a") as file:
         file["facts/data_misfit"][...] = [1.0, 4.0]
-    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    text = write_report(reconstruction).read_text(encoding="utf-8")
     assert "do not explain the measurement" in text and "1 of 2 slices" in text
 
 
@@ -204,7 +204,7 @@ def with_diagnostics(path, r_hat, diagnostics):
         del file["diagnostics"]
         texts = [json.dumps(each) for each in diagnostics]
         file.create_dataset("diagnostics", data=texts, dtype=h5py.string_dtype())
-    text = mri_alps.write_report(path).read_text(encoding="utf-8")
+    text = write_report(path).read_text(encoding="utf-8")
     return text[text.index("Did the sampler converge?") : text.index(">Acquisition<")]
 
 
@@ -248,9 +248,9 @@ def test_the_final_steps_of_a_run_reach_its_page(reconstruction):
     # A Gaussian prior needs no annealing: all five steps are at its smallest noise level.
     found = load_reconstruction(reconstruction)
     assert [each["n_final_steps"] for each in found.diagnostics] == [5, 5]
-    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    text = write_report(reconstruction).read_text(encoding="utf-8")
     assert "compares the chains in their 5 final steps" in text
-    assert f">{found.facts['split_r_hat'][0]:.4g}<" in text
+    assert f">{found.scalars['split_r_hat'][0]:.4g}<" in text
 
 
 def spoil(path, name, array):
@@ -281,12 +281,12 @@ def test_a_target_of_another_scan_is_refused(reconstruction, tmp_path):
     with h5py.File(target, "w") as file:
         file["reconstruction_rss"] = np.zeros((2, 5, 5), np.float32)
     with pytest.raises(InputFileError, match="belongs to it"):
-        mri_alps.write_report(reconstruction, target=target)
+        write_report(reconstruction, target=target)
     with h5py.File(target, "a") as file:
         del file["reconstruction_rss"]
         file["reconstruction_rss"] = np.zeros((1, *CROP), np.float32)
     with pytest.raises(InputFileError, match="another scan"):
-        mri_alps.write_report(reconstruction, target=target)
+        write_report(reconstruction, target=target)
 
 
 def test_the_page_does_not_overwrite_the_reconstruction(reconstruction, run):
@@ -362,17 +362,17 @@ def test_reconstruct_writes_the_page_as_well(scan, tmp_path, run):
 
 
 def test_a_foreign_image_is_warned_of(reconstruction):
-    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    text = write_report(reconstruction).read_text(encoding="utf-8")
     # The Gaussian prior cannot tell, so there is neither a column nor a warning.
     assert "slices look unlike" not in text and ">foreignness<" not in text
     with h5py.File(reconstruction, "a") as file:
         file["facts/novelty"][...] = [0.5, 7.25]
-    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    text = write_report(reconstruction).read_text(encoding="utf-8")
     assert "1 of 2 slices look unlike the images" in text
     assert ">foreignness<" in text and ">7.25<" in text
 
 
 def test_the_page_names_the_prior_as_people_do(reconstruction):
-    text = mri_alps.write_report(reconstruction).read_text(encoding="utf-8")
+    text = write_report(reconstruction).read_text(encoding="utf-8")
     assert "with the prior gaussian" in text
     assert load_reconstruction(reconstruction).attributes["prior"] == "gaussian"

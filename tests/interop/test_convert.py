@@ -96,21 +96,21 @@ def test_samples_and_masks_are_the_same_bit_by_bit(tmp_path, kind, to):
 def test_through_bart_and_back_with_the_json(tmp_path, kind):
     source = make(tmp_path, kind)
     convert(source, tmp_path / "b.cfl", "bart")
-    facts = json.loads((tmp_path / "b.json").read_text())
+    details = json.loads((tmp_path / "b.json").read_text())
     expected = opened(source)
-    assert facts["format"] == "mri_alps conversion 1" and facts["source"] == "in.h5"
-    np.testing.assert_array_equal(unpack_mask(facts["mask"]), expected.mask)
+    assert details["format"] == "mri_alps conversion 1" and details["source"] == "in.h5"
+    np.testing.assert_array_equal(unpack_mask(details["mask"]), expected.mask)
     assert_equal_to_rounding(
-        facts["geometry"]["slice_positions"], expected.geometry.slice_positions
+        details["geometry"]["slice_positions"], expected.geometry.slice_positions
     )
-    assert tuple(facts["crop"]) == expected.crop
+    assert tuple(details["crop"]) == expected.crop
     if kind == "ismrmrd":
-        noise = facts["noise_covariance"]
+        noise = details["noise_covariance"]
         found = np.array(noise["real"]) + 1j * np.array(noise["imag"])
         assert_equal_to_rounding(found, expected.noise_covariance)
-        assert any("noise" in text for text in facts["not_held_by_the_target"])
+        assert any("noise" in text for text in details["not_held_by_the_target"])
     else:
-        assert any("reference" in text for text in facts["not_held_by_the_target"])
+        assert any("reference" in text for text in details["not_held_by_the_target"])
 
 
 def test_oblique_positions_reach_ismrmrd(tmp_path, monkeypatch):

@@ -48,15 +48,15 @@ def make_reconstruction(positions=None, slices=(0, 1, 2)):
             "n_samples": 8,
             "provenance": {"geometry": geometry, "header": {"vendor": "ACME"}},
         },
-        facts={},
+        scalars={},
     )
 
 
 def place(reconstruction, k, i, j):
     """Where pixel (i, j) of row k lies, in LPS: from the definition, not from the code."""
     read, phase, _ = rotation()
-    facts = reconstruction.attributes["provenance"]["geometry"]
-    center = np.array(facts["slice_positions"][reconstruction.slices[k]])
+    geometry = reconstruction.attributes["provenance"]["geometry"]
+    center = np.array(geometry["slice_positions"][reconstruction.slices[k]])
     return (
         center + (i - HEIGHT // 2) * SPACING[0] * read + (j - WIDTH // 2) * SPACING[1] * phase
     )  # fmt: skip

@@ -17,6 +17,7 @@ import mri_alps
 from mri_alps.core.atomic import _prefix
 from mri_alps.core.errors import ConfigurationError, DivergenceError, MriAlpsWarning
 from mri_alps.evaluation import evaluate_folder, write_report
+from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
 from mri_alps.pipeline.manifest import read_manifest
 from mri_alps.pipeline.result import load_reconstruction
 from mri_alps.pipeline.scan_job import ScanJob
@@ -178,8 +179,8 @@ def test_in_memory_as_well(tmp_path):
     finite = np.isfinite(result.reconstruction).all((1, 2))
     assert finite.tolist() == [True, False, True]
     with pytest.warns(MriAlpsWarning, match="slice 1 failed"):
-        path = mri_alps.reconstruct_to_file(
-            source, tmp_path / "out", mri_alps.ReconstructionConfiguration(**SETTINGS)
+        path = reconstruct_to_file(
+            source, tmp_path / "out", ReconstructionConfiguration(**SETTINGS)
         )
     check_incomplete(path, 1)
 

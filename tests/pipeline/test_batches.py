@@ -238,7 +238,7 @@ def test_samples_that_are_lost_leave_the_others_as_they_are(road, loaded, monkey
     assert sampled.result.lost == (1, 4)
     np.testing.assert_array_equal(sampled.samples, whole.samples[[0, 2, 3]])
     result = road.reduce(sampled)
-    assert result.facts["n_samples"] == 3 and result.diagnostics["lost_samples"] == [1, 4]
+    assert result.scalars["n_samples"] == 3 and result.diagnostics["lost_samples"] == [1, 4]
     assert np.isnan(result.samples).all((1, 2)).tolist() == [False, True, False, False, True]
     # The interval is that of three samples: Student's t with two degrees of freedom.
     width = (result.reconstruction_upper - result.reconstruction_lower) / 2

@@ -12,7 +12,7 @@ import mri_alps
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.manifest import read_manifest
-from mri_alps.pipeline.scan_job import Setup
+from mri_alps.pipeline.scan_job import RunContext
 from mri_alps.pipeline.slice_store import WORK_FOLDER
 from mri_alps.pipeline.volume import load_prior_for
 from tests.pipeline.tiny_scans import TINY, assert_same_file, write_tiny
@@ -35,10 +35,10 @@ SETTINGS = dict(
 )  # fmt: skip
 
 
-def make_setup(**options):
+def make_context(**options):
     configuration = ReconstructionConfiguration(**SETTINGS)
     prior, device = load_prior_for(configuration)
-    return Setup(configuration, prior, device, "gaussian", n_threads=1, **options)
+    return RunContext(configuration, prior, device, "gaussian", n_threads=1, **options)
 
 
 @pytest.fixture
@@ -90,16 +90,16 @@ def kill_one(pids, folder, killed):
 def test_a_worker_is_killed_in_the_middle(scans, alone, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    setup, reported = make_setup(), []
+    context, reported = make_context(), []
     places = (out / WORK_FOLDER, tmp_path / "killed")
     with connect(2, None, "cpu", 1) as client:
         client.wait_for_workers(2)
-        client.run(tasks.worker_facts, setup.configuration)  # both have imported everything
+        client.run(tasks.worker_environment, context.configuration)  # both have imported everything
         pids = list(client.run(os.getpid).values())
         client.run(hold_after_two_slices(*map(str, places)))
         killer = threading.Thread(target=kill_one, args=(pids, *places))
         killer.start()
-        engine = Engine(client, out, setup, report=reported.append)
+        engine = Engine(client, out, context, report=reported.append)
         results = engine.run(scans)
         killer.join()
     assert [outcome.status for outcome in reported] == ["finished", "finished"]
@@ -145,12 +145,12 @@ def test_tasks_can_be_repeated_and_check_what_they_find(scans, tmp_path):
 
     out = tmp_path / "out"
     out.mkdir()
-    setup = make_setup()
-    job = ScanJob(scans[0], out, setup)
+    context = make_context()
+    job = ScanJob(scans[0], out, context)
     job.open()
     task = tasks.ScanTask(
         str(scans[0]), str(job.target), job.store.identity, job.scan_hash,
-        prior_identity(setup.prior), setup.configuration, job.execution,
+        prior_identity(context.prior), context.configuration, job.compute_settings,
     )  # fmt: skip
     calibrated = tasks.calibrate(task)
     first = tasks.reconstruct_slices(task, (0, 1), calibrated)
@@ -186,6 +186,6 @@ def test_environments_share_the_machine_out(monkeypatch):
 def test_what_makes_no_sense_is_said(scans, tmp_path):
     with pytest.raises(ConfigurationError, match="either"), connect(2, "tcp://x", "cpu", 1):
         pass
-    unknown = Setup(ReconstructionConfiguration(**SETTINGS), object(), None)
+    unknown = RunContext(ReconstructionConfiguration(**SETTINGS), object(), None)
     with pytest.raises(ConfigurationError, match="by its name"):
         reconstruct_on_cluster(scans, tmp_path, unknown, workers=1)

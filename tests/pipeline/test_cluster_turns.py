@@ -12,7 +12,7 @@ import pytest
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.identity import prior_identity
-from mri_alps.pipeline.scan_job import ScanJob, Setup
+from mri_alps.pipeline.scan_job import RunContext, ScanJob
 from mri_alps.pipeline.slice import SliceReconstructor
 from mri_alps.pipeline.volume import load_prior_for, reconstruct_to_file
 from tests.pipeline.tiny_scans import assert_same_file, write_tiny
@@ -35,7 +35,7 @@ def job(tmp_path):
     scan = write_tiny(tmp_path / "in" / "scan.h5", n_slices=N_SLICES)
     prior, device = load_prior_for(CONFIGURATION)
     (tmp_path / "out").mkdir()
-    job = ScanJob(scan, tmp_path / "out", Setup(CONFIGURATION, prior, device, "gaussian", 1))
+    job = ScanJob(scan, tmp_path / "out", RunContext(CONFIGURATION, prior, device, "gaussian", 1))
     job.open()
     yield job
     job.release()
@@ -45,7 +45,7 @@ def job(tmp_path):
 def task(job):
     return tasks.ScanTask(
         str(job.path), str(job.target), job.store.identity, job.scan_hash,
-        prior_identity(job.setup.prior, "gaussian"), CONFIGURATION, job.execution,
+        prior_identity(job.context.prior, "gaussian"), CONFIGURATION, job.compute_settings,
     )  # fmt: skip
 
 
@@ -154,8 +154,8 @@ def test_all_slices_of_a_scan_are_drawn_in_the_batch_that_was_recorded_first(
     assert calibrated.batch == 1
     # A run that goes on finds it, however much memory is free by then.
     monkeypatch.setattr(tasks, "choose_batch", lambda *_: 2)
-    going_on = job.store.open(job.setup.execution(), print)
+    going_on = job.store.open(job.context.compute_settings(), print)
     assert going_on.batch == 1
-    assert tasks.calibrate(dataclasses.replace(task, execution=going_on)).batch == 1
+    assert tasks.calibrate(dataclasses.replace(task, compute_settings=going_on)).batch == 1
     receipt = tasks.reconstruct_slices(task, (0, 1), calibrated)
     assert seen == [1, 1] and receipt.batch == 1

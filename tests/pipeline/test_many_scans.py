@@ -17,7 +17,7 @@ from mri_alps.pipeline.identity import prior_identity, scan_identity
 from mri_alps.pipeline.inputs import choose_part, find_scans
 from mri_alps.pipeline.manifest import Manifest, read_manifest
 from mri_alps.pipeline.overlap import AHEAD, overlap
-from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
+from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
 from mri_alps.pipeline.slice import SampledSlice
 from mri_alps.pipeline.slice_store import WORK_FOLDER, SliceStore
 from mri_alps.pipeline.volume import load_prior_for
@@ -172,9 +172,9 @@ def test_threads_of_the_first_run_are_used_again(folder, tmp_path, monkeypatch, 
         patch.setattr(ScanJob, "assemble", stop)
         run("reconstruct", folder / "b.h5", "-o", out, *TINY, "--threads", "1")
     (record,) = (out / WORK_FOLDER).rglob("execution.json")
-    execution = json.loads(record.read_text())
-    assert (execution["n_threads"], execution["batch"]) == (1, 2)
-    record.write_text(json.dumps({**execution, "n_threads": 2}))
+    compute_settings = json.loads(record.read_text())
+    assert (compute_settings["n_threads"], compute_settings["batch"]) == (1, 2)
+    record.write_text(json.dumps({**compute_settings, "n_threads": 2}))
     assert run("reconstruct", folder / "b.h5", "-o", out, *TINY).code == 0
     attributes = load_reconstruction(out / "b.h5").attributes
     assert json.loads(attributes["execution"])["n_threads"] == 2
@@ -184,13 +184,13 @@ def test_two_processes_do_not_work_on_one_scan(folder, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     configuration = ReconstructionConfiguration(prior="gaussian", n_samples=2, n_evaluations=4)
-    setup = Setup(configuration, *load_prior_for(configuration))
-    first, second = ScanJob(folder / "b.h5", out, setup), ScanJob(folder / "b.h5", out, setup)
+    context = RunContext(configuration, *load_prior_for(configuration))
+    first, second = ScanJob(folder / "b.h5", out, context), ScanJob(folder / "b.h5", out, context)
     first.open()
     with pytest.raises(ConfigurationError, match="another process"):
         second.open()
     first.release()
-    third = ScanJob(folder / "b.h5", out, setup)
+    third = ScanJob(folder / "b.h5", out, context)
     third.open()
     third.release()
 
@@ -333,10 +333,10 @@ def test_parts():
 
 def test_a_manifest_survives_a_torn_line(tmp_path):
     manifest = Manifest(tmp_path)
-    manifest.write(Outcome(Path("a"), None, "failed", "why"))
+    manifest.write(ScanOutcome(Path("a"), None, "failed", "why"))
     with manifest.path.open("a") as file:
         file.write('{"source": "b", "sta')
-    manifest.write(Outcome(Path("c"), tmp_path / "c.h5", "finished", n_slices=3))
+    manifest.write(ScanOutcome(Path("c"), tmp_path / "c.h5", "finished", n_slices=3))
     assert list(read_manifest(manifest.path)) == ["a", "c"]
 
 

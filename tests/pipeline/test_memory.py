@@ -53,9 +53,9 @@ def test_the_predicted_memory_is_within_a_quarter(tmp_path, run, size, n_samples
     command = ["reconstruct", path, "-o", tmp_path / "out", *options]
     planned = run(*command, "--dry-run", "--json")
     assert planned.code == 0, planned.err
-    facts = json.loads(planned.out)
-    facts = facts[0] if isinstance(facts, list) else facts
+    plan = json.loads(planned.out)
+    plan = plan[0] if isinstance(plan, list) else plan
     found = peak_bytes(command)
-    print(f"{size}: predicted {facts['memory_bytes'] / 1e6:.0f} MB, taken {found / 1e6:.0f} MB")
-    assert facts["memory_bytes"] == pytest.approx(found, rel=0.25)
-    assert facts["batch"] == n_samples
+    print(f"{size}: predicted {plan['memory_bytes'] / 1e6:.0f} MB, taken {found / 1e6:.0f} MB")
+    assert plan["memory_bytes"] == pytest.approx(found, rel=0.25)
+    assert plan["batch"] == n_samples

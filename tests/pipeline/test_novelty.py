@@ -13,7 +13,7 @@ from mri_alps.operators import SenseOperator
 from mri_alps.pipeline import load_reconstruction, reconstruct, reconstruct_to_file
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.priors import load_prior
-from mri_alps.priors.novelty import LIMIT, novelty
+from mri_alps.priors.novelty import NOVELTY_LIMIT, measure_novelty
 from mri_alps.rawdata import read_raw
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 from tests.pipeline.simulated_scan import SHAPE, centred_fft, coil_maps
@@ -40,14 +40,14 @@ def texture(tmp_path):
 def test_a_foreign_image_warns_and_the_file_says_so(texture, tmp_path):
     with pytest.warns(MriAlpsWarning, match="unlike those that the prior was trained on"):
         path = reconstruct_to_file(texture, tmp_path / "out", ReconstructionConfiguration(**FEW))
-    assert load_reconstruction(path).facts["novelty"][0] > LIMIT
+    assert load_reconstruction(path).scalars["novelty"][0] > NOVELTY_LIMIT
     with h5py.File(path) as file:
-        assert file.attrs["novelty"] > LIMIT
+        assert file.attrs["novelty"] > NOVELTY_LIMIT
 
 
 def test_a_prior_that_cannot_tell_says_nothing(texture):
     found = reconstruct(texture, **(FEW | {"prior": "gaussian"}))
-    assert np.isnan(found.facts["novelty"]).all()
+    assert np.isnan(found.scalars["novelty"]).all()
 
 
 def test_a_brain_does_not_warn(shared_data):
@@ -56,4 +56,4 @@ def test_a_brain_does_not_warn(shared_data):
     operator = SenseOperator(acquisition.sensitivity_maps, acquisition.mask)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("error")
-        assert novelty(load_prior("brain-small"), operator.adjoint(acquisition.kspace)) < 3
+        assert measure_novelty(load_prior("brain-small"), operator.adjoint(acquisition.kspace)) < 3

@@ -26,7 +26,7 @@ def slice_result(index, shape=(6, 5), samples=None):
         posterior_mean=(rng.random((8, 7)) + 1j).astype(np.complex64),
         samples=samples,
         sensitivity_maps=None,
-        facts={"scale": 2.0 + index, "n_evaluations": 20},
+        scalars={"scale": 2.0 + index, "n_evaluations": 20},
     )
 
 
@@ -45,7 +45,7 @@ def test_a_file_reads_back_as_it_was_written(tmp_path):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
         assert getattr(found, name).dtype == getattr(expected, name).dtype
     assert found.slices.tolist() == [0, 2]
-    assert found.facts["scale"].tolist() == [2.0, 4.0]
+    assert found.scalars["scale"].tolist() == [2.0, 4.0]
     assert found.attributes["configuration"] == {"n_samples": 8}
     assert found.samples is None
     assert found.attributes["format"].startswith("mri_alps")

@@ -38,7 +38,7 @@ def test_a_power_of_two_changes_no_bit(kspace, exponent):
         expected = np.ldexp(getattr(plain, name).astype(float), exponent)
         assert np.array_equal(getattr(scaled, name), expected), name
         assert expected.any()
-    assert np.array_equal(scaled.facts["noise_std"], plain.facts["noise_std"])
+    assert np.array_equal(scaled.scalars["noise_std"], plain.scalars["noise_std"])
 
 
 def test_maps_from_a_file_go_with_any_units(kspace, tmp_path):

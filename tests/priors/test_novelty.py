@@ -9,7 +9,13 @@ import torch
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.core.random import standard_normal
 from mri_alps.priors import GaussianPrior, NetworkPrior, UNetConfig
-from mri_alps.priors.novelty import KEY, LEVELS, log_errors, novelty, reference_errors
+from mri_alps.priors.novelty import (
+    LEVELS,
+    NOVELTY_KEY,
+    log_errors,
+    measure_novelty,
+    reference_errors,
+)
 
 
 @pytest.fixture
@@ -29,15 +35,17 @@ def test_errors_are_those_of_the_wiener_filter(prior):
 
 
 def test_only_images_that_are_denoised_worse_are_reported(prior):
-    prior.provenance = {KEY: reference_errors(prior, [image(0.4, seed) for seed in range(1, 9)])}
+    prior.provenance = {
+        NOVELTY_KEY: reference_errors(prior, [image(0.4, seed) for seed in range(1, 9)])
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert novelty(prior, image(0.4, 20)) < 3
-        assert novelty(prior, image(0.2, 21)) < 3
+        assert measure_novelty(prior, image(0.4, 20)) < 3
+        assert measure_novelty(prior, image(0.2, 21)) < 3
     with pytest.warns(MriAlpsWarning, match="unlike those"):
-        assert novelty(prior, image(4.0, 22)) > 4
+        assert measure_novelty(prior, image(4.0, 22)) > 4
 
 
 def test_priors_without_reference_have_no_opinion(prior):
-    assert novelty(prior, image(9.0, 0)) is None
-    assert novelty(GaussianPrior, image(9.0, 0)) is None
+    assert measure_novelty(prior, image(9.0, 0)) is None
+    assert measure_novelty(GaussianPrior, image(9.0, 0)) is None

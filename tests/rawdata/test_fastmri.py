@@ -143,10 +143,10 @@ def test_description_names_acceleration_and_padding(tmp_path):
     mask = np.zeros(20, bool)
     mask[[2, 4, 8, 9, 10, 11, 14]] = True
     write_fastmri(tmp_path / "t.h5", random_complex(0, 1, 2, 6, 20), mask=mask, padding=(2, 4))
-    facts = dict(describe(read_raw(tmp_path / "t.h5")))
-    assert "7 of 20" in facts["mask"]
-    assert facts["acceleration"].startswith("2.86 net, 2 within")
-    assert "6 x 4" in facts["calibration region"]
+    entries = dict(describe(read_raw(tmp_path / "t.h5")))
+    assert "7 of 20" in entries["mask"]
+    assert entries["acceleration"].startswith("2.86 net, 2 within")
+    assert "6 x 4" in entries["calibration region"]
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):

@@ -37,4 +37,4 @@ def test_a_bad_slice_of_a_unit_is_black(tmp_path):
 def test_an_empty_slice_of_a_unit_is_black(tmp_path):
     result = reconstruct(with_slice(tmp_path / "scan.h5", 2, 0))
     assert result.mean.any((1, 2)).tolist() == [True, True, False]
-    assert result.facts["n_evaluations"] == 4 and np.isfinite(result.facts["data_misfit"])
+    assert result.scalars["n_evaluations"] == 4 and np.isfinite(result.scalars["data_misfit"])

@@ -7,10 +7,11 @@ import logging
 import pytest
 import torch
 
+from mri_alps import training
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import load_prior
-from mri_alps.priors.novelty import KEY
-from mri_alps.training import monitor, session
+from mri_alps.priors.novelty import NOVELTY_KEY
+from mri_alps.training import monitor
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.export import export_prior
 from mri_alps.training.session import choose_recipe, run_session
@@ -64,7 +65,7 @@ def test_exported_weights_are_complete(options, data, tmp_path):
     prior = load_prior(tmp_path / "out.safetensors")
     assert prior.provenance["validation"] == scores
     assert prior.provenance["step"] == 3
-    assert len(prior.provenance[KEY]) == 4
+    assert len(prior.provenance[NOVELTY_KEY]) == 4
     assert prior.prior_spectrum.error_power.shape == (3, 40)
     assert_equal_to_rounding(
         prior.prior_spectrum.sigmas[0].item(), prior.sigma_min, dtype="float32"
@@ -105,7 +106,7 @@ def test_impossible_options_are_refused(data, tmp_path, run, options, words):
 
 def test_only_given_options_change_a_recipe(data, tmp_path, run, monkeypatch):
     given = []
-    monkeypatch.setattr(session, "run_session", lambda *values: given.append(values))
+    monkeypatch.setattr(training, "run_session", lambda *values: given.append(values))
     out = tmp_path / "run"
     options = ("--steps", "7", "--validate", "a*", "--validate", "b", "--no-progress")
     run("train", data, "-o", out, *options, "--devices", "2", "--compile", "--config", "a.json")

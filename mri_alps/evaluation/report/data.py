@@ -14,12 +14,7 @@ from mri_alps.core.errors import InputFileError
 from mri_alps.evaluation.coverage import head_mask, interval_coverage
 from mri_alps.evaluation.folder import read_target
 from mri_alps.evaluation.metrics import image_metrics
-from mri_alps.pipeline.result import (
-    IMAGE_DATASETS,
-    OPTIONAL_DATASETS,
-    Reconstruction,
-    load_reconstruction,
-)
+from mri_alps.pipeline import IMAGE_DATASETS, OPTIONAL_DATASETS, Reconstruction, load_reconstruction
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 N_BINS = 10
@@ -64,7 +59,7 @@ class ReportData:
     def n_used(self) -> np.ndarray:
         """Number of samples behind the statistics of each slice, int (n_slices, 1, 1)."""
         shape = (len(self.result.slices), 1, 1)
-        given = self.result.facts.get("n_samples", np.full(shape, self.n_samples))
+        given = self.result.scalars.get("n_samples", np.full(shape, self.n_samples))
         return np.asarray(given, int).reshape(shape)
 
     @property
@@ -147,7 +142,7 @@ def _without_failed(result: Reconstruction) -> tuple[Reconstruction, dict[int, s
     return (
         dataclasses.replace(
             result,
-            facts={name: values[rows] for name, values in result.facts.items()},
+            scalars={name: values[rows] for name, values in result.scalars.items()},
             diagnostics=tuple(result.diagnostics[row] for row in rows),
             **kept,
         ),

@@ -179,7 +179,7 @@ def _slice_entry(data: ReportData, samples: _SampleReader, row: int) -> dict[str
         "index": int(result.slices[row]),
         "images": images,
         "samples": loop,
-        "facts": {name: _number(values[row]) for name, values in result.facts.items()},
+        "facts": {name: _number(values[row]) for name, values in result.scalars.items()},
         "levels": summary_of_levels(result.diagnostics[row]) if result.diagnostics else [],
     }
     if result.mask is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mri_alps.evaluation.report.data import ReportData, summary_of_levels
-from mri_alps.priors.novelty import LIMIT
+from mri_alps.priors import NOVELTY_LIMIT
 
 _GOOD_MISFIT = (0.8, 1.25)
 _COLUMNS = {
@@ -25,7 +25,7 @@ _COLUMNS = {
 }
 
 
-def table(rows: Iterable[Sequence[Any]], head: Sequence[Any] = ()) -> str:
+def html_table(rows: Iterable[Sequence[Any]], head: Sequence[Any] = ()) -> str:
     """Return an HTML table of texts; the first cell of a row is its heading.
 
     Parameters
@@ -95,7 +95,7 @@ def _acceleration_text(data: ReportData) -> str:
 
 def _warning_list(data: ReportData) -> str:
     """Return what a reader has to know before looking at the images."""
-    facts = data.result.facts
+    scalars = data.result.scalars
     notes = [str(note) for note in _attributes_of(data, "provenance").get("warnings") or []]
     notes += [f"Slice {index} failed: {reason}" for index, reason in data.failed.items()]
     few = data.n_used.ravel() < data.n_samples
@@ -104,7 +104,7 @@ def _warning_list(data: ReportData) -> str:
             f"Chains diverged in {few.sum()} of {len(few)} slices, whose statistics rest on fewer "
             f"samples: at least {data.n_used.min()} of {data.n_samples}."
         )
-    misfit = np.asarray(facts.get("data_misfit", []), dtype=float)
+    misfit = np.asarray(scalars.get("data_misfit", []), dtype=float)
     outside = (misfit < _GOOD_MISFIT[0]) | (misfit > _GOOD_MISFIT[1])
     if outside.any():
         notes.append(
@@ -113,13 +113,13 @@ def _warning_list(data: ReportData) -> str:
             "noise, the sensitivity maps or the sampler's length may be wrong, and with them "
             "the standard deviation."
         )
-    foreign = np.asarray(facts.get("novelty", []), dtype=float) > LIMIT
+    foreign = np.asarray(scalars.get("novelty", []), dtype=float) > NOVELTY_LIMIT
     if foreign.any():
         notes.append(
             f"{foreign.sum()} of {len(foreign)} slices look unlike the images that the prior was "
             "trained on: do not rely on them, nor on their standard deviation."
         )
-    restarts = int(np.sum(facts.get("n_restarts", 0)))
+    restarts = int(np.sum(scalars.get("n_restarts", 0)))
     if restarts:
         notes.append(
             f"The sampler had to restart {restarts} times with smaller steps: see its diagnostics."
@@ -142,7 +142,7 @@ def _score_table(data: ReportData) -> str:
     ]
     coverage = data.coverage()
     rows.append(("coverage of the 90 % interval", f"{np.nanmean(coverage):.3f}", ""))
-    return table(rows, ("", *names))
+    return html_table(rows, ("", *names))
 
 
 def _convergence_table(data: ReportData) -> str:
@@ -158,7 +158,7 @@ def _convergence_table(data: ReportData) -> str:
         for row, index in enumerate(data.result.slices.tolist())
     ]
     labels = [_COLUMNS[name] for name in known]
-    return table(rows, ("slice", *labels, *(["90 % coverage"] if coverage else [])))
+    return html_table(rows, ("slice", *labels, *(["90 % coverage"] if coverage else [])))
 
 
 def _convergence_notes(data: ReportData) -> str:
@@ -181,8 +181,8 @@ def _convergence_notes(data: ReportData) -> str:
     if "novelty" in known:
         notes.append(
             "<b>Foreignness</b> says how much worse the prior denoises the image than held-out "
-            f"images of its own kind, in their standard deviations: above {LIMIT:g} do not rely "
-            "on the result."
+            f"images of its own kind, in their standard deviations: above {NOVELTY_LIMIT:g} do not "
+            "rely on the result."
         )
     notes.append(
         "None of these proves that the samples are right: the coverage against a reference says "
@@ -195,8 +195,8 @@ def _acquisition_table(data: ReportData) -> str:
     """Return what was measured and how much of it was used."""
     attributes = data.result.attributes
     shape = data.result.reconstruction.shape[1:]
-    scale = np.asarray(data.result.facts.get("scale", []), dtype=float)
-    noise = np.asarray(data.result.facts.get("noise_std", []), dtype=float)
+    scale = np.asarray(data.result.scalars.get("scale", []), dtype=float)
+    noise = np.asarray(data.result.scalars.get("noise_std", []), dtype=float)
     rows = [
         ("scan", attributes.get("source", "")),
         ("format", attributes.get("source_format", "")),
@@ -208,7 +208,7 @@ def _acquisition_table(data: ReportData) -> str:
         ("noise, per real component", f"{_span(noise)} of the image scale" if noise.size else ""),
         ("image scale after whitening", _span(scale) if scale.size else ""),
     ]
-    return table([row for row in rows if str(row[1])])
+    return html_table([row for row in rows if str(row[1])])
 
 
 def _provenance_tables(data: ReportData) -> str:
@@ -220,11 +220,11 @@ def _provenance_tables(data: ReportData) -> str:
         for key, value in sorted(attributes.items())
         if key not in nested and str(value)
     ]
-    parts = [f"<h3>Result</h3>{table([*plain, ('file', data.path.name)])}"]
+    parts = [f"<h3>Result</h3>{html_table([*plain, ('file', data.path.name)])}"]
     for key in nested:
         rows = [(name, _value(value)) for name, value in _attributes_of(data, key).items()]
         title = key.replace("_", " ").capitalize()
-        parts.append(f"<h3>{title}</h3>{table(rows)}" if rows else "")
+        parts.append(f"<h3>{title}</h3>{html_table(rows)}" if rows else "")
     return "".join(parts)
 
 
@@ -267,7 +267,7 @@ def _final_steps(data: ReportData) -> int | None:
 
 def _available_figures(data: ReportData) -> dict[str, np.ndarray]:
     """Figures that at least one slice has, in the order of the columns."""
-    figures: dict[str, Any] = dict(data.result.facts)
+    figures: dict[str, Any] = dict(data.result.scalars)
     if data.result.diagnostics:
         figures["score_energy"] = [_last_energy(each) for each in data.result.diagnostics]
     columns = {

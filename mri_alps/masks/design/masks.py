@@ -25,15 +25,19 @@ from mri_alps.masks.study.slices import (
     require_complete,
     study_slices,
 )
-from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.pipeline.identity import scan_identity, settings_hash, settings_identity
-from mri_alps.pipeline.volume import load_prior_for
+from mri_alps.pipeline import (
+    ReconstructionConfiguration,
+    load_prior_for,
+    scan_identity,
+    settings_hash,
+    settings_identity,
+)
 
 if TYPE_CHECKING:
     import torch
 
-    from mri_alps.pipeline.progress import Progress
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.pipeline import Progress
+    from mri_alps.priors import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
 

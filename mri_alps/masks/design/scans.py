@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from mri_alps.calibration.region import MINIMUM_LINES
+from mri_alps.calibration import MINIMUM_LINES
 from mri_alps.core.crop import center_range
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.random import stream_seed
-from mri_alps.evaluation.metrics import expected_nmse
+from mri_alps.evaluation import expected_nmse
 from mri_alps.masks.design.covariance import row_information
 from mri_alps.masks.design.loop import ScanPosterior
 from mri_alps.masks.design.points import point_information
 
 if TYPE_CHECKING:
     from mri_alps.masks.study.slices import StudySlice
-    from mri_alps.pipeline import ReconstructionConfiguration
-    from mri_alps.pipeline.progress import Progress
-    from mri_alps.pipeline.result import SliceReconstruction
-    from mri_alps.pipeline.slice import SampledSlice
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.pipeline import (
+        Progress,
+        ReconstructionConfiguration,
+        SampledSlice,
+        SliceReconstruction,
+    )
+    from mri_alps.priors import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
 

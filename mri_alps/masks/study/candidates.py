@@ -13,8 +13,7 @@ import numpy as np
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.masks.files import load_mask
 from mri_alps.masks.kinds import MASK_KINDS, achieved_acceleration, as_boolean_mask, make_mask
-from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.pipeline.undersampling import mask_seed
+from mri_alps.pipeline import ReconstructionConfiguration, mask_seed
 
 if TYPE_CHECKING:
     from mri_alps.rawdata import RawKSpace

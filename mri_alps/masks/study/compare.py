@@ -25,17 +25,20 @@ from mri_alps.masks.study.statistics import (
     summarise,
 )
 from mri_alps.masks.study.store import ResultStore
-from mri_alps.pipeline.identity import settings_identity
-from mri_alps.pipeline.output import prepare_directory
-from mri_alps.pipeline.volume import chosen_slices, load_prior_for, make_configuration
+from mri_alps.pipeline import (
+    chosen_slices,
+    load_prior_for,
+    make_configuration,
+    prepare_directory,
+    settings_identity,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from mri_alps.pipeline import ReconstructionConfiguration
-    from mri_alps.pipeline.progress import Progress
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.pipeline import Progress, ReconstructionConfiguration
+    from mri_alps.priors import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
 DEFAULT_MASKS = ("random", "equispaced", "equispaced-offset", "poisson-lines", "gaussian")

@@ -10,23 +10,17 @@ import numpy as np
 from scipy.special import digamma
 
 from mri_alps.core.crop import center_crop_or_pad
-from mri_alps.evaluation.coverage import head_mask, interval_coverage
-from mri_alps.evaluation.metrics import expected_nmse, image_metrics
+from mri_alps.evaluation import expected_nmse, head_mask, image_metrics, interval_coverage
 from mri_alps.masks.kinds import achieved_acceleration
 from mri_alps.masks.study.sampling_pattern import noise_amplification, side_lobe
 from mri_alps.masks.study.slices import StudySlice, slice_name
-from mri_alps.pipeline.slice import (
-    SampledSlice,
-    used_mask,
-    zero_filled,
-)
+from mri_alps.pipeline import SampledSlice, used_mask, zero_filled
 
 if TYPE_CHECKING:
     import torch
 
-    from mri_alps.pipeline import ReconstructionConfiguration
-    from mri_alps.pipeline.progress import Progress
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.pipeline import Progress, ReconstructionConfiguration
+    from mri_alps.priors import ScoreModel
 
 WITH_REFERENCE = ("NMSE", "PSNR", "SSIM", "coverage")
 WITHOUT_REFERENCE = (
@@ -160,7 +154,7 @@ def measure_mask(
             loaded.acquisition.mask,
             loaded.acquisition.noise_std,
         ),
-        "data_misfit": reduced.facts["data_misfit"],
+        "data_misfit": reduced.scalars["data_misfit"],
         "seconds": sampled.seconds,
     }
     images = {"mean": reduced.reconstruction, "std": reduced.reconstruction_std, "mask": own}

@@ -9,9 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mri_alps.evaluation.files import number_text, write_csv, write_json, write_text
-from mri_alps.evaluation.report.page import template_text
-from mri_alps.evaluation.report.tables import table
+from mri_alps.evaluation import number_text, write_csv, write_json, write_text
+from mri_alps.evaluation.report import html_table, template_text
 from mri_alps.masks.study.measure import MEANINGS, METRICS
 from mri_alps.masks.study.pictures import draw_figures
 from mri_alps.masks.study.statistics import LEVEL, Correlation, Difference, Interval
@@ -139,16 +138,16 @@ def _render_study(study: MaskStudy, figures: Sequence[Path], settings: dict[str,
         f"<p class='summary'>{escape(_counted(study))}</p>",
         f"<p class='summary'>{escape(correlation_sentence(study.correlation()))}</p>",
         "<h2>Ranked</h2><p class='note'>Mean ± half of the 95 % interval over slices.</p>",
-        _scrolled(table(rows, ("mask", "acceleration", *shown))),
+        _scrolled(html_table(rows, ("mask", "acceleration", *shown))),
         "<h2>Figures</h2>",
         *(_embedded(path) for path in figures),
         "<h2>Paired differences</h2><p class='note'>Slice by slice; p of the paired t-test after "
         "Holm's correction for all pairs of one acceleration and metric.</p>",
-        _scrolled(table(differences, ("metric", "masks", "difference", "p"))),
+        _scrolled(html_table(differences, ("metric", "masks", "difference", "p"))),
         "<h2>What the columns are</h2>",
-        table([(name, MEANINGS[name]) for name in shown]),
+        html_table([(name, MEANINGS[name]) for name in shown]),
         "<h2>Settings</h2>",
-        table([(name, json.dumps(value, default=str)) for name, value in settings.items()]),
+        html_table([(name, json.dumps(value, default=str)) for name, value in settings.items()]),
         "</body></html>",
     ]
     return "\n".join(parts)

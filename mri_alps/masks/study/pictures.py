@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mri_alps.evaluation.figures import new_figure, save_figure, window_top
+from mri_alps.evaluation import new_figure, save_figure, window_top
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,16 +14,20 @@ import numpy as np
 from mri_alps.calibration import VolumeCalibration, calibrate_volume, prepare_slice
 from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning
-from mri_alps.pipeline.images import root_sum_of_squares
-from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor, reference_image
-from mri_alps.pipeline.volume import chosen_slices
+from mri_alps.pipeline import (
+    LoadedSlice,
+    SliceReconstructor,
+    chosen_slices,
+    reference_image,
+    root_sum_of_squares,
+)
 from mri_alps.rawdata import RawKSpace, read_raw
 
 if TYPE_CHECKING:
     import torch
 
     from mri_alps.pipeline import ReconstructionConfiguration
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 
 @dataclasses.dataclass(frozen=True)

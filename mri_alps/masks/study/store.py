@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mri_alps.core.atomic import atomic_path
-from mri_alps.evaluation.files import stored_content
+from mri_alps.evaluation import stored_content
 from mri_alps.masks.study.measure import MaskResult
 from mri_alps.masks.study.slices import slice_name
-from mri_alps.pipeline.identity import scan_identity, settings_hash
+from mri_alps.pipeline import scan_identity, settings_hash
 
 if TYPE_CHECKING:
     from mri_alps.masks.study.candidates import Candidate

@@ -12,7 +12,7 @@ import torch
 
 from mri_alps.core import devices
 from mri_alps.operators.fused import ELEMENT, LANES
-from mri_alps.operators.fused.tables import convolution, pack_maps, padded, plane_axes
+from mri_alps.operators.fused.tables import convolution, pack_maps, pad_to_lanes, plane_axes
 from mri_alps.operators.fused.threads import in_threads, work_space
 
 _IMAGES_BYTES = 1 << 18
@@ -165,7 +165,7 @@ class LinePart:
         dtype = _real_dtype(maps)
         lines = convolution(pattern, dtype)
         # Rows where all maps vanish, such as the margin of an oversampled readout, stay zero.
-        rows = padded(np.flatnonzero((maps != 0).any(-1).any(0).numpy()))
+        rows = pad_to_lanes(np.flatnonzero((maps != 0).any(-1).any(0).numpy()))
         self._rows = np.where(rows < 0, -1, rows * strides[0])
         self.fills = int((rows >= 0).sum()) == maps.shape[-2]
         self._maps = _flat(pack_maps(maps, rows, lines.inputs))
@@ -213,7 +213,7 @@ class PlanePart:
         assert axes is not None
         along, across = axes
         width = mask.shape[-1]
-        rows = padded(across.inputs)
+        rows = pad_to_lanes(across.inputs)
         self._rows = np.where(rows < 0, -1, rows * 2 * width)
         self._maps = _flat(pack_maps(maps, rows, along.inputs))
         self._along, self._across = Transform(**along.fields(2)), Transform(**across.fields(2))
@@ -221,8 +221,11 @@ class PlanePart:
             torch.from_numpy(np.argsort(across.inputs)),
             torch.from_numpy(np.argsort(along.inputs)),
         )
-        lanes, stripes = len(rows) * width * 2, len(rows) * len(padded(along.inputs)) * 2
-        self._total, self._n_work = lanes, 2 * lanes + stripes + len(padded(along.inputs)) * ELEMENT
+        lanes, stripes = len(rows) * width * 2, len(rows) * len(pad_to_lanes(along.inputs)) * 2
+        self._total, self._n_work = (
+            lanes,
+            2 * lanes + stripes + len(pad_to_lanes(along.inputs)) * ELEMENT,
+        )
 
     def write(self, images: np.ndarray, result: np.ndarray, offsets: np.ndarray) -> None:
         """Write A^H A of the images at `offsets` to the same place in `result`."""

@@ -197,12 +197,12 @@ def plane_normal(image, maps, rows, along, across, work, first_coil, stop_coil, 
     width, height = len(along.columns), len(across.columns)
     size, n_blocks = width * ELEMENT, len(rows) // LANES
     n_stripes = -(-width // LANES)
-    padded, tile = n_stripes * LANES * ELEMENT, LANES * ELEMENT
+    n_padded, tile = n_stripes * LANES * ELEMENT, LANES * ELEMENT
     stripe = n_blocks * tile
     totals = work[: n_blocks * size]
     lanes = work[n_blocks * size : 2 * n_blocks * size]
-    buffer = work[2 * n_blocks * size : 2 * n_blocks * size + padded]
-    spectrum = work[2 * n_blocks * size + padded :]
+    buffer = work[2 * n_blocks * size : 2 * n_blocks * size + n_padded]
+    spectrum = work[2 * n_blocks * size + n_padded :]
     totals[:] = 0
     buffer[:] = 0
     for block in range(n_blocks):

@@ -141,7 +141,7 @@ def pack_maps(maps: torch.Tensor, rows: np.ndarray, columns: np.ndarray) -> torc
     return packed
 
 
-def padded(indices: np.ndarray) -> np.ndarray:
+def pad_to_lanes(indices: np.ndarray) -> np.ndarray:
     """Return `indices` followed by as many -1 as make the length a multiple of eight."""
     return np.concatenate([indices, np.full(-len(indices) % LANES, -1, dtype=np.int64)])
 

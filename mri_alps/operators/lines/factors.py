@@ -54,7 +54,7 @@ class LineFactors:
             kernel = _load_kernel(maps.dtype)
             if kernel is not None:
                 n_rows = image[..., 0].numel() if axis == -1 else image[..., 0, :].numel()
-                n_most = n_rows * 2 * padded(self._n_pixels) * padded(self._n_pixels, ROWS)
+                n_most = n_rows * 2 * round_up(self._n_pixels) * round_up(self._n_pixels, ROWS)
                 self._parts = _Packed(kernel, maps, n_most)
         values, slices = [maps.real.new_zeros(0)], [torch.zeros(0, dtype=torch.long)]
         for block in line_blocks(maps, mask, n_lines):
@@ -117,7 +117,7 @@ def _eigh(matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return values.to(matrices.real.dtype), vectors.to(matrices.dtype)
 
 
-def padded(n: int, step: int = LANES) -> int:
+def round_up(n: int, step: int = LANES) -> int:
     """Return `n` rounded up to a multiple of `step`.
 
     Parameters
@@ -188,7 +188,7 @@ class _Packed:
 
     def add(self, rows: torch.Tensor, start: int, stride: int) -> None:
         n_lines, n, _ = rows.shape
-        width, height = padded(n), padded(n, ROWS)
+        width, height = round_up(n), round_up(n, ROWS)
         stop = self._start + n_lines * height * 2 * width
         # (line, row, part, pixel) as (line, row / 4, pixel / 8, row, part, pixel)
         planar = rows.new_zeros((n_lines, height, 2, width), dtype=self._vectors.dtype)

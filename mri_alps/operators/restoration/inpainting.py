@@ -15,7 +15,7 @@ class InpaintingOperator(LinearOperator):
     """Keep the entries where `mask` is True and put zeros elsewhere; an orthogonal projection.
 
     The measurement keeps the image's shape. Its zeros are no data: noise must not be added to
-    them (the reference code of the paper did). `mri_alps.operators.simulate` does it right,
+    them (the reference code of the paper did). `mri_alps.operators.simulation` does it right,
     and `measured` tells which entries count.
 
     Parameters

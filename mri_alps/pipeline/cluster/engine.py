@@ -16,7 +16,7 @@ from mri_alps.pipeline.cluster import tasks
 from mri_alps.pipeline.cluster.local import connect
 from mri_alps.pipeline.identity import prior_identity
 from mri_alps.pipeline.overlap import Occupation
-from mri_alps.pipeline.scan_job import Outcome, ScanJob, Setup
+from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
 from mri_alps.pipeline.scans import Finish, Results
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ _SLICES_ON_GPU = 4
 def reconstruct_on_cluster(
     sources: Sequence[Path],
     output: Path,
-    setup: Setup,
+    context: RunContext,
     workers: int | None = None,
     scheduler: str | None = None,
     progress: Progress | None = None,
     finish: Finish | None = None,
-    report: Callable[[Outcome], object] | None = None,
+    report: Callable[[ScanOutcome], object] | None = None,
 ) -> Results:
     """Reconstruct scans with a local cluster or one that runs already.
 
@@ -48,7 +48,7 @@ def reconstruct_on_cluster(
 
     Parameters
     ----------
-    sources, output, setup, progress, finish, report
+    sources, output, context, progress, finish, report
         As `reconstruct_scans` has them; the prior must be one that can be loaded by name.
     workers : int, optional
         Start so many processes on this machine.
@@ -66,31 +66,31 @@ def reconstruct_on_cluster(
     ConfigurationError
         If neither or both are given, no scheduler answers, or the workers differ.
     """
-    configuration = setup.configuration
-    if prior_identity(setup.prior, setup.prior_name).startswith("unknown"):
+    configuration = context.configuration
+    if prior_identity(context.prior, context.prior_name).startswith("unknown"):
         raise ConfigurationError(
             "workers load the prior by its name or file, and this one has neither: give a name"
         )
-    with connect(workers, scheduler, configuration.device, setup.n_threads) as client:
-        setup.say(f"Dask's dashboard is at {client.dashboard_link}")
+    with connect(workers, scheduler, configuration.device, context.n_threads) as client:
+        context.notify(f"Dask's dashboard is at {client.dashboard_link}")
         client.wait_for_workers(1)
-        setup = _like_the_workers(client, setup)
-        engine = Engine(client, output, setup, progress, finish, report)
+        context = _like_the_workers(client, context)
+        engine = Engine(client, output, context, progress, finish, report)
         return engine.run(sources)
 
 
-def _like_the_workers(client: Client, setup: Setup) -> Setup:
-    facts = set(client.run(tasks.worker_facts, setup.configuration).values())
+def _like_the_workers(client: Client, context: RunContext) -> RunContext:
+    environments = set(client.run(tasks.worker_environment, context.configuration).values())
     for what in ("device", "versions"):
-        found = sorted({getattr(fact, what) for fact in facts})
+        found = sorted({getattr(environment, what) for environment in environments})
         if len(found) > 1:
             raise ConfigurationError(
                 f"the workers differ in their {what} ({', '.join(found)}): results would depend "
                 "on who computes what, use workers of one kind"
             )
-    threads = setup.n_threads or min(fact.n_threads for fact in facts)
-    device = torch.device(next(iter(facts)).device)
-    return dataclasses.replace(setup, n_threads=threads, device=device)
+    threads = context.n_threads or min(environment.n_threads for environment in environments)
+    device = torch.device(next(iter(environments)).device)
+    return dataclasses.replace(context, n_threads=threads, device=device)
 
 
 @dataclasses.dataclass
@@ -108,7 +108,7 @@ class Engine:
     ----------
     client : distributed.Client
         Of the cluster.
-    output, setup, progress, finish, report
+    output, context, progress, finish, report
         As `reconstruct_scans` has them.
 
     Attributes
@@ -121,16 +121,16 @@ class Engine:
         self,
         client: Client,
         output: Path,
-        setup: Setup,
+        context: RunContext,
         progress: Progress | None = None,
         finish: Finish | None = None,
-        report: Callable[[Outcome], object] | None = None,
+        report: Callable[[ScanOutcome], object] | None = None,
     ):
         self.computed: Counter[tuple[str, int]] = Counter()
-        self._client, self._output, self._setup = client, output, setup
+        self._client, self._output, self._context = client, output, context
         self._progress, self._finish, self._report = progress, finish, report
         self._scans: list[_Scan] = []
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[ScanOutcome] = []
         self._said: set[str] = set()
         self._n_slices = self._n_done = 0
         self._busy = 0.0
@@ -147,7 +147,7 @@ class Engine:
 
         started = time.perf_counter()
         n_workers = 1
-        jobs = (ScanJob(source, self._output, self._setup) for source in sources)
+        jobs = (ScanJob(source, self._output, self._context) for source in sources)
         try:
             while True:
                 n_workers = max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
@@ -189,7 +189,7 @@ class Engine:
         task = self._task(job)
         # The noise of a scan is looked at once, by one worker, and handed to the others.
         calibrated = self._client.submit(tasks.calibrate, task, pure=False, retries=RETRIES)
-        size = _SLICES_ON_GPU if self._setup.device.type == "cuda" else 1
+        size = _SLICES_ON_GPU if self._context.device.type == "cuda" else 1
         size = max(1, min(size, len(job.missing) // n_workers))
         for start in range(0, len(job.missing), size):
             indices = job.missing[start : start + size]
@@ -205,9 +205,9 @@ class Engine:
             target=str(job.target.resolve()),
             store_identity=job.store.identity,
             scan_identity=job.scan_hash,
-            prior_identity=prior_identity(self._setup.prior, self._setup.configuration.prior),
-            configuration=self._setup.configuration,
-            execution=job.execution,
+            prior_identity=prior_identity(self._context.prior, self._context.configuration.prior),
+            configuration=self._context.configuration,
+            compute_settings=job.compute_settings,
         )
 
     def _collect(self) -> None:
@@ -231,7 +231,7 @@ class Engine:
         for note in receipt.notes:
             if note not in self._said:
                 self._said.add(note)
-                self._setup.say(f"warning: {note}")
+                self._context.notify(f"warning: {note}")
         self.computed.update((scan.job.path.name, index) for index in receipt.computed)
         scan.job.keep_batch(receipt.batch)
         self._busy += receipt.busy_seconds

@@ -40,7 +40,7 @@ from mri_alps.pipeline.slice import (
     SliceReconstructor,
     costs_one_slice,
 )
-from mri_alps.pipeline.slice_store import Execution, SliceStore
+from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
 from mri_alps.pipeline.threads import use_threads
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import load_prior_for
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mri_alps.pipeline import ReconstructionConfiguration
-    from mri_alps.priors.protocol import ScoreModel
+    from mri_alps.priors import ScoreModel
 
 THREADS_OF_A_WORKER = 2
 _PLACES = threading.BoundedSemaphore(THREADS_OF_A_WORKER)  # workers of others may have many threads
@@ -74,7 +74,7 @@ class ScanTask:
         What the worker must find under the same names.
     configuration : ReconstructionConfiguration
         The settings.
-    execution : Execution
+    compute_settings : ComputeSettings
         How the slices are computed; its batch is None where nobody chose one yet.
     """
 
@@ -84,7 +84,7 @@ class ScanTask:
     scan_identity: str
     prior_identity: str
     configuration: ReconstructionConfiguration
-    execution: Execution
+    compute_settings: ComputeSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Receipt:
 
 
 @dataclasses.dataclass(frozen=True)
-class WorkerFacts:
+class WorkerEnvironment:
     """What a worker computes with."""
 
     device: str
@@ -123,7 +123,7 @@ class WorkerFacts:
     versions: str
 
 
-def worker_facts(configuration: ReconstructionConfiguration) -> WorkerFacts:
+def worker_environment(configuration: ReconstructionConfiguration) -> WorkerEnvironment:
     """Return what this process would compute with.
 
     Parameters
@@ -133,7 +133,7 @@ def worker_facts(configuration: ReconstructionConfiguration) -> WorkerFacts:
     """
     import mri_alps
 
-    return WorkerFacts(
+    return WorkerEnvironment(
         device=configuration.torch_device().type,
         n_threads=int(os.environ.get("MRI_ALPS_THREADS", torch.get_num_threads())),
         versions=f"mri_alps {mri_alps.__version__} with torch {torch.__version__}",
@@ -153,7 +153,7 @@ def calibrate(task: ScanTask) -> Calibrated:
     with _notes() as notes:
         try:
             with _READING:
-                use_threads(task.execution.n_threads)
+                use_threads(task.compute_settings.n_threads)
                 raw = _open(task)
                 mask = undersampling_mask(raw, task.configuration)
                 calibration = calibrate_volume(raw, mask)
@@ -222,14 +222,14 @@ def _reconstruct(
 
             def load(index: int) -> LoadedSlice:
                 with _READING:
-                    use_threads(task.execution.n_threads)
+                    use_threads(task.compute_settings.n_threads)
                     return reconstructor.load(index)
 
             def sample(loaded: LoadedSlice) -> SampledSlice:
                 nonlocal batch
                 with _SAMPLING:
                     started = time.perf_counter()
-                    use_threads(task.execution.n_threads)
+                    use_threads(task.compute_settings.n_threads)
                     sampled = reconstructor.draw(loaded, batch=batch)
                     batch = sampled.batch  # smaller if memory ran out
                     busy.append(time.perf_counter() - started)
@@ -254,15 +254,15 @@ def _reconstruct(
 
 def _batch(task: ScanTask, raw: RawKSpace) -> int:
     """Return how many samples to draw at a time: the same for all slices of a scan."""
-    if task.execution.batch is not None:
-        return task.execution.batch
+    if task.compute_settings.batch is not None:
+        return task.compute_settings.batch
     prior, device = _prior(task.configuration, task.prior_identity)
     with _SAMPLING:
         count = task.configuration.n_samples
         sharing = int(os.environ.get("MRI_ALPS_SHARING", 1))
         batch = choose_batch(prior, raw.shape, raw.n_coils, count, device, sharing)
     store = SliceStore(Path(task.target), task.store_identity)
-    store.record(dataclasses.replace(task.execution, batch=batch))
+    store.record(dataclasses.replace(task.compute_settings, batch=batch))
     return batch
 
 

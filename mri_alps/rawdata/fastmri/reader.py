@@ -152,7 +152,7 @@ def _assemble(
         attributes=attributes,
         acquired_range=(first, stop),
         provenance={
-            "header": dict(header.facts),
+            "header": dict(header.parameters),
             "flavour": "test" if kspace_mask is not None else "train/val",
             "mask_source": "dataset `mask`" if kspace_mask is not None else "fully sampled",
             "net_acceleration": net_acceleration(mask),

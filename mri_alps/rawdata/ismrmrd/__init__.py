@@ -1,1 +1,28 @@
 """ISMRMRD: files, and acquisitions as they come in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mri_alps.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.ismrmrd.heads import COUNTERS, NOT_IMAGING, Heads, heads_from_records
+    from mri_alps.rawdata.ismrmrd.reader import choose_encoding, find_groups, make_scan
+    from mri_alps.rawdata.ismrmrd.store import SampleReader
+    from mri_alps.rawdata.ismrmrd.writer import make_acquisition, write_acquisitions, write_xml
+
+_HOME_OF = {
+    "COUNTERS": "mri_alps.rawdata.ismrmrd.heads",
+    "Heads": "mri_alps.rawdata.ismrmrd.heads",
+    "NOT_IMAGING": "mri_alps.rawdata.ismrmrd.heads",
+    "SampleReader": "mri_alps.rawdata.ismrmrd.store",
+    "choose_encoding": "mri_alps.rawdata.ismrmrd.reader",
+    "find_groups": "mri_alps.rawdata.ismrmrd.reader",
+    "heads_from_records": "mri_alps.rawdata.ismrmrd.heads",
+    "make_acquisition": "mri_alps.rawdata.ismrmrd.writer",
+    "make_scan": "mri_alps.rawdata.ismrmrd.reader",
+    "write_acquisitions": "mri_alps.rawdata.ismrmrd.writer",
+    "write_xml": "mri_alps.rawdata.ismrmrd.writer",
+}
+__getattr__, __dir__ = lazy_names(__name__, _HOME_OF)

@@ -54,7 +54,7 @@ def measured_noise(
     -------
     covariance : np.ndarray or None
         complex128 (coils, coils), per real component; None if there is no usable measurement.
-    facts : dict
+    provenance : dict
         Includes "factor", imaging over measured variance without the averages.
     warnings : list of str
         Sentences.
@@ -93,7 +93,7 @@ def measured_noise(
     if not (np.diag(covariance).real > 0).all():
         warnings.append("a coil has no noise at all in the noise acquisitions; they are ignored")
         return None, {"source": "noise acquisitions with an empty coil"}, warnings
-    facts = {
+    provenance = {
         "source": f"{len(noise)} noise acquisitions",
         "n_samples": n_samples,
         "dwell_noise_us": float(np.mean(noise.sample_time_us)),
@@ -102,7 +102,7 @@ def measured_noise(
         "factor": float(np.mean(dwell_ratio)) / bandwidth,
         "n_averages": int(n_averages),
     }
-    return covariance, facts, warnings
+    return covariance, provenance, warnings
 
 
 def _scatter_matrix(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import Dataset, File, Group, open_hdf5, read_text
 from mri_alps.rawdata.header import Encoding, Header, parse_header
-from mri_alps.rawdata.ismrmrd.scan import Scan, Selection
+from mri_alps.rawdata.ismrmrd.scan import ScanAssembler, Selection
 from mri_alps.rawdata.ismrmrd.store import AcquisitionStore, Hdf5Acquisitions
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def read_ismrmrd(path: Path | str, selection: Selection = Selection()) -> RawKSp
     return scan.assemble()
 
 
-def make_scan(store: AcquisitionStore, header: Header, selection: Selection) -> Scan:
+def make_scan(store: AcquisitionStore, header: Header, selection: Selection) -> ScanAssembler:
     """Select acquisitions, from wherever they lie.
 
     Parameters
@@ -85,7 +85,7 @@ def make_scan(store: AcquisitionStore, header: Header, selection: Selection) -> 
 
     Returns
     -------
-    Scan
+    ScanAssembler
         `assemble` gives the `RawKSpace`.
 
     Raises
@@ -96,7 +96,7 @@ def make_scan(store: AcquisitionStore, header: Header, selection: Selection) -> 
         If the selection asks for what there is not.
     """
     encoding = choose_encoding(header, selection.encoding, store.path)
-    return Scan(store, header, encoding, selection)
+    return ScanAssembler(store, header, encoding, selection)
 
 
 def _choose_group(file: File, path: Path, wanted: str | None) -> tuple[str, list[str]]:

@@ -60,7 +60,7 @@ class Selection:
     keep_oversampling: bool = False
 
 
-class Scan:
+class ScanAssembler:
     """The steps of `read_ismrmrd`, with the warnings and the processing that they note."""
 
     def __init__(
@@ -122,7 +122,7 @@ class Scan:
 
     def _is_interleaved(self, heads: Heads) -> bool:
         """Whether repetitions sample different lines, which together calibrate the coils."""
-        declared = self.header.facts.get("calibration_mode", "").lower() == "interleaved"
+        declared = self.header.parameters.get("calibration_mode", "").lower() == "interleaved"
         return declared and len(np.unique(heads.repetition)) > 1
 
     def assemble(self) -> RawKSpace:
@@ -151,7 +151,7 @@ class Scan:
         sources = (self.store, grid, table, calibration, self.n_coils, n_readout)
         counts = _line_counts(table, len(groups), grid)
         n_averages = self._averages(counts)
-        noise, noise_facts, notes = self._noise(n_averages)
+        noise, noise_provenance, notes = self._noise(n_averages)
         self.warnings += notes
         if is_3d:
             mask = counts > 0
@@ -187,12 +187,12 @@ class Scan:
             ),
             crop=crop,
             source=VolumeLines(*sources) if is_3d else SliceLines(*sources),
-            acquisition=str(self.header.facts.get("protocol", "")),
+            acquisition=str(self.header.parameters.get("protocol", "")),
             axes=("phase_encode", "partition") if is_3d else ("readout", "phase_encode"),
             acquired_range=self._acquired_range(mask, grid, is_3d),
             n_averages=n_averages,
             has_calibration=calibration is not None,
-            provenance=self._provenance(mask, groups, counts, calibration, noise_facts),
+            provenance=self._provenance(mask, groups, counts, calibration, noise_provenance),
         )
 
     def _place(self, heads: Heads, group: np.ndarray, grid: Grid, warnings: list[str]) -> LineTable:
@@ -299,12 +299,12 @@ class Scan:
         groups: np.ndarray,
         counts: np.ndarray,
         calibration: LineTable | None,
-        noise_facts: dict[str, Any],
+        noise_provenance: dict[str, Any],
     ) -> dict[str, Any]:
         heads = self.heads
         left_out = {name: int(heads.has(flag).sum()) for name, flag in NOT_IMAGING.items()}
         return {
-            "header": dict(self.header.facts),
+            "header": dict(self.header.parameters),
             "dataset": self.store.group,
             "n_acquisitions": len(heads),
             "n_imaging_lines": len(self.imaging),
@@ -316,7 +316,7 @@ class Scan:
                 "minimum": int(counts[counts > 0].min()),
                 "maximum": int(counts.max()),
             },
-            "noise": noise_facts,
+            "noise": noise_provenance,
             "mask_source": "acquired lines",
             "net_acceleration": net_acceleration(mask),
             "warnings": self.warnings,

@@ -28,7 +28,7 @@ def describe(raw: RawKSpace) -> list[tuple[str, str]]:
         In the order in which `mri-alps inspect` prints them.
     """
     geometry = raw.geometry
-    facts = [
+    entries = [
         ("file", str(raw.path)),
         ("format", NAMES.get(raw.format, raw.format)),
         ("acquisition", raw.acquisition or "unknown"),
@@ -46,10 +46,10 @@ def describe(raw: RawKSpace) -> list[tuple[str, str]]:
         ("final image", f"{raw.crop[0]} x {raw.crop[1]}"),
     ]
     for name, text in raw.provenance.get("header", {}).items():
-        facts.append((name.replace("_", " "), str(text)))
-    facts += [("what will be done", text) for text in raw.provenance.get("processing", [])]
-    facts += [("note", text) for text in raw.provenance.get("warnings", [])]
-    return facts
+        entries.append((name.replace("_", " "), str(text)))
+    entries += [("what will be done", text) for text in raw.provenance.get("processing", [])]
+    entries += [("note", text) for text in raw.provenance.get("warnings", [])]
+    return entries
 
 
 def _space(matrix: tuple[int, int, int], view: tuple[float, float, float]) -> str:
@@ -119,15 +119,15 @@ def _calibration(raw: RawKSpace) -> str:
 
 
 def _noise(raw: RawKSpace) -> str:
-    facts = raw.provenance.get("noise", {})
+    noise = raw.provenance.get("noise", {})
     if raw.noise_covariance is None:
-        return f"not measured ({facts.get('source', 'the format has none')}), will be estimated"
+        return f"not measured ({noise.get('source', 'the format has none')}), will be estimated"
     std = np.sqrt(np.diag(raw.noise_covariance).real)
     text = f"standard deviation {std.min():.3g} to {std.max():.3g} per real component"
-    if "factor" in facts:
+    if "factor" in noise:
         text += (
-            f"; {facts['source']}, {facts['n_samples']} samples, scaled by {facts['factor']:.3g} "
-            f"(dwell {facts['dwell_noise_us']:.3g} / {facts['dwell_image_us']:.3g} us, bandwidth "
-            f"{facts['relative_receiver_noise_bandwidth']:.3g})"
+            f"; {noise['source']}, {noise['n_samples']} samples, scaled by {noise['factor']:.3g} "
+            f"(dwell {noise['dwell_noise_us']:.3g} / {noise['dwell_image_us']:.3g} us, bandwidth "
+            f"{noise['relative_receiver_noise_bandwidth']:.3g})"
         )
     return text

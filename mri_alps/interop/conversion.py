@@ -22,10 +22,10 @@ from mri_alps.rawdata import (
     atomic_path,
     kspace_to_cfl,
     read_raw,
+    smallest_mask,
     write_cfl,
     write_fastmri,
 )
-from mri_alps.rawdata.sampling_pattern import smallest_mask
 
 RAW_FORMATS = ("fastmri", "ismrmrd", "bart")
 
