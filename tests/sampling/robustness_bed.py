@@ -214,8 +214,8 @@ class Outcome(NamedTuple):
     total_variation : float
         Lower bound on E_y TV from two histograms, with their chance.
     caught : float
-        Share of chains that end within the wrong region, less the prior's: a lower bound too, with
-        no chance in it where no chain is caught.
+        Share of chains that end within the wrong region, less the prior's, if that is more than
+        twice its standard error: a lower bound too, and 0 where no chain is caught.
     lowest : float
         Least mean |x|^2 / d on the way.
     """
@@ -246,8 +246,10 @@ def compare(
     ):
         x, lowest = langevin(prior, error, start, targets, chosen, generator)
         inside = float((x.norm(dim=1) < error.radius).double().mean())
-        distance = total_variation(x, data, prior, variance)
-        outcomes[name] = Outcome(distance, max(0.0, inside - error.probability), lowest)
+        spread = math.sqrt(error.probability / n_chains)
+        excess = inside - error.probability
+        caught = excess if excess > 2 * spread else 0.0
+        outcomes[name] = Outcome(total_variation(x, data, prior, variance), caught, lowest)
     return outcomes
 
 
