@@ -48,7 +48,13 @@ class Preconditioner(Protocol):
         """
 
     def data_noise(self, noise: ChainNoise) -> torch.Tensor:
-        """Draw noise of the covariance A^H A, (n, *domain_shape)."""
+        """Draw noise of the covariance A^H A, (n, *domain_shape).
+
+        Parameters
+        ----------
+        noise : ChainNoise
+            The chains' randomness.
+        """
 
 
 class FourierPreconditioner:
@@ -67,12 +73,28 @@ class FourierPreconditioner:
         self._diagonal = torch.fft.ifftshift(fourier_diagonal(problem), dim=problem.dims)
 
     def at(self, fisher: torch.Tensor, noise_std: torch.Tensor, wide: bool) -> Inverse:  # noqa: ARG002
-        """See `Preconditioner`."""
+        """Return the approximate inverse.
+
+        Parameters
+        ----------
+        fisher : torch.Tensor
+            F, (*image_shape), positive, in the order of torch.fft.
+        noise_std : torch.Tensor
+            Per real component, () or (B, 1, ...).
+        wide : bool
+            Whether F varies by more than `WIDE`.
+        """
         inverse = 1 / (self._diagonal / noise_std**2 + fisher)
         return lambda spectrum: spectrum * inverse
 
     def data_noise(self, noise: ChainNoise) -> torch.Tensor:
-        """See `Preconditioner`."""
+        """A^H n, n white.
+
+        Parameters
+        ----------
+        noise : ChainNoise
+            The chains' randomness.
+        """
         return self._problem.adjoint(noise.data())
 
 
@@ -101,7 +123,17 @@ class LinePreconditioner:
         self._diagonal = torch.fft.ifftshift(fourier_diagonal(problem), dim=problem.dims)
 
     def at(self, fisher: torch.Tensor, noise_std: torch.Tensor, wide: bool) -> Inverse:
-        """See `Preconditioner`."""
+        """Return the approximate inverse.
+
+        Parameters
+        ----------
+        fisher : torch.Tensor
+            F, (*image_shape), positive, in the order of torch.fft.
+        noise_std : torch.Tensor
+            Per real component, () or (B, 1, ...).
+        wide : bool
+            Whether F varies by more than `WIDE`.
+        """
         problem, factors = self._problem, self._factors
         flat = fisher.log().mean().exp()
         per_value = noise_std.flatten()[factors.slice_of_value] if noise_std.ndim else noise_std
@@ -122,7 +154,13 @@ class LinePreconditioner:
         return inverse
 
     def data_noise(self, noise: ChainNoise) -> torch.Tensor:
-        """U L^(1/2) U^H z: less work than noise of all coils."""
+        """U L^(1/2) U^H z: less work than noise of all coils.
+
+        Parameters
+        ----------
+        noise : ChainNoise
+            The chains' randomness.
+        """
         z, weights = noise.image(), self._factors.values.sqrt()
         nothing = weights.new_zeros(())
         return self._factors.filter(z, None, weights, weights, (nothing, nothing))
