@@ -9,6 +9,7 @@ from mri_alps.rawdata.bart.cfl import kspace_to_cfl, read_cfl, write_cfl
 from mri_alps.rawdata.describe import describe
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 from mri_alps.rawdata.geometry import Geometry
+from mri_alps.rawdata.image_files import StoredImage, read_image
 from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.ismrmrd.writer import write_ismrmrd
 from mri_alps.rawdata.open import read_raw
@@ -20,12 +21,14 @@ __all__ = [
     "Geometry",
     "RawKSpace",
     "Selection",
+    "StoredImage",
     "atomic_path",
     "center_block",
     "describe",
     "kspace_to_cfl",
     "raw_from_arrays",
     "read_cfl",
+    "read_image",
     "read_raw",
     "read_sensitivity_maps",
     "write_cfl",
