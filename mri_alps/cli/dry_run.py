@@ -18,6 +18,7 @@ from mri_alps.pipeline.batches import choose_batch
 from mri_alps.pipeline.resources import evaluation_bytes, memory_bytes
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import chosen_slices
+from mri_alps.pipeline.warm_start import check_warm_start
 from mri_alps.priors.protocol import ScoreModel
 from mri_alps.rawdata import RawKSpace
 
@@ -49,6 +50,7 @@ def plan(
     dict
         As JSON can hold it; bytes and seconds where the name says so.
     """
+    check_warm_start(raw, configuration)
     n_slices = len(chosen_slices(raw, configuration))
     mask = undersampling_mask(raw, configuration)
     sampled = raw.slice_mask(0) if mask is None else raw.slice_mask(0) & mask

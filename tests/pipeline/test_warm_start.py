@@ -154,6 +154,24 @@ def test_a_start_that_is_trusted_fully_stays(made, tmp_path, run, method, option
     assert facts["delta"] == (0.5 if facts["radius"] else None)
 
 
+def test_the_library_starts_from_the_same_settings(made, tmp_path):
+    start = magnitudes(tmp_path, made[1])
+    result = mri_alps.reconstruct(
+        made[0], prior="gaussian", n_samples=2, n_evaluations=110, slices=(1,), method="xgp2",
+        initial=start, initial_sigma=1e-4,
+    )  # fmt: skip
+    expected = mri_alps.load_reconstruction(made[1]).reconstruction[1]
+    assert np.linalg.norm(result.reconstruction[0] - expected) < 0.02 * np.linalg.norm(expected)
+    assert result.attributes["initial"] == "fastmri.h5"
+
+
+def test_a_dry_run_finds_a_start_that_does_not_fit(made, tmp_path, run):
+    command = ("reconstruct", made[0], "-o", tmp_path / "out", *FAST, "--dry-run", "--initial")
+    assert run(*command, made[1]).code == 0
+    finished = run(*command, missing(tmp_path, made[1]))
+    assert finished.code == 1 and "does not exist" in finished.err
+
+
 def test_another_content_of_the_file_is_another_reconstruction(made, tmp_path, run):
     start = magnitudes(tmp_path, made[1])
     command = ("reconstruct", made[0], "-o", tmp_path / "out", *FAST, "--slices", "1")
