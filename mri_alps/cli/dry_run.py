@@ -15,6 +15,7 @@ from mri_alps.masks.kinds import achieved_acceleration
 from mri_alps.operators import SenseOperator
 from mri_alps.pipeline import (
     ReconstructionConfiguration,
+    check_warm_start,
     choose_batch,
     chosen_slices,
     evaluation_bytes,
@@ -52,6 +53,7 @@ def plan(
     dict
         As JSON can hold it; bytes and seconds where the name says so.
     """
+    check_warm_start(raw, configuration)
     n_slices = len(chosen_slices(raw, configuration))
     mask = undersampling_mask(raw, configuration)
     sampled = raw.slice_mask(0) if mask is None else raw.slice_mask(0) & mask

@@ -111,12 +111,15 @@ class SenseOperator(LinearOperator):
     def line_factors(self) -> LineFactors | None:
         """Eigenvectors of A^H A per image line; None for masks along both axes.
 
-        Found when they are first asked for, and kept.
+        Found when they are first asked for, and kept. Where weights vary along the lines they are
+        of the mean along each, and `exact` says so.
         """
-        if line_axis(self._power) is None:
-            return None
-        if self._factors is None:
-            self._factors = LineFactors(self.sensitivity_maps, self._power)
+        axis = line_axis(self.mask)
+        if axis is not None and self._factors is None:
+            exact = line_axis(self._power) is not None
+            across = -3 - axis
+            power = self._power if exact else self._power.mean(across, keepdim=True)
+            self._factors = LineFactors(self.sensitivity_maps, power, exact)
         return self._factors
 
     def line_bands(self) -> LineBands | None:
@@ -124,10 +127,9 @@ class SenseOperator(LinearOperator):
 
         Found when they are first asked for, and kept.
         """
-        if line_axis(self._power) is None:
-            return None
-        if self._bands is None:
-            self._bands = LineBands(self.sensitivity_maps, self._power)
+        axis = line_axis(self.mask)
+        if axis is not None and self._bands is None:
+            self._bands = LineBands(self.sensitivity_maps, self._power, axis)
         return self._bands
 
     def _to(self, device: torch.device | None, real_dtype: torch.dtype | None) -> SenseOperator:

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         reconstruct,
         reconstruct_to_file,
     )
+    from mri_alps.pipeline.warm_start import check_warm_start
 
 # `__all__` is for users; the rest is for the packages above. Settings are read by the command line,
 # whose --help does not wait for torch.
@@ -84,6 +85,7 @@ _HOME_OF = {
     "ScanOutcome": "mri_alps.pipeline.scan_job",
     "SliceReconstruction": "mri_alps.pipeline.result",
     "SliceReconstructor": "mri_alps.pipeline.slice",
+    "check_warm_start": "mri_alps.pipeline.warm_start",
     "choose_batch": "mri_alps.pipeline.batches",
     "choose_part": "mri_alps.pipeline.inputs",
     "chosen_slices": "mri_alps.pipeline.selection",

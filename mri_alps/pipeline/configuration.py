@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.core.settings import Text, Whole, setting, settings
+from mri_alps.core.settings import SettingError, Text, Whole, setting, settings
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +19,10 @@ DEFAULT_SEED = 0
 SCAN_GROUP = "Scan and sampling"
 SAMPLER_GROUP = "Prior and sampler"
 OUTPUT_GROUP = "Output"
+START_GROUP = "Warm start"
+COMPUTED_STARTS = ("cg-sense", "wavelet")
+"""Reconstructions that are computed to start from."""
+_WITHOUT_START = ("xgp1", "csgm", "dps")
 
 
 def slice_numbers(value: object) -> Any:
@@ -118,6 +122,34 @@ class ReconstructionConfiguration:
         client_limit=2**53,  # beyond it JSON numbers are not exact
         from_client=True,
     )
+    initial: Text | None = setting(
+        "A reconstruction to start from: a file (HDF5 of this package or in fastMRI's layout, BART "
+        "cfl), or cg-sense or wavelet, which are computed. For alps; xgp2 and xgp3 need one.",
+        default=None,
+        group=START_GROUP,
+        metavar="FILE|cg-sense|wavelet",
+    )
+    initial_radius: float | None = setting(
+        "Bound on the norm of its error over the whole slice, in units of the image. Left out: "
+        "that of the standard deviation which a file of this package states.",
+        default=None,
+        group=START_GROUP,
+        above=0,
+    )
+    initial_sigma: float | None = setting(
+        "Instead of a radius: standard deviation of the white noise, per real component, that the "
+        "reconstruction carries, in units of the image.",
+        default=None,
+        group=START_GROUP,
+        above=0,
+    )
+    initial_delta: float = setting(
+        "Probability that its error exceeds the radius: noise of radius / delta is added.",
+        default=0.1,
+        group=START_GROUP,
+        above=0,
+        below=1,
+    )
     device: Text = setting("auto, cpu, cuda or cuda:i.", default="auto", group=SAMPLER_GROUP)
     slices: Slices | None = setting(
         "For example 3 or 0,2,5-7. Left out: all.",
@@ -143,6 +175,44 @@ class ReconstructionConfiguration:
     )
     save_samples: bool = setting("Keep the samples.", default=False, group=OUTPUT_GROUP)
     save_maps: bool = setting("Keep the sensitivity maps.", default=False, group=OUTPUT_GROUP)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that do not go together."""
+        radius, sigma = self.initial_radius, self.initial_sigma
+        no_bound = radius is None and sigma is None
+        if self.initial is None:
+            if self.method in ("xgp2", "xgp3") or not no_bound:
+                why = f"{self.method} starts from one" if no_bound else "a bound is given"
+                names = " or ".join(COMPUTED_STARTS)
+                raise SettingError(
+                    "initial", f"names no reconstruction, and {why}: name a file, or {names}"
+                )
+            return
+        if self.method in _WITHOUT_START:
+            raise SettingError(
+                "initial",
+                f"is given, and {self.method} starts from no reconstruction: use alps, xgp2 or "
+                "xgp3, or leave it out",
+            )
+        if radius is not None and sigma is not None:
+            raise SettingError("initial_sigma", "is given beside a radius: give one of the two")
+        if self.method == "xgp2" and sigma is None:
+            raise SettingError(
+                "initial_sigma",
+                "is missing: xgp2 starts from a reconstruction with white noise of a known level; "
+                "with a bound on its error use xgp3",
+            )
+        if self.method == "xgp3" and sigma is not None:
+            raise SettingError(
+                "initial_sigma",
+                "is given, and xgp3 adds noise itself: give a radius, or use xgp2",
+            )
+        if self.initial in COMPUTED_STARTS and no_bound:
+            raise SettingError(
+                "initial_radius",
+                f"is missing: how far {self.initial} is from the truth is not known; give a bound "
+                "on the norm of its error, or initial_sigma",
+            )
 
     @property
     def effective_center_fraction(self) -> float:

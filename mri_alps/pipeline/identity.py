@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mri_alps.pipeline.configuration import COMPUTED_STARTS
+
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
     from mri_alps.priors import ScoreModel
@@ -58,7 +60,22 @@ def settings_identity(
         settings["sensitivity_maps"] = _file_identity(configuration.sensitivity_maps)
     if configuration.coil_compression_tolerance is None:
         del settings["coil_compression_tolerance"]
+    if configuration.initial is None:
+        settings = {k: v for k, v in settings.items() if not k.startswith("initial")}
+    else:
+        settings["initial"] = initial_identity(configuration.initial)
     return json.loads(json.dumps(settings, sort_keys=True, default=str))
+
+
+def initial_identity(initial: str) -> str:
+    """Return the hash of the file that a reconstruction starts from; a computed one's name.
+
+    Parameters
+    ----------
+    initial : str
+        As `ReconstructionConfiguration` has it.
+    """
+    return initial if initial in COMPUTED_STARTS else _file_identity(initial)
 
 
 def settings_hash(identity: dict[str, Any]) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mri_alps
+from mri_alps.pipeline.configuration import COMPUTED_STARTS
+from mri_alps.pipeline.identity import initial_identity
 from mri_alps.priors import DEFAULT_PRIOR, GAUSSIAN, GaussianPrior
 
 if TYPE_CHECKING:
@@ -57,7 +59,11 @@ def attributes_of(
     prior_name : str, optional
         Name or file under which the prior was loaded.
     """
-    return {
+    start = configuration.initial
+    initial = {} if start is None else {"initial": Path(start).name}
+    if start is not None and start not in COMPUTED_STARTS:
+        initial["initial_sha256"] = initial_identity(start)
+    return initial | {
         "configuration": configuration.to_dict(),
         "seed": configuration.sampler_seed,
         "n_samples": configuration.n_samples,

@@ -30,6 +30,7 @@ from mri_alps.pipeline.images import root_sum_of_squares
 from mri_alps.pipeline.result import SliceReconstruction
 from mri_alps.pipeline.statistics import sample_statistics
 from mri_alps.pipeline.undersampling import undersampling_mask
+from mri_alps.pipeline.warm_start import WarmStart, check_warm_start, warm_start
 from mri_alps.priors import measure_novelty
 from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
 from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior
@@ -63,7 +64,10 @@ def costs_one_slice(error: Exception) -> bool:
 
 @dataclass(frozen=True)
 class LoadedSlice:
-    """A slice that is ready to be sampled: read, calibrated and on the device."""
+    """A slice that is ready to be sampled: read, calibrated and on the device.
+
+    `start` is the reconstruction that sampling starts from, where the settings name one.
+    """
 
     raw: RawKSpace
     index: int
@@ -71,6 +75,7 @@ class LoadedSlice:
     zero_filled: np.ndarray
     reference: np.ndarray | None
     seconds: float
+    start: WarmStart | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ class SliceReconstructor:
 
     def __post_init__(self) -> None:
         check_samples(self.raw.shape, self.configuration.n_samples)
+        check_warm_start(self.raw, self.configuration)
 
     @classmethod
     def of_scan(
@@ -197,8 +203,9 @@ class SliceReconstructor:
         )
         image = zero_filled(raw, index, acquisition.mask.cpu().numpy())
         reference = reference_image(raw, index)
+        start = warm_start(settings, raw, index, acquisition)
         seconds = time.perf_counter() - started
-        return LoadedSlice(raw, index, acquisition, image, reference, seconds)
+        return LoadedSlice(raw, index, acquisition, image, reference, seconds, start)
 
     def batch_of(self, loaded: LoadedSlice) -> int:
         """Return how many samples of a slice fit the memory at a time.
@@ -288,6 +295,7 @@ class SliceReconstructor:
                 n_samples=count,
                 n_evaluations=n_evaluations,
                 method=settings.method,
+                initial=None if loaded.start is None else loaded.start.estimate,
                 generator=generator,
                 callback=(lambda info: report_step(first, info)) if progress else None,
                 first_sample=first,
@@ -348,7 +356,7 @@ class SliceReconstructor:
             },
             mask=used_mask(acquisition),
             reference=loaded.reference,
-            diagnostics=_diagnostics(result),
+            diagnostics=_diagnostics(result, loaded.start),
             **{
                 name: center_crop_or_pad(image, raw.crop).astype(np.float32)
                 for name, image in rss_units.items()
@@ -409,10 +417,11 @@ def reference_image(raw: RawKSpace, index: int) -> np.ndarray | None:
     return np.asarray(reference, dtype=np.float32)
 
 
-def _diagnostics(result: PosteriorSamples) -> dict[str, Any]:
+def _diagnostics(result: PosteriorSamples, start: WarmStart | None) -> dict[str, Any]:
+    found = result.diagnostics if start is None else result.diagnostics | {"initial": start.facts}
     if not result.lost:
-        return result.diagnostics
-    return result.diagnostics | {"lost_samples": list(result.lost), "lost": str(result.failure)}
+        return found
+    return found | {"lost_samples": list(result.lost), "lost": str(result.failure)}
 
 
 def _with_lost(samples: np.ndarray, lost: tuple[int, ...]) -> np.ndarray:

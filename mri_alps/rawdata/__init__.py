@@ -18,6 +18,7 @@ from mri_alps.rawdata.header import (
     make_header,
     parse_header,
 )
+from mri_alps.rawdata.image_files import StoredImage, read_image
 from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.ismrmrd.writer import write_ismrmrd
 from mri_alps.rawdata.open import read_raw
@@ -29,12 +30,14 @@ __all__ = [
     "Geometry",
     "RawKSpace",
     "Selection",
+    "StoredImage",
     "atomic_path",
     "center_block",
     "describe",
     "kspace_to_cfl",
     "raw_from_arrays",
     "read_cfl",
+    "read_image",
     "read_raw",
     "read_sensitivity_maps",
     "write_cfl",

@@ -97,7 +97,7 @@ def _from_hdf5(path: Path, raw: RawKSpace, index: int) -> np.ndarray:
                 f"{path}: `{DATASET}` is {maps.dtype} of shape {maps.shape}, {raw.path} needs "
                 f"complex maps (slices, {', '.join(map(str, expected))})"
             )
-        row = _row_of(file, index, len(maps), raw.n_slices)
+        row = row_of(file, index, len(maps), raw.n_slices)
         if row is None:
             raise InputFileError(
                 f"{path} has no maps for slice {index} of {raw.path}: make them for all slices "
@@ -106,11 +106,22 @@ def _from_hdf5(path: Path, raw: RawKSpace, index: int) -> np.ndarray:
         return np.asarray(maps[row], np.complex64)
 
 
-def _row_of(file: File, index: int, n_maps: int, n_slices: int) -> int | None:
+def row_of(file: File, index: int, n_rows: int, n_slices: int) -> int | None:
+    """Return where a slice of a scan stands in datasets of slices; None where it does not.
+
+    Parameters
+    ----------
+    file : File
+        Where `slices` lists which slices of the scan it has, it decides.
+    index : int
+        Slice of the scan.
+    n_rows, n_slices : int
+        Slices of the datasets and of the scan.
+    """
     listed = file.get("slices")
     if not isinstance(listed, Dataset):
-        return index if n_maps == n_slices else None
-    if listed.shape != (n_maps,) or listed.dtype.kind not in "iu":
+        return index if n_rows == n_slices else None
+    if listed.shape != (n_rows,) or listed.dtype.kind not in "iu":
         return None
     found = np.flatnonzero(listed[()] == index)
     return int(found[0]) if len(found) else None

@@ -38,6 +38,8 @@ TOLERANCE = 1e-3
 preconditioner taken for the covariance."""
 FINAL_TOLERANCE = 1e-4
 """The same where no later step corrects the error."""
+START_ITERATIONS = 6
+"""Most iterations above `handover`, where guided diffusion approximates more than the solver."""
 RELAXED = 5
 """How much larger that energy may be where noise added next hides the error."""
 HIDDEN = 1e-4
@@ -133,7 +135,11 @@ class PosteriorCovariance(ABC):
 
     @abstractmethod
     def at(
-        self, fisher: torch.Tensor, noise_std: torch.Tensor, tolerance: float = TOLERANCE
+        self,
+        fisher: torch.Tensor,
+        noise_std: torch.Tensor,
+        tolerance: float = TOLERANCE,
+        most: int | None = None,
     ) -> CovarianceAtLevel:
         """Return S^-1 at a level: a new object.
 
@@ -145,6 +151,8 @@ class PosteriorCovariance(ABC):
             Per real component, () or (B, 1, ...).
         tolerance : float
             See `TOLERANCE`.
+        most : int, optional
+            Most iterations of a solution that may be inexact; it then does not count as unsolved.
         """
 
     def draw(self, noise: ChainNoise) -> torch.Tensor:
@@ -204,6 +212,7 @@ class DenseCovariance(PosteriorCovariance):
         fisher: torch.Tensor,
         noise_std: torch.Tensor,
         tolerance: float = TOLERANCE,  # noqa: ARG002 - it is exact
+        most: int | None = None,  # noqa: ARG002
     ) -> CovarianceAtLevel:
         """See `PosteriorCovariance`."""
         fisher, problem = self._prepared(fisher), self.problem
@@ -251,15 +260,20 @@ class SolvedCovariance(PosteriorCovariance):
         return torch.stack([self.preconditioner.data_noise(noise), noise.image()])
 
     def at(
-        self, fisher: torch.Tensor, noise_std: torch.Tensor, tolerance: float = TOLERANCE
+        self,
+        fisher: torch.Tensor,
+        noise_std: torch.Tensor,
+        tolerance: float = TOLERANCE,
+        most: int | None = None,
     ) -> CovarianceAtLevel:
         """See `PosteriorCovariance`."""
         wide = bool(fisher.max() > WIDE * fisher.min())
         prepared = self._prepared(fisher)
         inverse = self.preconditioner.at(prepared, noise_std, wide)
+        tolerance = tolerance / self.preconditioner.understates
         plan = IterationPlan(self.preconditioner.max_iterations)
         plan = self._plans.setdefault(tolerance, plan)
-        return _SolvedAtLevel(self.problem, prepared, noise_std, inverse, tolerance, plan)
+        return _SolvedAtLevel(self.problem, prepared, noise_std, inverse, tolerance, plan, most)
 
 
 @dataclass(frozen=True)
@@ -273,6 +287,7 @@ class _SolvedAtLevel(CovarianceAtLevel):
     inverse: Inverse
     tolerance: float
     plan: IterationPlan
+    most: int | None
 
     def solve(
         self, target: torch.Tensor, near: Solution | None = None, added: float = 0.0
@@ -292,6 +307,7 @@ class _SolvedAtLevel(CovarianceAtLevel):
         on_device = not devices.runs_on_host(residual)
         needed = torch.zeros((), dtype=torch.long, device=unsolved.device)
         limit = self.plan.n_iterations() if on_device else self.plan.allowed
+        limit = limit if self.most is None else min(limit, self.most)
         n_iterations = 0
         while n_iterations < limit and (on_device or bool(unsolved.any())):
             if on_device:
@@ -308,7 +324,9 @@ class _SolvedAtLevel(CovarianceAtLevel):
             direction = torch.addcmul(preconditioned, ratio, direction)
             unsolved = unsolved & self._is_unsolved(energy, preconditioned, added)
             n_iterations += 1
-        if on_device:
+        if self.most is not None:
+            unsolved = torch.zeros_like(unsolved)
+        elif on_device:
             self.plan.record(needed, unsolved)
         explained = target - residual - x * self.fisher
         return Solution(x, explained, n_iterations, unsolved.sum())

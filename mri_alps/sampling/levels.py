@@ -11,6 +11,7 @@ import torch
 
 from mri_alps.sampling.covariance import (
     FINAL_TOLERANCE,
+    START_ITERATIONS,
     TOLERANCE,
     CovarianceAtLevel,
     PosteriorCovariance,
@@ -64,7 +65,9 @@ class Level:
     @cached_property
     def covariance(self) -> CovarianceAtLevel:
         """(A^H A / noise_std^2 + F)^-1, that of the target."""
-        return self.levels.covariance.at(self._fisher, self.noise_std, self.tolerance)
+        tight = self.sigma <= self.levels.tight_below
+        tolerance = FINAL_TOLERANCE if tight else TOLERANCE
+        return self.levels.covariance.at(self._fisher, self.noise_std, tolerance)
 
     @cached_property
     def clean_covariance(self) -> CovarianceAtLevel:
@@ -75,12 +78,10 @@ class Level:
         levels = self.levels
         spectrum = cast("PriorSpectrum", levels.spectrum)
         precision = 1 / spectrum.posterior_variance(self.sigma, levels.problem.image_shape)
-        return levels.covariance.at(precision, levels.problem.noise_std, self.tolerance)
-
-    @property
-    def tolerance(self) -> float:
-        """Of the solver."""
-        return FINAL_TOLERANCE if self.sigma <= self.levels.tight_below else TOLERANCE
+        noise_std = levels.problem.noise_std
+        if self.sigma <= levels.tight_below:
+            return levels.covariance.at(precision, noise_std, FINAL_TOLERANCE)
+        return levels.covariance.at(precision, noise_std, most=START_ITERATIONS)
 
     def facts(self) -> dict[str, Any]:
         """Return what diagnostics say of the level."""
@@ -125,7 +126,8 @@ class Levels:
         data_noise: float,
         tight_below: float,
     ):
-        self.problem, self.spectrum, self.covariance = problem, spectrum, covariance
+        # Levels are prepared on the host, which then need not wait for a device.
+        self.problem, self.spectrum, self.covariance = problem, spectrum.on_host(), covariance
         self.tight_below = tight_below
         self._sigma_min, self._configuration = sigma_min, configuration
         self._data_noise = data_noise
@@ -151,7 +153,7 @@ class Levels:
     def prior_covariance(self) -> CovarianceAtLevel:
         """The posterior's covariance under the Gaussian prior of the images' spectrum."""
         power = cast("PriorSpectrum", self.spectrum).image(self.problem.image_shape)
-        return self.covariance.at(1 / power, self.problem.noise_std)
+        return self.covariance.at(1 / power, self.problem.noise_std, most=START_ITERATIONS)
 
     def noise_std(self, variance: float) -> torch.Tensor:
         """Noise of the data at a level that adds `variance` to the prior's own."""

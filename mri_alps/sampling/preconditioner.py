@@ -23,6 +23,8 @@ WIDE = 30.0
 """Ratio of the largest to the smallest F from which it is treated band by band."""
 LINE_ITERATIONS, FOURIER_ITERATIONS = 60, 200
 """Most iterations of a solution: what is not solved then is counted, and warned of."""
+FOURIER_UNDERSTATES = 10.0
+"""Of the error in the widest directions, where points leave low frequencies unmeasured."""
 
 Inverse = Callable[[torch.Tensor], torch.Tensor]
 """From the spectrum of an image, (n, *domain_shape) in the order of torch.fft, to that of the
@@ -30,9 +32,18 @@ approximate inverse times it."""
 
 
 class Preconditioner(Protocol):
-    """Approximates (A^H A / noise_std^2 + F)^-1 at any F and noise_std."""
+    """Approximates (A^H A / noise_std^2 + F)^-1 at any F and noise_std.
+
+    Attributes
+    ----------
+    max_iterations : int
+        Most iterations of a solution.
+    understates : float
+        How many times the error of a solution is larger than it says.
+    """
 
     max_iterations: int
+    understates: float
 
     def at(self, fisher: torch.Tensor, noise_std: torch.Tensor, wide: bool) -> Inverse:
         """Return the approximate inverse.
@@ -67,6 +78,7 @@ class FourierPreconditioner:
     """
 
     max_iterations = FOURIER_ITERATIONS
+    understates = FOURIER_UNDERSTATES
 
     def __init__(self, problem: Problem):
         self._problem = problem
@@ -117,6 +129,7 @@ class LinePreconditioner:
     """
 
     max_iterations = LINE_ITERATIONS
+    understates = 1.0
 
     def __init__(self, problem: Problem, factors: LineFactors, bands: LineBands):
         self._problem, self._factors, self._bands = problem, factors, bands
@@ -161,6 +174,8 @@ class LinePreconditioner:
         noise : ChainNoise
             The chains' randomness.
         """
+        if not self._factors.exact:
+            return self._problem.adjoint(noise.data())
         z, weights = noise.image(), self._factors.values.sqrt()
         nothing = weights.new_zeros(())
         return self._factors.filter(z, None, weights, weights, (nothing, nothing))

@@ -3,12 +3,22 @@
 Algorithm 1: from a prior sample, Langevin dynamics along data of decreasing noise. Algorithm 2:
 the same for p(x | x0), given x0 = x + sigma n. Algorithm 3: x0 from a reconstruction within R
 of the truth, with noise sigma = R / delta added. Euler-Maruyama steps without preconditioning.
+
+What is promised (theorem 1.1): for a prior that is alpha-strongly log-concave with an L-Lipschitz
+score, samples whose law is near the posterior's, for most data, after a number of steps that is
+polynomial in d, m, L / alpha and |A| / eta. That is not a small number: each level runs for a time
+of 1 / alpha in steps of 1 / (L + |A|^2 / eta^2). It is computed here from the largest alpha that
+the prior's second moments allow and a bound on L (`curvature_bounds`). A warning names it where
+fewer evaluations are given; each level then runs for that share of its time only. A prior that is
+not log-concave, as that of images, has no alpha, and the theorem says nothing of it; p(x | x0) of
+Algorithms 2 and 3 has one if sigma is small enough.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +26,24 @@ import torch
 
 from mri_alps.core.errors import ConfigurationError, DivergenceError, MriAlpsWarning
 from mri_alps.core.random import standard_normal
+from mri_alps.core.values import check, number
 from mri_alps.priors.gaussian import apply_filter
 from mri_alps.sampling.diffusion import reverse_diffusion
 from mri_alps.sampling.kernels import euler_maruyama_step
 from mri_alps.sampling.posterior import SamplingTask, require_spectrum
 from mri_alps.sampling.result import PosteriorSamples, StepInfo
-from mri_alps.sampling.schedules import AdmissibleSchedule, admissible_schedule, karras_ladder
-from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, Score
+from mri_alps.sampling.schedules import (
+    ACCURATE_STEPS,
+    AdmissibleSchedule,
+    LangevinPlan,
+    admissible_schedule,
+    curvature_bounds,
+    karras_ladder,
+    plan_langevin,
+)
+from mri_alps.sampling.score import CountedScore, LocalScore, Score
 
 if TYPE_CHECKING:
-    from mri_alps.priors.spectrum import PriorSpectrum
     from mri_alps.sampling.noise import ChainNoise
     from mri_alps.sampling.problem import Problem
 
@@ -42,8 +60,12 @@ class XgpConfiguration:
         Largest share of the evaluations for the reverse diffusion.
     max_start : int
         Most evaluations for the reverse diffusion.
-    stable_step : float
-        Largest step in units of 1 / (largest curvature); Euler-Maruyama is stable below 2.
+    integrator : str
+        "euler-maruyama", as published, whose steps of a / (curvature) leave a variance that is
+        1 / (1 - a/2) times too large; or "leimkuhler-matthews", which is exact on a Gaussian.
+    largest_step : float, optional
+        a, in units of 1 / (largest curvature); both are stable below 2. Left out, that of
+        `ACCURATE_STEPS`.
     mixing, constant, accuracy : float
         See `admissible_schedule`.
     """
@@ -51,32 +73,26 @@ class XgpConfiguration:
     annealed: bool = True
     start_share: float = 0.5
     max_start: int = 200
-    stable_step: float = 1.0
+    integrator: str = "euler-maruyama"
+    largest_step: float | None = None
     mixing: float = 2.0
     constant: float = 1e-9
     accuracy: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.integrator not in ACCURATE_STEPS:
+            raise ConfigurationError(
+                f"XgpConfiguration: integrator is {self.integrator!r}, expected one of "
+                f"{', '.join(ACCURATE_STEPS)}"
+            )
+        check("XgpConfiguration", {"largest_step": number(0, 2).or_none()}, vars(self))
 
-@dataclass(frozen=True)
-class LangevinPlan:
-    """How the evaluations left are divided among the noise levels.
-
-    Attributes
-    ----------
-    factors : tuple of float
-        Noise levels in units of the data's own noise, the last being 1.
-    step_sizes : tuple of float
-        Euler-Maruyama step at each level.
-    n_steps : tuple of int
-        Steps at each level.
-    n_needed : int
-        Steps that would cover the schedule's time with stable steps.
-    """
-
-    factors: tuple[float, ...]
-    step_sizes: tuple[float, ...]
-    n_steps: tuple[int, ...]
-    n_needed: int
+    @property
+    def step(self) -> float:
+        """Largest step after the default is filled in."""
+        if self.largest_step is not None:
+            return self.largest_step
+        return ACCURATE_STEPS[self.integrator]
 
 
 def sample_xgp1(
@@ -144,50 +160,6 @@ def sample_xgp3(
     return _Xgp(task, configuration or XgpConfiguration()).run(task.initial.noise())
 
 
-def plan_langevin(
-    schedule: AdmissibleSchedule,
-    n_steps: int,
-    prior_curvature: float,
-    operator_norm: float,
-    stable_step: float = 1.0,
-) -> LangevinPlan:
-    """Divide `n_steps` among the levels of a schedule.
-
-    Steps are at most stable_step / (L + |A|^2 / eta^2). Where more evaluations are left than
-    the schedule's time needs, steps get smaller, and with them the Euler-Maruyama bias.
-
-    Parameters
-    ----------
-    schedule : AdmissibleSchedule
-        Noise levels and times.
-    n_steps : int
-        Evaluations left.
-    prior_curvature : float
-        L, largest curvature of -log p(x).
-    operator_norm : float
-        |A|.
-    stable_step : float
-        See above.
-    """
-    levels, times = schedule.noise_levels[1:], schedule.times
-    if not levels:
-        levels, times = schedule.noise_levels, (schedule.noise_levels[0],)
-    stable = [stable_step / (prior_curvature + (operator_norm / eta) ** 2) for eta in levels]
-    needed = [max(1, math.ceil(t / h)) for t, h in zip(times, stable, strict=True)]
-    total = sum(needed)
-    # Cumulative rounding: every level gets its share, and the shares add up.
-    bounds = [round(n_steps * sum(needed[: i + 1]) / total) for i in range(len(needed))]
-    counts = [b - a for a, b in zip([0, *bounds[:-1]], bounds, strict=True)]
-    rows = [
-        (eta, min(h, time / count), count)
-        for eta, h, time, count in zip(levels, stable, times, counts, strict=True)
-        if count
-    ]
-    final = levels[-1]
-    factors, steps, n = zip(*rows, strict=True)
-    return LangevinPlan(tuple(eta / final for eta in factors), steps, n, total)
-
-
 class _Xgp:
     """One run: reverse diffusion, then Langevin dynamics along the nested data."""
 
@@ -198,6 +170,7 @@ class _Xgp:
         self.score = CountedScore(task.score_model, task.n_evaluations)
         self.noise: ChainNoise = task.noise()
         self.levels: list[dict[str, Any]] = []
+        self.needs: dict[str, float] = {}
 
     def run(self, local: tuple[float, float] | None) -> PosteriorSamples:
         configuration, task = self.configuration, self.task
@@ -205,16 +178,18 @@ class _Xgp:
             max(1, int(configuration.start_share * task.n_evaluations)), configuration.max_start
         )
         if local is None:
-            x, model, spectrum = self._prior_start(n_start)
+            x, model = self._prior_start(n_start)
         else:
-            x, model, spectrum = self._local_start(n_start, *local)
-        x = self._langevin(x, model, spectrum)
+            x, model = self._local_start(n_start, *local)
+        plan = self._plan(task.n_evaluations - self.score.count, local and local[0])
+        x = self._langevin(x, model, plan)
         return PosteriorSamples(
             samples=x,
             n_evaluations=self.score.count,
             setup_evaluations=self.setup,
             diagnostics={
                 "levels": self.levels,
+                "schedule": self.needs,
                 "split_r_hat": None,
                 "effective_sample_size": None,
                 "n_restarts": 0,
@@ -224,23 +199,27 @@ class _Xgp:
             seed=task.seed,
         )
 
-    def _prior_start(self, n: int) -> tuple[torch.Tensor, Score, PriorSpectrum | LocalSpectrum]:
+    def _prior_start(self, n: int) -> tuple[torch.Tensor, Score]:
         sigma = self.score.sigma_max
         shape = self.problem.image_shape
         power = 1 / self.spectrum.fisher(sigma, shape)
         spread = power.sqrt().to(self.problem.device, self.problem.noise_std.dtype)
         x = apply_filter(self.noise.image(), spread, self.problem.dims)
-        return self._diffuse(x, sigma, n), self.score, self.spectrum
+        return self._diffuse(x, sigma, n), self.score
 
-    def _local_start(
-        self, n: int, sigma0: float, added: float
-    ) -> tuple[torch.Tensor, Score, PriorSpectrum | LocalSpectrum]:
+    def _local_start(self, n: int, sigma0: float, added: float) -> tuple[torch.Tensor, Score]:
         assert self.task.initial is not None
+        if sigma0 > self.score.sigma_max:
+            how = "radius / delta" if added else "sigma"
+            raise ConfigurationError(
+                f"the initial estimate is noisy to {how} = {sigma0:.3g}, and the prior's score is "
+                f"known up to sigma_max = {self.score.sigma_max:.3g} (of images of about unit "
+                "size): it says nothing about the image; give a smaller one, or start from the "
+                "prior with xgp1"
+            )
         x0 = self.task.initial.image + added * self.noise.image()
         start = math.hypot(sigma0, self.score.sigma_min)
-        x = self._diffuse(x0, start, n)
-        model = LocalScore(self.score, x0, sigma0)
-        return x, model, LocalSpectrum(self.spectrum, sigma0)
+        return self._diffuse(x0, start, n), LocalScore(self.score, x0, sigma0)
 
     def _diffuse(self, x: torch.Tensor, sigma: float, n: int) -> torch.Tensor:
         ladder = karras_ladder(sigma, self.score.sigma_min, n + 1)
@@ -252,12 +231,9 @@ class _Xgp:
             lambda index, level, state: self._tell(index, level, "start", state),
         )
 
-    def _langevin(
-        self, x: torch.Tensor, model: Score, spectrum: PriorSpectrum | LocalSpectrum
-    ) -> torch.Tensor:
+    def _langevin(self, x: torch.Tensor, model: Score, plan: LangevinPlan) -> torch.Tensor:
         problem, sigma_min = self.problem, self.score.sigma_min
-        left = self.task.n_evaluations - self.score.count
-        plan = self._plan(spectrum, left)
+        draw = self._fluctuations()
         # e = y_i - y; the nested path, walked inwards by its conditional law given y.
         excess = 0.0
         path = torch.zeros_like(problem.data).expand(len(x), *problem.data.shape)
@@ -272,10 +248,21 @@ class _Xgp:
             for _ in range(count):
                 drift = problem.data_gradient(x, noise_std, target)
                 drift = drift + model.score(x, sigma_min)
-                x = euler_maruyama_step(x, drift, step_size, self.noise.image())
+                x = euler_maruyama_step(x, drift, step_size, next(draw))
                 self._tell(level, sigma_min, "anneal" if factor > 1 else "final", x)
             self._close_level(level, noise_std, step_size, count, x)
         return x
+
+    def _fluctuations(self) -> Iterator[torch.Tensor]:
+        """Noise of each step: fresh, or the mean of two, one of them shared with the next step."""
+        if self.configuration.integrator == "euler-maruyama":
+            while True:
+                yield self.noise.image()
+        noise = self.noise.image()
+        while True:
+            following = self.noise.image()
+            yield (noise + following) / 2
+            noise = following
 
     def _walk_path(
         self, path: torch.Tensor, before: float, after: float
@@ -293,38 +280,43 @@ class _Xgp:
         spread = math.sqrt(after * max(before - after, 0.0) / before)
         return (after / before) * path + spread * noise_std * self.noise.data(), after
 
-    def _plan(self, spectrum: PriorSpectrum | LocalSpectrum, n_steps: int) -> LangevinPlan:
+    def _plan(self, n_steps: int, sigma0: float | None) -> LangevinPlan:
         problem, configuration = self.problem, self.configuration
-        fisher = spectrum.fisher(self.score.sigma_min, problem.image_shape)
-        curvature = 1.0
-        if spectrum.curvature is not None:
-            curvature = max(1.0, float(spectrum.curvature[0]))
+        shape = problem.image_shape
+        smallest, largest = curvature_bounds(self.spectrum, self.score.sigma_min, shape, sigma0)
         parts = 2 if problem.back_projection.is_complex() else 1
         norm = operator_norm(problem)
         noise_std = float(problem.noise_std.min())
-        power = self.spectrum.image(problem.image_shape)
+        power = self.spectrum.image(shape)
         schedule = admissible_schedule(
             noise_std,
             norm,
             problem.n_measured(),
-            parts * fisher.numel(),
+            parts * power.numel(),
             math.sqrt(parts * float(power.sum())),
-            float(fisher.min()),
+            smallest,
             configuration.mixing,
             configuration.constant,
             configuration.accuracy,
         )
         if not configuration.annealed:
-            schedule = AdmissibleSchedule((noise_std, noise_std), schedule.times[-1:])
-        plan = plan_langevin(
-            schedule, n_steps, curvature * float(fisher.max()), norm, configuration.stable_step
-        )
+            time = configuration.mixing / smallest
+            schedule = AdmissibleSchedule(schedule.noise_levels[-2:], (time,))
+        plan = plan_langevin(schedule, n_steps, largest, norm, configuration.step)
+        self.needs = {
+            "smallest_curvature": smallest,
+            "largest_curvature": largest,
+            "n_needed": plan.n_needed,
+            "n_steps": n_steps,
+        }
         if plan.n_needed > n_steps:
             enough = plan.n_needed + min(plan.n_needed, configuration.max_start)
             warnings.warn(
-                f"the admissible schedule needs {plan.n_needed} Langevin steps with stable step "
-                f"sizes, {n_steps} evaluations are left for it: the samples are not from the "
-                f"posterior yet; ask for at least {enough} evaluations",
+                f"the admissible schedule needs {_count(plan.n_needed)} Langevin steps for "
+                f"curvatures of the prior from {smallest:.2g} to {largest:.2g}, and {n_steps} "
+                "evaluations are left for it: each noise level runs for "
+                f"{n_steps / plan.n_needed:.2g} of its time, and the samples are not from the "
+                f"posterior yet; ask for at least {_count(enough)} evaluations, or use alps",
                 MriAlpsWarning,
                 stacklevel=2,
             )
@@ -356,6 +348,10 @@ class _Xgp:
         if self.task.callback is not None:
             info = StepInfo(self.score.count, self.task.n_evaluations, level, sigma, phase, x)
             self.task.callback(info)
+
+
+def _count(steps: int) -> str:
+    return str(steps) if steps < 10**6 else f"{steps:.2e}"
 
 
 def operator_norm(problem: Problem, n_iterations: int = 30) -> float:

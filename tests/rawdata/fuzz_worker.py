@@ -13,7 +13,7 @@ import warnings
 import psutil
 
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.rawdata import read_raw, read_sensitivity_maps
+from mri_alps.rawdata import read_image, read_raw, read_sensitivity_maps
 
 HEADROOM = 768 * 2**20
 
@@ -40,13 +40,13 @@ def outcome(path):
         raw = None
     except BaseException:
         return "raised " + traceback.format_exc().replace("\n", " | ")
-    try:
-        if raw is not None:
-            read_sensitivity_maps(path, raw, 0)
-    except MriAlpsError:
-        pass
-    except BaseException:
-        return "maps raised " + traceback.format_exc().replace("\n", " | ")
+    for read in () if raw is None else (read_sensitivity_maps, read_image):
+        try:
+            read(path, raw, 0)
+        except MriAlpsError:
+            pass
+        except BaseException:
+            return f"{read.__name__} raised " + traceback.format_exc().replace("\n", " | ")
     return f"{found} {tracemalloc.get_traced_memory()[1]}"
 
 

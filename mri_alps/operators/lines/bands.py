@@ -17,7 +17,6 @@ import torch
 
 from mri_alps.core.fourier import fftc
 from mri_alps.core.solvers import cholesky_factor
-from mri_alps.operators.lines.structure import line_axis
 
 EDGES = (4.0, 16.0)
 """Frequencies, in grid steps across the lines, between the bands and above the last of them."""
@@ -41,27 +40,30 @@ class LineBands:
     ----------
     maps : torch.Tensor
         Complex (coils, H, W) or (B, coils, H, W).
-    mask : torch.Tensor
-        Bool, as many axes as an image, varying along one image axis only.
+    power : torch.Tensor
+        What stands between F and F^H in A^H A, bool or real, broadcasts to (*slices, H, W): a mask,
+        times squared weights. What varies across the lines is averaged over each band.
+    axis : int
+        Image axis, -1 or -2, along which the mask varies.
     """
 
-    def __init__(self, maps: torch.Tensor, mask: torch.Tensor):
-        axis = line_axis(mask)
-        assert axis is not None
+    def __init__(self, maps: torch.Tensor, power: torch.Tensor, axis: int):
         self.axis = axis
         lines = maps.transpose(-1, axis).reshape(-1, *maps.transpose(-1, axis).shape[-3:])
         n_across, n_along = lines.shape[-2:]
-        pattern = (mask[..., 0, :] if axis == -1 else mask[..., 0]).reshape(-1, mask.shape[axis])
-        pattern = pattern.expand(len(lines), -1).expand(-1, n_along)
+        powers = power.to(maps.real.dtype).transpose(-1, axis)
+        powers = powers.reshape(-1, *powers.shape[-2:]).expand(len(lines), n_across, n_along)
         frequencies = torch.fft.fftfreq(n_across, 1 / n_across, dtype=torch.float64)
         windows = _windows(frequencies.abs())
         transform = fftc(torch.eye(n_along, dtype=maps.dtype, device=maps.device), dim=-1).mT
-        spread = [transform.mH @ (own.to(maps.dtype).unsqueeze(-1) * transform) for own in pattern]
-        self._bands = [
-            self._band(window, frequencies, lines, torch.stack(spread))
-            for window in windows[:-1]
-            if bool(window.any())
-        ]
+        self._bands = []
+        for window in windows[:-1]:
+            if not bool(window.any()):
+                continue
+            share = torch.fft.fftshift(window.square() / window.square().sum())
+            own = (powers * share.to(powers).unsqueeze(-1)).sum(-2)  # (slices, along)
+            spread = transform.mH @ (own.to(maps.dtype).unsqueeze(-1) * transform)
+            self._bands.append(self._band(window, frequencies, lines, spread))
         real = maps.real.dtype
         self.rest = windows[-1].to(maps.device, real).unsqueeze(-1).transpose(-1, axis)
         """Window of what lies above the bands, broadcasts to (H, W)."""

@@ -31,17 +31,22 @@ class LineFactors:
     maps : torch.Tensor
         Complex (coils, H, W) or (B, coils, H, W).
     mask : torch.Tensor
-        Bool, as many axes as an image, varying along one image axis only.
+        Bool, or squared weights, as many axes as an image, varying along one image axis only.
+    exact : bool
+        Whether that is what A^H A has, not a mean.
 
     Attributes
     ----------
+    exact : bool
+        As given.
     values : torch.Tensor
         (V,) eigenvalues of all lines, not negative.
     slice_of_value : torch.Tensor
         (V,) slice to which each belongs.
     """
 
-    def __init__(self, maps: torch.Tensor, mask: torch.Tensor):
+    def __init__(self, maps: torch.Tensor, mask: torch.Tensor, exact: bool = True):
+        self.exact = exact
         axis = line_axis(mask)
         assert axis is not None
         self._axis = axis
