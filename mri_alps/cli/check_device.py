@@ -70,6 +70,11 @@ def run_check_device(
             progress.update(task, description=timing.name)
     places = list(dict.fromkeys(place for found in waits.values() for place in found))
     facts = device_facts(chosen)
+    if chosen.type == "cpu":
+        facts["note"] = (
+            "no device: the code that a GPU takes runs on the CPU and is compared with the "
+            "compiled kernels"
+        )
     if as_json:
         print(json.dumps(_as_json(facts, comparisons, places, timings), indent=2))
     else:
@@ -98,8 +103,6 @@ def device_facts(device: torch.device) -> dict[str, Any]:
         facts |= {
             "name": platform.processor() or platform.machine(),
             "threads": torch.get_num_threads(),
-            "note": "no device: the code that a GPU takes runs on the CPU and is compared with "
-            "the compiled kernels",
         }
     return facts
 
