@@ -8,10 +8,9 @@ import platform
 from typing import Any
 
 import torch
-from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from mri_alps.cli.terminal import bars_are_hidden, err, out
+from mri_alps.cli.terminal import out, spinner
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.diagnostics.device_check import (
     Comparison,
@@ -51,13 +50,7 @@ def run_check_device(
     """
     chosen = ReconstructionConfiguration(device=device).torch_device()
     name = prior or DEFAULT_PRIOR
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        console=err(),
-        transient=True,
-        disable=bars_are_hidden(),
-    ) as progress:
+    with spinner() as progress:
         task = progress.add_task("loading the prior", total=None)
         here, there = load_prior(name), load_prior(name, device=chosen)
         progress.update(task, description="comparing with the CPU")

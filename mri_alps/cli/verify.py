@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from mri_alps.cli.check_device import device_facts
-from mri_alps.cli.terminal import bars_are_hidden, err, out
+from mri_alps.cli.terminal import out, spinner
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.diagnostics.exactness import Verification, verify_exactness
 from mri_alps.pipeline import ReconstructionConfiguration
@@ -34,13 +33,7 @@ def run_verify(device: str = "auto", seed: int = 0, as_json: bool = False) -> No
     """
     chosen = ReconstructionConfiguration(device=device, seed=seed).torch_device()
     found: list[Verification] = []
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        console=err(),
-        transient=True,
-        disable=bars_are_hidden(),
-    ) as progress:
+    with spinner() as progress:
         task = progress.add_task("sampling problems whose answer is known", total=None)
         for verification in verify_exactness(chosen, seed):
             found.append(verification)
