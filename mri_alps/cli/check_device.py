@@ -8,10 +8,9 @@ import platform
 from typing import Any
 
 import torch
-from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from mri_alps.cli.terminal import bars_are_hidden, err, out
+from mri_alps.cli.terminal import out, spinner
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.diagnostics import (
     Comparison,
@@ -50,13 +49,7 @@ def run_check_device(
     """
     chosen = ReconstructionConfiguration(device=device).torch_device()
     name = prior or DEFAULT_PRIOR
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        console=err(),
-        transient=True,
-        disable=bars_are_hidden(),
-    ) as progress:
+    with spinner() as progress:
         task = progress.add_task("loading the prior", total=None)
         here, there = load_prior(name), load_prior(name, device=chosen)
         progress.update(task, description="comparing with the CPU")
@@ -69,6 +62,11 @@ def run_check_device(
             progress.update(task, description=timing.name)
     places = list(dict.fromkeys(place for found in waits.values() for place in found))
     properties = device_properties(chosen)
+    if chosen.type == "cpu":
+        properties["note"] = (
+            "no device: the code that a GPU takes runs on the CPU and is compared with the "
+            "compiled kernels"
+        )
     if as_json:
         print(json.dumps(_as_json(properties, comparisons, places, timings), indent=2))
     else:
@@ -97,8 +95,6 @@ def device_properties(device: torch.device) -> dict[str, Any]:
         properties |= {
             "name": platform.processor() or platform.machine(),
             "threads": torch.get_num_threads(),
-            "note": "no device: the code that a GPU takes runs on the CPU and is compared with "
-            "the compiled kernels",
         }
     return properties
 

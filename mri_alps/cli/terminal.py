@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -155,6 +156,17 @@ def bars_are_hidden() -> bool:
     """Return whether progress bars have no place: in pipes, and where only errors are said."""
     is_terminal = sys.stderr.isatty() or bool(os.environ.get("FORCE_COLOR"))
     return not is_terminal or _LOGGER.level > logging.INFO
+
+
+def spinner() -> Bars:
+    """Return a line on standard error that says what is being done, for as long as it is."""
+    return Bars(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        console=err(),
+        transient=True,
+        disable=bars_are_hidden(),
+    )
 
 
 class ProgressBar:

@@ -77,6 +77,29 @@ class SimulatedSlice:
     kspace: torch.Tensor
 
 
+def coil_maps(shape: tuple[int, int], n_coils: int) -> torch.Tensor:
+    """Return smooth sensitivities of coils on a circle, complex64 (coils, H, W), of unit norm.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W).
+    n_coils : int
+        Coils around the object.
+    """
+    y, x = _plane(shape)
+    angles = [2 * math.pi * c / n_coils for c in range(n_coils)]
+    coils = [
+        torch.polar(
+            torch.exp(-((y - 1.1 * math.sin(a)) ** 2 + (x - 1.1 * math.cos(a)) ** 2) / 1.2),
+            a + 0.7 * y * math.cos(a) + 0.7 * x * math.sin(a),
+        )
+        for a in angles
+    ]
+    maps = torch.stack(coils)
+    return maps / maps.abs().square().sum(0).sqrt()
+
+
 def make_scan(
     shape: tuple[int, int], n_coils: int, pattern: str, seed: int = _SEED
 ) -> SimulatedSlice:
@@ -94,19 +117,9 @@ def make_scan(
         Of mask and noise.
     """
     generator = torch.Generator().manual_seed(seed)
-    y = torch.linspace(-1, 1, shape[0])[:, None]
-    x = torch.linspace(-1, 1, shape[1])[None]
-    angles = [2 * math.pi * c / n_coils for c in range(n_coils)]
-    coils = [
-        torch.polar(
-            torch.exp(-((y - 1.1 * math.sin(a)) ** 2 + (x - 1.1 * math.cos(a)) ** 2) / 1.2),
-            a + 0.7 * y * math.cos(a) + 0.7 * x * math.sin(a),
-        )
-        for a in angles
-    ]
-    maps = torch.stack(coils)
+    y, x = _plane(shape)
     inside = (y / 0.86) ** 2 + (x / 0.68) ** 2 < 1
-    maps = maps / maps.abs().square().sum(0).sqrt() * inside
+    maps = coil_maps(shape, n_coils) * inside
     image = (inside * (0.6 + 0.3 * torch.cos(9 * y) * torch.cos(7 * x))).to(torch.complex64)
     mask = torch.rand(shape if pattern == "points" else shape[1:], generator=generator) < 0.25
     center = [center_range(n, 2 * max(4, n // 25)) for n in shape]
@@ -243,7 +256,12 @@ def time_device(
         yield _step_timing(prior, device, shapes[0], n_coils, n, f"step, {n_coils} x {size}")
 
 
-def _operator(scan: SimulatedSlice, device: torch.device | None) -> SenseOperator:
+def _plane(shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Coordinates from -1 to 1, (H, 1) and (1, W)."""
+    return torch.linspace(-1, 1, shape[0])[:, None], torch.linspace(-1, 1, shape[1])[None]
+
+
+def _operator(scan: Scan, device: torch.device | None) -> SenseOperator:
     if device is None:
         return SenseOperator(scan.sensitivity_maps, scan.mask)
     return SenseOperator(on_device(scan.sensitivity_maps, device), on_device(scan.mask, device))
