@@ -261,7 +261,7 @@ def _plane(shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.linspace(-1, 1, shape[0])[:, None], torch.linspace(-1, 1, shape[1])[None]
 
 
-def _operator(scan: Scan, device: torch.device | None) -> SenseOperator:
+def _operator(scan: SimulatedSlice, device: torch.device | None) -> SenseOperator:
     if device is None:
         return SenseOperator(scan.sensitivity_maps, scan.mask)
     return SenseOperator(on_device(scan.sensitivity_maps, device), on_device(scan.mask, device))

@@ -16,8 +16,7 @@ from mri_alps.core.errors import MriAlpsError
 from mri_alps.core.random import standard_normal
 from mri_alps.core.values import Rule, check, number, whole
 from mri_alps.diagnostics.device_check import coil_maps
-from mri_alps.priors import GaussianPrior
-from mri_alps.priors.spectrum import frequency_radius
+from mri_alps.priors import GaussianPrior, frequency_radius
 
 LOW_FREQUENCY = 0.15
 """Cycles per pixel up to which a frequency is low."""
