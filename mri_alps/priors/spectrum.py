@@ -83,10 +83,6 @@ class PriorSpectrum:
     curvature: torch.Tensor | None = None
     stein: torch.Tensor | None = None
 
-    def on_host(self) -> PriorSpectrum:
-        """Return the same with everything on the host."""
-        return PriorSpectrum(**{name: value.cpu() for name, value in self.tensors().items()})
-
     @property
     def is_of_a_density(self) -> bool:
         """Whether the score is known to obey Stein's identity at the lowest level."""

@@ -129,7 +129,7 @@ def run_alps(
     means = Means(problem, score, covariance, noise, noise.image())
     levels = Levels(
         problem, spectrum, covariance, score.sigma_min, configuration, means.path_noise,
-        data_noise, max(finish, score.sigma_min),
+        data_noise, max(finish, score.sigma_min), path.sigmas,
     )  # fmt: skip
     level = levels.at(path.sigmas[0])
     if path.n_guided:

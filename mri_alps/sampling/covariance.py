@@ -140,19 +140,22 @@ class PosteriorCovariance(ABC):
         noise_std: torch.Tensor,
         tolerance: float = TOLERANCE,
         most: int | None = None,
+        wide: bool | None = None,
     ) -> CovarianceAtLevel:
         """Return S^-1 at a level: a new object.
 
         Parameters
         ----------
         fisher : torch.Tensor
-            F, (*image_shape), positive, centred; on the host, or the host waits for it.
+            F, (*image_shape), positive, centred.
         noise_std : torch.Tensor
             Per real component, () or (B, 1, ...).
         tolerance : float
             See `TOLERANCE`.
         most : int, optional
             Most iterations of a solution that may be inexact; it then does not count as unsolved.
+        wide : bool, optional
+            What `is_wide` says of `fisher`, which is read for it if left out.
         """
 
     def draw(self, noise: ChainNoise) -> torch.Tensor:
@@ -169,6 +172,17 @@ class PosteriorCovariance(ABC):
         problem = self.problem
         fisher = torch.fft.ifftshift(fisher, dim=problem.dims)
         return fisher.to(problem.device, problem.noise_std.dtype)
+
+
+def is_wide(values: torch.Tensor) -> bool:
+    """Whether F, or its inverse, varies so much that bands pay.
+
+    Parameters
+    ----------
+    values : torch.Tensor
+        Positive, of any shape.
+    """
+    return bool(values.max() > WIDE * values.min())
 
 
 def make_covariance(problem: Problem, dense_limit: int = DENSE_LIMIT) -> PosteriorCovariance:
@@ -213,6 +227,7 @@ class DenseCovariance(PosteriorCovariance):
         noise_std: torch.Tensor,
         tolerance: float = TOLERANCE,  # noqa: ARG002 - it is exact
         most: int | None = None,  # noqa: ARG002
+        wide: bool | None = None,  # noqa: ARG002
     ) -> CovarianceAtLevel:
         """See `PosteriorCovariance`."""
         fisher, problem = self._prepared(fisher), self.problem
@@ -265,9 +280,10 @@ class SolvedCovariance(PosteriorCovariance):
         noise_std: torch.Tensor,
         tolerance: float = TOLERANCE,
         most: int | None = None,
+        wide: bool | None = None,
     ) -> CovarianceAtLevel:
         """See `PosteriorCovariance`."""
-        wide = bool(fisher.max() > WIDE * fisher.min())
+        wide = is_wide(fisher) if wide is None else wide
         prepared = self._prepared(fisher)
         inverse = self.preconditioner.at(prepared, noise_std, wide)
         tolerance = tolerance / self.preconditioner.understates

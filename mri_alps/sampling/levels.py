@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +16,7 @@ from mri_alps.sampling.covariance import (
     TOLERANCE,
     CovarianceAtLevel,
     PosteriorCovariance,
+    is_wide,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +69,8 @@ class Level:
         """(A^H A / noise_std^2 + F)^-1, that of the target."""
         tight = self.sigma <= self.levels.tight_below
         tolerance = FINAL_TOLERANCE if tight else TOLERANCE
-        return self.levels.covariance.at(self._fisher, self.noise_std, tolerance)
+        wide = self.levels.wide[self.sigma]
+        return self.levels.covariance.at(self._fisher, self.noise_std, tolerance, wide=wide)
 
     @cached_property
     def clean_covariance(self) -> CovarianceAtLevel:
@@ -77,11 +80,12 @@ class Level:
         """
         levels = self.levels
         spectrum = cast("PriorSpectrum", levels.spectrum)
-        precision = 1 / spectrum.posterior_variance(self.sigma, levels.problem.image_shape)
-        noise_std = levels.problem.noise_std
+        shape, noise_std = levels.problem.image_shape, levels.problem.noise_std
+        precision = 1 / spectrum.posterior_variance(self.sigma, shape)
+        wide = levels.wide_clean[self.sigma]
         if self.sigma <= levels.tight_below:
-            return levels.covariance.at(precision, noise_std, FINAL_TOLERANCE)
-        return levels.covariance.at(precision, noise_std, most=START_ITERATIONS)
+            return levels.covariance.at(precision, noise_std, FINAL_TOLERANCE, wide=wide)
+        return levels.covariance.at(precision, noise_std, most=START_ITERATIONS, wide=wide)
 
     def facts(self) -> dict[str, Any]:
         """Return what diagnostics say of the level."""
@@ -113,6 +117,8 @@ class Levels:
         c: the data of a level are y + c sqrt(v) A e.
     tight_below : float
         Level from which solutions are exact to the final tolerance.
+    sigmas : sequence of float
+        Of all levels.
     """
 
     def __init__(
@@ -125,9 +131,17 @@ class Levels:
         path_noise: torch.Tensor,
         data_noise: float,
         tight_below: float,
+        sigmas: Sequence[float],
     ):
-        # Levels are prepared on the host, which then need not wait for a device.
-        self.problem, self.spectrum, self.covariance = problem, spectrum.on_host(), covariance
+        self.problem, self.spectrum, self.covariance = problem, spectrum, covariance
+        # Read at once, so that no level makes the host wait for a device.
+        shape, guided = problem.image_shape, callable(getattr(spectrum, "posterior_variance", None))
+        self.wide = {sigma: is_wide(spectrum.fisher(sigma, shape)) for sigma in set(sigmas)}
+        self.wide_clean = {
+            sigma: is_wide(cast("PriorSpectrum", spectrum).posterior_variance(sigma, shape))
+            for sigma in set(sigmas)
+            if guided and sigma > sigma_min
+        }
         self.tight_below = tight_below
         self._sigma_min, self._configuration = sigma_min, configuration
         self._data_noise = data_noise

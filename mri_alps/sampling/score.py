@@ -199,10 +199,6 @@ class LocalSpectrum:
         self.excess = spectrum.excess
         self.is_of_a_density = spectrum.is_of_a_density
 
-    def on_host(self) -> LocalSpectrum:
-        """Return the same with everything on the host."""
-        return LocalSpectrum(self._spectrum.on_host(), self._sigma0)
-
     def fisher(self, sigma: float, shape: tuple[int, ...]) -> torch.Tensor:
         """Fisher information at `sigma`, float64, `shape`.
 
