@@ -46,7 +46,7 @@ GRIDS = {
     "DPS": (sample_dps, {"scale": (1.0, 3.0, 10.0)}),
     "DiffPIR": (rivals.sample_diffpir, {"weight": (1.0, 7.0), "zeta": (0.3, 1.0)}),
     "DDRM": (rivals.sample_ddrm, {"eta": (0.85, 1.0)}),
-    "PnP-DM": (rivals.sample_pnpdm, {"end": (0.05, 0.2), "prior_steps": (1, 2)}),
+    "PnP-DM": (rivals.sample_pnpdm, {"start": (0.5, 1.0), "prior_steps": (1, 2, 4)}),
 }
 TUNING_SAMPLES = 2
 

@@ -140,7 +140,7 @@ def sample_ddrm(task, eta=0.85, eta_b=1.0):
     return _result(task, score, image)
 
 
-def sample_pnpdm(task, start=4.0, end=0.05, prior_steps=2):
+def sample_pnpdm(task, start=1.0, end=0.05, prior_steps=2):
     """PnP-DM, Wu et al., NeurIPS 2024: split Gibbs, the coupling falling from `start` to `end`.
 
     In turn z ~ exp(-|y - A z|^2 / (2 noise_std^2) - |z - x|^2 / (2 rho^2)), which is Gaussian,

@@ -53,7 +53,7 @@ def test_the_score_is_that_of_the_definition(benchmark):
     samples, truth = noise(5, 3), noise(1, 3)[0]
     pairs = [abs(a - b) for a in samples.real for b in samples.real]
     pairs += [abs(a - b) for a in samples.imag for b in samples.imag]
-    between = float(torch.stack(pairs).sum()) / (2 * 5 * 4 * 2 * 3)
+    between = float(torch.stack(pairs).sum()) / (2 * 5 * 5 * 2 * 3)
     errors = torch.cat([(samples - truth).real.abs(), (samples - truth).imag.abs()])
     expected = float(errors.mean()) - between
     assert ranked_probability_score(samples, truth.numpy()) == pytest.approx(expected, rel=1e-5)
