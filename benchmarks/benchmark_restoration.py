@@ -38,7 +38,7 @@ import mri_alps
 from mri_alps import sample_posterior
 from mri_alps.core.errors import DivergenceError, MriAlpsWarning
 from mri_alps.core.random import stream_seed
-from mri_alps.operators.simulate import simulate
+from mri_alps.operators import simulate
 from mri_alps.sampling.baselines import sample_dps
 
 GRIDS = {

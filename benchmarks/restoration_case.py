@@ -8,17 +8,18 @@ import numpy as np
 import torch
 from benchmark_coverage import head, held_out_images
 
-from mri_alps.calibration.scale import image_scale
+from mri_alps.calibration import image_scale
 from mri_alps.core.crop import center_crop
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators import (
     BlurOperator,
     DownsamplingOperator,
     InpaintingOperator,
+    box_mask,
     gaussian_kernel,
     motion_kernel,
+    random_pixel_mask,
 )
-from mri_alps.operators.restoration.inpainting import box_mask, random_pixel_mask
 from mri_alps.pipeline.statistics import sample_statistics
 from mri_alps.priors import from_deepinv, load_prior
 
