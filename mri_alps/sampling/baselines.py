@@ -56,17 +56,19 @@ def sample_csgm(task: SamplingTask) -> PosteriorSamples:
     return _result(task, score, x, levels)
 
 
-def sample_dps(task: SamplingTask) -> PosteriorSamples:
+def sample_dps(task: SamplingTask, scale: float = DPS_SCALE) -> PosteriorSamples:
     """Diffusion posterior sampling of Chung et al. (ICLR 2023), Algorithm 1.
 
     Ancestral sampling in the variance-preserving parametrisation, after each step moved by
-    zeta' / |y - A D| times the gradient of |y - A D|^2 with respect to the noisy image, with
-    zeta' = 1. The gradient goes through the denoiser.
+    zeta' / |y - A D| times the gradient of |y - A D|^2 with respect to the noisy image. The
+    gradient goes through the denoiser.
 
     Parameters
     ----------
     task : SamplingTask
         What to sample.
+    scale : float
+        zeta'.
 
     Raises
     ------
@@ -75,18 +77,18 @@ def sample_dps(task: SamplingTask) -> PosteriorSamples:
     """
     problem, score = task.problem, CountedScore(task.score_model, task.n_evaluations)
     noise = task.noise()
-    ladder = _vp_ladder(score.sigma_min, score.sigma_max, task.n_evaluations)
+    ladder = vp_ladder(score.sigma_min, score.sigma_max, task.n_evaluations)
     x = ladder[0] * noise.image()
     levels = []
     for level, sigma in enumerate(ladder):
         following = ladder[level + 1] if level + 1 < len(ladder) else 0.0
         mean, gradient = _guidance(task, score, x, sigma)
         # One step of size zeta in x / sqrt(1 + sigma^2), brought back.
-        scale = math.sqrt((1 + sigma**2) * (1 + following**2))
+        step_size = scale * math.sqrt((1 + sigma**2) * (1 + following**2))
         x = ancestral_step(x, mean, sigma**2, following**2, noise.image())
-        x = x - DPS_SCALE * scale * gradient
+        x = x - step_size * gradient
         levels.append({"sigma": sigma, "noise_std": problem.noise_std.flatten().tolist()})
-        levels[-1]["step_size"] = DPS_SCALE * scale
+        levels[-1]["step_size"] = step_size
         _tell(task, score.count, level, sigma, x)
     return _result(task, score, x, levels)
 
@@ -111,8 +113,21 @@ def _guidance(
     return mean.detach(), 2 * gradient
 
 
-def _vp_ladder(sigma_min: float, sigma_max: float, n: int) -> list[float]:
-    """Noise levels of DDPM's linear schedule (beta 1e-4 to 0.02, 1000 steps), n of them."""
+def vp_ladder(sigma_min: float, sigma_max: float, n: int) -> list[float]:
+    """Noise levels of DDPM's linear schedule (beta 1e-4 to 0.02, 1000 steps), n of them.
+
+    Parameters
+    ----------
+    sigma_min, sigma_max : float
+        Levels outside are left out.
+    n : int
+        How many.
+
+    Returns
+    -------
+    list of float
+        Decreasing, per unit of the clean image.
+    """
     beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
     kept = torch.cumprod(1 - beta, 0)
     sigmas = ((1 - kept) / kept).sqrt()
