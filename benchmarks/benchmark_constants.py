@@ -95,7 +95,7 @@ def plan() -> dict[Any, list[Trial]]:
         beds.maps: [
             trial(f"{MAPS}.threshold"),
             trial(f"{MAPS}.crop", 0.9, 0.6),
-            trial("calibration.espirit.dominant_eigenvectors.n_iterations"),
+            trial("calibration._espirit.dominant_eigenvectors.n_iterations"),
         ],
         beds.maps_of_many_lines: [trial("calibration.sensitivity.MAXIMUM_REGION")],
         beds.refined_maps: [

@@ -42,10 +42,10 @@ for name in (
     "cli.masks",
     "cli.convert",
     "training.session",
-    "training.monitor",
+    "training._monitor",
     "masks.study",
     "masks.design",
-    "interop.convert_ismrmrd",
+    "interop._convert_ismrmrd",
 ):
     import_module(f"mri_alps.{name}")  # fmt: skip
 import_module("lightning.fabric")

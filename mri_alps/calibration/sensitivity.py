@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from mri_alps.calibration.espirit import dominant_eigenvectors, lag_matrices, signal_projector
+from mri_alps.calibration._espirit import dominant_eigenvectors, lag_matrices, signal_projector
 from mri_alps.calibration.scale import low_resolution_images
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError

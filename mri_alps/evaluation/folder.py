@@ -12,13 +12,13 @@ import numpy as np
 from mri_alps.core.errors import InputFileError, MriAlpsError, MriAlpsWarning
 from mri_alps.core.hdf5 import open_hdf5
 from mri_alps.core.values import as_path
-from mri_alps.evaluation.coverage import head_mask, interval_coverage
-from mri_alps.evaluation.metrics import crop_like_fastmri, image_metrics
-from mri_alps.evaluation.sparsification import (
+from mri_alps.evaluation._sparsification import (
     FRACTIONS,
     sparsification_area,
     sparsification_curve,
 )
+from mri_alps.evaluation.coverage import head_mask, interval_coverage
+from mri_alps.evaluation.metrics import crop_like_fastmri, image_metrics
 
 TARGET_DATASETS = ("reconstruction_rss", "reconstruction_esc")
 METRICS = ("NMSE", "PSNR", "SSIM")

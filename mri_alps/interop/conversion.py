@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.interop.convert_ismrmrd import write_ismrmrd_scan
-from mri_alps.interop.sidecar import describe_rest
+from mri_alps.interop._convert_ismrmrd import write_ismrmrd_scan
+from mri_alps.interop._sidecar import describe_rest
 from mri_alps.rawdata import (
     RawKSpace,
     Selection,
@@ -120,7 +120,7 @@ def _open(source: Path) -> RawKSpace:
 
 
 def _bits(mask: np.ndarray) -> dict[str, Any]:
-    from mri_alps.interop.sidecar import pack_mask
+    from mri_alps.interop._sidecar import pack_mask
 
     return pack_mask(mask)
 

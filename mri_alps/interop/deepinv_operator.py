@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mri_alps.core.errors import ConfigurationError, ShapeError
-from mri_alps.interop.channels import channels_to_complex, complex_to_channels
+from mri_alps.interop._channels import channels_to_complex, complex_to_channels
 from mri_alps.operators import LinearOperator
 from mri_alps.priors import from_deepinv as from_deepinv_denoiser
 

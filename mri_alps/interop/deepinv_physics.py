@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from mri_alps.core.errors import ShapeError
-from mri_alps.interop.channels import channels_to_complex, complex_to_channels
-from mri_alps.interop.optional import require
+from mri_alps.interop._channels import channels_to_complex, complex_to_channels
+from mri_alps.interop._optional import require
 from mri_alps.operators import LinearOperator, SenseOperator
 
 deepinv: Any = require("deepinv", "a deepinv physics", "deepinv")

@@ -16,8 +16,8 @@ import numpy as np
 
 import mri_alps
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.interop._optional import require
 from mri_alps.interop.image_geometry import ImageGeometry
-from mri_alps.interop.optional import require
 from mri_alps.rawdata import atomic_path
 
 if TYPE_CHECKING:

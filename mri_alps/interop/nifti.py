@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mri_alps.interop._optional import require
 from mri_alps.interop.image_geometry import ImageGeometry
-from mri_alps.interop.optional import require
 from mri_alps.rawdata import atomic_path
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from mri_alps.core.errors import DtypeError, ShapeError
-from mri_alps.operators.kinds import REAL_OF, common_kind, describe, fits
+from mri_alps.operators._kinds import REAL_OF, common_kind, describe, fits
 
 Scalar = complex | float | int
 

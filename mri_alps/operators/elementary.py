@@ -9,8 +9,8 @@ import torch
 
 from mri_alps.core.errors import ShapeError
 from mri_alps.core.fourier import fftc, ifftc
+from mri_alps.operators._kinds import require_floating, with_precision
 from mri_alps.operators.base import IdentityOperator, LinearOperator
-from mri_alps.operators.kinds import require_floating, with_precision
 
 
 class MatrixOperator(LinearOperator):

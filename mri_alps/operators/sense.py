@@ -11,12 +11,12 @@ import torch
 
 from mri_alps.core.errors import DtypeError, ShapeError
 from mri_alps.core.fourier import fftc, ifftc
+from mri_alps.operators._gram import make_gram
+from mri_alps.operators._kinds import as_tensor, with_precision
 from mri_alps.operators.base import LinearOperator
-from mri_alps.operators.gram import make_gram
-from mri_alps.operators.kinds import as_tensor, with_precision
+from mri_alps.operators.lines._structure import line_axis, normal_fourier_diagonal
 from mri_alps.operators.lines.bands import LineBands
 from mri_alps.operators.lines.factors import LineFactors
-from mri_alps.operators.lines.structure import line_axis, normal_fourier_diagonal
 
 
 class SenseOperator(LinearOperator):
@@ -51,7 +51,7 @@ class SenseOperator(LinearOperator):
     Notes
     -----
     `normal` never forms k-space: all shifts cancel and, for a mask that varies along one axis
-    only, so does the other axis' transform (see `mri_alps.operators.gram`). It keeps a second,
+    only, so does the other axis' transform (see `mri_alps.operators._gram`). It keeps a second,
     packed copy of the maps for this.
     """
 

@@ -205,7 +205,7 @@ class Reconstruction:
         matplotlib.figure.Figure
             One row of images.
         """
-        from mri_alps.pipeline.plot import plot_slice
+        from mri_alps.pipeline._plot import plot_slice
 
         return plot_slice(self, index, n_samples)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from mri_alps.pipeline.overlap import Occupation, overlap
+from mri_alps.pipeline._overlap import Occupation, overlap
+from mri_alps.pipeline._threads import use_threads
 from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
-from mri_alps.pipeline.threads import use_threads
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.progress import Progress

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import MriAlpsWarning, describe_error
 from mri_alps.core.values import FLAG, PATH, as_path, check, instance
-from mri_alps.pipeline.arguments import as_array, maps_of_slice, open_source
+from mri_alps.pipeline._arguments import as_array, maps_of_slice, open_source
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.pipeline.failures import describe_failures, failures_as_attributes
 from mri_alps.pipeline.output import output_folder, output_path

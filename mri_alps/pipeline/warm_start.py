@@ -15,9 +15,9 @@ import torch
 from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.settings import SettingError
+from mri_alps.pipeline._wavelets import l1_wavelets
 from mri_alps.pipeline.cg_sense import cg_sense
 from mri_alps.pipeline.configuration import COMPUTED_STARTS
-from mri_alps.pipeline.wavelets import l1_wavelets
 from mri_alps.rawdata import StoredImage, read_image
 from mri_alps.sampling import InitialEstimate
 

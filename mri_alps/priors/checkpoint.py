@@ -104,7 +104,7 @@ def save_prior(
     weights : dict of str to torch.Tensor, optional
         For example averaged weights, named like `model.state_dict()`.
     spectrum : PriorSpectrum, optional
-        For example of `mri_alps.training.spectrum.radial_spectrum`.
+        For example of `mri_alps.training._spectrum.radial_spectrum`.
     provenance : dict, optional
         Training facts, JSON-able.
     """

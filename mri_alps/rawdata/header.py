@@ -11,7 +11,7 @@ from typing import Any
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import MAX_HEADER_BYTES
-from mri_alps.rawdata.files import check_matrix
+from mri_alps.rawdata._files import check_matrix
 
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
 MAX_HEADER_ELEMENTS = 50_000

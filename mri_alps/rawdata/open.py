@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import Dataset, check_readable, is_hdf5, open_hdf5
 from mri_alps.core.values import as_path
+from mri_alps.rawdata.bart._reader import read_bart
 from mri_alps.rawdata.bart.cfl import bart_base
-from mri_alps.rawdata.bart.reader import read_bart
-from mri_alps.rawdata.fastmri.reader import read_fastmri
+from mri_alps.rawdata.fastmri._reader import read_fastmri
 from mri_alps.rawdata.ismrmrd.reader import find_groups, read_ismrmrd
 from mri_alps.rawdata.ismrmrd.scan import Selection
 

@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from mri_alps.core.errors import DivergenceError
+from mri_alps.sampling._levels import Level, Levels
 from mri_alps.sampling.covariance import make_covariance
 from mri_alps.sampling.diagnostics import Trace
-from mri_alps.sampling.levels import Level, Levels
 from mri_alps.sampling.path import AlpsConfiguration, Path, plan_path
 from mri_alps.sampling.result import Callback, StepInfo
 from mri_alps.sampling.steps import (

@@ -17,7 +17,7 @@ import torch
 
 from mri_alps.core import devices
 from mri_alps.core.solvers import cholesky_factor, inner_product
-from mri_alps.sampling.iteration_plan import IterationPlan
+from mri_alps.sampling._iteration_plan import IterationPlan
 from mri_alps.sampling.preconditioner import (
     WIDE,
     Inverse,

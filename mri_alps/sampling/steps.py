@@ -17,8 +17,8 @@ from mri_alps.sampling.kernels import leimkuhler_matthews_step
 from mri_alps.sampling.preconditioner import to_image, to_spectrum
 
 if TYPE_CHECKING:
+    from mri_alps.sampling._levels import Level, Levels
     from mri_alps.sampling.covariance import CovarianceAtLevel, PosteriorCovariance, Solution
-    from mri_alps.sampling.levels import Level, Levels
     from mri_alps.sampling.noise import ChainNoise
     from mri_alps.sampling.problem import Problem
     from mri_alps.sampling.score import Score

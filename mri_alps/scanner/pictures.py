@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mri_alps.core.atomic import atomic_path
-from mri_alps.scanner.images import FIRST_SAMPLE_SERIES
+from mri_alps.scanner._images import FIRST_SAMPLE_SERIES
 
 if TYPE_CHECKING:
     import ismrmrd

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import InputFileError
+from mri_alps.scanner._intake import ScanHeader, ScanIntake
+from mri_alps.scanner._kinds import ACQUISITION
+from mri_alps.scanner._runner import WARNING, SendLog, UnitRunner
+from mri_alps.scanner._saving import scan_name
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
-from mri_alps.scanner.intake import ScanHeader, ScanIntake
-from mri_alps.scanner.kinds import ACQUISITION
 from mri_alps.scanner.limits import Meter
 from mri_alps.scanner.protocol import ReceivedAcquisition
-from mri_alps.scanner.runner import WARNING, SendLog, UnitRunner
-from mri_alps.scanner.saving import scan_name
 from mri_alps.scanner.settings import Limits
 from mri_alps.scanner.workers import InlineReconstructor, Reconstructor
 

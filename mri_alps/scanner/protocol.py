@@ -17,7 +17,7 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype, image_header_dtype, waveform_header_dtype
 
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.scanner.kinds import (
+from mri_alps.scanner._kinds import (
     ACQUISITION,
     CLOSE,
     CONFIG_FILE,

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.rawdata import Header, parse_header
-from mri_alps.scanner import kinds, protocol
-from mri_alps.scanner.admission import Place, Seat
+from mri_alps.scanner import _kinds as kinds
+from mri_alps.scanner import protocol
+from mri_alps.scanner._admission import Place, Seat
+from mri_alps.scanner._intake import Due, ScanHeader, ScanIntake
+from mri_alps.scanner._saving import RawSaver, scan_name
 from mri_alps.scanner.channel import Channel, Stopped, Vanished
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
-from mri_alps.scanner.intake import Due, ScanHeader, ScanIntake
 from mri_alps.scanner.limits import LimitExceeded
 from mri_alps.scanner.protocol import Message, MessageReader, ProtocolError
-from mri_alps.scanner.saving import RawSaver, scan_name
 from mri_alps.scanner.settings import Limits, ServerSettings
 
 _LOG = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.scanner.admission import Admission, Seat
+from mri_alps.scanner._admission import Admission, Seat
+from mri_alps.scanner._saving import recover_scans
 from mri_alps.scanner.channel import SocketChannel
-from mri_alps.scanner.saving import recover_scans
 from mri_alps.scanner.session import ScanSession
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.scanner import protocol
-from mri_alps.scanner.admission import Admission, Seat
+from mri_alps.scanner._admission import Admission, Seat
+from mri_alps.scanner._runner import ERROR, INFO, WARNING, UnitRunner, log_line
+from mri_alps.scanner._work import Cancelled
 from mri_alps.scanner.channel import Channel, Stopped, Vanished
 from mri_alps.scanner.limits import LimitExceeded
 from mri_alps.scanner.receiver import Begin, End, Problem, Receiver, SessionOptions
-from mri_alps.scanner.runner import ERROR, INFO, WARNING, UnitRunner, log_line
-from mri_alps.scanner.work import Cancelled
 from mri_alps.scanner.workers import Reconstructor, internal_error
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.scanner.work import Cancelled, Job, JobResult, NotYet, run_job
+from mri_alps.scanner._work import Cancelled, Job, JobResult, NotYet, run_job
 
 if TYPE_CHECKING:
     import torch

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from mri_alps.priors import NOVELTY_KEY, load_prior_file, reference_errors, save_prior
+from mri_alps.training._spectrum import level_grid, radial_spectrum
+from mri_alps.training._state import PRIOR
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.images import split
 from mri_alps.training.sources import load_images
-from mri_alps.training.spectrum import level_grid, radial_spectrum
-from mri_alps.training.state import PRIOR
 from mri_alps.training.validation import DEFAULT_SIGMAS, evaluate_denoiser, validation_images
 
 

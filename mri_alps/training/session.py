@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import ConfigurationError, MissingDependencyError, MriAlpsWarning
 from mri_alps.priors import NetworkPrior, load_prior
+from mri_alps.training._local_processes import meet_on_loopback
+from mri_alps.training._logs import RunLog
+from mri_alps.training._loop import StepReport, Trainer
+from mri_alps.training._monitor import Monitor
+from mri_alps.training._state import CHECKPOINT, read_config
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.images import ImageSet, split
-from mri_alps.training.local_processes import meet_on_loopback
-from mri_alps.training.logs import RunLog
-from mri_alps.training.loop import StepReport, Trainer
-from mri_alps.training.monitor import Monitor
 from mri_alps.training.sources import load_images
-from mri_alps.training.state import CHECKPOINT, read_config
 
 if TYPE_CHECKING:
     from mri_alps.training.settings import SessionOptions

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mri_alps.core.random import standard_normal, stream_seed
-from mri_alps.training.batches import whole_image
+from mri_alps.training._batches import whole_image
 
 if TYPE_CHECKING:
     from mri_alps.training.images import ImageSet

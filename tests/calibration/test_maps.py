@@ -8,13 +8,13 @@ import pytest
 import torch
 from sigpy.mri.app import EspiritCalib
 
+from mri_alps.calibration import _espirit as espirit
 from mri_alps.calibration import (
     compression_matrix,
-    espirit,
     estimate_sensitivity_maps,
     find_calibration_region,
 )
-from mri_alps.calibration.espirit import dominant_eigenvectors, lag_matrices, signal_projector
+from mri_alps.calibration._espirit import dominant_eigenvectors, lag_matrices, signal_projector
 from mri_alps.calibration.region import require
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError, DtypeError, InputFileError, ShapeError

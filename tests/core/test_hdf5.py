@@ -187,7 +187,7 @@ def test_a_part_of_a_large_claim_is_read(claims):
 
 
 def test_a_stream_that_holds_more_than_its_chunk_is_found_by_inflating_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("mri_alps.core.hdf5.filters.MAX_INFLATED_BYTES", 1000)
+    monkeypatch.setattr("mri_alps.core.hdf5._filters.MAX_INFLATED_BYTES", 1000)
     packed = zlib.compress(bytes(100_000))
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
         bomb = file.create_dataset("bomb", (8, 8), "f4", chunks=(4, 8), compression="gzip")
@@ -342,7 +342,7 @@ def test_a_file_that_shrinks_while_it_is_searched_does_not_kill(tmp_path, monkey
 
 
 def test_heaps_are_searched_once_for_as_long_as_a_file_stays_as_it_is(tmp_path, monkeypatch):
-    from mri_alps.core.hdf5 import global_heaps
+    from mri_alps.core.hdf5 import _global_heaps as global_heaps
 
     searched = []
     walk = global_heaps._largest_entry

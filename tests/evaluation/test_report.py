@@ -14,7 +14,7 @@ import pytest
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.evaluation import write_report
-from mri_alps.evaluation.report.data import (
+from mri_alps.evaluation.report._data import (
     coverage_curve,
     error_by_std,
     rank_counts,

@@ -9,12 +9,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from mri_alps.evaluation import evaluate_folder
-from mri_alps.evaluation.score_files import draw_scores
-from mri_alps.evaluation.sparsification import (
+from mri_alps.evaluation._sparsification import (
     FRACTIONS,
     sparsification_area,
     sparsification_curve,
 )
+from mri_alps.evaluation.score_files import draw_scores
 from mri_alps.operators.rounding import assert_equal_to_rounding
 
 ACQUISITIONS = {"a.h5": "AXT1", "b.h5": "AXT2", "c.h5": "AXT2"}

@@ -8,7 +8,7 @@ import pytest
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.interop import convert
-from mri_alps.interop.sidecar import pack_mask, unpack_mask
+from mri_alps.interop._sidecar import pack_mask, unpack_mask
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import (
     Selection,
@@ -115,7 +115,7 @@ def test_through_bart_and_back_with_the_json(tmp_path, kind):
 
 def test_oblique_positions_reach_ismrmrd(tmp_path, monkeypatch):
     from mri_alps.interop import convert as _  # noqa: F401 - the module below is loaded
-    from mri_alps.interop.convert_ismrmrd import write_ismrmrd_scan
+    from mri_alps.interop._convert_ismrmrd import write_ismrmrd_scan
 
     raw = opened(make(tmp_path, "ismrmrd"))
     geometry = raw.geometry

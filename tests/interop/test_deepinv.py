@@ -20,7 +20,7 @@ from mri_alps.interop import (  # noqa: E402 - after the check that deepinv is t
     from_deepinv_denoiser,
     from_deepinv_physics,
 )
-from mri_alps.interop.channels import channels_to_complex, complex_to_channels  # noqa: E402
+from mri_alps.interop._channels import channels_to_complex, complex_to_channels  # noqa: E402
 
 
 def noise(*shape, seed=0, dtype=torch.complex64):

@@ -9,7 +9,7 @@ import torch
 from mri_alps.core.errors import ConfigurationError, ShapeError
 from mri_alps.core.fourier import fftc
 from mri_alps.core.random import standard_normal
-from mri_alps.masks.design.covariance import estimate_row_covariances, row_information
+from mri_alps.masks.design._covariance import estimate_row_covariances, row_information
 from mri_alps.masks.design.information import (
     JointInformation,
     RowInformation,

@@ -10,10 +10,14 @@ import torch
 
 from mri_alps.core import devices
 from mri_alps.core.random import standard_normal
-from mri_alps.operators import SenseOperator, gram
+from mri_alps.operators import SenseOperator
+from mri_alps.operators import _gram as gram
 from mri_alps.operators.conformance import check_operator
-from mri_alps.operators.fused import RADICES, compiled, plan, tables
-from mri_alps.operators.fused import gram as fused
+from mri_alps.operators.fused import RADICES
+from mri_alps.operators.fused import _compiled as compiled
+from mri_alps.operators.fused import _gram as fused
+from mri_alps.operators.fused import _plan as plan
+from mri_alps.operators.fused import _tables as tables
 from mri_alps.operators.rounding import assert_equal_to_rounding
 
 

@@ -152,7 +152,7 @@ def test_threads_and_strided_images_change_nothing(form, n_threads):
 
 
 def test_without_numba_the_torch_form_is_used_with_a_warning(monkeypatch):
-    from mri_alps.operators.fused import compiled
+    from mri_alps.operators.fused import _compiled as compiled
 
     def fail():
         raise RuntimeError("no compiler")
@@ -183,7 +183,7 @@ def test_a_second_process_finds_the_compiled_kernel(tmp_path):
 
 @pytest.mark.parametrize("kernel", ["line_kernel", "plane_kernel", "factor_kernel"])
 def test_the_cache_knows_a_kernel_by_its_sources_alone(kernel):
-    from mri_alps.operators.fused import compiled
+    from mri_alps.operators.fused import _compiled as compiled
 
     cells = getattr(compiled, kernel)().py_func.__closure__
     assert [cell.cell_contents for cell in cells] == [compiled._edition()]

@@ -15,10 +15,10 @@ from mri_alps.operators import (
     InpaintingOperator,
     SenseOperator,
     SensitivityOperator,
-    gram,
     single_coil_maps,
     to_dense,
 )
+from mri_alps.operators import _gram as gram
 from mri_alps.operators.rounding import assert_equal_to_rounding
 
 

@@ -20,7 +20,7 @@ from tests.waiting import until
 
 pytest.importorskip("distributed")
 
-from mri_alps.pipeline.cluster import tasks
+from mri_alps.pipeline.cluster import _tasks as tasks
 from mri_alps.pipeline.cluster.engine import Engine, reconstruct_on_cluster
 from mri_alps.pipeline.cluster.local import connect, worker_environments
 

@@ -20,7 +20,7 @@ from tests.waiting import LONG
 
 pytest.importorskip("distributed")
 
-from mri_alps.pipeline.cluster import tasks
+from mri_alps.pipeline.cluster import _tasks as tasks
 
 CONFIGURATION = ReconstructionConfiguration(
     prior="gaussian", n_samples=2, n_evaluations=4, mask="equispaced", acceleration=2.0,

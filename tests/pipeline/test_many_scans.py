@@ -13,10 +13,10 @@ import pytest
 from mri_alps.cli.run_settings import RunSettings
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.pipeline import ReconstructionConfiguration, load_reconstruction
+from mri_alps.pipeline._overlap import AHEAD, overlap
 from mri_alps.pipeline.identity import prior_identity, scan_identity
 from mri_alps.pipeline.inputs import choose_part, find_scans
 from mri_alps.pipeline.manifest import Manifest, read_manifest
-from mri_alps.pipeline.overlap import AHEAD, overlap
 from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
 from mri_alps.pipeline.slice import SampledSlice
 from mri_alps.pipeline.slice_store import WORK_FOLDER, SliceStore

@@ -13,7 +13,7 @@ from ismrmrd.serialization import ProtocolDeserializer
 
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.scanner import channel as channel_module
-from mri_alps.scanner.admission import Admission, Place
+from mri_alps.scanner._admission import Admission, Place
 from mri_alps.scanner.channel import SocketChannel, Stopped, Vanished
 from mri_alps.scanner.configuration import OnlineConfiguration
 from mri_alps.scanner.limits import LimitExceeded

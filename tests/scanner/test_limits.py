@@ -7,9 +7,10 @@ from ismrmrd.serialization import ConfigText
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.settings import description
-from mri_alps.scanner import kinds, protocol
+from mri_alps.scanner import _kinds as kinds
+from mri_alps.scanner import protocol
+from mri_alps.scanner._intake import ScanHeader, ScanIntake
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
-from mri_alps.scanner.intake import ScanHeader, ScanIntake
 from mri_alps.scanner.limits import QUOTAS, LimitExceeded
 from mri_alps.scanner.protocol import MessageReader, ReceivedAcquisition
 from mri_alps.scanner.settings import Limits, Quota, ServerSettings

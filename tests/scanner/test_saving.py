@@ -10,9 +10,11 @@ from filelock import lock_descriptor
 from ismrmrd.serialization import ConfigFile
 
 from mri_alps.core.errors import InputFileError
-from mri_alps.scanner import kinds, protocol, saving
+from mri_alps.scanner import _kinds as kinds
+from mri_alps.scanner import _saving as saving
+from mri_alps.scanner import protocol
+from mri_alps.scanner._saving import RawSaver, convert, read_stream, recover_scans
 from mri_alps.scanner.protocol import ReceivedAcquisition
-from mri_alps.scanner.saving import RawSaver, convert, read_stream, recover_scans
 from tests.scanner.mrd_scans import Client, errors, exchange, header_xml, scan
 
 

@@ -9,7 +9,7 @@ from mri_alps.core.errors import InputFileError, MriAlpsWarning
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.priors import load_prior
 from mri_alps.rawdata import Selection, read_raw
-from mri_alps.scanner.work import Job, _reconstruct
+from mri_alps.scanner._work import Job, _reconstruct
 from tests.pipeline.test_bad_slices import with_slice
 
 CONFIGURATION = ReconstructionConfiguration(prior="gaussian", n_samples=2, n_evaluations=4)

@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader
 
 from mri_alps.calibration.scale import image_scale
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.training import augmentation
-from mri_alps.training.batches import (
+from mri_alps.training import _augmentation as augmentation
+from mri_alps.training._batches import (
     TrainingBatches,
     draw_levels,
     random_crop,

@@ -8,16 +8,16 @@ import torch
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.random import standard_normal
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.training.config import TrainingConfig
-from mri_alps.training.loss import denoising_loss
-from mri_alps.training.pictures import draw_samples
-from mri_alps.training.schedule import AveragedWeights, learning_rate
-from mri_alps.training.spectrum import (
+from mri_alps.training._pictures import draw_samples
+from mri_alps.training._spectrum import (
     RadialMean,
     frequency_grid,
     level_grid,
     radial_spectrum,
 )
+from mri_alps.training.config import TrainingConfig
+from mri_alps.training.loss import denoising_loss
+from mri_alps.training.schedule import AveragedWeights, learning_rate
 from mri_alps.training.validation import evaluate_denoiser
 
 VARIANCE = 0.25  # of a white Gaussian prior, per real component

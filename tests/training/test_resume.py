@@ -16,11 +16,11 @@ from lightning.fabric import Fabric
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.priors import load_prior
 from mri_alps.priors.checkpoint import load_tensors, save_tensors
+from mri_alps.training._loop import Trainer
+from mri_alps.training._state import CHECKPOINT, PRIOR
 from mri_alps.training.config import CropPlan
 from mri_alps.training.images import split
-from mri_alps.training.loop import Trainer
 from mri_alps.training.sources import load_images
-from mri_alps.training.state import CHECKPOINT, PRIOR
 from tests.training.tiny_training import TINY_RECIPE
 from tests.waiting import LONG, until
 
@@ -171,7 +171,7 @@ from pathlib import Path
 import psutil
 
 from mri_alps.cli.app import main
-from mri_alps.training.loop import Trainer
+from mri_alps.training._loop import Trainer
 
 real = Trainer.run
 

@@ -11,7 +11,7 @@ from mri_alps import training
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import load_prior
 from mri_alps.priors.novelty import NOVELTY_KEY
-from mri_alps.training import monitor
+from mri_alps.training import _monitor as monitor
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.export import export_prior
 from mri_alps.training.session import choose_recipe, run_session

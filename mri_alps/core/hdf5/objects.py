@@ -12,8 +12,10 @@ import numpy as np
 from h5py import h5a, h5d, h5g
 
 from mri_alps.core.errors import InputFileError
-from mri_alps.core.hdf5.filters import check_inflated, packed_chunks
-from mri_alps.core.hdf5.global_heaps import check_global_heaps
+from mri_alps.core.hdf5._filters import check_inflated, packed_chunks
+from mri_alps.core.hdf5._global_heaps import check_global_heaps
+from mri_alps.core.hdf5._links import file_of, find
+from mri_alps.core.hdf5._types import check_type
 from mri_alps.core.hdf5.limits import (
     ALWAYS_ALLOWED_BYTES,
     MAX_ATTRIBUTE_BYTES,
@@ -22,8 +24,6 @@ from mri_alps.core.hdf5.limits import (
     MAX_PIECE_BYTES,
     check_claim,
 )
-from mri_alps.core.hdf5.links import file_of, find
-from mri_alps.core.hdf5.types import check_type
 
 _UNKNOWN = 16
 """Entries of variable length that are read at once where nobody knows the longest."""

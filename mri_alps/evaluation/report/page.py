@@ -22,7 +22,7 @@ from mri_alps.core.values import PATH, check, number
 from mri_alps.evaluation.figures import window_tops
 from mri_alps.evaluation.files import write_text
 from mri_alps.evaluation.pictures import evenly_chosen
-from mri_alps.evaluation.report.data import (
+from mri_alps.evaluation.report._data import (
     ReportData,
     coverage_curve,
     error_by_std,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mri_alps.evaluation.report.data import ReportData, summary_of_levels
+from mri_alps.evaluation.report._data import ReportData, summary_of_levels
 from mri_alps.priors import NOVELTY_LIMIT
 
 _GOOD_MISFIT = (0.8, 1.25)

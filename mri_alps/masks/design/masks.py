@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
-from mri_alps.masks.design.loop import Design, check_budget, design
-from mri_alps.masks.design.scans import (
+from mri_alps.masks.design._scans import (
     ScanPopulation,
     mask_of_candidates,
     require_one_matrix,
@@ -19,7 +18,8 @@ from mri_alps.masks.design.scans import (
     start_region,
     unmeasurable,
 )
-from mri_alps.masks.study.slices import (
+from mri_alps.masks.design.loop import Design, check_budget, design
+from mri_alps.masks.study._slices import (
     is_complete,
     open_scans,
     require_complete,

@@ -11,8 +11,8 @@ import numpy as np
 from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.evaluation import number_text, stored_content, write_csv, write_json, write_text
+from mri_alps.masks.design._pictures import write_design_picture
 from mri_alps.masks.design.loop import Design
-from mri_alps.masks.design.pictures import write_design_picture
 from mri_alps.rawdata import write_cfl
 
 MASK_SUFFIXES = (".npy", ".txt", ".cfl", ".hdr")

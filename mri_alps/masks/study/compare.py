@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.masks.study._slices import CalibratedScan, open_scans
+from mri_alps.masks.study._store import ResultStore
 from mri_alps.masks.study.candidates import (
     Candidate,
     Masks,
@@ -15,7 +17,6 @@ from mri_alps.masks.study.candidates import (
     make_candidates,
 )
 from mri_alps.masks.study.measure import MaskResult, measure_mask
-from mri_alps.masks.study.slices import CalibratedScan, open_scans
 from mri_alps.masks.study.statistics import (
     Correlation,
     Difference,
@@ -24,7 +25,6 @@ from mri_alps.masks.study.statistics import (
     correlate,
     summarise,
 )
-from mri_alps.masks.study.store import ResultStore
 from mri_alps.pipeline import (
     chosen_slices,
     load_prior_for,

@@ -12,8 +12,8 @@ from scipy.special import digamma
 from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.evaluation import expected_nmse, head_mask, image_metrics, interval_coverage
 from mri_alps.masks.kinds import achieved_acceleration
+from mri_alps.masks.study._slices import StudySlice, slice_name
 from mri_alps.masks.study.sampling_pattern import noise_amplification, side_lobe
-from mri_alps.masks.study.slices import StudySlice, slice_name
 from mri_alps.pipeline import SampledSlice, used_mask, zero_filled
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from mri_alps.evaluation import number_text, write_csv, write_json, write_text
 from mri_alps.evaluation.report import html_table, template_text
+from mri_alps.masks.study._pictures import draw_figures
+from mri_alps.masks.study._store import FORMAT
 from mri_alps.masks.study.measure import MEANINGS, METRICS
-from mri_alps.masks.study.pictures import draw_figures
 from mri_alps.masks.study.statistics import LEVEL, Correlation, Difference, Interval
-from mri_alps.masks.study.store import FORMAT
 
 if TYPE_CHECKING:
     from mri_alps.masks.study.compare import MaskStudy

@@ -10,8 +10,8 @@ import torch
 
 from mri_alps.core import devices
 from mri_alps.operators.fused import LANES, ROWS
-from mri_alps.operators.fused.threads import in_threads, work_space
-from mri_alps.operators.lines.structure import line_axis, line_blocks
+from mri_alps.operators.fused._threads import in_threads, work_space
+from mri_alps.operators.lines._structure import line_axis, line_blocks
 
 # Adjacent lines that share the range of their pixels: few, so that little of it is empty.
 _LINES_ON_CPU = 8
@@ -249,7 +249,7 @@ class _Packed:
 def _load_kernel(dtype: torch.dtype) -> Callable[..., None] | None:
     """Return the compiled kernel, or None where it cannot be had: slower, not wrong."""
     try:
-        from mri_alps.operators.fused.compiled import factor_kernel
+        from mri_alps.operators.fused._compiled import factor_kernel
 
         kernel = factor_kernel()
         nothing = work_space(4 * ROWS, np.dtype(np.float64 if dtype.itemsize == 16 else np.float32))

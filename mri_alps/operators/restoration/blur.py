@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.operators._kinds import with_precision
+from mri_alps.operators._lengths import round_length
 from mri_alps.operators.base import LinearOperator
-from mri_alps.operators.kinds import with_precision
-from mri_alps.operators.lengths import round_length
 
 
 class BlurOperator(LinearOperator):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from mri_alps.core.errors import ConfigurationError, ShapeError
+from mri_alps.operators._kinds import with_precision
 from mri_alps.operators.base import LinearOperator
-from mri_alps.operators.kinds import with_precision
 
 
 class DownsamplingOperator(LinearOperator):

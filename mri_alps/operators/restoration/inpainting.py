@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.operators._kinds import as_tensor
 from mri_alps.operators.base import LinearOperator
-from mri_alps.operators.kinds import as_tensor
 
 
 class InpaintingOperator(LinearOperator):

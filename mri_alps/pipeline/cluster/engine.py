@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from mri_alps.core.errors import ConfigurationError, MriAlpsError
-from mri_alps.pipeline.cluster import tasks
+from mri_alps.pipeline._overlap import Occupation
+from mri_alps.pipeline.cluster import _tasks as tasks
 from mri_alps.pipeline.cluster.local import connect
 from mri_alps.pipeline.identity import prior_identity
-from mri_alps.pipeline.overlap import Occupation
 from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
 from mri_alps.pipeline.scans import Finish, Results
 

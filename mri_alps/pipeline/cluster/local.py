@@ -19,8 +19,8 @@ import psutil
 import torch
 
 from mri_alps.core.errors import ConfigurationError, MissingDependencyError, MriAlpsWarning
+from mri_alps.pipeline.cluster._tasks import THREADS_OF_A_WORKER
 from mri_alps.pipeline.cluster.certificates import temporary_security
-from mri_alps.pipeline.cluster.tasks import THREADS_OF_A_WORKER
 
 try:
     import dask

@@ -11,7 +11,7 @@ import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import check_claim
-from mri_alps.rawdata.files import check_matrix
+from mri_alps.rawdata._files import check_matrix
 
 if TYPE_CHECKING:
     import h5py

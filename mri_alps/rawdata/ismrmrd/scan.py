@@ -10,23 +10,23 @@ import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import check_claim
-from mri_alps.rawdata.files import check_matrix, check_slice_bytes
-from mri_alps.rawdata.ismrmrd.geometry import group_slices, slice_geometry
-from mri_alps.rawdata.ismrmrd.heads import (
-    COUNTERS,
-    NOT_IMAGING,
-    Heads,
-    check_counters,
-)
-from mri_alps.rawdata.ismrmrd.lines import (
+from mri_alps.rawdata._files import check_matrix, check_slice_bytes
+from mri_alps.rawdata.ismrmrd._geometry import group_slices, slice_geometry
+from mri_alps.rawdata.ismrmrd._lines import (
     Grid,
     LineTable,
     effective_centers,
     place_lines,
     settle_center,
 )
-from mri_alps.rawdata.ismrmrd.noise import measured_noise
-from mri_alps.rawdata.ismrmrd.source import SliceLines, VolumeLines
+from mri_alps.rawdata.ismrmrd._noise import measured_noise
+from mri_alps.rawdata.ismrmrd._source import SliceLines, VolumeLines
+from mri_alps.rawdata.ismrmrd.heads import (
+    COUNTERS,
+    NOT_IMAGING,
+    Heads,
+    check_counters,
+)
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import measured_range, net_acceleration
 

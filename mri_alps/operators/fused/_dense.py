@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 
 from mri_alps.operators.fused import ELEMENT, LANES
-from mri_alps.operators.fused.vectors import add, fma, load, load_splat, mul, store, sub, zero
+from mri_alps.operators.fused._vectors import add, fma, load, load_splat, mul, store, sub, zero
 
 
 @numba.njit(nogil=True, error_model="numpy")

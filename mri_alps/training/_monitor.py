@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mri_alps.training.pictures import denoising_picture, draw_samples, save_grid
-from mri_alps.training.spectrum import level_grid, radial_spectrum
+from mri_alps.training._pictures import denoising_picture, draw_samples, save_grid
+from mri_alps.training._spectrum import level_grid, radial_spectrum
 from mri_alps.training.validation import DEFAULT_SIGMAS, evaluate_denoiser, validation_images
 
 if TYPE_CHECKING:
+    from mri_alps.training._logs import RunLog
+    from mri_alps.training._loop import StepReport, Trainer
+    from mri_alps.training._state import Progress
     from mri_alps.training.images import ImageSet
-    from mri_alps.training.logs import RunLog
-    from mri_alps.training.loop import StepReport, Trainer
-    from mri_alps.training.state import Progress
 
 Denoiser = Callable[[torch.Tensor, float], torch.Tensor]
 _SPECTRUM_LEVELS, _SPECTRUM_IMAGES = 16, 8

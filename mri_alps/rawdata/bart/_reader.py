@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
+from mri_alps.rawdata._files import check_matrix, check_slice_bytes
 from mri_alps.rawdata.bart.cfl import DIMENSIONS, bart_base, read_cfl
 from mri_alps.rawdata.decoupling import BlockCache, readout_to_image
-from mri_alps.rawdata.files import check_matrix, check_slice_bytes
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import measured_range, net_acceleration

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from mri_alps.calibration import image_scale
 from mri_alps.core.random import stream_seed
-from mri_alps.training import augmentation
+from mri_alps.training import _augmentation as augmentation
 
 if TYPE_CHECKING:
     from mri_alps.training.config import CropPlan, TrainingConfig

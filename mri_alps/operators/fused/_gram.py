@@ -12,8 +12,8 @@ import torch
 
 from mri_alps.core import devices
 from mri_alps.operators.fused import ELEMENT, LANES
-from mri_alps.operators.fused.tables import convolution, pack_maps, pad_to_lanes, plane_axes
-from mri_alps.operators.fused.threads import in_threads, work_space
+from mri_alps.operators.fused._tables import convolution, pack_maps, pad_to_lanes, plane_axes
+from mri_alps.operators.fused._threads import in_threads, work_space
 
 _IMAGES_BYTES = 1 << 18
 """Images that go through the coils together; they should stay in a core's second-level cache."""
@@ -155,8 +155,8 @@ class LinePart:
     """One slice whose mask varies along one axis."""
 
     def __init__(self, maps: torch.Tensor, mask: np.ndarray, axis: int):
-        from mri_alps.operators.fused.compiled import line_kernel
-        from mri_alps.operators.fused.kernel import Transform
+        from mri_alps.operators.fused._compiled import line_kernel
+        from mri_alps.operators.fused._kernel import Transform
 
         self._kernel, self._n_coils = line_kernel(), len(maps)
         width = maps.shape[-1]
@@ -204,8 +204,8 @@ class PlanePart:
     fills = True
 
     def __init__(self, maps: torch.Tensor, mask: np.ndarray):
-        from mri_alps.operators.fused.compiled import plane_kernel
-        from mri_alps.operators.fused.kernel import Transform
+        from mri_alps.operators.fused._compiled import plane_kernel
+        from mri_alps.operators.fused._kernel import Transform
 
         self._kernel, self._n_coils = plane_kernel(), len(maps)
         self._dtype = _real_dtype(maps)

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.scanner.images import ImageMaker
+from mri_alps.scanner._images import ImageMaker
+from mri_alps.scanner._work import Cancelled, NotYet
 from mri_alps.scanner.limits import LimitExceeded
-from mri_alps.scanner.work import Cancelled, NotYet
 
 if TYPE_CHECKING:
     import ismrmrd
     import numpy as np
 
-    from mri_alps.scanner.intake import Due, ScanIntake
-    from mri_alps.scanner.units import Unit
+    from mri_alps.scanner._intake import Due, ScanIntake
+    from mri_alps.scanner._units import Unit
     from mri_alps.scanner.workers import Reconstructor
 
 INFO, WARNING, ERROR = "INFO", "WARNING", "ERROR"

@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 
 from mri_alps.operators.fused import ELEMENT, LANES, RADICES
-from mri_alps.operators.fused.vectors import Emitter, intrinsic
+from mri_alps.operators.fused._vectors import Emitter, intrinsic
 
 
 class ComplexEmitter(Emitter):

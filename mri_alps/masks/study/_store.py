@@ -13,8 +13,8 @@ import numpy as np
 
 from mri_alps.core.atomic import atomic_path
 from mri_alps.evaluation import stored_content
+from mri_alps.masks.study._slices import slice_name
 from mri_alps.masks.study.measure import MaskResult
-from mri_alps.masks.study.slices import slice_name
 from mri_alps.pipeline import scan_identity, settings_hash
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from mri_alps.rawdata.decoupling import (
     readout_to_image,
     remove_oversampling,
 )
-from mri_alps.rawdata.ismrmrd.lines import Grid, LineTable, read_lines
+from mri_alps.rawdata.ismrmrd._lines import Grid, LineTable, read_lines
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.ismrmrd.store import AcquisitionStore

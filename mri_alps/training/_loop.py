@@ -23,16 +23,16 @@ from mri_alps.priors import (
     save_prior,
     take_weights,
 )
-from mri_alps.training.batches import Batch, TrainingBatches, noise_seed
-from mri_alps.training.loss import denoising_loss
-from mri_alps.training.schedule import AveragedWeights, learning_rate
-from mri_alps.training.state import (
+from mri_alps.training._batches import Batch, TrainingBatches, noise_seed
+from mri_alps.training._state import (
     CHECKPOINT,
     PRIOR,
     Progress,
     load_state,
     save_state,
 )
+from mri_alps.training.loss import denoising_loss
+from mri_alps.training.schedule import AveragedWeights, learning_rate
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric

@@ -21,7 +21,8 @@ from filelock import lock_descriptor
 
 from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, MriAlpsError
-from mri_alps.scanner import kinds
+from mri_alps.scanner import _kinds as kinds
+from mri_alps.scanner._scan_file import write_scan
 from mri_alps.scanner.limits import QUOTAS
 from mri_alps.scanner.protocol import (
     Message,
@@ -30,7 +31,6 @@ from mri_alps.scanner.protocol import (
     close_message,
     received_message,
 )
-from mri_alps.scanner.scan_file import write_scan
 from mri_alps.scanner.settings import Limits, Quota
 
 if TYPE_CHECKING:

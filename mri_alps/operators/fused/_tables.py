@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mri_alps.operators.fused import ELEMENT, LANES
-from mri_alps.operators.fused.plan import Plan, Stage, cheapest, make_plan
+from mri_alps.operators.fused._plan import Plan, Stage, cheapest, make_plan
 
 
 @dataclass(frozen=True)

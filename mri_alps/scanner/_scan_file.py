@@ -11,7 +11,7 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_dtype, get_hdf5type, image_header_dtype, waveform_dtype
 
 from mri_alps.rawdata.ismrmrd import write_xml
-from mri_alps.scanner import kinds
+from mri_alps.scanner import _kinds as kinds
 
 if TYPE_CHECKING:
     from mri_alps.scanner.protocol import Message, ReceivedImage

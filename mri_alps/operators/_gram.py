@@ -16,10 +16,10 @@ from typing import Protocol
 import torch
 
 from mri_alps.core import devices
-from mri_alps.operators.fused.gram import FusedGram
-from mri_alps.operators.fused.plan import can_be_split
-from mri_alps.operators.lengths import largest_prime_factor, round_length
-from mri_alps.operators.lines.structure import line_axis
+from mri_alps.operators._lengths import largest_prime_factor, round_length
+from mri_alps.operators.fused._gram import FusedGram
+from mri_alps.operators.fused._plan import can_be_split
+from mri_alps.operators.lines._structure import line_axis
 
 # Bytes of coil images held at a time: they stay in a core's cache on the CPU, and are bounded
 # but large enough to fill the device on a GPU.

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from mri_alps.core.atomic import atomic_path
 
 if TYPE_CHECKING:
-    from mri_alps.training import state
-    from mri_alps.training.loop import StepReport
+    from mri_alps.training import _state as state
+    from mri_alps.training._loop import StepReport
     from mri_alps.training.validation import LevelScore
 
 _LOGGER = logging.getLogger(__name__)

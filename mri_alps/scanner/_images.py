@@ -13,9 +13,9 @@ import mri_alps
 
 if TYPE_CHECKING:
     from mri_alps.rawdata import Encoding
+    from mri_alps.scanner._units import Unit
+    from mri_alps.scanner._work import JobResult
     from mri_alps.scanner.configuration import OnlineConfiguration
-    from mri_alps.scanner.units import Unit
-    from mri_alps.scanner.work import JobResult
 
 MEAN_SERIES, STD_SERIES, FIRST_SAMPLE_SERIES = 1, 2, 10
 _WINDOW_PERCENTILE = 99.5

@@ -31,9 +31,10 @@ from mri_alps.core.errors import (
     MriAlpsWarning,
     describe_error,
 )
+from mri_alps.pipeline._overlap import overlap
+from mri_alps.pipeline._threads import use_threads
 from mri_alps.pipeline.batches import choose_batch
 from mri_alps.pipeline.identity import prior_identity, scan_identity
-from mri_alps.pipeline.overlap import overlap
 from mri_alps.pipeline.slice import (
     LoadedSlice,
     SampledSlice,
@@ -41,7 +42,6 @@ from mri_alps.pipeline.slice import (
     costs_one_slice,
 )
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
-from mri_alps.pipeline.threads import use_threads
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import load_prior_for
 from mri_alps.rawdata import RawKSpace, read_raw

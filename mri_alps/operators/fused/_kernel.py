@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numba
 
 from mri_alps.operators.fused import ELEMENT, LANES
-from mri_alps.operators.fused.butterflies import (
+from mri_alps.operators.fused._butterflies import (
     backward_stage,
     forward_stage,
     turning_plane_stage,
@@ -21,8 +21,8 @@ from mri_alps.operators.fused.butterflies import (
     weighted_backward_stage,
     weighted_forward_stage,
 )
-from mri_alps.operators.fused.dense import sampled_block
-from mri_alps.operators.fused.vectors import gather_column, scatter_column, transpose
+from mri_alps.operators.fused._dense import sampled_block
+from mri_alps.operators.fused._vectors import gather_column, scatter_column, transpose
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
+from mri_alps.rawdata.ismrmrd._lines import LineTable, read_lines
 from mri_alps.rawdata.ismrmrd.heads import Heads, kept_samples
-from mri_alps.rawdata.ismrmrd.lines import LineTable, read_lines
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.ismrmrd.store import AcquisitionStore

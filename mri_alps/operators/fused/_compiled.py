@@ -10,7 +10,8 @@ from typing import Any
 
 import numba
 
-from mri_alps.operators.fused import kernel, lines
+from mri_alps.operators.fused import _kernel as kernel
+from mri_alps.operators.fused import _lines as lines
 
 
 def _edition() -> str:

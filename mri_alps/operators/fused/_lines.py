@@ -13,7 +13,7 @@ from typing import Any
 import numba
 
 from mri_alps.operators.fused import LANES, ROWS
-from mri_alps.operators.fused.vectors import fma, load, prefetch, splat, store, sub, total, zero
+from mri_alps.operators.fused._vectors import fma, load, prefetch, splat, store, sub, total, zero
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 

@@ -15,12 +15,12 @@ from mri_alps.core.crop import center_range
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.random import stream_seed
 from mri_alps.evaluation import expected_nmse
-from mri_alps.masks.design.covariance import row_information
+from mri_alps.masks.design._covariance import row_information
 from mri_alps.masks.design.loop import ScanPosterior
 from mri_alps.masks.design.points import point_information
 
 if TYPE_CHECKING:
-    from mri_alps.masks.study.slices import StudySlice
+    from mri_alps.masks.study._slices import StudySlice
     from mri_alps.pipeline import (
         Progress,
         ReconstructionConfiguration,

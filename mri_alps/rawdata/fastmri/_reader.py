@@ -11,7 +11,7 @@ import numpy as np
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
 from mri_alps.core.plain import plain
-from mri_alps.rawdata.files import check_matrix, check_slice_bytes
+from mri_alps.rawdata._files import check_matrix, check_slice_bytes
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.header import Encoding, Header, parse_header
 from mri_alps.rawdata.raw import RawKSpace
