@@ -34,7 +34,7 @@ from mri_alps.diagnostics.exact_gaussian import GaussianProblem
 from mri_alps.diagnostics.exactness import verify_gaussian
 from mri_alps.sampling import estimate_prior_spectrum
 from mri_alps.sampling.path import AlpsConfiguration
-from mri_alps.sampling.posterior import sample_alps
+from mri_alps.sampling.restarts import sample_alps
 from tests.sampling import posterior_bed as bed
 
 NOISE = {"moderate": 0.4, "small": 0.02}

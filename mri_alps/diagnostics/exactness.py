@@ -22,7 +22,7 @@ from mri_alps.priors import GaussianMixturePrior, exact_posterior, frequency_rad
 from mri_alps.sampling import PosteriorSamples, sample_posterior
 
 if TYPE_CHECKING:
-    from mri_alps.sampling.posterior import Method
+    from mri_alps.sampling import Method
 
 DEVIATION, LOW_DEVIATION, MEAN, COVERAGE, WEIGHTS = 0.02, 0.04, 1.15, 0.01, 0.12
 """Bounds of an exact sampler, to which `MARGIN` Monte-Carlo standard errors are added."""

@@ -5,18 +5,15 @@ from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.kernels import euler_maruyama_step, leimkuhler_matthews_step
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.path import AlpsConfiguration
-from mri_alps.sampling.posterior import (
-    SamplingTask,
-    require_spectrum,
-    sample_alps,
-    sample_posterior,
-)
+from mri_alps.sampling.posterior import sample_posterior
 from mri_alps.sampling.preconditioner import Preconditioner
 from mri_alps.sampling.problem import Problem, make_problem
+from mri_alps.sampling.restarts import sample_alps
 from mri_alps.sampling.result import PosteriorSamples, StepInfo, join_samples
 from mri_alps.sampling.schedules import AdmissibleSchedule, admissible_schedule, karras_ladder
 from mri_alps.sampling.score import CountedScore, LocalScore
 from mri_alps.sampling.spectrum_estimate import estimate_prior_spectrum
+from mri_alps.sampling.task import Method, SamplingTask, require_spectrum
 
 __all__ = [
     "AdmissibleSchedule",

@@ -15,7 +15,7 @@ from mri_alps.sampling.schedules import karras_ladder
 from mri_alps.sampling.score import CountedScore
 
 if TYPE_CHECKING:
-    from mri_alps.sampling.posterior import SamplingTask
+    from mri_alps.sampling.task import SamplingTask
 
 CSGM_STEPS_PER_LEVEL = 3
 CSGM_STEP = 0.5

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.plugins import SAMPLERS, load_plugin, plugin_names
 from mri_alps.sampling.baselines import sample_csgm, sample_dps
-from mri_alps.sampling.posterior import Method, sample_alps
+from mri_alps.sampling.restarts import sample_alps
 from mri_alps.sampling.xgp import sample_xgp1, sample_xgp2, sample_xgp3
+
+if TYPE_CHECKING:
+    from mri_alps.sampling.task import Method
 
 METHODS: dict[str, Method] = {
     "alps": sample_alps,

@@ -30,7 +30,6 @@ from mri_alps.core.values import check, number
 from mri_alps.priors.gaussian import apply_filter
 from mri_alps.sampling.diffusion import reverse_diffusion
 from mri_alps.sampling.kernels import euler_maruyama_step
-from mri_alps.sampling.posterior import SamplingTask, require_spectrum
 from mri_alps.sampling.result import PosteriorSamples, StepInfo
 from mri_alps.sampling.schedules import (
     ACCURATE_STEPS,
@@ -42,6 +41,7 @@ from mri_alps.sampling.schedules import (
     plan_langevin,
 )
 from mri_alps.sampling.score import CountedScore, LocalScore, Score
+from mri_alps.sampling.task import SamplingTask, require_spectrum
 
 if TYPE_CHECKING:
     from mri_alps.sampling.noise import ChainNoise

@@ -12,7 +12,7 @@ from mri_alps.diagnostics.exact_gaussian import ExactGaussian, GaussianProblem
 from mri_alps.diagnostics.exactness import Figure, verify_gaussian, verify_mixture
 from mri_alps.operators import SenseOperator
 from mri_alps.priors import GaussianMixturePrior, exact_posterior
-from mri_alps.sampling.posterior import sample_alps
+from mri_alps.sampling.restarts import sample_alps
 
 CPU = torch.device("cpu")
 SMALL = GaussianProblem((24, 24), "lines", 4, n_coils=4)

@@ -17,7 +17,7 @@ from mri_alps.priors import GaussianPrior
 from mri_alps.priors.exact import exact_posterior
 from mri_alps.sampling import AlpsConfiguration, sample_posterior
 from mri_alps.sampling.initial import InitialEstimate
-from mri_alps.sampling.posterior import sample_alps
+from mri_alps.sampling.restarts import sample_alps
 from tests.sampling.posterior_bed import coil_maps, image_power, line_mask
 
 LIMIT = 6.0

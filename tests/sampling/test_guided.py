@@ -10,8 +10,8 @@ from mri_alps.priors.exact import exact_posterior
 from mri_alps.sampling import AlpsConfiguration, estimate_prior_spectrum, sample_posterior
 from mri_alps.sampling.covariance import make_covariance
 from mri_alps.sampling.initial import InitialEstimate
-from mri_alps.sampling.posterior import sample_alps
 from mri_alps.sampling.problem import make_problem
+from mri_alps.sampling.restarts import sample_alps
 from tests.sampling.posterior_bed import (
     coil_maps,
     image_power,

@@ -13,8 +13,8 @@ from mri_alps.sampling import AlpsConfiguration, sample_posterior
 from mri_alps.sampling import _iteration_plan as iteration_plan
 from mri_alps.sampling._iteration_plan import LAG, IterationPlan
 from mri_alps.sampling.covariance import make_covariance
-from mri_alps.sampling.posterior import sample_alps
 from mri_alps.sampling.problem import make_problem
+from mri_alps.sampling.restarts import sample_alps
 
 CPU = torch.device("cpu")
 SHAPE = (18, 14)

@@ -12,7 +12,7 @@ from mri_alps.operators.lines import factors as line_factors
 from mri_alps.priors import GaussianPrior
 from mri_alps.sampling import alps, sample_posterior
 from mri_alps.sampling.path import AlpsConfiguration
-from mri_alps.sampling.posterior import sample_alps
+from mri_alps.sampling.restarts import sample_alps
 
 CPU = torch.device("cpu")
 SHAPE = (18, 14)
