@@ -331,7 +331,7 @@ def test_a_file_that_shrinks_while_it_is_searched_does_not_kill(tmp_path, monkey
     write_fastmri(path, np.ones((1, 2, 64, 64), np.complex64))
     code = (
         "import os, sys; from pathlib import Path\n"
-        "from mri_alps.core.hdf5 import global_heaps as g\n"
+        "from mri_alps.core.hdf5 import _global_heaps as g\n"
         "path = Path(sys.argv[1]); walk = g._largest_entry\n"
         "def shrink(*arguments):\n    os.truncate(path, 0)\n    return walk(*arguments)\n"
         "g._largest_entry = shrink; g.check_global_heaps(path); print('alive')"

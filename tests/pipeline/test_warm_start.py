@@ -8,7 +8,7 @@ import pytest
 
 import mri_alps
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
 from mri_alps.pipeline.identity import initial_identity
 from mri_alps.pipeline.warm_start import warm_start
 from mri_alps.rawdata import write_cfl
@@ -27,7 +27,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("start")
     path = write_tiny(folder / "scan.h5", n_slices=2)
     settings = ReconstructionConfiguration(prior="gaussian", n_samples=2, n_evaluations=12)
-    return path, mri_alps.reconstruct_to_file(path, folder / "out", settings)
+    return path, reconstruct_to_file(path, folder / "out", settings)
 
 
 def rewritten(path, found, **datasets):
