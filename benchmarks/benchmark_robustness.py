@@ -89,8 +89,8 @@ def images(n_images: int, n_evaluations: int, n_default: int) -> None:
     prior = GaussianPrior(lambda k: 0.5 + 2 / (1 + (k / 0.15) ** 3), sigma_min=0.02)
     maps = torch.ones(n_images, 1, *SHAPE, dtype=torch.complex64)
     operator = SenseOperator(maps, torch.ones(SHAPE, dtype=torch.bool))
-    plain = XgpConfiguration(annealed=False, stable_step=0.1)
-    annealed = XgpConfiguration(stable_step=0.1)
+    plain = XgpConfiguration(annealed=False, largest_step=0.1)
+    annealed = XgpConfiguration(largest_step=0.1)
     methods = {
         "xgp1": (partial(sample_xgp1, configuration=annealed), n_evaluations),
         "xgp1, not annealed": (partial(sample_xgp1, configuration=plain), n_evaluations),

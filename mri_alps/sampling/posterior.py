@@ -10,6 +10,7 @@ import torch
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.plugins import guarded
 from mri_alps.core.values import FLAG, FUNCTION, Rule, check, instance, whole
+from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.methods import find_method
 from mri_alps.sampling.problem import OperatorLike, make_problem
@@ -19,7 +20,7 @@ from mri_alps.sampling.score import require_score_model
 from mri_alps.sampling.task import Method, SamplingTask
 
 if TYPE_CHECKING:
-    from mri_alps.priors import PriorSpectrum, ScoreModel
+    from mri_alps.priors import ScoreModel
 
 _RULES = {
     "n_samples": whole(1, 2**31 - 1),
@@ -30,9 +31,7 @@ _RULES = {
         "a name or a function", lambda method: isinstance(method, str) or callable(method)
     ),
     "initial": instance(InitialEstimate).or_none(),
-    "prior_spectrum": Rule(
-        "an object with fisher(sigma, shape)", lambda spectrum: callable(spectrum.fisher)
-    ).or_none(),
+    "prior_spectrum": instance(PriorSpectrum).or_none(),
     "generator": instance(torch.Generator).or_none(),
     "callback": FUNCTION.or_none(),
     "allow_lost": FLAG,

@@ -78,7 +78,8 @@ def sample_alps(
         spent += int(run.diverged_at[lost].max()) + 1
         enough = task.n_evaluations - spent >= max(MIN_EVALUATIONS, task.n_evaluations // 5)
         pending = [pending[i] for i in lost]
-        if attempt >= MAX_ATTEMPTS or not enough:
+        stopped = run.n_steps < left  # a callback wanted no more
+        if attempt >= MAX_ATTEMPTS or not enough or stopped:
             failure = divergence_of(run, attempt, task.n_samples)
             break
     _warn_of_unsolved(first)

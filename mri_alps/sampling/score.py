@@ -94,7 +94,7 @@ class CountedScore:
                 f"the score model returned {value.dtype} {tuple(value.shape)} for an input "
                 f"{x.dtype} {tuple(x.shape)}: expected the same shape and kind"
             )
-        return value
+        return value.to(x.dtype)  # no transform takes half precision everywhere
 
 
 def require_score_model(model: object) -> None:

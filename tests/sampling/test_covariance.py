@@ -128,6 +128,22 @@ def test_few_iterations_suffice_for_lines_however_wide_the_prior(axis, accelerat
     assert float(energy.max()) < 3 * 1e-3
 
 
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_lines_where_maps_vanish_do_not_seem_free(axis):
+    """What a band holds for them, smeared by its window, would swamp their measured neighbours."""
+    shape = (60, 64) if axis == -1 else (64, 60)
+    maps, mask = coil_maps(6, shape, C128), line_mask(64, 4, 4)
+    maps.narrow(-3 - axis, 0, 15).zero_()
+    operator = SenseOperator(maps, mask if axis == -1 else mask[:, None])
+    problem = make_problem(operator, torch.zeros(operator.range_shape, dtype=C128), 0.03)
+    fisher = 1 / GaussianPrior.power_law().prior_spectrum.image(shape)
+    covariance = make_covariance(problem)
+    draw = covariance.draw(ChainNoise(problem, 3, range(3)))
+    level = covariance.at(fisher, problem.noise_std, 1e-3)
+    found = level.solve(level.perturbation(draw))
+    assert found.n_normals <= 6
+
+
 def test_a_level_is_not_changed_by_another():
     problem = problem_of("slices")
     covariance = make_covariance(problem, 0)

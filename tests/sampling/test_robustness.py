@@ -1,7 +1,9 @@
 """Theorem 1.1 by experiment: a score that is wrong rarely and hugely, annealed and not."""
 
+import importlib
 import math
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -92,3 +94,12 @@ def test_on_an_image_only_langevin_without_annealing_is_caught():
         ).samples[0]
         caught[name] = bed.image_distance(model, operator, found, data, VARIANCE)[1]
     assert caught == {"plain": pytest.approx(1, abs=0.2), "annealed": 0, "alps": 0}
+
+
+@pytest.mark.filterwarnings("ignore:.*admissible schedule")
+def test_the_benchmark_prints_its_table_of_images(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    benchmark = importlib.import_module("benchmark_robustness")
+    monkeypatch.setattr(benchmark, "SHARES", (0.0,))
+    benchmark.images(2, 20, 3)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("| 0 | ")

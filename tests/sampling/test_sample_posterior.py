@@ -115,6 +115,13 @@ def test_a_score_wrong_outside_the_shell_never_yields_nonsense(bed):
     assert not bool(model.outside(result.samples, model.sigma_min).any())
 
 
+class OnlyFisher:
+    """Too little: the sampler also reads the levels, the curvature and Stein's identity."""
+
+    def fisher(self, sigma, shape):
+        return torch.full(shape, 1 / (1 + sigma**2), dtype=torch.float64)
+
+
 def bad(bed, **changes):
     prior, operator, data, spectrum = bed
     arguments = dict(score_model=prior, operator=operator, data=data, noise_std=NOISE)
@@ -144,6 +151,7 @@ def test_errors_name_what_is_wrong(bed):
         (ShapeError, "initial", dict(initial=InitialEstimate(torch.zeros(3, 3), sigma=0.1))),
         (ConfigurationError, "InitialEstimate", dict(initial=torch.zeros(SHAPE))),
         (ConfigurationError, "sigma", dict(method="xgp2")),
+        (ConfigurationError, "PriorSpectrum", dict(prior_spectrum=OnlyFisher())),
     ]
     for error, words, changes in cases:
         with pytest.raises(error, match=words):
@@ -179,3 +187,31 @@ def test_half_of_the_chains_have_to_be_left(bed):
         assert len(draw((model, *bed[1:]), n_samples=3).samples) == 2
     result = draw((model, *bed[1:]), n_samples=1, first_sample=7, allow_lost=True)
     assert result.lost == (7,) and len(result.samples) == 0
+
+
+def test_no_chain_is_begun_anew_after_a_callback_has_stopped_the_run(bed):
+    model, seen = Counted(LosesOne(bed[0])), []
+
+    def stop(info):
+        seen.append(info.step)
+        return "stop" if info.step == 4 else None
+
+    result = draw((model, *bed[1:]), n_samples=4, callback=stop, allow_lost=True)
+    assert result.lost == (1,)
+    assert model.calls == len(seen) == 4
+
+
+class InHalfPrecision(Counted):
+    """As a network under autocast answers."""
+
+    def score(self, x, sigma):
+        return super().score(x, sigma).to(torch.complex32)
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+def test_a_score_in_half_precision_is_taken_in_that_of_the_chains(bed):
+    operator, data = bed[1].to(torch.complex64), bed[2].to(torch.complex64)
+    result = draw((InHalfPrecision(bed[0]), operator, data, bed[3]))
+    exact = draw((bed[0], operator, data, bed[3]))
+    assert result.samples.dtype == torch.complex64
+    torch.testing.assert_close(result.samples, exact.samples, rtol=0, atol=0.02)

@@ -3,8 +3,9 @@
 A^H A couples only the pixels of one image line, F only depends on the frequency: each is simple
 where the other is not. Along the lines both can be held exactly by one dense matrix a line. Across
 them F is nearly constant within a band of frequencies, and a band of few frequencies needs few
-lines: what A^H A is on the coarse grid is its average over the lines nearby. Bands overlap, with
-windows whose squares sum to one. What is left, above the last band, is any other approximation.
+lines: what A^H A is on the coarse grid is its average over all lines, weighted by the squares of
+what the band's window makes of one. Bands overlap, with windows whose squares sum to one. What is
+left, above the last band, is any other approximation.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ EDGES = (4.0, 16.0)
 """Frequencies, in grid steps across the lines, between the bands and above the last of them."""
 OVERLAP = 1.0
 """Octaves over which a band gives way to the next."""
+LINES_AT_ONCE = 32
+"""Lines whose matrices are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -56,40 +59,21 @@ class LineBands:
         frequencies = torch.fft.fftfreq(n_across, 1 / n_across, dtype=torch.float64)
         windows = _windows(frequencies.abs())
         transform = fftc(torch.eye(n_along, dtype=maps.dtype, device=maps.device), dim=-1).mT
+        chosen = [window for window in windows[:-1] if bool(window.any())]
+        weights = [_coarse_weights(window, frequencies) for window in chosen]
+        averages = _averages(lines, torch.cat(weights)).split([len(w) for w in weights], 1)
         self._bands = []
-        for window in windows[:-1]:
-            if not bool(window.any()):
-                continue
+        for window, average in zip(chosen, averages, strict=True):
             share = torch.fft.fftshift(window.square() / window.square().sum())
             own = (powers * share.to(powers).unsqueeze(-1)).sum(-2)  # (slices, along)
             spread = transform.mH @ (own.to(maps.dtype).unsqueeze(-1) * transform)
-            self._bands.append(self._band(window, frequencies, lines, spread))
+            n = average.shape[1]
+            kept = (torch.fft.fftfreq(n, 1 / n).round().long() % n_across).to(maps.device)
+            window = window.to(maps.device, maps.real.dtype).unsqueeze(-1)
+            self._bands.append(_Band(window, kept, average.mul_(spread.unsqueeze(1))))
         real = maps.real.dtype
         self.rest = windows[-1].to(maps.device, real).unsqueeze(-1).transpose(-1, axis)
         """Window of what lies above the bands, broadcasts to (H, W)."""
-
-    @staticmethod
-    def _band(
-        window: torch.Tensor, frequencies: torch.Tensor, lines: torch.Tensor, spread: torch.Tensor
-    ) -> _Band:
-        n_across = len(window)
-        highest = float(frequencies.abs()[window > 0].max())
-        n = min(2 * math.ceil(highest) + 2, n_across)
-        step = n_across / n
-        # The average over the lines nearby keeps what is positive positive.
-        distance = torch.arange(n_across) - step * torch.arange(n).unsqueeze(1)
-        distance = ((distance + n_across / 2) % n_across - n_across / 2).abs()
-        weights = (1 - distance / max(step, 1.0)).clamp_min(0).to(lines.device, lines.real.dtype)
-        weights = weights / weights.sum(1, keepdim=True)
-        couplings = lines.new_zeros((len(lines), n, *spread.shape[-2:]))
-        for k, near in enumerate(weights):
-            some = near.nonzero().flatten()
-            part = lines[:, :, some] * near[some].sqrt().unsqueeze(-1)
-            part = part.flatten(1, 2)  # (slices, coils * lines, along)
-            couplings[:, k] = part.mH @ part
-        kept = (torch.fft.fftfreq(n, 1 / n).round().long() % n_across).to(lines.device)
-        window = window.to(lines.device, lines.real.dtype).unsqueeze(-1)
-        return _Band(window, kept, couplings.mul_(spread.unsqueeze(1)))
 
     def at(
         self, fisher: torch.Tensor, weight: torch.Tensor, diagonal: torch.Tensor
@@ -161,6 +145,34 @@ class BandedInverse:
             image = lines.permute(3, 0, 1, 2).reshape(image.shape)
             result[..., kept, :] += torch.fft.fft2(image) * correction
         return result.transpose(-1, self._axis)
+
+
+def _coarse_weights(window: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
+    """What each line of a band's coarse grid is the average of, (coarse lines, lines).
+
+    It stands for what the window makes of one line, which has a share of all: a line where maps
+    vanish must not seem free if its neighbours are measured.
+    """
+    n_across = len(window)
+    highest = float(frequencies.abs()[window > 0].max())
+    n = min(2 * math.ceil(highest) + 2, n_across)
+    distance = torch.arange(n_across).double() - n_across / n * torch.arange(n).unsqueeze(1)
+    phases = 2 * math.pi / n_across * distance.unsqueeze(-1) * frequencies
+    weights = (window * phases.cos()).sum(-1).square()
+    return weights / weights.sum(1, keepdim=True)
+
+
+def _averages(lines: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weighted averages of maps^H maps over lines, (slices, coils, lines, along)."""
+    n_slices, _, n_across, n_along = lines.shape
+    found = lines.new_zeros((n_slices, len(weights), n_along, n_along))
+    total = torch.view_as_real(found).flatten(2)  # a view
+    weights = weights.to(lines.device, total.dtype).expand(n_slices, -1, -1)
+    for first in range(0, n_across, LINES_AT_ONCE):
+        part = lines[:, :, first : first + LINES_AT_ONCE].transpose(1, 2)
+        products = torch.view_as_real(part.mH @ part).flatten(2)
+        total.baddbmm_(weights[..., first : first + LINES_AT_ONCE], products)
+    return found
 
 
 def _windows(distance: torch.Tensor) -> list[torch.Tensor]:
