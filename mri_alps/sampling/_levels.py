@@ -82,10 +82,11 @@ class Level:
         spectrum = cast("PriorSpectrum", levels.spectrum)
         shape, noise_std = levels.problem.image_shape, levels.problem.noise_std
         precision = 1 / spectrum.posterior_variance(self.sigma, shape)
-        wide = levels.wide_clean[self.sigma]
         if self.sigma <= levels.tight_below:
+            wide = levels.wide_clean[self.sigma]
             return levels.covariance.at(precision, noise_std, FINAL_TOLERANCE, wide=wide)
-        return levels.covariance.at(precision, noise_std, most=START_ITERATIONS, wide=wide)
+        # So few iterations do not pay for bands.
+        return levels.covariance.at(precision, noise_std, most=START_ITERATIONS, wide=False)
 
     def facts(self) -> dict[str, Any]:
         """Return what diagnostics say of the level."""
@@ -140,7 +141,7 @@ class Levels:
         self.wide_clean = {
             sigma: is_wide(cast("PriorSpectrum", spectrum).posterior_variance(sigma, shape))
             for sigma in set(sigmas)
-            if guided and sigma > sigma_min
+            if guided and sigma_min < sigma <= tight_below
         }
         self.tight_below = tight_below
         self._sigma_min, self._configuration = sigma_min, configuration
@@ -167,7 +168,9 @@ class Levels:
     def prior_covariance(self) -> CovarianceAtLevel:
         """The posterior's covariance under the Gaussian prior of the images' spectrum."""
         power = cast("PriorSpectrum", self.spectrum).image(self.problem.image_shape)
-        return self.covariance.at(1 / power, self.problem.noise_std, most=START_ITERATIONS)
+        return self.covariance.at(
+            1 / power, self.problem.noise_std, most=START_ITERATIONS, wide=False
+        )
 
     def noise_std(self, variance: float) -> torch.Tensor:
         """Noise of the data at a level that adds `variance` to the prior's own."""
