@@ -88,7 +88,7 @@ class Level:
         # So few iterations do not pay for bands.
         return levels.covariance.at(precision, noise_std, most=START_ITERATIONS, wide=False)
 
-    def facts(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return what diagnostics say of the level."""
         return {
             "sigma": self.sigma,

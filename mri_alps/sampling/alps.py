@@ -238,7 +238,7 @@ class Observer:
         self._n_normals += info.n_normals
         self._unsolved = self._unsolved + info.unsolved
         if not self._levels or self._levels[-1]["sigma"] != level.sigma:
-            self._levels.append(level.facts())
+            self._levels.append(level.describe())
         self._levels[-1] |= _measures(info.misfit, info.energy)
         # A chain that is lost is parked, so that it cannot overflow meanwhile.
         state = state._replace(x=keep(self._diverged < 0, state.x))

@@ -120,14 +120,14 @@ def drop_diverged(result: PosteriorSamples, first_sample: int) -> PosteriorSampl
     )
 
 
-def require_enough(result: PosteriorSamples, say: Callable[[str], object] | None = None) -> None:
+def require_enough(result: PosteriorSamples, notify: Callable[[str], object] | None = None) -> None:
     """Raise why chains are lost unless half of them are left, and two where several were asked.
 
     Parameters
     ----------
     result : PosteriorSamples
         All samples of a run.
-    say : callable, optional
+    notify : callable, optional
         Told in one sentence that some are lost; a warning if left out.
 
     Raises
@@ -142,10 +142,10 @@ def require_enough(result: PosteriorSamples, say: Callable[[str], object] | None
     if left < max(n_asked / 2, min(2, n_asked)):
         raise result.failure
     sentence = f"only {left} of {n_asked} samples are used, the others are lost: {result.failure}"
-    if say is None:
+    if notify is None:
         warnings.warn(sentence, MriAlpsWarning, stacklevel=3)
     else:
-        say(sentence)
+        notify(sentence)
 
 
 def join_samples(parts: Sequence[PosteriorSamples]) -> PosteriorSamples:

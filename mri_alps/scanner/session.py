@@ -132,7 +132,7 @@ class ScanSession:
             # Refusals wait for the client, progress does not.
             (self._channel.send if level == ERROR else self._channel.offer)(message)
         except (Vanished, Stopped):
-            self._receiver.is_deaf = True
+            self._receiver.deafen()
 
     def _send_image(self, image: ismrmrd.Image) -> None:
         self._channel.send(protocol.image_message(image))
