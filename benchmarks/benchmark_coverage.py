@@ -29,12 +29,12 @@ from mri_alps.calibration.scale import image_scale
 from mri_alps.core.random import standard_normal, stream_seed
 from mri_alps.masks import make_mask
 from mri_alps.operators import SenseOperator
-from mri_alps.pipeline.statistics import sample_statistics
 from mri_alps.priors import load_prior
 from mri_alps.priors.gaussian import apply_filter
 from mri_alps.sampling.diffusion import reverse_diffusion
 from mri_alps.sampling.schedules import karras_ladder
 from mri_alps.sampling.score import CountedScore
+from mri_alps.sampling.statistics import sample_statistics
 from mri_alps.training.images import split
 from mri_alps.training.sources import load_images
 from mri_alps.training.validation import validation_images

@@ -20,8 +20,8 @@ from mri_alps.operators import (
     motion_kernel,
     random_pixel_mask,
 )
-from mri_alps.pipeline.statistics import sample_statistics
 from mri_alps.priors import from_deepinv, load_prior
+from mri_alps.sampling.statistics import sample_statistics
 
 FIGURES = ("PSNR", "CRPS", "coverage", "spread", "LPIPS")
 NATURAL = ("camera", "astronaut", "coffee", "chelsea", "rocket", "moon")

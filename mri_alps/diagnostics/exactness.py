@@ -17,9 +17,8 @@ import torch
 from mri_alps.diagnostics.device_check import coil_maps
 from mri_alps.diagnostics.exact_gaussian import ExactGaussian, GaussianProblem
 from mri_alps.operators import SenseOperator, simulate
-from mri_alps.pipeline import predictive_interval
 from mri_alps.priors import GaussianMixturePrior, exact_posterior, frequency_radius
-from mri_alps.sampling import PosteriorSamples, sample_posterior
+from mri_alps.sampling import PosteriorSamples, predictive_interval, sample_posterior
 
 if TYPE_CHECKING:
     from mri_alps.sampling import Method

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
         used_mask,
         zero_filled,
     )
-    from mri_alps.pipeline.statistics import SampleStatistics, predictive_interval
     from mri_alps.pipeline.undersampling import mask_seed, undersampling_mask
     from mri_alps.pipeline.volume import (
         load_prior_for,
@@ -79,7 +78,6 @@ _HOME_OF = {
     "RunContext": "mri_alps.pipeline.scan_job",
     "SAMPLER_GROUP": "mri_alps.pipeline.configuration",
     "SCAN_GROUP": "mri_alps.pipeline.configuration",
-    "SampleStatistics": "mri_alps.pipeline.statistics",
     "SampledSlice": "mri_alps.pipeline.slice",
     "ScanJob": "mri_alps.pipeline.scan_job",
     "ScanOutcome": "mri_alps.pipeline.scan_job",
@@ -101,7 +99,6 @@ _HOME_OF = {
     "output_folder": "mri_alps.pipeline.output",
     "output_path": "mri_alps.pipeline.output",
     "pixel_aspect": "mri_alps.pipeline.provenance",
-    "predictive_interval": "mri_alps.pipeline.statistics",
     "prepare_directory": "mri_alps.pipeline.output",
     "prior_identity": "mri_alps.pipeline.identity",
     "reconstruct": "mri_alps.pipeline.volume",
@@ -123,9 +120,7 @@ __getattr__, __dir__ = lazy_names(__name__, _HOME_OF)
 __all__ = [
     "Reconstruction",
     "ReconstructionConfiguration",
-    "SampleStatistics",
     "load_reconstruction",
-    "predictive_interval",
     "reconstruct",
     "reconstruct_to_file",
 ]

@@ -28,12 +28,11 @@ from mri_alps.core.errors import (
 from mri_alps.pipeline.batches import check_samples, choose_batch, draw_in_batches
 from mri_alps.pipeline.images import root_sum_of_squares
 from mri_alps.pipeline.result import SliceReconstruction
-from mri_alps.pipeline.statistics import sample_statistics
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.warm_start import WarmStart, check_warm_start, warm_start
 from mri_alps.priors import measure_novelty
 from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
-from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior
+from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior, sample_statistics
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration

@@ -13,6 +13,11 @@ from mri_alps.sampling.result import PosteriorSamples, StepInfo, join_samples
 from mri_alps.sampling.schedules import AdmissibleSchedule, admissible_schedule, karras_ladder
 from mri_alps.sampling.score import CountedScore, LocalScore
 from mri_alps.sampling.spectrum_estimate import estimate_prior_spectrum
+from mri_alps.sampling.statistics import (
+    SampleStatistics,
+    predictive_interval,
+    sample_statistics,
+)
 from mri_alps.sampling.task import Method, SamplingTask, require_spectrum
 
 __all__ = [
@@ -25,6 +30,7 @@ __all__ = [
     "PosteriorSamples",
     "Preconditioner",
     "Problem",
+    "SampleStatistics",
     "SamplingTask",
     "StepInfo",
     "admissible_schedule",
@@ -35,8 +41,10 @@ __all__ = [
     "karras_ladder",
     "leimkuhler_matthews_step",
     "make_problem",
+    "predictive_interval",
     "require_spectrum",
     "sample_alps",
     "sample_posterior",
+    "sample_statistics",
     "split_r_hat",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,9 +11,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from mri_alps.core.errors import DivergenceError, MriAlpsError, MriAlpsWarning
+from mri_alps.core.atomic import create_hdf5
+from mri_alps.core.errors import (
+    ConfigurationError,
+    DivergenceError,
+    MriAlpsError,
+    MriAlpsWarning,
+)
+from mri_alps.core.panels import draw_panels
+from mri_alps.core.values import as_path
+from mri_alps.sampling.statistics import sample_statistics
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
     from mri_alps.priors.spectrum import PriorSpectrum
     from mri_alps.sampling.diagnostics import Trace
 
@@ -46,7 +60,7 @@ Callback = Callable[[StepInfo], Any]
 """Called after every step; a sampler stops early when it returns the string "stop"."""
 
 
-@dataclass
+@dataclass(repr=False)
 class PosteriorSamples:
     """Samples of p(x | y) and how they came about.
 
@@ -87,6 +101,76 @@ class PosteriorSamples:
     trace: Trace | None = field(default=None, repr=False)
     lost: tuple[int, ...] = ()
     failure: MriAlpsError | None = None
+
+    def __repr__(self) -> str:
+        """Say in a line how many samples of what there are."""
+        shape = "x".join(map(str, self.samples.shape[1:]))
+        return (
+            f"PosteriorSamples({len(self.samples)} samples of {shape}, {self.samples.dtype}, "
+            f"{self.n_evaluations} evaluations each, {len(self.lost)} lost)"
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write samples, seed and diagnostics to an HDF5 file, which appears when it is complete.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            The file; one that is there is replaced.
+
+        Returns
+        -------
+        pathlib.Path
+            The file: dataset `samples`, in units of the image that was sampled; attributes
+            `n_evaluations`, `setup_evaluations`, `seed`, `lost` and `diagnostics` (JSON).
+
+        Raises
+        ------
+        ConfigurationError, OutputFileError
+            If the path cannot be used.
+        """
+        target = as_path("PosteriorSamples.save", path)
+        with create_hdf5(target) as file:
+            file["samples"] = self.samples.detach().cpu().numpy()
+            file.attrs["n_evaluations"] = self.n_evaluations
+            file.attrs["setup_evaluations"] = self.setup_evaluations
+            file.attrs["seed"] = self.seed
+            file.attrs["lost"] = json.dumps(self.lost)
+            file.attrs["diagnostics"] = json.dumps(self.diagnostics)
+        return target
+
+    def plot(self, index: int = 0, n_samples: int = 2) -> Figure:
+        """Draw mean, standard deviation, width of the 90 % interval, and samples.
+
+        Parameters
+        ----------
+        index : int
+            Slice, where several were sampled at a time.
+        n_samples : int
+            Samples to draw.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            One row; a notebook shows it, `savefig` writes it.
+
+        Raises
+        ------
+        ConfigurationError
+            If these are no images, or there is no such slice.
+        """
+        images = self.samples if self.samples.ndim == 4 else self.samples.unsqueeze(1)
+        if images.ndim != 4 or not 0 <= index < images.shape[1]:
+            raise ConfigurationError(
+                f"samples of shape {tuple(self.samples.shape)} have no slice {index} to be drawn: "
+                "expected (n_samples, H, W) or (n_samples, slices, H, W)"
+            )
+        chosen = images[:, index].detach().cpu().numpy()
+        found = sample_statistics(chosen)
+        width = found.upper - found.lower
+        shown = list(abs(chosen[:n_samples]))
+        title = f"{len(chosen)} samples, {self.n_evaluations} evaluations each"
+        return draw_panels(found.magnitude_mean, found.magnitude_std, width, shown, title)
 
 
 def drop_diverged(result: PosteriorSamples, first_sample: int) -> PosteriorSamples:

@@ -1,7 +1,9 @@
 """The contract of `sample_posterior`: reproducibility, budgets, callbacks, errors, robustness."""
 
+import json
 import math
 
+import h5py
 import pytest
 import torch
 
@@ -215,3 +217,19 @@ def test_a_score_in_half_precision_is_taken_in_that_of_the_chains(bed):
     exact = draw((bed[0], operator, data, bed[3]))
     assert result.samples.dtype == torch.complex64
     torch.testing.assert_close(result.samples, exact.samples, rtol=0, atol=0.02)
+
+
+def test_samples_are_saved_drawn_and_shown_in_a_line(bed, tmp_path):
+    result = draw(bed)
+    with h5py.File(result.save(tmp_path / "samples.h5")) as file:
+        torch.testing.assert_close(torch.from_numpy(file["samples"][()]), result.samples)
+        assert file.attrs["seed"] == result.seed and file.attrs["n_evaluations"] == 12
+        assert json.loads(file.attrs["diagnostics"])["levels"]
+    assert "\n" not in repr(result) and "6 samples of 8x8" in repr(result)
+    figure = result.plot(n_samples=3)
+    figure.savefig(tmp_path / "shown.png")
+    assert len(figure.axes) == 2 * 6  # an image and its colours each
+    with pytest.raises(ConfigurationError, match="have no slice 1"):
+        result.plot(1)
+    with pytest.raises(ConfigurationError, match="expected a path"):
+        result.save("a\0b")

@@ -5,7 +5,7 @@ import pytest
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.pipeline.statistics import predictive_interval, sample_statistics
+from mri_alps.sampling.statistics import predictive_interval, sample_statistics
 
 
 @pytest.mark.parametrize("n_samples", [2, 4, 8, 30])
