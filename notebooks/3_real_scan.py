@@ -103,7 +103,7 @@ plt.show()
 
 # %%
 from mri_alps.evaluation import head_mask, interval_coverage
-from mri_alps.pipeline import predictive_interval
+from mri_alps.sampling import predictive_interval
 
 region = head_mask(truth.abs().numpy()[None])[0]
 print("R   error (RMS)   standard deviation (RMS)   coverage of the 90 % interval")
