@@ -37,8 +37,8 @@ from mri_alps.sampling.path import AlpsConfiguration, Path, plan_path
 from mri_alps.sampling.result import Callback, StepInfo
 from mri_alps.sampling.steps import (
     Info,
-    Means,
     State,
+    StepContext,
     finishing_step,
     guided_step,
     keep,
@@ -126,16 +126,16 @@ def run_alps(
     covariance = make_covariance(problem, configuration.dense_limit)
     handover, finish, data_noise = _ends(problem, spectrum, configuration, prior_center)
     path = plan_path(score, spectrum, n_evaluations, configuration, handover, finish)
-    means = Means(problem, score, covariance, noise, noise.image())
+    context = StepContext(problem, score, covariance, noise, noise.image())
     levels = Levels(
-        problem, spectrum, covariance, score.sigma_min, configuration, means.path_noise,
+        problem, spectrum, covariance, score.sigma_min, configuration, context.path_noise,
         data_noise, max(finish, score.sigma_min), path.sigmas,
     )  # fmt: skip
     level = levels.at(path.sigmas[0])
     if path.n_guided:
-        state, n_normals = start_guided(levels, level, means)
+        state, n_normals = start_guided(levels, level, context)
     else:
-        state, n_normals = start_annealed(level, prior_center, means)
+        state, n_normals = start_annealed(level, prior_center, context)
     observer = Observer(problem, noise.n, path, configuration, n_normals + covariance.n_setup)
     for step in range(len(path.sigmas)):
         sigma = path.sigmas[min(step + 1, len(path.sigmas) - 1)]
@@ -143,11 +143,11 @@ def run_alps(
         phase = path.phase(step)
         if phase == "start":
             last = step + 1 == path.n_guided
-            state, info = guided_step(state, level, following, means, last)
+            state, info = guided_step(state, level, following, context, last)
         elif phase == "finish":
-            state, info = finishing_step(state, level, following, means)
+            state, info = finishing_step(state, level, following, context)
         else:
-            state, info = langevin_step(state, level, following, means)
+            state, info = langevin_step(state, level, following, context)
         state = observer.see(step, level, state, info)
         if callback is not None and callback(observer.told(step, state)) == "stop":
             break

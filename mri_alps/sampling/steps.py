@@ -65,7 +65,7 @@ class Info(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Means:
+class StepContext:
     """What steps are taken with: nothing here changes but the streams of noise.
 
     Attributes
@@ -93,7 +93,9 @@ class Means:
         return self.covariance.draw(self.noise)
 
 
-def start_annealed(level: Level, center: torch.Tensor | None, means: Means) -> tuple[State, int]:
+def start_annealed(
+    level: Level, center: torch.Tensor | None, context: StepContext
+) -> tuple[State, int]:
     """Draw from the posterior under the Gaussian prior of the level's spectrum.
 
     One Langevin step of size 1 on that Gaussian, which needs no evaluation of the score, is
@@ -105,7 +107,7 @@ def start_annealed(level: Level, center: torch.Tensor | None, means: Means) -> t
         Where the path starts.
     center : torch.Tensor or None
         Mean of that Gaussian; zero if left out.
-    means : Means
+    context : StepContext
         What steps are taken with.
 
     Returns
@@ -113,15 +115,15 @@ def start_annealed(level: Level, center: torch.Tensor | None, means: Means) -> t
     tuple
         State, and applications of A^H A.
     """
-    x = torch.zeros_like(means.path_noise) if center is None else center
-    problem = means.problem
+    x = torch.zeros_like(context.path_noise) if center is None else center
+    problem = context.problem
     drift = to_spectrum((level.target - problem.normal(x)) / level.noise_std**2, problem)
-    first, second = means.draw(), means.draw()
+    first, second = context.draw(), context.draw()
     move = leimkuhler_matthews_step(drift, level.covariance, 1.0, first, second)
     return State(x + to_image(move.x, problem), second), move.n_normals + 1
 
 
-def start_guided(levels: Levels, level: Level, means: Means) -> tuple[State, int]:
+def start_guided(levels: Levels, level: Level, context: StepContext) -> tuple[State, int]:
     """Draw given the data under the Gaussian prior of the image spectrum, and add noise.
 
     Parameters
@@ -130,7 +132,7 @@ def start_guided(levels: Levels, level: Level, means: Means) -> tuple[State, int
         Of the problem.
     level : Level
         Where the path starts.
-    means : Means
+    context : StepContext
         What steps are taken with.
 
     Returns
@@ -138,13 +140,15 @@ def start_guided(levels: Levels, level: Level, means: Means) -> tuple[State, int
     tuple
         State, and applications of A^H A.
     """
-    nothing = torch.zeros_like(means.path_noise)
-    clean = _draw_clean(nothing, levels.prior_covariance(), None, 0.0, means)
-    x = to_image(clean.x, means.problem) + math.sqrt(level.variance) * means.noise.image()
-    return State(x, means.draw(), clean), clean.n_normals
+    nothing = torch.zeros_like(context.path_noise)
+    clean = _draw_clean(nothing, levels.prior_covariance(), None, 0.0, context)
+    x = to_image(clean.x, context.problem) + math.sqrt(level.variance) * context.noise.image()
+    return State(x, context.draw(), clean), clean.n_normals
 
 
-def langevin_step(state: State, level: Level, following: Level, means: Means) -> tuple[State, Info]:
+def langevin_step(
+    state: State, level: Level, following: Level, context: StepContext
+) -> tuple[State, Info]:
     """Evaluate the score at this level and move to the target of the next.
 
     The score is taken to the following level by the ratio of Fisher informations per frequency,
@@ -157,17 +161,17 @@ def langevin_step(state: State, level: Level, following: Level, means: Means) ->
         Where the chains are.
     level, following : Level
         Where the score is evaluated, and whose target is moved to; may be the same.
-    means : Means
+    context : StepContext
         What the step is taken with.
     """
-    problem = means.problem
-    x, score, energy = _evaluate(state.x, level, means)
+    problem = context.problem
+    x, score, energy = _evaluate(state.x, level, context)
     if following is not level:
         score = score * (following.fisher / level.fisher)
     normal = problem.normal(x)
     likelihood = (following.target - normal) / following.noise_std**2
     drift = score + to_spectrum(likelihood, problem)
-    noise = means.draw()
+    noise = context.draw()
     move = leimkuhler_matthews_step(
         drift, following.covariance, following.step_size, state.noise, noise
     )
@@ -176,7 +180,7 @@ def langevin_step(state: State, level: Level, following: Level, means: Means) ->
 
 
 def guided_step(
-    state: State, level: Level, following: Level, means: Means, last: bool = False
+    state: State, level: Level, following: Level, context: StepContext, last: bool = False
 ) -> tuple[State, Info]:
     """Draw the clean image given state and data, and add the following level's noise anew.
 
@@ -192,19 +196,19 @@ def guided_step(
         Where the chains are.
     level, following : Level
         Where the score is evaluated, and whose noise is added.
-    means : Means
+    context : StepContext
         What the step is taken with.
     last : bool
         Add the path's own noise, so that the annealed path finds its data.
     """
-    _, clean, info = _clean_given(state, level, following, means)
-    noise = means.path_noise if last else means.noise.image()
-    x = to_image(clean.x, means.problem) + math.sqrt(following.variance) * noise
+    _, clean, info = _clean_given(state, level, following, context)
+    noise = context.path_noise if last else context.noise.image()
+    x = to_image(clean.x, context.problem) + math.sqrt(following.variance) * noise
     return State(x, state.noise, clean), info
 
 
 def finishing_step(
-    state: State, level: Level, following: Level, means: Means
+    state: State, level: Level, following: Level, context: StepContext
 ) -> tuple[State, Info]:
     """Draw the clean image given state and data, and go towards it.
 
@@ -216,24 +220,24 @@ def finishing_step(
         Where the chains are.
     level, following : Level
         Where the score is evaluated, and where to.
-    means : Means
+    context : StepContext
         What the step is taken with.
     """
-    x, clean, info = _clean_given(state, level, following, means)
-    image = to_image(clean.x, means.problem)
-    x = ancestral_step(x, image, level.variance, following.variance, means.noise.image())
+    x, clean, info = _clean_given(state, level, following, context)
+    image = to_image(clean.x, context.problem)
+    x = ancestral_step(x, image, level.variance, following.variance, context.noise.image())
     return State(x, state.noise, clean), info
 
 
 def _clean_given(
-    state: State, level: Level, following: Level, means: Means
+    state: State, level: Level, following: Level, context: StepContext
 ) -> tuple[torch.Tensor, Solution, Info]:
-    x, score, energy = _evaluate(state.x, level, means)
-    mean = to_spectrum(x, means.problem).add_(score, alpha=level.variance)
+    x, score, energy = _evaluate(state.x, level, context)
+    mean = to_spectrum(x, context.problem).add_(score, alpha=level.variance)
     covariance = level.clean_covariance
-    clean = _draw_clean(mean, covariance, state.clean, following.variance, means)
-    image, variance = to_image(clean.x, means.problem), means.problem.noise_std**2
-    misfit = means.problem.misfit(image, to_image(clean.explained, means.problem) * variance)
+    clean = _draw_clean(mean, covariance, state.clean, following.variance, context)
+    image, variance = to_image(clean.x, context.problem), context.problem.noise_std**2
+    misfit = context.problem.misfit(image, to_image(clean.explained, context.problem) * variance)
     return x, clean, Info(energy, misfit, clean.n_normals, clean.unsolved)
 
 
@@ -242,23 +246,23 @@ def _draw_clean(
     covariance: CovarianceAtLevel,
     near: Solution | None,
     added: float,
-    means: Means,
+    context: StepContext,
 ) -> Solution:
-    problem = means.problem
+    problem = context.problem
     data = to_spectrum(problem.back_projection / problem.noise_std**2, problem)
-    target = covariance.perturbation(means.draw()).add_(data).add_(mean * covariance.fisher)
+    target = covariance.perturbation(context.draw()).add_(data).add_(mean * covariance.fisher)
     return covariance.solve(target, near, added)
 
 
 def _evaluate(
-    x: torch.Tensor, level: Level, means: Means
+    x: torch.Tensor, level: Level, context: StepContext
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """State, spectrum of the score, and the score's energy; chains without a score are zeroed.
 
     Energy: the largest over the slices of sum_k |FFT(score)_k|^2 / F_k per real value.
     """
-    problem = means.problem
-    spectrum = to_spectrum(means.score.score(x, level.sigma), problem)
+    problem = context.problem
+    spectrum = to_spectrum(context.score.score(x, level.sigma), problem)
     n_axes = len(problem.image_shape)
     power = inner_product(spectrum, spectrum / level.fisher, n_axes).real
     n_values = torch.Size(problem.image_shape).numel() * (2 if problem.dtype.is_complex else 1)
