@@ -4,6 +4,7 @@ Noise covariance and whitening, coil compression, sensitivity maps, the image sc
 `prepare_slice`, which puts them together.
 """
 
+from mri_alps.calibration.acquisition import Acquisition, InverseProblem
 from mri_alps.calibration.compression import compression_matrix
 from mri_alps.calibration.line_weights import sampling_weights
 from mri_alps.calibration.maps_error import MapsError, fit_maps_error
@@ -13,7 +14,7 @@ from mri_alps.calibration.noise_estimate import (
     estimate_noise,
     estimate_noise_covariance,
 )
-from mri_alps.calibration.prepare import Acquisition, prepare_slice
+from mri_alps.calibration.prepare import prepare_slice
 from mri_alps.calibration.refinement import (
     RefinedMaps,
     complete_low_rank,
@@ -28,6 +29,7 @@ from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, com
 __all__ = [
     "Acquisition",
     "CalibrationRegion",
+    "InverseProblem",
     "MapsError",
     "NoiseEstimate",
     "RefinedMaps",

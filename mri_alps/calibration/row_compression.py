@@ -63,25 +63,24 @@ def row_compression_matrices(sensitivity_maps: torch.Tensor, tolerance: float) -
     return matrices[:, :n_virtual].resolve_conj().contiguous()
 
 
-def compress_rows(kspace: np.ndarray, matrices: torch.Tensor) -> np.ndarray:
+def compress_rows(kspace: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     """Compress k-space row by row of the image.
 
     Parameters
     ----------
-    kspace : numpy.ndarray
-        Complex, shape (coils, readout, phase_encode), whole lines along the readout.
+    kspace : torch.Tensor
+        complex64, shape (coils, readout, phase_encode), whole lines along the readout.
     matrices : torch.Tensor
         From `row_compression_matrices`.
 
     Returns
     -------
-    numpy.ndarray
+    torch.Tensor
         complex64, shape (virtual coils, readout, phase_encode).
     """
-    lines = torch.as_tensor(kspace, dtype=torch.complex64, device=matrices.device)
-    hybrid = ifftc(lines, -2).transpose(0, 1)
+    hybrid = ifftc(kspace, -2).transpose(0, 1)
     compressed = matrices.to(torch.complex64) @ hybrid
-    return fftc(compressed.transpose(0, 1), -2).cpu().numpy()
+    return fftc(compressed.transpose(0, 1), -2)
 
 
 def require_full_readout(mask: np.ndarray) -> None:

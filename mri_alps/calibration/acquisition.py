@@ -1,0 +1,116 @@
+"""One slice as a sampler takes it: whitened, scaled, with sensitivity maps and weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from mri_alps.operators import SenseOperator
+
+
+class InverseProblem(NamedTuple):
+    """data = operator x + n, with n of `noise_std` per real component.
+
+    Parameters
+    ----------
+    operator : SenseOperator
+        A, with the weights of measured samples.
+    data : torch.Tensor
+        complex64 (coils, H, W), k-space times the weights.
+    noise_std : float
+        Of all of `data`.
+    """
+
+    operator: SenseOperator
+    data: torch.Tensor
+    noise_std: float
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """One slice, whitened and scaled: kspace = mask F S x + n.
+
+    x has about unit size (its image scale is 1), F is the centred orthonormal Fourier
+    transform, n has the standard deviation `noise_std` per real component, independent between
+    coils and samples.
+
+    Parameters
+    ----------
+    kspace : torch.Tensor
+        complex64 (coils, H, W): whitened, compressed if asked for, divided by `scale`; zero
+        outside the mask.
+    mask : torch.Tensor
+        bool (H, W), or (W,) where whole lines were measured.
+    sensitivity_maps : torch.Tensor
+        complex64 (coils, H, W) of the whitened (and compressed) coils, sum over coils of
+        |S|^2 = 1 inside the support and 0 outside.
+    noise_std : float
+        1 / scale.
+    scale : float
+        Raw units of the whitened, coil-combined image: image = scale * x.
+    rss_weight : torch.Tensor
+        float32 (H, W): sqrt(sum_c |(W^-1 S)_c|^2) over the uncompressed coils; |x| times
+        rss_weight times scale is in the units of the scan's own root-sum-of-squares image.
+    whitening : numpy.ndarray
+        complex128 (coils, coils) W of the uncompressed coils.
+    compression : numpy.ndarray or None
+        (virtual coils, coils) with orthonormal rows, or one such matrix for each readout
+        position, (H, virtual coils, coils); None without compression.
+    maps_uncompressed : torch.Tensor
+        complex64 (coils, H, W), the maps of the whitened coils before compression, in the
+        normalisation in which they go with x.
+    info : dict
+        json-able: noise source, calibration region, notes.
+    weights : torch.Tensor or None
+        float32, shape of `mask` or (H, W): how far each measured sample is trusted (see
+        `mri_alps.calibration.line_weights`); None for 1 everywhere.
+    is_empty : bool
+        True where all measured samples are zero, as outside of the head in a padded volume:
+        there is nothing to infer, the image is zero. Maps are zero then, `scale` is 1.
+    """
+
+    kspace: torch.Tensor
+    mask: torch.Tensor
+    sensitivity_maps: torch.Tensor
+    noise_std: float
+    scale: float
+    rss_weight: torch.Tensor
+    whitening: np.ndarray
+    compression: np.ndarray | None
+    maps_uncompressed: torch.Tensor = field(repr=False)
+    info: dict[str, Any] = field(default_factory=dict)
+    weights: torch.Tensor | None = None
+    is_empty: bool = False
+
+    def problem(self) -> InverseProblem:
+        """Return what `sample_posterior` takes after the prior: operator, data and noise level.
+
+        The weights of measured samples are part of operator and data, as `reconstruct` uses
+        them: ``sample_posterior(prior, *acquisition.problem())`` is its posterior.
+        """
+        return InverseProblem(self.operator(), self.data(), self.noise_std)
+
+    def operator(self) -> SenseOperator:
+        """Return A with the weights, which goes with `data()`."""
+        return SenseOperator(self.sensitivity_maps, self.mask, self.weights)
+
+    def data(self) -> torch.Tensor:
+        """Return k-space times the weights, (coils, H, W): noise and model error in one level."""
+        return self.kspace if self.weights is None else self.kspace * self.weights
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(readout, phase_encode) of the image."""
+        return (self.kspace.shape[-2], self.kspace.shape[-1])
+
+    def raw_sensitivity_maps(self) -> torch.Tensor:
+        """Maps of the scan's own coils, complex64 (coils, H, W): W^-1 S.
+
+        Times scale * x they predict the coil images, and so the k-space, of the file.
+        """
+        inverse = torch.as_tensor(np.linalg.inv(self.whitening))
+        maps = self.maps_uncompressed
+        return torch.tensordot(inverse.to(maps.device, maps.dtype), maps, dims=1)

@@ -1,0 +1,107 @@
+"""Third stage: k-space divided by the image scale, with which maps can be judged and refined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mri_alps.calibration.refinement import RefinedMaps, refine_sensitivity_maps
+from mri_alps.calibration.scale import calibration_scale
+from mri_alps.core.errors import InputFileError
+from mri_alps.rawdata import smallest_mask
+
+if TYPE_CHECKING:
+    from mri_alps.calibration.chain.mapped import MappedSlice
+    from mri_alps.calibration.chain.whitened import WhitenedSlice
+
+
+@dataclass(frozen=True)
+class ScaledSlice:
+    """A slice whose image has about unit size.
+
+    Parameters
+    ----------
+    mapped : MappedSlice
+        The stage before.
+    kspace : torch.Tensor
+        complex64 (coils, H, W) on the device: whitened, divided by `scale`.
+    mask : torch.Tensor
+        bool (W,) where whole lines were measured, else (H, W).
+    scale : float
+        Of the image.
+    sensitivity_maps : torch.Tensor
+        complex64 (coils, H, W), of unit norm over the coils.
+    refined : RefinedMaps or None
+        What a refinement of the maps found, if there was one.
+    """
+
+    mapped: MappedSlice
+    kspace: torch.Tensor
+    mask: torch.Tensor
+    scale: float
+    sensitivity_maps: torch.Tensor
+    refined: RefinedMaps | None = None
+
+    @property
+    def whitened(self) -> WhitenedSlice:
+        """The first stage."""
+        return self.mapped.whitened
+
+    @property
+    def noise_std(self) -> float:
+        """Per real component."""
+        return 1 / self.scale
+
+
+def scale(mapped: MappedSlice) -> ScaledSlice:
+    """Find the image scale and divide k-space by it.
+
+    Parameters
+    ----------
+    mapped : MappedSlice
+        The slice.
+
+    Raises
+    ------
+    InputFileError
+        If its low-resolution image is zero or not finite.
+    """
+    whitened, maps = mapped.whitened, mapped.sensitivity_maps
+    found = _scale_of(whitened, maps)
+    return ScaledSlice(
+        mapped,
+        torch.as_tensor(whitened.kspace / np.float32(found), device=maps.device),
+        torch.as_tensor(smallest_mask(whitened.measured), device=maps.device),
+        found,
+        maps,
+    )
+
+
+def refine_maps(scaled: ScaledSlice) -> ScaledSlice:
+    """Improve maps where the data do not agree with them.
+
+    Parameters
+    ----------
+    scaled : ScaledSlice
+        The slice.
+    """
+    refined = refine_sensitivity_maps(
+        scaled.kspace, scaled.mask, scaled.sensitivity_maps, scaled.noise_std
+    )
+    return replace(scaled, sensitivity_maps=refined.sensitivity_maps, refined=refined)
+
+
+def _scale_of(whitened: WhitenedSlice, maps: torch.Tensor) -> float:
+    raw, region, measured = whitened.raw, whitened.region, whitened.measured
+    ratio = (raw.shape[0] / raw.crop[0], raw.shape[1] / raw.crop[1])
+    try:
+        if min(region.size) >= 4:
+            return calibration_scale(region.kspace, maps, ratio)
+        # Without a fully sampled centre, what there is of it stands for the rest.
+        fraction = measured.mean() if measured.any() else 1.0
+        return calibration_scale(whitened.kspace / np.float32(fraction), maps, ratio)
+    except InputFileError as error:
+        raise InputFileError(f"{whitened.name}: {error}") from None

@@ -1,0 +1,60 @@
+"""Fifth stage: how far each measured line or sample is trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mri_alps.calibration.line_weights import sampling_weights
+from mri_alps.calibration.maps_error import fit_maps_error
+
+if TYPE_CHECKING:
+    import torch
+
+    from mri_alps.calibration.chain.compressed import CompressedSlice
+
+
+@dataclass(frozen=True)
+class WeightedSlice:
+    """A slice with what is allowed for its maps.
+
+    Parameters
+    ----------
+    compressed : CompressedSlice
+        The stage before.
+    weights : torch.Tensor or None
+        See `Acquisition`; None for a single coil, which has no maps that could be wrong.
+    maps_error : float or None
+        Relative error of the maps that the weights allow for.
+    misfit : float or None
+        With these weights, if the data were asked for it, see `MapsError`.
+    """
+
+    compressed: CompressedSlice
+    weights: torch.Tensor | None = None
+    maps_error: float | None = None
+    misfit: float | None = None
+
+
+def weigh(compressed: CompressedSlice, maps_error: float | None = None) -> WeightedSlice:
+    """Weigh the samples of a slice of several coils.
+
+    Parameters
+    ----------
+    compressed : CompressedSlice
+        The slice.
+    maps_error : float, optional
+        Relative error of the maps to allow for; what the data call for if left out.
+    """
+    scaled, kspace = compressed.scaled, compressed.kspace
+    if scaled.whitened.raw.n_coils == 1:
+        return WeightedSlice(compressed)
+    mask, noise_std = scaled.mask, scaled.noise_std
+    if maps_error is not None:
+        weights = sampling_weights(kspace, mask, noise_std, maps_error)
+        return WeightedSlice(compressed, weights, maps_error)
+    if scaled.refined is not None and compressed.compression is None:
+        found = scaled.refined.error
+    else:
+        found = fit_maps_error(kspace, mask, compressed.sensitivity_maps, noise_std)
+    return WeightedSlice(compressed, found.weights, found.relative_error, found.misfit)
