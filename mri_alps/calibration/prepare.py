@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,12 @@ from mri_alps.calibration.chain import (
     weigh,
     whiten,
 )
-from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
+from mri_alps.calibration.volume import (
+    NOISE_STD,
+    VolumeCalibration,
+    calibrate_volume,
+    combined_mask,
+)
 from mri_alps.core.devices import find_device
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.core.magnitudes import root_sum_of_squares
@@ -33,7 +39,7 @@ _RULES = {
     "n_virtual_coils": whole(1).or_none(),
     "compression_tolerance": number().or_none(),
     "row_compression_tolerance": number().or_none(),
-    "noise_std": number(0).or_none(),
+    "noise_std": NOISE_STD,
     "maps_error": number(0, 1e3, ends="[]").or_none(),
 }
 DOUBTFUL_MAPS = 0.1
@@ -52,7 +58,7 @@ def prepare_slice(
     n_virtual_coils: int | None = None,
     compression_tolerance: float | None = None,
     row_compression_tolerance: float | None = None,
-    noise_std: float | None = None,
+    noise_std: float | Sequence[float] | None = None,
     maps_error: float | None = None,
     device: torch.device | str = "cpu",
 ) -> Acquisition:
@@ -83,7 +89,7 @@ def prepare_slice(
     row_compression_tolerance : float, optional
         Or compress at each readout position anew, until this fraction of a pixel's sensitivity
         is lost (see `row_compression_matrices`); whole lines along the readout only.
-    noise_std : float, optional
+    noise_std : float or sequence of float, optional
         As in `calibrate_volume`; only without `calibration`.
     maps_error : float, optional
         Relative error of the sensitivity maps that is allowed for, of scans with several coils,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,18 @@ from mri_alps.calibration.noise import whitening_matrix
 from mri_alps.calibration.noise_estimate import NoiseEstimate, estimate_noise
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
 from mri_alps.core.magnitudes import unit_of
-from mri_alps.core.values import check, instance, number
+from mri_alps.core.values import Rule, check, instance, number
 from mri_alps.rawdata import RawKSpace
 
+_LEVEL = number(0)
+NOISE_STD = Rule(
+    "positive, finite numbers, one or as many as there are coils,",
+    lambda value: all(map(_LEVEL.fits, np.atleast_1d(value).tolist())) and np.size(value) > 0,
+).or_none()
+"""What `noise_std` may be."""
 _RULES = {
     "raw": instance(RawKSpace, named="a scan as read_raw returns it"),
-    "noise_std": number(0).or_none(),
+    "noise_std": NOISE_STD,
 }
 SLICES_FOR_NOISE = 8
 """Slices, spread over the volume, from which noise is estimated where it was not measured."""
@@ -103,7 +110,7 @@ def calibrate_volume(
     raw: RawKSpace,
     mask: np.ndarray | None = None,
     *,
-    noise_std: float | None = None,
+    noise_std: float | Sequence[float] | None = None,
     noise_covariance: np.ndarray | None = None,
 ) -> VolumeCalibration:
     """Find the noise covariance of a scan and the matrix that whitens it.
@@ -117,9 +124,9 @@ def calibrate_volume(
         The scan.
     mask : numpy.ndarray, optional
         Retrospective bool mask, broadcastable to (readout, phase_encode).
-    noise_std : float, optional
+    noise_std : float or sequence of float, optional
         Standard deviation per real component of the noise of a k-space sample, in the units of
-        the file, the same and independent for all coils.
+        the file, independent between coils: the same for all, or one for each.
     noise_covariance : numpy.ndarray, optional
         complex (coils, coils), per real component, in the squared units of the file.
 
@@ -145,7 +152,7 @@ def calibrate_volume(
     if noise_std is not None and noise_covariance is not None:
         raise ConfigurationError("give noise_std or noise_covariance, not both")
     if noise_std is not None:
-        covariance, source = noise_std**2 * np.eye(raw.n_coils, dtype=np.complex128), "user"
+        covariance, source = _given_covariance(raw, noise_std), "user"
     elif noise_covariance is not None:
         covariance, source = np.asarray(noise_covariance), "user"
     elif raw.noise_covariance is not None:
@@ -170,6 +177,16 @@ def calibrate_volume(
     covariance = covariance.astype(np.complex128)
     _check_range(raw, covariance)
     return VolumeCalibration(covariance, whitening_matrix(covariance), source, tuple(notes))
+
+
+def _given_covariance(raw: RawKSpace, noise_std: float | Sequence[float]) -> np.ndarray:
+    levels = np.atleast_1d(noise_std).astype(np.float64)
+    if levels.ndim != 1 or levels.size not in (1, raw.n_coils):
+        raise ConfigurationError(
+            f"{raw.path}: found noise_std of {levels.size} values, expected one, or one for each "
+            f"of the {raw.n_coils} coils: give as many"
+        )
+    return np.diag(np.broadcast_to(levels**2, raw.n_coils)).astype(np.complex128)
 
 
 def _check_range(raw: RawKSpace, covariance: np.ndarray) -> None:

@@ -79,8 +79,10 @@ def demo(
 
 
 @app.command()
+@takes_settings(ReconstructionConfiguration, only=["noise_std"])
 def inspect(
     file: Annotated[Path, typer.Argument(help="fastMRI HDF5, ISMRMRD or BART cfl.")],
+    settings: ReconstructionConfiguration,
     json: JsonOption = False,
 ) -> None:
     """Say what is in a raw file and what would be done with it.
@@ -91,7 +93,7 @@ def inspect(
     """
     from mri_alps.cli.inspect import run_inspect
 
-    run_inspect(file, json)
+    run_inspect(file, json, settings.noise_std)
 
 
 @app.command()

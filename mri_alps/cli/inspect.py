@@ -18,7 +18,7 @@ from mri_alps.rawdata import RawKSpace, describe, read_raw
 Entries = list[tuple[str, str]]
 
 
-def run_inspect(file: Path, as_json: bool) -> None:
+def run_inspect(file: Path, as_json: bool, noise_std: tuple[float, ...] | None = None) -> None:
     """Print what is in a raw file and what would be done with it.
 
     Parameters
@@ -27,9 +27,11 @@ def run_inspect(file: Path, as_json: bool) -> None:
         A raw file.
     as_json : bool
         Print a JSON object instead of a table; a label that occurs more than once has a list.
+    noise_std : tuple of float, optional
+        Of the noise, see `ReconstructionConfiguration`; measured if left out.
     """
     raw = read_raw(file)
-    entries = describe(raw) + calibration_entries(raw)
+    entries = describe(raw) + calibration_entries(raw, noise_std)
     if as_json:
         print(json.dumps(as_dictionary(entries), indent=2))
         return
@@ -39,19 +41,21 @@ def run_inspect(file: Path, as_json: bool) -> None:
     out().print(table)
 
 
-def calibration_entries(raw: RawKSpace) -> Entries:
+def calibration_entries(raw: RawKSpace, noise_std: tuple[float, ...] | None = None) -> Entries:
     """Return what calibration finds in the middle slice.
 
     Parameters
     ----------
     raw : RawKSpace
-        The scan; one slice is read.
+        The scan; the middle slice is read, and what its noise is looked at in.
+    noise_std : tuple of float, optional
+        Of the noise; measured if left out.
     """
     index = raw.n_slices // 2
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MriAlpsWarning)  # they come back as notes
-            acquisition = prepare_slice(raw, index)
+            acquisition = prepare_slice(raw, index, noise_std=noise_std)
     except MriAlpsError as error:
         return [("problem", str(error))]
     info = acquisition.info

@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.settings import SettingError, Text, Whole, setting, settings
@@ -52,7 +52,30 @@ def slice_numbers(value: object) -> Any:
     return tuple(dict.fromkeys(found))
 
 
+def noise_levels(value: object) -> Any:
+    """Return the noise levels that a text such as ``0.1,0.2`` or a number names, as a tuple.
+
+    Parameters
+    ----------
+    value : any
+        A text, a number, or a sequence or array of numbers.
+
+    Raises
+    ------
+    ValueError
+        If the text has another form.
+    """
+    if isinstance(value, str):
+        return tuple(float(part) for part in value.split(","))
+    listed = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(listed, (int, float)) and not isinstance(listed, bool):
+        return (listed,)
+    return tuple(listed) if isinstance(listed, (list, tuple)) else listed
+
+
 Slices = Annotated[tuple[Whole, ...], BeforeValidator(slice_numbers)]
+Level = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NoiseLevels = Annotated[tuple[Level, ...], BeforeValidator(noise_levels), Field(min_length=1)]
 
 
 @settings
@@ -163,6 +186,15 @@ class ReconstructionConfiguration:
         "estimated from the scan.",
         default=None,
         group=SCAN_GROUP,
+    )
+    noise_std: NoiseLevels | None = setting(
+        "Standard deviation of the noise of a k-space sample per real component, in the units of "
+        "the file: one number for all coils, or one for each, such as 0.1,0.2. Left out: measured.",
+        default=None,
+        group=SCAN_GROUP,
+        from_client=True,
+        metavar="STD[,STD...]",
+        values="positive numbers, one or as many as there are coils",
     )
     coil_compression_tolerance: float | None = setting(
         "Fewer coils at each readout position, until this fraction of a pixel's sensitivity is "

@@ -60,6 +60,8 @@ def settings_identity(
         settings["sensitivity_maps"] = _file_identity(configuration.sensitivity_maps)
     if configuration.coil_compression_tolerance is None:
         del settings["coil_compression_tolerance"]
+    if configuration.noise_std is None:
+        del settings["noise_std"]
     if configuration.initial is None:
         settings = {k: v for k, v in settings.items() if not k.startswith("initial")}
     else:

@@ -135,7 +135,6 @@ class SliceReconstructor:
         prior: ScoreModel,
         device: torch.device,
         mask: np.ndarray | None = None,
-        noise_std: float | None = None,
     ) -> SliceReconstructor:
         """Make the mask that the settings ask for, and look at the noise of the scan.
 
@@ -145,12 +144,10 @@ class SliceReconstructor:
             See the class.
         mask : numpy.ndarray, optional
             Instead of the settings' mask.
-        noise_std : float, optional
-            Of the noise per real component, in the units of the scan; measured if left out.
         """
         if mask is None:
             mask = undersampling_mask(raw, configuration)
-        calibration = calibrate_volume(raw, mask, noise_std=noise_std)
+        calibration = calibrate_volume(raw, mask, noise_std=configuration.noise_std)
         return cls(raw, configuration, prior, device, mask, calibration)
 
     def __call__(self, index: int, progress: Progress | None = None) -> SliceReconstruction:

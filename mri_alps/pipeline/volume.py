@@ -42,7 +42,6 @@ def reconstruct(
     *,
     mask: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
     sensitivity_maps: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
-    noise_std: float | None = None,
     **settings: Any,
 ) -> Reconstruction:
     """Reconstruct a scan in memory.
@@ -60,11 +59,9 @@ def reconstruct(
     sensitivity_maps : path-like or array, optional
         A file, or complex (coil, readout, phase_encode), with or without a slice axis before it;
         estimated if left out.
-    noise_std : float, optional
-        Standard deviation of the noise per real component, in the units of the k-space, the same
-        for all coils; measured if left out.
     **settings
-        The other fields of `ReconstructionConfiguration`, for example ``n_samples=8``.
+        The other fields of `ReconstructionConfiguration`, for example ``n_samples=8`` or
+        ``noise_std=0.1``.
 
     Returns
     -------
@@ -93,7 +90,7 @@ def reconstruct(
     configuration = make_configuration(settings | named)
     raw = open_source(source, drawn)
     prior, device = load_prior_for(configuration)
-    reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device, drawn, noise_std)
+    reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device, drawn)
     results: list[SliceReconstruction] = []
     failures: dict[int, Exception] = {}
     for index in chosen_slices(raw, configuration):

@@ -188,6 +188,8 @@ def run_job(
 
 
 def _calibration(job: Job, raw: RawKSpace) -> VolumeCalibration:
+    if job.configuration.noise_std is not None:
+        return calibrate_volume(raw, noise_std=job.configuration.noise_std)
     if raw.noise_covariance is not None:
         return calibrate_volume(raw)
     if job.noise_covariance is not None:

@@ -205,6 +205,15 @@ def test_volume_takes_the_user_before_the_noise_scan():
         calibrate_volume(raw, noise_covariance=np.eye(3))
 
 
+def test_noise_may_be_given_for_each_coil():
+    kspace, _, _, _ = simulation.acquisition(4, (64, 64))
+    raw = raw_from_arrays(kspace[None])
+    given = calibrate_volume(raw, noise_std=(1.0, 2.0, 3.0, 4.0))
+    assert_equal_to_rounding(given.noise_covariance, np.diag([1.0, 4.0, 9.0, 16.0]))
+    with pytest.raises(ConfigurationError, match=r"noise_std of 3 values.*4 coils"):
+        calibrate_volume(raw, noise_std=(1.0, 2.0, 3.0))
+
+
 def test_volume_pools_slices_and_skips_empty_ones():
     slices = [simulation.acquisition(4, (128, 96), 0.02, seed, 0.5)[0] for seed in (5, 5, 5)]
     matrix = simulation.acquisition(4, (128, 96), 0.02, 5, 0.5)[3]

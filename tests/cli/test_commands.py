@@ -27,6 +27,11 @@ def test_inspect_as_json(scan, run):
     assert any("5 % is allowed for" in str(text) for text in entries.values())
 
 
+def test_inspect_takes_the_noise_that_reconstruct_takes(scan, run):
+    finished = run("inspect", scan.path, "--noise-std", "0.01,0.02,0.03,0.04")
+    assert "from the user: standard deviation 0.01 to 0.04" in finished.out
+
+
 def test_inspect_of_something_else_is_one_sentence(tmp_path, run):
     (tmp_path / "x.h5").write_bytes(b"no scan")
     finished = run("inspect", tmp_path / "x.h5")

@@ -116,6 +116,29 @@ def test_the_seed_decides_everything(scan, tmp_path, run):
     assert np.abs(results[0] - results[2]).max() > 0
 
 
+def test_the_noise_is_a_setting_that_results_depend_on(scan, tmp_path, run):
+    def made(*options: str):
+        run("reconstruct", scan.path, "-o", tmp_path / "out", *FAST, "--slices", "0", *options)
+        return load_reconstruction(tmp_path / "out" / "scan.h5")
+
+    measured, one = made(), made("--noise-std", "0.25")
+    each = made("--noise-std", "0.25,0.25,0.25,0.5")
+    assert measured.scalars["noise_std"][0] < 0.5 * one.scalars["noise_std"][0]
+    assert one.scalars["noise_std"][0] * one.scalars["scale"][0] == pytest.approx(1)
+    assert (each.posterior_mean != one.posterior_mean).any()
+    assert each.attributes["configuration"]["noise_std"] == [0.25, 0.25, 0.25, 0.5]
+    refused = run(
+        "reconstruct", scan.path, "-o", tmp_path / "out", *FAST, "--noise-std", "0.25,0.5"
+    )
+    assert refused.code != 0 and "noise_std of 2 values" in refused.err and "4 coils" in refused.err
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1,", "a", ""])
+def test_a_noise_level_that_is_none_is_named(scan, tmp_path, run, text):
+    refused = run("reconstruct", scan.path, "-o", tmp_path, "--noise-std", text)
+    assert refused.code != 0 and "--noise-std is" in refused.err and "positive" in refused.err
+
+
 def test_slices_are_independent_of_each_other(scan, tmp_path, run):
     run("reconstruct", scan.path, "-o", tmp_path / "all", *FAST)
     run("reconstruct", scan.path, "-o", tmp_path / "one", *FAST, "--slices", "1")

@@ -20,7 +20,7 @@ from mri_alps.priors import GaussianPrior, from_deepinv
 DEMO = Path(mri_alps.__file__).parent / "data" / "demo_brain.h5"
 DATA = torch.ones(4, 4, dtype=torch.complex64)
 GAUSSIAN = GaussianPrior.power_law()
-WRONG = ("x", float("nan"), float("-inf"), -0.5, 10**400, (), {}, object(), b"x", 1j, np.ones(3))
+WRONG = ("x", float("nan"), float("-inf"), -0.5, 10**400, (), {}, object(), b"x", 1j, np.zeros(3))
 FITTING = {  # what of these makes sense after all, by its place in WRONG
     "method": "x", "prior": "x", "mask": "x", "sensitivity_maps": "x", "device": "x",
     "slices": (), "name_or_path": "x", "path": "x", "initial": "x",

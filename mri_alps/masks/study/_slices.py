@@ -142,7 +142,7 @@ def study_slices(
     configuration : ReconstructionConfiguration
         For the choice of slices.
     """
-    scan = CalibratedScan(raw)
+    scan = CalibratedScan(raw, configuration.noise_std)
     for index in chosen_slices(raw, configuration):
         yield scan.slice(index)
 
@@ -154,15 +154,17 @@ class CalibratedScan:
     ----------
     raw : RawKSpace
         The scan.
+    noise_std : tuple of float, optional
+        Of its noise, see `ReconstructionConfiguration`; measured if left out.
     """
 
-    def __init__(self, raw: RawKSpace):
-        self._raw = raw
+    def __init__(self, raw: RawKSpace, noise_std: tuple[float, ...] | None = None):
+        self._raw, self._noise_std = raw, noise_std
         self._slice: StudySlice | None = None
 
     @cached_property
     def _calibration(self) -> VolumeCalibration:
-        return calibrate_volume(self._raw)
+        return calibrate_volume(self._raw, noise_std=self._noise_std)
 
     def slice(self, index: int) -> StudySlice:
         """Return a slice; the last one is kept, for the next mask."""

@@ -236,7 +236,7 @@ def run_study(
     for raw, indices, masks in zip(task.scans, task.slices, task.masks, strict=True):
         if progress:
             progress.start_scan(Path(raw.path).name, len(indices) * len(masks))
-        scan = CalibratedScan(raw)
+        scan = CalibratedScan(raw, task.configuration.noise_std)
         store = None if folder is None else ResultStore(folder, raw, settings)
         for index in indices:
             for candidate, mask in masks.items():

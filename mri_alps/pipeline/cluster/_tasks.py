@@ -156,7 +156,7 @@ def calibrate(task: ScanTask) -> Calibrated:
                 use_threads(task.compute_settings.n_threads)
                 raw = _open(task)
                 mask = undersampling_mask(raw, task.configuration)
-                calibration = calibrate_volume(raw, mask)
+                calibration = calibrate_volume(raw, mask, noise_std=task.configuration.noise_std)
             return Calibrated(mask, calibration, _batch(task, raw), tuple(notes))
         except MriAlpsError as error:
             return Calibrated(notes=tuple(notes), error=_sentence(error))
