@@ -184,9 +184,9 @@ def random_affine(generator: torch.Generator) -> torch.Tensor:
 
 
 def extract(
-    image: torch.Tensor, matrix: torch.Tensor, center: torch.Tensor, size: int
+    image: torch.Tensor, matrix: torch.Tensor, center: torch.Tensor, size: int, mirror: bool = False
 ) -> torch.Tensor:
-    """Sample a square crop by bicubic interpolation, zeros outside the image.
+    """Sample a square crop by bicubic interpolation.
 
     Parameters
     ----------
@@ -198,6 +198,8 @@ def extract(
         (2,) the crop's centre in the image, (x, y) in pixels.
     size : int
         Edge of the crop.
+    mirror : bool
+        What lies outside the image: its mirror image, or zeros.
 
     Returns
     -------
@@ -205,15 +207,43 @@ def extract(
         (channels, size, size).
     """
     height, width = image.shape[-2:]
-    offset = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-    grid_y, grid_x = torch.meshgrid(offset, offset, indexing="ij")
-    grid = torch.stack([grid_x, grid_y], -1) @ matrix.T + center
+    grid = _positions(matrix, center, size)
     exact = bool((matrix == matrix.round()).all()) and bool(
         (grid[0, 0] == grid[0, 0].round()).all()
     )
     grid = (2 * grid + 1) / torch.tensor([width, height]) - 1
     mode = "nearest" if exact else "bicubic"
-    return functional.grid_sample(image[None], grid[None], mode=mode, align_corners=False)[0]
+    outside = "reflection" if mirror else "zeros"
+    return functional.grid_sample(image[None], grid[None], mode, outside, align_corners=False)[0]
+
+
+def inside(
+    shape: tuple[int, int], matrix: torch.Tensor, center: torch.Tensor, size: int
+) -> torch.Tensor:
+    """Which pixels of a crop, as `extract` makes it, lie in the image.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W) of the image.
+    matrix, center, size
+        Of the crop.
+
+    Returns
+    -------
+    torch.Tensor
+        Boolean (size, size).
+    """
+    height, width = shape
+    x, y = _positions(matrix, center, size).unbind(-1)
+    return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+
+
+def _positions(matrix: torch.Tensor, center: torch.Tensor, size: int) -> torch.Tensor:
+    """(size, size, 2), x and y in the image of each of a crop's pixels."""
+    offset = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    grid_y, grid_x = torch.meshgrid(offset, offset, indexing="ij")
+    return torch.stack([grid_x, grid_y], -1) @ matrix.T + center
 
 
 def draw_center(

@@ -12,6 +12,8 @@ from torch.utils.data import Dataset
 from mri_alps.calibration import image_scale
 from mri_alps.core.random import stream_seed
 from mri_alps.training import _augmentation as augmentation
+from mri_alps.training import _effects
+from mri_alps.training.config import ScannerEffects
 
 if TYPE_CHECKING:
     from mri_alps.training.config import CropPlan, TrainingConfig
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 # Longest edge of a coarse slice relative to the crop: the head, or most of it, is inside.
 _COARSE = (0.85, 1.4)
+_DIPOLES = 2  # cavities of air in a slice whose phase has edges
 _PLAN_STREAM, _BATCH_STREAM, _NOISE_STREAM = 1, 2, 3
 
 
@@ -33,11 +36,14 @@ class Batch(NamedTuple):
         Float32 (n,), per real component.
     step : int
         From 0.
+    known : torch.Tensor or None
+        Boolean (n, size, size), the pixels that are scored; None for all.
     """
 
     images: torch.Tensor
     sigma: torch.Tensor
     step: int
+    known: torch.Tensor | None = None
 
 
 def noise_seed(seed: int, step: int, rank: int) -> int:
@@ -77,6 +83,8 @@ class TrainingBatches(Dataset):
         self.config = config
         self.rank = rank
         self._low: dict[int, torch.Tensor] = {}
+        weights = torch.tensor([record.weight for record in self.records], dtype=torch.float64)
+        self._weights = None if (weights == weights[0]).all() else weights
 
     def __len__(self) -> int:
         return self.config.steps
@@ -91,16 +99,29 @@ class TrainingBatches(Dataset):
         """Make the batch of a step."""
         plan = self.plan(step)
         generator = _generator(stream_seed(self.config.seed, _BATCH_STREAM, step, self.rank))
-        chosen = torch.randint(len(self.records), (plan.batch_size,), generator=generator)
-        crops = [self._crop(int(index), plan, generator) for index in chosen]
-        return Batch(torch.stack(crops), draw_levels(plan, generator), step)
+        crops = [self._crop(index, plan, generator) for index in self._draw(plan, generator)]
+        images, known = (torch.stack(part) for part in zip(*crops, strict=True))
+        levels = draw_levels(plan, generator)
+        return Batch(images, levels, step, known if self.config.exclude_padding else None)
 
-    def _crop(self, index: int, plan: CropPlan, generator: torch.Generator) -> torch.Tensor:
+    def _draw(self, plan: CropPlan, generator: torch.Generator) -> list[int]:
+        count = plan.batch_size
+        if self._weights is None:
+            return torch.randint(len(self.records), (count,), generator=generator).tolist()
+        return torch.multinomial(self._weights, count, True, generator=generator).tolist()
+
+    def _crop(
+        self, index: int, plan: CropPlan, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         record = self.records[index]
         if index not in self._low:
             self._low[index] = augmentation.low_resolution(to_tensor(record.image))
-        low, jitter = self._low[index], self.config.scale_jitter
-        return random_crop(record, low, plan.size, jitter, generator, plan.coarse)
+        low, config = self._low[index], self.config
+        return random_crop(
+            *(record, low, plan.size, config.scale_jitter, generator, plan.coarse),
+            effects=config.effects,
+            mirror=config.exclude_padding,
+        )
 
 
 def draw_levels(plan: CropPlan, generator: torch.Generator) -> torch.Tensor:
@@ -137,7 +158,9 @@ def random_crop(
     jitter: float,
     generator: torch.Generator,
     coarse: bool = False,
-) -> torch.Tensor:
+    effects: ScannerEffects | None = None,
+    mirror: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Cut an augmented crop out of a slice.
 
     Parameters
@@ -154,16 +177,25 @@ def random_crop(
         Source of randomness.
     coarse : bool
         Reduce the slice to about `size` first, see `CropPlan`.
+    effects : ScannerEffects, optional
+        None by default.
+    mirror : bool
+        Beyond the slice's edges lies its mirror image, not zeros.
 
     Returns
     -------
-    torch.Tensor
+    crop : torch.Tensor
         Complex64 (size, size).
+    known : torch.Tensor
+        Boolean (size, size), whether a pixel lies in the slice.
     """
+    effects = effects or ScannerEffects()
     image = to_tensor(record.image)
     if record.image.dtype == np.uint8:
         # Undo the rounding, except where the scanner wrote exact zeros.
         image = image + (torch.rand(image.shape, generator=generator) - 0.5) * (image > 0)
+    if _happens(effects.lost_periphery, generator):
+        image = _effects.lose_periphery(image, _effects.draw_window(generator))
     if coarse:
         longest = size * augmentation.uniform(generator, *_COARSE)
         image = augmentation.reduce_matrix(image, longest)
@@ -171,16 +203,17 @@ def random_crop(
     matrix = augmentation.random_affine(generator)
     center = augmentation.draw_center(low, (height, width), size, generator)
     planes = torch.view_as_real(image).permute(2, 0, 1) if image.is_complex() else image[None]
-    crop = augmentation.extract(planes, matrix, center, size)
+    crop = augmentation.extract(planes, matrix, center, size, mirror)
     x = torch.complex(crop[0], crop[1] if len(crop) == 2 else torch.zeros_like(crop[0]))
     # The fields live in the crop's frame; the warp only moves them a little against the image.
     offset = (torch.arange(size) - (size - 1) / 2) * 2
     shift = (center + 0.5) * 2 / torch.tensor([width, height]) - 1
-    inside = torch.linalg.solve(matrix, shift)
-    fields = _Fields(record.image.dtype.kind == "c", generator)
+    origin = torch.linalg.solve(matrix, shift)
+    fields = _Fields(record.image.dtype.kind == "c", generator, effects, image_scale(low))
     scale = image_scale(fields.apply(low, *(_cell_centers(n) for n in low.shape)))
     scale *= math.exp(augmentation.uniform(generator, -math.log1p(jitter), math.log1p(jitter)))
-    return fields.apply(x, offset / height + inside[1], offset / width + inside[0]) / scale
+    x = fields.apply(x, offset / height + origin[1], offset / width + origin[0]) / scale
+    return x, augmentation.inside((height, width), matrix, center, size)
 
 
 def whole_image(record: ImageRecord, generator: torch.Generator) -> torch.Tensor:
@@ -205,9 +238,27 @@ def whole_image(record: ImageRecord, generator: torch.Generator) -> torch.Tensor
 
 
 class _Fields:
-    """A receive bias and a phase, drawn once, for the crop and for its low-resolution slice."""
+    """What is drawn once for the crop and for its low-resolution slice: bias, phase, effects.
 
-    def __init__(self, has_phase: bool, generator: torch.Generator):
+    Parameters
+    ----------
+    has_phase : bool
+        The slice is complex.
+    generator : torch.Generator
+        Source of randomness.
+    effects : ScannerEffects, optional
+        None by default.
+    reference : float
+        Scale of the slice, before any of it.
+    """
+
+    def __init__(
+        self,
+        has_phase: bool,
+        generator: torch.Generator,
+        effects: ScannerEffects | None = None,
+        reference: float = 1.0,
+    ):
         strength = math.exp(augmentation.uniform(generator, -2.5, -0.7))
         self.bias = strength * augmentation.smooth_field(generator, 2.0)
         self.field, self.polynomial = augmentation.draw_phase(generator)
@@ -217,16 +268,37 @@ class _Fields:
         if has_phase:  # a measured phase is only tilted
             self.field, self.polynomial = self.field * 0, self.polynomial * 0.3
             self.contrast = 0.0
+        self.reference = reference
+        effects = effects or ScannerEffects()
+        self.curve = self.fat = None
+        self.dipoles: list[tuple[float, float, float, float, float]] = []
+        if effects.contrast > 0:
+            self.curve = _effects.draw_contrast(generator, effects.contrast)
+        if not has_phase and _happens(effects.phase_edges, generator):
+            if _happens(0.7, generator):
+                self.fat = _effects.draw_fat(generator)
+            self.dipoles = [_effects.draw_dipole(generator) for _ in range(_DIPOLES)]
 
     def apply(self, image: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        if self.curve is not None:
+            image = _effects.change_contrast(image, self.curve, self.reference)
+        if self.fat is not None:
+            image = _effects.turn_fat(image, *self.fat, self.reference)
         biased = image * augmentation.evaluate_field(self.bias, y, x).exp()
         phase = augmentation.evaluate_field(self.field, y, x)
         phase = phase + augmentation.evaluate_polynomial(self.polynomial, y, x)
+        for dipole in self.dipoles:
+            phase = phase + _effects.dipole_phase(y, x, *dipole)
         if self.contrast:
             magnitude = biased.abs()
             typical = magnitude.square().mean().sqrt().clamp(min=1e-20)
             phase = phase + self.contrast * (magnitude / typical / 2).clamp(max=2.5)
         return biased * torch.polar(torch.ones(()), phase)
+
+
+def _happens(share: float, generator: torch.Generator) -> bool:
+    """Draw whether; nothing is drawn where it never does, so that recipes without stay the same."""
+    return share > 0 and augmentation.uniform(generator, 0, 1) < share
 
 
 def _cell_centers(count: int) -> torch.Tensor:

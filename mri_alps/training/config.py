@@ -40,6 +40,35 @@ class CropPlan:
             raise ConfigurationError(f"a crop plan needs sigma_min < sigma_max, found {self}")
 
 
+@settings
+class ScannerEffects:
+    """What real scans have and collections of magnitude images lack, simulated in training.
+
+    Each strength or share is 0, which leaves the effect out, or more.
+    """
+
+    contrast: float = setting(
+        "Strength of a random monotone change of contrast, largest change of its slope.",
+        default=0.0,
+        at_least=0,
+        below=1,
+    )
+    phase_edges: float = setting(
+        "Share of crops whose phase has edges: bright tissue turned as fat is, and dipole fields "
+        "around air.",
+        default=0.0,
+        at_least=0,
+        at_most=1,
+    )
+    lost_periphery: float = setting(
+        "Share of crops from slices whose k-space was filled up with zeros, or partly on one side "
+        "(partial Fourier).",
+        default=0.0,
+        at_least=0,
+        at_most=1,
+    )
+
+
 DEFAULT_PLANS = (
     CropPlan(size=96, batch_size=8, sigma_min=0.008, sigma_max=1.0, share=0.4),
     CropPlan(size=160, batch_size=3, sigma_min=0.03, sigma_max=4.0, share=0.3),
@@ -57,10 +86,13 @@ class TrainingConfig(RecipeSettings):
         Layout of the network.
     plans : tuple of CropPlan
         Kinds of training steps.
+    effects : ScannerEffects
+        Simulated on the training images.
     """
 
     unet: UNetConfig = field(default_factory=UNetConfig)
     plans: tuple[CropPlan, ...] = DEFAULT_PLANS
+    effects: ScannerEffects = field(default_factory=ScannerEffects)
 
     def __post_init__(self) -> None:
         if not self.plans:

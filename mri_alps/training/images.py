@@ -26,12 +26,15 @@ class ImageRecord:
         Other groups that could be the same patient; left out when one of them is held out.
     noise_std : float or None
         Noise level per real component in the image's units, where it was measured.
+    weight : float
+        How often it is drawn in training, relative to others.
     """
 
     image: np.ndarray
     group: str
     neighbours: tuple[str, ...] = ()
     noise_std: float | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ def denoising_loss(
     sigma: torch.Tensor,
     sigma_data: float,
     generator: torch.Generator,
+    known: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Weighted squared error of each image, about 1 for a denoiser that knows nothing.
 
@@ -34,6 +35,8 @@ def denoising_loss(
         The preconditioning's.
     generator : torch.Generator
         Source of the noise, on the images' device.
+    known : torch.Tensor, optional
+        Boolean (n, H, W), the pixels that count; all if left out.
 
     Returns
     -------
@@ -42,5 +45,9 @@ def denoising_loss(
     """
     noise = standard_normal(images.shape, generator, images.dtype)
     denoised = denoiser(images + sigma[:, None, None] * noise, sigma)
-    error = torch.view_as_real(denoised - images).square().mean((1, 2, 3))
+    square = torch.view_as_real(denoised - images).square().mean(-1)
+    if known is None:
+        error = square.mean((1, 2))
+    else:
+        error = (square * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1)
     return error * (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2

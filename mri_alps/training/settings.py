@@ -60,6 +60,11 @@ class RecipeSettings:
         default=0.3,
         at_least=0,
     )
+    exclude_padding: bool = setting(
+        "Score no pixels beyond a slice's edges, where crops show its mirror image; otherwise "
+        "zeros are learnt there.",
+        default=False,
+    )
     validation_fraction: float = setting(
         "Hold out this fraction of patients or volumes, where validation_groups names none.",
         default=0.1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from mri_alps.training.raw_images import read_raw_images
 _SUFFIXES = (".npz", ".npy", ".nii", ".nii.gz", ".h5", ".hdf5", ".cfl")
 _RAW_SUFFIXES = (".h5", ".hdf5", ".cfl")
 _IMAGE_KEYS = ("images", "image", "img", "arr_0")
-_PATIENT_KEYS = ("patient", "group", "volume")
+_PATIENT_KEYS = ("patient", "subject", "group", "volume")
 # Names without a patient: this many neighbouring slices could still be the same patient.
 _GUARD = 5
 _BLOCKS = 10
@@ -28,9 +29,10 @@ def load_images(paths: Sequence[Path], cache: Path | None = None) -> ImageSet:
     ----------
     paths : sequence of Path
         Files, or folders that are searched recursively, of: `.npz` (an array `images`, `image`
-        or `img` of (n, H, W) or (H, W), magnitudes or complex, optionally `patient`, `meta` or
-        `name` with n rows), `.npy`, `.nii`, `.nii.gz`, `.h5` and `.hdf5` (fully sampled fastMRI
-        and ISMRMRD scans), `.cfl` (BART).
+        or `img` of (n, H, W) or (H, W), magnitudes or complex; optionally, with n rows, `patient`
+        or `subject`, `meta` or `name`, `box` (top, bottom, left, right: what was measured; the
+        rest is padding and left out) and `weight` (how often it is drawn)), `.npy`, `.nii`,
+        `.nii.gz`, `.h5` and `.hdf5` (fully sampled fastMRI and ISMRMRD scans), `.cfl` (BART).
     cache : Path, optional
         Folder in which combined raw scans are kept.
 
@@ -103,21 +105,63 @@ def _read(path: Path, cache: Path | None) -> list[ImageRecord]:
 
 def _read_npz(path: Path) -> list[ImageRecord]:
     with np.load(path, allow_pickle=False) as archive:
-        key = next((key for key in _IMAGE_KEYS if key in archive.files), None)
-        if key is None:
-            raise InputFileError(
-                f"{path} has the arrays {archive.files}, expected one of {list(_IMAGE_KEYS)}"
-            )
-        images = archive[key]
-        patient = next((key for key in _PATIENT_KEYS if key in archive.files), None)
-        if patient is not None:
-            labels = [f"{path.stem}/{value}" for value in np.atleast_1d(archive[patient])]
-            return _records(images, labels, path)
-        if "meta" in archive.files:
-            labels = [f"{path.stem}/{row[0]}" for row in archive["meta"]]
-            return _records(images, labels, path)
-        if "name" in archive.files:
-            return _by_name(images, [str(name) for name in archive["name"]], path)
+        records = _read_archive(archive, path)
+        if "box" in archive.files:
+            boxes = _rows(archive, "box", 4, len(records), path)
+            images = [_cut(r.image, box, path) for r, box in zip(records, boxes, strict=True)]
+            records = [replace(r, image=i) for r, i in zip(records, images, strict=True)]
+        if "weight" in archive.files:
+            weights = _rows(archive, "weight", 1, len(records), path)[:, 0]
+            if not (np.isfinite(weights).all() and (weights > 0).all()):
+                raise InputFileError(f"{path} has weights that are not positive: correct them")
+            records = [
+                replace(record, weight=float(weight))
+                for record, weight in zip(records, weights, strict=True)
+            ]
+        return records
+
+
+def _rows(
+    archive: np.lib.npyio.NpzFile, key: str, columns: int, count: int, path: Path
+) -> np.ndarray:
+    """An array that has a row of so many numbers for each image."""
+    rows = archive[key]
+    rows = rows[:, None] if rows.ndim == 1 else rows
+    if rows.shape != (count, columns) or rows.dtype.kind not in "uif":
+        raise InputFileError(
+            f"{path} has the array {key} of shape {archive[key].shape} and type {rows.dtype}, "
+            f"expected {columns} number(s) for each of its {count} images"
+        )
+    return rows
+
+
+def _cut(image: np.ndarray, box: np.ndarray, path: Path) -> np.ndarray:
+    top, bottom, left, right = box.tolist()
+    height, width = image.shape
+    if not (0 <= top <= bottom - 8 <= height - 8 and 0 <= left <= right - 8 <= width - 8):
+        raise InputFileError(
+            f"{path} has the box {[top, bottom, left, right]}, expected at least 8 x 8 pixels "
+            f"inside of {height} x {width}"
+        )
+    return image[int(top) : int(bottom), int(left) : int(right)]
+
+
+def _read_archive(archive: np.lib.npyio.NpzFile, path: Path) -> list[ImageRecord]:
+    key = next((key for key in _IMAGE_KEYS if key in archive.files), None)
+    if key is None:
+        raise InputFileError(
+            f"{path} has the arrays {archive.files}, expected one of {list(_IMAGE_KEYS)}"
+        )
+    images = archive[key]
+    patient = next((key for key in _PATIENT_KEYS if key in archive.files), None)
+    if patient is not None:
+        labels = [f"{path.stem}/{value}" for value in np.atleast_1d(archive[patient])]
+        return _records(images, labels, path)
+    if "meta" in archive.files:
+        labels = [f"{path.stem}/{row[0]}" for row in archive["meta"]]
+        return _records(images, labels, path)
+    if "name" in archive.files:
+        return _by_name(images, [str(name) for name in archive["name"]], path)
     return _records(images, [path.stem], path)
 
 
