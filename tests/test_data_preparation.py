@@ -18,6 +18,7 @@ OPTIONS = {
     "verify_fastmri": ("--report", "--expect", "--deep", "goes on"),
     "cache_calibration": ("--output", "--images", "goes on"),
     "make_split": ("--output", "--fraction", "--seed", "never a patient into both"),
+    "make_training_set": ("--output", "holds out the same subjects"),
 }
 
 pytestmark = [
@@ -184,3 +185,70 @@ def test_who_is_held_out_does_not_depend_on_the_others():
     assert np.mean(held_out) == pytest.approx(0.1, abs=0.02)
     assert any(script.is_held_out("p", 0.5, seed) for seed in range(9))
     assert not all(script.is_held_out("p", 0.5, seed) for seed in range(9))
+
+
+def test_a_training_set_of_several_anatomies_holds_out_subjects(tmp_path, capsys):
+    from mri_alps.training.images import split
+    from mri_alps.training.sources import load_images
+
+    script = load("make_training_set")
+    rng = np.random.default_rng(0)
+
+    def images(count):
+        return rng.integers(1, 255, (count, 16, 16), np.uint8)
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    patients = np.array([[name, "", "", ""] for name in ("01", "09", "20")])
+    np.savez(folder / "openms_longitudinal.npz", img=images(3), meta=patients)
+    np.savez(folder / "spine_lumbar.npz", img=images(10), subject=[f"s{i}" for i in range(10)])
+    knee = images(48)
+    np.savez(folder / "knee.npz", img=knee, subject=["one"] * 48)
+    pelvis = np.zeros((2, 20, 20), np.uint8)
+    pelvis[:, 2:18, 3:19] = images(2)
+    np.savez(folder / "pelvis.npz", img=pelvis, subject=["ProstateX-0000", "ProstateX-0001"])
+    output = tmp_path / "set.npz"
+    assert script.main([str(folder), "--output", str(output)]) == 0
+    assert "held-out: knee: 4 slices in 2 groups" in capsys.readouterr().out
+    everything = load_images([output])
+    training, held_out = split(everything, 0.1, ["*/held-out/*"], 0)
+    assert [g.partition("held-out/")[2] for g in held_out.groups] == [
+        "head/openms_longitudinal/09",
+        "head/openms_longitudinal/20",
+        "knee/knee/one/slice11",
+        "knee/knee/one/slice12",
+        "pelvis/pelvis/ProstateX-0000",
+        "spine/spine_lumbar/s5",
+    ]
+    # Neighbours of the knee's held-out slices are in neither part.
+    assert len(training) == 1 + 9 + (48 - 2 * 4) + 1
+    assert all(r.image.shape == (16, 16) for r in everything.records)  # padding is cut off
+    drawn = {}
+    for record in training.records:
+        anatomy = record.group.split("/")[1]
+        drawn[anatomy] = drawn.get(anatomy, 0) + record.weight
+    assert drawn == pytest.approx(script.SHARE)
+    (folder / "knee.npz").unlink()
+    np.savez(folder / "hands.npz", img=images(1))
+    assert script.main([str(folder), "--output", str(output)]) == 1
+    assert "hands belongs to no known collection" in capsys.readouterr().err
+
+
+def test_an_anatomy_with_nobody_to_hold_out_is_refused(tmp_path, capsys):
+    np.savez(tmp_path / "spine.npz", img=np.ones((2, 16, 16), np.uint8), subject=list("ab"))
+    script = load("make_training_set")
+    assert script.main([str(tmp_path), "--output", str(tmp_path / "set.npz")]) == 1
+    assert "nobody is held out for the spine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("curved", "box"), [(False, (3, 13, 2, 16)), (True, (0, 16, 0, 16))])
+def test_padding_is_cut_off_and_air_is_not(curved, box):
+    image = np.zeros((16, 16), np.uint8)
+    image[3:13, 2:] = 9
+    if curved:
+        y, x = np.mgrid[-8:8, -8:8] + 0.5
+        image = (image * (np.hypot(y / 6, x / 7) < 1)).astype(np.uint8)
+        image[2, 8] = image[8, 1] = 9  # as heads end
+        image[13, 8] = image[8, 14] = 9
+        image[:, 15] = 0
+    assert load("make_training_set").content_box(image) == box

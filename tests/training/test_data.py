@@ -42,6 +42,29 @@ def test_folder_with_every_kind_of_image_file(tmp_path):
     assert by_group["one"][0].image.dtype == np.uint8
 
 
+def test_npz_with_boxes_and_weights(tmp_path):
+    path, images = tmp_path / "x.npz", np.ones((2, 12, 12), np.uint8)
+    images[1, 2:11, 1:12] = 7
+    arrays = {"images": images, "subject": list("ab"), "weight": [1, 2.5]}
+    np.savez(path, box=[[0, 12, 0, 12], [2, 11, 1, 12]], **arrays)
+    first, second = load_images([path]).records
+    assert first.group == "x/a" and first.image.shape == (12, 12) and first.weight == 1
+    assert second.image.shape == (9, 11) and (second.image == 7).all() and second.weight == 2.5
+    for box in (
+        [[0, 12, 0, 12]] * 3,
+        [[0, 13, 0, 12]] * 2,
+        [[-1, 12, 0, 12]] * 2,
+        [[0, 7, 0, 9]] * 2,
+    ):
+        np.savez(path, box=box, **arrays)
+        with pytest.raises(InputFileError, match="box"):
+            load_images([path])
+    for weight in ([1, 0], [1, np.nan], [1, 2, 3], list("ab")):
+        np.savez(path, **arrays | {"weight": weight})
+        with pytest.raises(InputFileError, match="weight"):
+            load_images([path])
+
+
 def test_blank_slices_are_left_out(tmp_path):
     images = np.zeros((3, 8, 8), np.uint8)
     images[1] = 7

@@ -1,0 +1,147 @@
+"""What is simulated on training images: each effect does what its name says, and 0 is none."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mri_alps.core.fourier import fftc
+from mri_alps.operators.rounding import assert_equal_to_rounding
+from mri_alps.training import _augmentation as augmentation
+from mri_alps.training import _effects
+from mri_alps.training._batches import TrainingBatches, random_crop
+from mri_alps.training.config import ScannerEffects
+from mri_alps.training.images import ImageRecord, ImageSet
+from mri_alps.training.loss import denoising_loss
+from mri_alps.training.sources import load_images
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_contrast_changes_are_monotone_and_keep_both_ends():
+    ramp = torch.linspace(0, 2, 201)[None]
+    slopes = []
+    for seed in range(50):
+        coefficients = _effects.draw_contrast(generator(seed), 0.7)
+        mapped = _effects.change_contrast(ramp * 1j, coefficients, 1.0)
+        assert_equal_to_rounding(mapped.real, torch.zeros_like(ramp))
+        curve = mapped.imag[0]
+        assert_equal_to_rounding(curve[[0, 100, 150, 200]], ramp[0, [0, 100, 150, 200]])
+        slopes.append(curve[:101].diff() * 100)
+    slopes = torch.stack(slopes)
+    assert slopes.min() > 0.29 and slopes.max() < 1.71
+    assert slopes.min() < 0.6 and slopes.max() > 1.4
+
+
+def test_fat_turns_against_water_and_cancels_at_the_edge():
+    image = torch.full((8, 33), 0.2)
+    image[:, 17:] = 1.0
+    turned = _effects.turn_fat(3 * image, 0.6, 0.03, math.pi, reference=3.0)
+    expected = torch.where(image > 0.5, -3 * image, 3 * image).to(turned.dtype)
+    assert (turned - expected)[:, [*range(15), *range(19, 33)]].abs().max() < 2e-5  # sigmoid(-13)
+    blurred = _effects.turn_fat(torch.full((4, 4), 0.6), 0.6, 0.03, math.pi, reference=1.0)
+    assert blurred.abs().max() < 1e-6
+
+
+def test_a_dipole_is_strongest_at_its_surface_and_none_inside():
+    axis = torch.linspace(-1, 1, 201)
+    phase = _effects.dipole_phase(axis, axis, 0.0, 0.0, 0.2, 0.0, 3.0)
+    along_x, along_y = phase[100], phase[:, 100]
+    assert not along_x[81:120].any()
+    assert_equal_to_rounding(along_x[125], torch.tensor(3.0 * (0.2 / 0.25) ** 2), scale=3.0)
+    assert_equal_to_rounding(along_y[125], -along_x[125], scale=3.0)
+    assert phase.abs().max() <= 3.0
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (15, 18)])
+def test_a_symmetric_window_blurs_and_partial_fourier_makes_an_image_complex(shape):
+    image = torch.rand(shape, generator=generator(0))
+    blurred = _effects.lose_periphery(image, [(0.5, 0.5), (1.0, 1.0)])
+    assert blurred.dtype == torch.float32
+    kept = fftc(blurred.to(torch.complex64)).abs().amax(1) > 1e-4
+    frequency = torch.arange(shape[0]) - shape[0] // 2
+    assert kept[frequency.abs() < shape[0] / 4].all()
+    assert not kept[frequency.abs() > shape[0] / 4].any()
+    partial = _effects.lose_periphery(image, [(1.0, 1.0), (1.0, 0.25)])
+    assert partial.dtype == torch.complex64
+    spectrum, frequency = fftc(partial), torch.arange(shape[1]) - shape[1] // 2
+    assert spectrum[:, frequency > shape[1] / 8].abs().max() < 1e-4
+    lower = frequency <= 0
+    whole = fftc(image.to(torch.complex64))
+    assert_equal_to_rounding(spectrum[:, lower], whole[:, lower], image.numel(), whole.abs().max())
+
+
+def test_windows_are_wide_enough_and_half_of_them_partial():
+    windows = [_effects.draw_window(generator(seed)) for seed in range(200)]
+    flat = torch.tensor(windows)  # (n, axis, side)
+    assert flat.amax((1, 2)).min() >= 0.6 and flat.min() >= 0.15 and flat.max() == 1
+    partial = (flat[..., 0] != flat[..., 1]).sum(1)
+    assert partial.max() == 1
+    assert 0.35 < partial.double().mean() < 0.65
+
+
+@pytest.fixture
+def disc() -> ImageRecord:
+    y, x = np.mgrid[-1:1:48j, -1:1:40j]
+    return ImageRecord(np.where(x**2 + y**2 < 0.6, 150, 40).astype(np.uint8), "a")
+
+
+@pytest.mark.parametrize("name", ["contrast", "phase_edges", "lost_periphery"])
+def test_each_effect_changes_crops_and_only_where_it_is_asked_for(disc, name):
+    low = augmentation.low_resolution(torch.from_numpy(disc.image).float())
+
+    def crop(effects):
+        return random_crop(disc, low, 32, 0.0, generator(3), effects=effects)[0]
+
+    changed = crop(ScannerEffects(**{name: 0.9}))
+    assert torch.isfinite(torch.view_as_real(changed)).all()
+    assert not torch.equal(changed, crop(None))
+    assert torch.equal(crop(ScannerEffects()), crop(None))
+
+
+def test_beyond_the_edge_lies_the_mirror_image_and_is_not_known():
+    record = ImageRecord(np.full((20, 24), 100, np.float32), "a")
+    low = augmentation.low_resolution(torch.from_numpy(record.image))
+    for seed in range(10):
+        crop, known = random_crop(record, low, 40, 0.0, generator(seed), mirror=True)
+        assert 0.15 < known.float().mean() < 0.65  # 0.3, with zooms
+        assert crop[~known].abs().min() > 0.01  # its bias, no zeros
+        zeros, same = random_crop(record, low, 40, 0.0, generator(seed))
+        assert torch.equal(same, known) and (zeros[~known] == 0).float().mean() > 0.5
+
+
+def test_padding_does_not_count_in_the_loss(data, recipe):
+    images = torch.zeros(2, 8, 8, dtype=torch.complex64)
+    known = torch.ones(2, 8, 8, dtype=torch.bool)
+    known[:, 4:] = False
+
+    def wrong_in_the_lower_half(x, sigma):
+        answer = torch.zeros_like(x)
+        answer[:, 4:] = 9
+        return answer
+
+    def loss(mask):
+        sigma = torch.tensor([0.1, 0.2])
+        return denoising_loss(wrong_in_the_lower_half, images, sigma, 0.4, generator(0), mask)
+
+    assert not loss(known).any() and (loss(None) > 1).all()
+    batches = TrainingBatches(load_images([data]), recipe)
+    assert batches[0].known is None
+    masked = TrainingBatches(
+        load_images([data]), dataclasses.replace(recipe, exclude_padding=True)
+    )[0]
+    assert masked.known.shape == masked.images.shape and masked.known.dtype == torch.bool
+
+
+def test_images_are_drawn_by_weight(recipe):
+    records = tuple(
+        ImageRecord(np.full((40, 40), 50, np.uint8), name, weight=weight)
+        for name, weight in (("rare", 0.1), ("often", 0.3))
+    )
+    batches = TrainingBatches(ImageSet(records), recipe)
+    drawn = [i for seed in range(500) for i in batches._draw(recipe.plans[0], generator(seed))]
+    assert abs(np.mean(drawn) - 0.75) < 0.04  # 2,000 draws: 4 standard deviations
