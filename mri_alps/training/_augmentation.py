@@ -153,13 +153,15 @@ def evaluate_polynomial(c: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> to
     return c[0] * y + c[1] * x + c[2] * y**2 + c[3] * y * x + c[4] * x**2
 
 
-def random_affine(generator: torch.Generator) -> torch.Tensor:
+def random_affine(generator: torch.Generator, warp: bool = True) -> torch.Tensor:
     """Draw a 2x2 matrix: a flip, a multiple of 90 degrees, and half the time a small warp.
 
     Parameters
     ----------
     generator : torch.Generator
         Source of randomness.
+    warp : bool
+        With False, there is none.
 
     Returns
     -------
@@ -172,7 +174,7 @@ def random_affine(generator: torch.Generator) -> torch.Tensor:
     matrix = torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float32)
     if torch.rand((), generator=generator) < 0.5:
         matrix = matrix @ torch.tensor([[-1.0, 0.0], [0.0, 1.0]])
-    if torch.rand((), generator=generator) < 0.5:
+    if warp and torch.rand((), generator=generator) < 0.5:
         angle = uniform(generator, -0.26, 0.26)
         zoom = math.exp(uniform(generator, math.log(0.75), math.log(1.3)))
         aspect = math.exp(uniform(generator, -0.08, 0.08))

@@ -38,12 +38,34 @@ class Batch(NamedTuple):
         From 0.
     known : torch.Tensor or None
         Boolean (n, size, size), the pixels that are scored; None for all.
+    noise : torch.Tensor or None
+        Float32 (n, size, size), standard deviation of the noise that the images have, per real
+        component; None where it is not counted.
     """
 
     images: torch.Tensor
     sigma: torch.Tensor
     step: int
     known: torch.Tensor | None = None
+    noise: torch.Tensor | None = None
+
+
+class Crop(NamedTuple):
+    """An augmented crop.
+
+    Attributes
+    ----------
+    image : torch.Tensor
+        Complex64 (size, size).
+    known : torch.Tensor
+        Boolean (size, size), whether a pixel lies in the slice.
+    noise : torch.Tensor
+        Float32 (size, size), standard deviation of the noise that is counted.
+    """
+
+    image: torch.Tensor
+    known: torch.Tensor
+    noise: torch.Tensor
 
 
 def noise_seed(seed: int, step: int, rank: int) -> int:
@@ -100,9 +122,14 @@ class TrainingBatches(Dataset):
         plan = self.plan(step)
         generator = _generator(stream_seed(self.config.seed, _BATCH_STREAM, step, self.rank))
         crops = [self._crop(index, plan, generator) for index in self._draw(plan, generator)]
-        images, known = (torch.stack(part) for part in zip(*crops, strict=True))
-        levels = draw_levels(plan, generator)
-        return Batch(images, levels, step, known if self.config.exclude_padding else None)
+        images, known, noise = (torch.stack(part) for part in zip(*crops, strict=True))
+        return Batch(
+            images,
+            draw_levels(plan, generator),
+            step,
+            known if self.config.exclude_padding else None,
+            noise if self.config.count_noise else None,
+        )
 
     def _draw(self, plan: CropPlan, generator: torch.Generator) -> list[int]:
         count = plan.batch_size
@@ -110,9 +137,7 @@ class TrainingBatches(Dataset):
             return torch.randint(len(self.records), (count,), generator=generator).tolist()
         return torch.multinomial(self._weights, count, True, generator=generator).tolist()
 
-    def _crop(
-        self, index: int, plan: CropPlan, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _crop(self, index: int, plan: CropPlan, generator: torch.Generator) -> Crop:
         record = self.records[index]
         if index not in self._low:
             self._low[index] = augmentation.low_resolution(to_tensor(record.image))
@@ -121,6 +146,7 @@ class TrainingBatches(Dataset):
             *(record, low, plan.size, config.scale_jitter, generator, plan.coarse),
             effects=config.effects,
             mirror=config.exclude_padding,
+            count_noise=config.count_noise,
         )
 
 
@@ -160,7 +186,8 @@ def random_crop(
     coarse: bool = False,
     effects: ScannerEffects | None = None,
     mirror: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor]:
+    count_noise: bool = False,
+) -> Crop:
     """Cut an augmented crop out of a slice.
 
     Parameters
@@ -181,26 +208,30 @@ def random_crop(
         None by default.
     mirror : bool
         Beyond the slice's edges lies its mirror image, not zeros.
+    count_noise : bool
+        See `RecipeSettings`.
 
     Returns
     -------
-    crop : torch.Tensor
-        Complex64 (size, size).
-    known : torch.Tensor
-        Boolean (size, size), whether a pixel lies in the slice.
+    Crop
+        With its known pixels and counted noise.
     """
-    effects = effects or ScannerEffects()
+    noise = (record.noise_std or 0.0) if count_noise else 0.0
+    effects = ScannerEffects() if effects is None or noise else effects
     image = to_tensor(record.image)
     if record.image.dtype == np.uint8:
         # Undo the rounding, except where the scanner wrote exact zeros.
         image = image + (torch.rand(image.shape, generator=generator) - 0.5) * (image > 0)
+    if noise and not image.is_complex():  # a magnitude lacks the other component
+        image = torch.complex(image, noise * torch.randn(image.shape, generator=generator))
     if _happens(effects.lost_periphery, generator):
         image = _effects.lose_periphery(image, _effects.draw_window(generator))
     if coarse:
         longest = size * augmentation.uniform(generator, *_COARSE)
         image = augmentation.reduce_matrix(image, longest)
     height, width = image.shape
-    matrix = augmentation.random_affine(generator)
+    noise *= math.sqrt(image.numel() / record.image.size)  # a smaller matrix has less
+    matrix = augmentation.random_affine(generator, warp=not noise)
     center = augmentation.draw_center(low, (height, width), size, generator)
     planes = torch.view_as_real(image).permute(2, 0, 1) if image.is_complex() else image[None]
     crop = augmentation.extract(planes, matrix, center, size, mirror)
@@ -212,8 +243,12 @@ def random_crop(
     fields = _Fields(record.image.dtype.kind == "c", generator, effects, image_scale(low))
     scale = image_scale(fields.apply(low, *(_cell_centers(n) for n in low.shape)))
     scale *= math.exp(augmentation.uniform(generator, -math.log1p(jitter), math.log1p(jitter)))
-    x = fields.apply(x, offset / height + origin[1], offset / width + origin[0]) / scale
-    return x, augmentation.inside((height, width), matrix, center, size)
+    y_axis, x_axis = offset / height + origin[1], offset / width + origin[0]
+    return Crop(
+        fields.apply(x, y_axis, x_axis) / scale,
+        augmentation.inside((height, width), matrix, center, size),
+        noise * fields.shading(y_axis, x_axis) / scale,
+    )
 
 
 def whole_image(record: ImageRecord, generator: torch.Generator) -> torch.Tensor:
@@ -279,12 +314,16 @@ class _Fields:
                 self.fat = _effects.draw_fat(generator)
             self.dipoles = [_effects.draw_dipole(generator) for _ in range(_DIPOLES)]
 
+    def shading(self, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Gain of the receive bias, which noise has as well as signal."""
+        return augmentation.evaluate_field(self.bias, y, x).exp()
+
     def apply(self, image: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         if self.curve is not None:
             image = _effects.change_contrast(image, self.curve, self.reference)
         if self.fat is not None:
             image = _effects.turn_fat(image, *self.fat, self.reference)
-        biased = image * augmentation.evaluate_field(self.bias, y, x).exp()
+        biased = image * self.shading(y, x)
         phase = augmentation.evaluate_field(self.field, y, x)
         phase = phase + augmentation.evaluate_polynomial(self.polynomial, y, x)
         for dipole in self.dipoles:

@@ -230,13 +230,17 @@ class Trainer:
 
     def _step(self, batch: Batch) -> StepReport:
         step, config = int(batch.step), self.config
-        images, sigma, known = self.fabric.to_device((batch.images, batch.sigma, batch.known))
+        images, sigma, known, noise = self.fabric.to_device(
+            (batch.images, batch.sigma, batch.known, batch.noise)
+        )
         generator = torch.Generator(device=images.device)
         generator.manual_seed(noise_seed(config.seed, step, self.fabric.global_rank))
         rate = learning_rate(step, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        losses = denoising_loss(self.network, images, sigma, config.sigma_data, generator, known)
+        losses = denoising_loss(
+            self.network, images, sigma, config.sigma_data, generator, known, noise
+        )
         self.fabric.backward(losses.mean())
         self.fabric.clip_gradients(
             self.network, self.optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False

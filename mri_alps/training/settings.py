@@ -60,6 +60,12 @@ class RecipeSettings:
         default=0.3,
         at_least=0,
     )
+    count_noise: bool = setting(
+        "Images whose noise level is known (raw scans, npz with noise_std) are taken for noisy: "
+        "their noise is part of the level and not learnt. They are neither warped nor changed by "
+        "effects, which would change their noise.",
+        default=False,
+    )
     exclude_padding: bool = setting(
         "Score no pixels beyond a slice's edges, where crops show its mirror image; otherwise "
         "zeros are learnt there.",

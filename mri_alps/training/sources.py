@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +32,9 @@ def load_images(paths: Sequence[Path], cache: Path | None = None) -> ImageSet:
         Files, or folders that are searched recursively, of: `.npz` (an array `images`, `image`
         or `img` of (n, H, W) or (H, W), magnitudes or complex; optionally, with n rows, `patient`
         or `subject`, `meta` or `name`, `box` (top, bottom, left, right: what was measured; the
-        rest is padding and left out) and `weight` (how often it is drawn)), `.npy`, `.nii`,
-        `.nii.gz`, `.h5` and `.hdf5` (fully sampled fastMRI and ISMRMRD scans), `.cfl` (BART).
+        rest is padding and left out), `weight` (how often it is drawn) and `noise_std` (per real
+        component, in the image's units)), `.npy`, `.nii`, `.nii.gz`, `.h5` and `.hdf5` (fully
+        sampled fastMRI and ISMRMRD scans), `.cfl` (BART).
     cache : Path, optional
         Folder in which combined raw scans are kept.
 
@@ -110,14 +112,14 @@ def _read_npz(path: Path) -> list[ImageRecord]:
             boxes = _rows(archive, "box", 4, len(records), path)
             images = [_cut(r.image, box, path) for r, box in zip(records, boxes, strict=True)]
             records = [replace(r, image=i) for r, i in zip(records, images, strict=True)]
-        if "weight" in archive.files:
-            weights = _rows(archive, "weight", 1, len(records), path)[:, 0]
-            if not (np.isfinite(weights).all() and (weights > 0).all()):
-                raise InputFileError(f"{path} has weights that are not positive: correct them")
-            records = [
-                replace(record, weight=float(weight))
-                for record, weight in zip(records, weights, strict=True)
-            ]
+        for key in {"weight", "noise_std"} & set(archive.files):
+            values = _rows(archive, key, 1, len(records), path)[:, 0]
+            if not (np.isfinite(values).all() and (values > 0).all()):
+                raise InputFileError(
+                    f"{path} has entries of {key} that are not positive: correct or remove them"
+                )
+            entries: list[dict[str, Any]] = [{key: float(value)} for value in values]
+            records = [replace(r, **entry) for r, entry in zip(records, entries, strict=True)]
         return records
 
 

@@ -87,7 +87,7 @@ def test_crop_keeps_magnitudes_up_to_bias_and_scale():
     low = augmentation.low_resolution(to_tensor(record.image))
     scales, signs = [], []
     for seed in range(40):
-        crop, _ = random_crop(record, low, 64, 0.0, generator(seed))
+        crop = random_crop(record, low, 64, 0.0, generator(seed)).image
         assert crop.dtype == torch.complex64
         scales.append(image_scale(crop))
         signs.append(crop.mean().angle().item())
@@ -100,7 +100,7 @@ def test_jitter_spreads_the_scale():
     record = ImageRecord(np.full((64, 64), 100, np.uint8), "a")
     low = augmentation.low_resolution(to_tensor(record.image))
     means, still = (
-        torch.stack([random_crop(record, low, 16, jitter, generator(s))[0] for s in range(300)])
+        torch.stack([random_crop(record, low, 16, jitter, generator(s)).image for s in range(300)])
         .abs()
         .mean((1, 2))
         for jitter in (0.3, 0.0)
@@ -130,7 +130,7 @@ def test_crops_of_any_size_from_images_of_any_size(size, shape):
     record = ImageRecord(np.full(shape, 50, np.float32), "a")
     low = augmentation.low_resolution(to_tensor(record.image))
     for seed in range(10):
-        crop, _ = random_crop(record, low, size, 0.3, generator(seed))
+        crop = random_crop(record, low, size, 0.3, generator(seed)).image
         assert crop.shape == (size, size)
         assert torch.isfinite(torch.view_as_real(crop)).all()
 
@@ -182,7 +182,7 @@ def test_coarse_crops_show_the_whole_object():
     low = augmentation.low_resolution(to_tensor(record.image))
     shares = {}
     for coarse in (False, True):
-        crops = [random_crop(record, low, 32, 0.0, generator(s), coarse)[0] for s in range(40)]
+        crops = [random_crop(record, low, 32, 0.0, generator(s), coarse).image for s in range(40)]
         assert all(crop.shape == (32, 32) for crop in crops)
         shares[coarse] = np.mean([(crop.abs() > 0.3).float().mean().item() for crop in crops])
     # The disc covers half of the slice; fine crops lie mostly inside of it.

@@ -45,11 +45,12 @@ def test_folder_with_every_kind_of_image_file(tmp_path):
 def test_npz_with_boxes_and_weights(tmp_path):
     path, images = tmp_path / "x.npz", np.ones((2, 12, 12), np.uint8)
     images[1, 2:11, 1:12] = 7
-    arrays = {"images": images, "subject": list("ab"), "weight": [1, 2.5]}
+    arrays = {"images": images, "subject": list("ab"), "weight": [1, 2.5], "noise_std": [3, 4]}
     np.savez(path, box=[[0, 12, 0, 12], [2, 11, 1, 12]], **arrays)
     first, second = load_images([path]).records
     assert first.group == "x/a" and first.image.shape == (12, 12) and first.weight == 1
     assert second.image.shape == (9, 11) and (second.image == 7).all() and second.weight == 2.5
+    assert (first.noise_std, second.noise_std) == (3, 4)
     for box in (
         [[0, 12, 0, 12]] * 3,
         [[0, 13, 0, 12]] * 2,

@@ -95,7 +95,7 @@ def test_each_effect_changes_crops_and_only_where_it_is_asked_for(disc, name):
     low = augmentation.low_resolution(torch.from_numpy(disc.image).float())
 
     def crop(effects):
-        return random_crop(disc, low, 32, 0.0, generator(3), effects=effects)[0]
+        return random_crop(disc, low, 32, 0.0, generator(3), effects=effects).image
 
     changed = crop(ScannerEffects(**{name: 0.9}))
     assert torch.isfinite(torch.view_as_real(changed)).all()
@@ -107,10 +107,10 @@ def test_beyond_the_edge_lies_the_mirror_image_and_is_not_known():
     record = ImageRecord(np.full((20, 24), 100, np.float32), "a")
     low = augmentation.low_resolution(torch.from_numpy(record.image))
     for seed in range(10):
-        crop, known = random_crop(record, low, 40, 0.0, generator(seed), mirror=True)
+        crop, known, _ = random_crop(record, low, 40, 0.0, generator(seed), mirror=True)
         assert 0.15 < known.float().mean() < 0.65  # 0.3, with zooms
         assert crop[~known].abs().min() > 0.01  # its bias, no zeros
-        zeros, same = random_crop(record, low, 40, 0.0, generator(seed))
+        zeros, same, _ = random_crop(record, low, 40, 0.0, generator(seed))
         assert torch.equal(same, known) and (zeros[~known] == 0).float().mean() > 0.5
 
 
@@ -145,3 +145,60 @@ def test_images_are_drawn_by_weight(recipe):
     batches = TrainingBatches(ImageSet(records), recipe)
     drawn = [i for seed in range(500) for i in batches._draw(recipe.plans[0], generator(seed))]
     assert abs(np.mean(drawn) - 0.75) < 0.04  # 2,000 draws: 4 standard deviations
+
+
+def test_noise_of_the_images_is_not_learnt():
+    """The best linear denoiser of white images is Wiener's for clean ones at the whole level."""
+    shape, variance, sigma = (4000, 4, 4), 0.5, torch.tensor(0.6)
+    noise = torch.full(shape, 0.4)
+    noise[:, :, 2:] = 0.7  # the level is the same in all pixels
+
+    def loss(gain, counted):
+        clean = variance**0.5 * torch.randn(shape, dtype=torch.complex64, generator=generator(1))
+        seen = 2**0.5 * clean + noise * 2**0.5 * torch.randn(
+            shape, dtype=torch.complex64, generator=generator(2)
+        )  # complex normal numbers have half of their variance in each component
+        return denoising_loss(
+            *(lambda x, level: gain * x, seen, sigma.expand(len(seen)), 1.0, generator(3)),
+            noise=noise if counted else None,
+        ).mean()
+
+    def best(counted):
+        low, middle, high = (loss(gain, counted).item() for gain in (0.0, 0.5, 1.0))
+        return 0.5 - 0.25 * (high - low) / (high + low - 2 * middle)  # of a parabola
+
+    whole = 0.6**2 + 0.7**2
+    assert best(True) == pytest.approx(variance / (variance + whole), abs=0.015)
+    assert best(False) > 0.6  # grain taken for anatomy
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.complex64])
+@pytest.mark.parametrize("coarse", [False, True])
+def test_counted_noise_is_that_of_the_crop(kind, coarse):
+    random = np.random.default_rng(0)
+    image = 8 + 5 * random.standard_normal((64, 64))  # little signal, whose phase may be steep
+    if kind == np.complex64:
+        image = image + 5j * random.standard_normal((64, 64))
+    image = image.astype(kind)
+    record = ImageRecord(image, "a", noise_std=5.0)
+    low = augmentation.low_resolution(torch.from_numpy(image))
+    effects = ScannerEffects(contrast=0.5, phase_edges=1.0, lost_periphery=1.0)
+    ratios = []
+    for seed in range(20):
+        crop, known, noise = random_crop(
+            *(record, low, 24, 0.3, generator(seed), coarse), effects=effects, count_noise=True
+        )
+        # Second differences along the diagonal remove what is smooth; their variance is 4.
+        detail = crop[1:, 1:] - crop[1:, :-1] - crop[:-1, 1:] + crop[:-1, :-1]
+        inside = known[1:, 1:] & known[:-1, :-1]
+        ratios.append((detail.abs()[inside] / noise[1:, 1:][inside]).square().mean().item() / 8)
+    assert np.mean(ratios) == pytest.approx(1, abs=0.1)
+    assert not random_crop(record, low, 24, 0.3, generator(0)).noise.any()
+
+
+def test_batches_carry_noise_where_it_is_counted(recipe):
+    records = (ImageRecord(np.full((40, 40), 50, np.float32), "a", noise_std=2.0),)
+    counted = dataclasses.replace(recipe, count_noise=True)
+    batch = TrainingBatches(ImageSet(records), counted)[0]
+    assert batch.noise.shape == batch.images.shape and batch.noise.min() > 0
+    assert TrainingBatches(ImageSet(records), recipe)[0].noise is None

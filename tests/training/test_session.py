@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,6 +37,22 @@ def test_changes_beat_the_file_beats_the_run_beats_the_defaults(options, data, t
     assert choose_recipe(tmp_path / "run", longer).steps == 9
     ablation = choose_recipe(tmp_path / "other", SessionOptions(two_channel=True))
     assert not ablation.unet.equivariant
+
+
+def test_a_recipe_with_effects_and_counted_noise_is_trained(options, data, tmp_path):
+    with np.load(data) as archive:
+        arrays = dict(archive)
+    np.savez(data, **arrays, noise_std=[4.0] * 12)
+    changes = {
+        "effects": {"contrast": 0.5, "phase_edges": 1.0, "lost_periphery": 0.5},
+        "exclude_padding": True,
+        "count_noise": True,
+    }
+    changed = dataclasses.replace(options, changes=options.changes | changes)
+    assert run_session([data], tmp_path / "run", changed)
+    prior = load_prior(tmp_path / "run")
+    assert changes.items() <= prior.provenance["config"].items()
+    assert all(torch.isfinite(value).all() for value in prior.state_dict().values())
 
 
 @pytest.mark.filterwarnings("ignore:.*all of its 3 steps")
