@@ -14,6 +14,7 @@ from mri_alps.calibration.noise_estimate import (
     estimate_noise,
     estimate_noise_covariance,
 )
+from mri_alps.calibration.portrait import CalibrationPortrait, portray_calibration
 from mri_alps.calibration.prepare import prepare_slice
 from mri_alps.calibration.refinement import (
     RefinedMaps,
@@ -28,6 +29,7 @@ from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, com
 
 __all__ = [
     "Acquisition",
+    "CalibrationPortrait",
     "CalibrationRegion",
     "InverseProblem",
     "MapsError",
@@ -48,6 +50,7 @@ __all__ = [
     "fit_maps_error",
     "image_scale",
     "noise_covariance",
+    "portray_calibration",
     "prepare_slice",
     "refine_sensitivity_maps",
     "row_compression_matrices",

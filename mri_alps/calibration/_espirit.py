@@ -130,22 +130,45 @@ def dominant_eigenvectors(
     """
     height, width = shape
     n_coils, device = lags.shape[-1], lags.device
-    rows = _fourier_matrix(height, lags.shape[0], device)
-    columns = _fourier_matrix(width, lags.shape[1], device)
-    kernel = lags.to(torch.complex64).reshape(lags.shape[0], -1)
     maps = torch.empty((n_coils, height, width), dtype=torch.complex64, device=device)
     eigenvalues = torch.empty((height, width), dtype=torch.float32, device=device)
     limit = CHUNK_BYTES["cpu" if device.type == "cpu" else "other"]
     chunk = max(1, limit // (8 * width * n_coils**2))
     for first in range(0, height, chunk):
         part = slice(first, min(first + chunk, height))
-        along_rows = (rows[part] @ kernel).reshape(-1, lags.shape[1], n_coils**2)
-        local = (columns @ along_rows).reshape(-1, n_coils, n_coils)
+        local = local_matrices(lags, shape, part)
         guess = None if start is None else start[:, part].reshape(n_coils, -1).T[..., None]
         values, vectors = _dominant_eigenpairs(local, guess, n_iterations)
         eigenvalues[part] = values.reshape(-1, width)
         maps[:, part] = vectors[..., 0].T.reshape(n_coils, -1, width)
     return maps, eigenvalues
+
+
+def local_matrices(
+    lags: torch.Tensor, shape: tuple[int, int], rows: slice = slice(None)
+) -> torch.Tensor:
+    """Local operators of the pixels of some rows of an image.
+
+    Parameters
+    ----------
+    lags : torch.Tensor
+        From `lag_matrices`.
+    shape : tuple of int
+        Image size (readout, phase_encode).
+    rows : slice
+        Readout positions; all if left out.
+
+    Returns
+    -------
+    torch.Tensor
+        complex64, shape (pixels, coils, coils), Hermitian, in the order of the image.
+    """
+    n_coils = lags.shape[-1]
+    along_rows = _fourier_matrix(shape[0], lags.shape[0], lags.device)[rows]
+    along_columns = _fourier_matrix(shape[1], lags.shape[1], lags.device)
+    kernel = lags.to(torch.complex64).reshape(lags.shape[0], -1)
+    partly = (along_rows @ kernel).reshape(-1, lags.shape[1], n_coils**2)
+    return (along_columns @ partly).reshape(-1, n_coils, n_coils)
 
 
 def _fourier_matrix(size: int, n_lags: int, device: torch.device) -> torch.Tensor:

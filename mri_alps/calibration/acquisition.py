@@ -70,6 +70,9 @@ class Acquisition:
     is_empty : bool
         True where all measured samples are zero, as outside of the head in a padded volume:
         there is nothing to infer, the image is zero. Maps are zero then, `scale` is 1.
+    calibration_kspace : numpy.ndarray or None
+        complex64 (coils, at most 32, at most 32): what of the calibration region maps are made
+        of, of the whitened, uncompressed coils; possibly of size 0.
     """
 
     kspace: torch.Tensor
@@ -84,6 +87,7 @@ class Acquisition:
     info: dict[str, Any] = field(default_factory=dict)
     weights: torch.Tensor | None = None
     is_empty: bool = False
+    calibration_kspace: np.ndarray | None = field(default=None, repr=False)
 
     def problem(self) -> InverseProblem:
         """Return what `sample_posterior` takes after the prior: operator, data and noise level.

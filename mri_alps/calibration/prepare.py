@@ -20,6 +20,7 @@ from mri_alps.calibration.chain import (
     weigh,
     whiten,
 )
+from mri_alps.calibration.sensitivity import central_block
 from mri_alps.calibration.volume import (
     NOISE_STD,
     VolumeCalibration,
@@ -153,6 +154,7 @@ def _acquisition(weighted: WeightedSlice) -> Acquisition:
         compression=compressed.compression,
         maps_uncompressed=maps,
         info=_information(weighted),
+        calibration_kspace=central_block(scaled.whitened.region.kspace),
     )
 
 

@@ -8,7 +8,12 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from mri_alps.calibration._espirit import dominant_eigenvectors, lag_matrices, signal_projector
+from mri_alps.calibration._espirit import (
+    dominant_eigenvectors,
+    lag_matrices,
+    local_matrices,
+    signal_projector,
+)
 from mri_alps.calibration.scale import low_resolution_images
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
@@ -76,12 +81,8 @@ def estimate_sensitivity_maps(
         raise ConfigurationError(f"cropping is support, hard or soft, found {cropping!r}")
     if data.shape[0] == 1:
         return torch.ones((1, *shape), dtype=torch.complex64, device=device)
-    size = (min(data.shape[1], MAXIMUM_REGION), min(data.shape[2], MAXIMUM_REGION))
-    data = center_crop(data, size)
-    kernel_shape = (_kernel_length(size[0]), _kernel_length(size[1]))
-    on_device = torch.as_tensor(np.ascontiguousarray(data), device=device)
-    projector = signal_projector(on_device, kernel_shape, threshold, noise_std)
-    lags = lag_matrices(projector, len(data), kernel_shape)
+    data = central_block(data)
+    lags = _lags(data, threshold, noise_std, device)
     images = low_resolution_images(data, shape).to(device)
     maps, eigenvalues = dominant_eigenvectors(lags, shape, images)
     maps = _fix_phase(maps, images)
@@ -90,6 +91,57 @@ def estimate_sensitivity_maps(
     magnitude = images.abs().square().sum(0).sqrt()
     support = find_support(magnitude.cpu().numpy(), eigenvalues.cpu().numpy(), crop)
     return maps * torch.as_tensor(support, device=maps.device)
+
+
+def central_block(calibration_kspace: np.ndarray) -> np.ndarray:
+    """Return what of a calibration region maps are made of, at most 32x32.
+
+    Parameters
+    ----------
+    calibration_kspace : numpy.ndarray
+        Complex (coils, readout, phase_encode).
+    """
+    height, width = calibration_kspace.shape[1:]
+    size = (min(height, MAXIMUM_REGION), min(width, MAXIMUM_REGION))
+    return np.ascontiguousarray(center_crop(calibration_kspace, size))
+
+
+def local_eigenvalues(
+    calibration_kspace: np.ndarray,
+    shape: tuple[int, int],
+    *,
+    noise_std: float = 1.0,
+    threshold: float = 0.005,
+) -> np.ndarray:
+    """Return all eigenvalues of ESPIRiT's local operators, for a look at them.
+
+    Parameters
+    ----------
+    calibration_kspace : numpy.ndarray
+        As `estimate_sensitivity_maps` takes it, of whitened coils.
+    shape : tuple of int
+        Of the image (readout, phase_encode): every pixel takes an eigendecomposition.
+    noise_std, threshold : float
+        As `estimate_sensitivity_maps` takes them.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (coils, *shape), the largest first.
+    """
+    data = central_block(calibration_kspace)
+    local = local_matrices(_lags(data, threshold, noise_std, "cpu"), shape)
+    values = torch.linalg.eigvalsh(local).flip(-1).T
+    return values.reshape(-1, *shape).numpy()
+
+
+def _lags(
+    data: np.ndarray, threshold: float, noise_std: float, device: torch.device | str
+) -> torch.Tensor:
+    kernel_shape = (_kernel_length(data.shape[1]), _kernel_length(data.shape[2]))
+    on_device = torch.as_tensor(data, device=device)
+    projector = signal_projector(on_device, kernel_shape, threshold, noise_std)
+    return lag_matrices(projector, len(data), kernel_shape)
 
 
 def soft_weight(eigenvalues: torch.Tensor, crop: float) -> torch.Tensor:

@@ -84,16 +84,22 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="fastMRI HDF5, ISMRMRD or BART cfl.")],
     settings: ReconstructionConfiguration,
     json: JsonOption = False,
+    figure: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Draw the calibration of the middle slice (png, pdf, svg)."),
+    ] = None,
 ) -> None:
     """Say what is in a raw file and what would be done with it.
 
     The format is recognised by content, not by the file's name. Prints matrix
     sizes, coils, slices, the mask and its acceleration, the calibration region,
-    the noise, and the steps that a reconstruction would take.
+    the noise, and the steps that a reconstruction would take. The figure shows
+    coil images, sensitivity maps with their support and eigenvalues, noise, the
+    centre of k-space, and how far each line is trusted.
     """
     from mri_alps.cli.inspect import run_inspect
 
-    run_inspect(file, json, settings.noise_std)
+    run_inspect(file, json, settings.noise_std, figure)
 
 
 @app.command()

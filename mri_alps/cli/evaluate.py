@@ -8,17 +8,16 @@ from pathlib import Path
 from rich.table import Table
 
 from mri_alps.cli.terminal import out, print_message
-from mri_alps.core.errors import ConfigurationError
 from mri_alps.evaluation import (
     INTERVAL_SCORES,
     METRICS,
     EvaluationReport,
     draw_scores,
     evaluate_folder,
+    figure_format,
     write_scores,
 )
 
-_FIGURES = (".png", ".pdf", ".svg")
 _HEADINGS = {"coverage": "coverage of the 90 % interval", "sparsification_area": "sparsification"}
 
 
@@ -45,10 +44,8 @@ def run_evaluate(
     ConfigurationError
         If the figure's name has an ending that cannot be drawn.
     """
-    if figure is not None and figure.suffix.lower() not in _FIGURES:
-        raise ConfigurationError(
-            f"--figure {figure} has no ending that can be drawn: use {', '.join(_FIGURES)}"
-        )
+    if figure is not None:
+        figure_format(figure)  # before the work
     report = evaluate_folder(reconstructions, targets)
     for path, write in ((csv, write_scores), (figure, draw_scores)):
         if path is not None:

@@ -10,15 +10,22 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from mri_alps.calibration import prepare_slice
+from mri_alps.calibration import Acquisition, portray_calibration, prepare_slice
 from mri_alps.cli.terminal import out
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
+from mri_alps.evaluation import draw_calibration, figure_format, save_figure
+from mri_alps.pipeline import pixel_aspect
 from mri_alps.rawdata import RawKSpace, describe, read_raw
 
 Entries = list[tuple[str, str]]
 
 
-def run_inspect(file: Path, as_json: bool, noise_std: tuple[float, ...] | None = None) -> None:
+def run_inspect(
+    file: Path,
+    as_json: bool,
+    noise_std: tuple[float, ...] | None = None,
+    figure: Path | None = None,
+) -> None:
     """Print what is in a raw file and what would be done with it.
 
     Parameters
@@ -29,9 +36,13 @@ def run_inspect(file: Path, as_json: bool, noise_std: tuple[float, ...] | None =
         Print a JSON object instead of a table; a label that occurs more than once has a list.
     noise_std : tuple of float, optional
         Of the noise, see `ReconstructionConfiguration`; measured if left out.
+    figure : pathlib.Path, optional
+        A picture of the calibration of the middle slice to write.
     """
+    if figure is not None:
+        figure_format(figure)  # before the work
     raw = read_raw(file)
-    entries = describe(raw) + calibration_entries(raw, noise_std)
+    entries = describe(raw) + calibration_entries(raw, noise_std, figure)
     if as_json:
         print(json.dumps(as_dictionary(entries), indent=2))
         return
@@ -41,7 +52,9 @@ def run_inspect(file: Path, as_json: bool, noise_std: tuple[float, ...] | None =
     out().print(table)
 
 
-def calibration_entries(raw: RawKSpace, noise_std: tuple[float, ...] | None = None) -> Entries:
+def calibration_entries(
+    raw: RawKSpace, noise_std: tuple[float, ...] | None = None, figure: Path | None = None
+) -> Entries:
     """Return what calibration finds in the middle slice.
 
     Parameters
@@ -50,6 +63,8 @@ def calibration_entries(raw: RawKSpace, noise_std: tuple[float, ...] | None = No
         The scan; the middle slice is read, and what its noise is looked at in.
     noise_std : tuple of float, optional
         Of the noise; measured if left out.
+    figure : pathlib.Path, optional
+        A picture of it to write.
     """
     index = raw.n_slices // 2
     try:
@@ -61,6 +76,8 @@ def calibration_entries(raw: RawKSpace, noise_std: tuple[float, ...] | None = No
     info = acquisition.info
     if acquisition.is_empty:
         return [(f"slice {index}", "holds only zeros, and so will its image")]
+    if figure is not None:
+        draw(raw, index, acquisition, figure)
     noise = info["noise_std_per_coil"]
     region = " x ".join(str(size) for size in info["calibration_region"])
     return [
@@ -81,6 +98,23 @@ def calibration_entries(raw: RawKSpace, noise_std: tuple[float, ...] | None = No
         ),
         *(("note", note) for note in info["notes"]),
     ]
+
+
+def draw(raw: RawKSpace, index: int, acquisition: Acquisition, figure: Path) -> None:
+    """Write the picture of a slice's calibration.
+
+    Parameters
+    ----------
+    raw, index : RawKSpace and int
+        Scan and slice.
+    acquisition : Acquisition
+        The slice, not an empty one.
+    figure : pathlib.Path
+        png, pdf or svg.
+    """
+    title = f"calibration of {raw.path.name}, slice {index}"
+    drawn = draw_calibration(portray_calibration(raw, acquisition), title, pixel_aspect(raw))
+    save_figure(drawn, figure, file_format=figure_format(figure))
 
 
 def _trust_in_maps(info: dict[str, Any]) -> str:

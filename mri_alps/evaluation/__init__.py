@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from mri_alps.core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from mri_alps.evaluation.calibration_figure import draw_calibration
     from mri_alps.evaluation.coverage import head_mask, interval_coverage
-    from mri_alps.evaluation.figures import new_figure, save_figure, window_top
+    from mri_alps.evaluation.figures import figure_format, new_figure, save_figure, window_top
     from mri_alps.evaluation.files import (
         number_text,
         stored_content,
@@ -35,10 +36,12 @@ _HOME_OF = {
     "MAX_ROWS": "mri_alps.evaluation.pictures",
     "METRICS": "mri_alps.evaluation.folder",
     "VolumeScore": "mri_alps.evaluation.folder",
+    "draw_calibration": "mri_alps.evaluation.calibration_figure",
     "draw_scores": "mri_alps.evaluation.score_files",
     "evaluate_folder": "mri_alps.evaluation.folder",
     "evenly_chosen": "mri_alps.evaluation.pictures",
     "expected_nmse": "mri_alps.evaluation.metrics",
+    "figure_format": "mri_alps.evaluation.figures",
     "head_mask": "mri_alps.evaluation.coverage",
     "image_metrics": "mri_alps.evaluation.metrics",
     "interval_coverage": "mri_alps.evaluation.coverage",
@@ -59,6 +62,7 @@ __getattr__, __dir__ = lazy_names(__name__, _HOME_OF)
 __all__ = [
     "EvaluationReport",
     "VolumeScore",
+    "draw_calibration",
     "evaluate_folder",
     "head_mask",
     "image_metrics",

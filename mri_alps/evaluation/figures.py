@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mri_alps.core.atomic import atomic_path
+from mri_alps.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FIGURE_ENDINGS = (".png", ".pdf", ".svg")
 _WINDOW_PERCENTILE = 99.5
 _OBJECT_THRESHOLD = 0.1
 
@@ -48,6 +50,26 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 110, file_format: str 
     """
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=dpi, format=file_format)
+
+
+def figure_format(path: Path) -> str:
+    """Return how matplotlib calls the format of a figure that a user named.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        As `--figure` names it.
+
+    Raises
+    ------
+    ConfigurationError
+        If its ending cannot be drawn.
+    """
+    if path.suffix.lower() not in FIGURE_ENDINGS:
+        raise ConfigurationError(
+            f"--figure {path} has no ending that can be drawn: use {', '.join(FIGURE_ENDINGS)}"
+        )
+    return path.suffix.lower().lstrip(".")
 
 
 def window_top(image: np.ndarray) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mri_alps.evaluation.figures import new_figure, save_figure
+from mri_alps.evaluation.figures import figure_format, new_figure, save_figure
 from mri_alps.evaluation.files import write_csv
 from mri_alps.evaluation.folder import INTERVAL_SCORES, METRICS, EvaluationReport
 
@@ -69,7 +69,7 @@ def draw_scores(report: EvaluationReport, path: Path) -> None:
         axis.set_title(f"{metric} by acquisition", fontsize=9)
     _draw_intervals(axes[-2], groups)
     _draw_sparsification(axes[-1], report)
-    save_figure(figure, path, dpi=130, file_format=path.suffix.lstrip(".").lower() or "png")
+    save_figure(figure, path, dpi=130, file_format=figure_format(path))
 
 
 def _draw_intervals(axis: Axes, groups: dict[str, EvaluationReport]) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mri_alps.pipeline.provenance import pixel_aspect, versions
     from mri_alps.pipeline.resources import evaluation_bytes, memory_bytes
     from mri_alps.pipeline.result import (
+        CALIBRATION,
         IMAGE_DATASETS,
         OPTIONAL_DATASETS,
         Reconstruction,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 # `__all__` is for users; the rest is for the packages above. Settings are read by the command line,
 # whose --help does not wait for torch.
 _HOME_OF = {
+    "CALIBRATION": "mri_alps.pipeline.result",
     "IMAGE_DATASETS": "mri_alps.pipeline.result",
     "LoadedSlice": "mri_alps.pipeline.slice",
     "Manifest": "mri_alps.pipeline.manifest",

@@ -29,6 +29,8 @@ IMAGE_DATASETS = (
 
 FAILED = "failed"
 """Key of the diagnostics under which a slice that failed has its reason."""
+CALIBRATION = "calibration"
+"""Key of the diagnostics under which a slice has its `CalibrationPortrait`, as plain values."""
 SCALARS_GROUP = "facts"
 """What files call `scalars`."""
 

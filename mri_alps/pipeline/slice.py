@@ -15,6 +15,7 @@ from mri_alps.calibration import (
     Acquisition,
     VolumeCalibration,
     calibrate_volume,
+    portray_calibration,
     prepare_slice,
 )
 from mri_alps.core.crop import center_crop_or_pad
@@ -27,7 +28,7 @@ from mri_alps.core.errors import (
 )
 from mri_alps.pipeline.batches import check_samples, choose_batch, draw_in_batches
 from mri_alps.pipeline.images import root_sum_of_squares
-from mri_alps.pipeline.result import SliceReconstruction
+from mri_alps.pipeline.result import CALIBRATION, SliceReconstruction
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.warm_start import WarmStart, check_warm_start, warm_start
 from mri_alps.priors import measure_novelty
@@ -352,7 +353,7 @@ class SliceReconstructor:
             },
             mask=used_mask(acquisition),
             reference=loaded.reference,
-            diagnostics=_diagnostics(result, loaded.start),
+            diagnostics=_diagnostics(loaded, result),
             **{
                 name: center_crop_or_pad(image, raw.crop).astype(np.float32)
                 for name, image in rss_units.items()
@@ -413,8 +414,13 @@ def reference_image(raw: RawKSpace, index: int) -> np.ndarray | None:
     return np.asarray(reference, dtype=np.float32)
 
 
-def _diagnostics(result: PosteriorSamples, start: WarmStart | None) -> dict[str, Any]:
-    found = result.diagnostics if start is None else result.diagnostics | {"initial": start.facts}
+def _diagnostics(loaded: LoadedSlice, result: PosteriorSamples) -> dict[str, Any]:
+    found = dict(result.diagnostics)
+    if not loaded.acquisition.is_empty:
+        portrait = portray_calibration(loaded.raw, loaded.acquisition)
+        found[CALIBRATION] = portrait.to_plain()
+    if loaded.start is not None:
+        found["initial"] = loaded.start.facts
     if not result.lost:
         return found
     return found | {"lost_samples": list(result.lost), "lost": str(result.failure)}

@@ -32,6 +32,14 @@ def test_inspect_takes_the_noise_that_reconstruct_takes(scan, run):
     assert "from the user: standard deviation 0.01 to 0.04" in finished.out
 
 
+def test_inspect_draws_the_calibration(scan, run, tmp_path):
+    assert run("inspect", scan.path, "--figure", tmp_path / "picture.svg").code == 0
+    drawn = (tmp_path / "picture.svg").read_text("utf-8")
+    assert drawn.count("<image") >= 5 and drawn.rstrip().endswith("</svg>")
+    refused = run("inspect", scan.path, "--figure", tmp_path / "picture.bmp")
+    assert refused.code == 1 and "use .png, .pdf, .svg" in refused.err
+
+
 def test_inspect_of_something_else_is_one_sentence(tmp_path, run):
     (tmp_path / "x.h5").write_bytes(b"no scan")
     finished = run("inspect", tmp_path / "x.h5")

@@ -131,6 +131,7 @@ def test_samples_are_shown_in_the_units_of_the_reconstruction(reconstruction):
 def test_the_page_loads_nothing(reconstruction):
     text = write_report(reconstruction).read_text(encoding="utf-8")
     assert "default-src 'none'" in text
+    text = text.replace(' src="data:image/png;base64,', " ")  # the pictures are in the page
     assert not re.search(r"\b(src|href|action)\s*=|@import|url\(|fetch\(|XMLHttp", text)
     addresses = set(re.findall(r"https?://[^\s\"'<]+", text))
     assert addresses <= {"http://www.w3.org/2000/svg"}
@@ -376,3 +377,30 @@ def test_the_page_names_the_prior_as_people_do(reconstruction):
     text = write_report(reconstruction).read_text(encoding="utf-8")
     assert "with the prior gaussian" in text
     assert load_reconstruction(reconstruction).attributes["prior"] == "gaussian"
+
+
+def set_diagnostics(path, change_one):
+    with h5py.File(path, "a") as file:
+        texts = file["diagnostics"].asstr()[()]
+        file["diagnostics"][...] = [json.dumps(change_one(json.loads(text))) for text in texts]
+
+
+def pictures_of(page):
+    found = re.findall(r'<img class="calibration"[^>]* src="data:image/png;base64,([^"]+)"', page)
+    return [base64.b64decode(each) for each in found]
+
+
+def test_the_calibration_of_slices_is_shown(reconstruction):
+    page = write_report(reconstruction).read_text("utf-8")
+    pictures = pictures_of(page)
+    assert len(pictures) == 2 and all(p.startswith(b"\x89PNG") for p in pictures)
+    assert pictures[0] != pictures[1]
+
+
+def test_without_a_calibration_the_page_says_so(reconstruction):
+    def spoil(diagnostics):
+        return diagnostics | {"calibration": {"support": "<script>"}}
+
+    set_diagnostics(reconstruction, spoil)
+    page = write_report(reconstruction).read_text("utf-8")
+    assert not pictures_of(page) and "holds no calibration" in page and "&lt;script" not in page

@@ -30,7 +30,7 @@ from mri_alps.evaluation.report._data import (
     read_report_data,
     summary_of_levels,
 )
-from mri_alps.evaluation.report.tables import page_parts
+from mri_alps.evaluation.report.tables import image_aspect, page_parts
 
 _RULES = {
     "reconstruction": PATH,
@@ -134,7 +134,7 @@ def _page_data(data: ReportData, max_bytes: float) -> dict[str, Any]:
     )
     return {
         "shape": list(shape[1:]),
-        "aspect": _aspect(data.result.attributes.get("pixel_aspect", 1.0)),
+        "aspect": image_aspect(data.result.attributes.get("pixel_aspect", 1.0)),
         "n_slices": shape[0],
         "slices": slices,
         "windows": {"image": [0.0, unit], "spread": [0.0, top]},
@@ -215,14 +215,6 @@ def _ranks(data: ReportData, samples: _SampleReader, rows: list[int]) -> list[in
             continue
         total = total + rank_counts(data.reference[row], magnitudes, data.region[row])
     return np.asarray(total).tolist()
-
-
-def _aspect(value: Any) -> float:
-    try:
-        aspect = float(value)
-    except (TypeError, ValueError):
-        return 1.0
-    return aspect if 0.05 < aspect < 20 else 1.0
 
 
 def _number(value: Any) -> float | None:

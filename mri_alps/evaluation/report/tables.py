@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Sequence
 from html import escape
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 
+from mri_alps.calibration import CalibrationPortrait
+from mri_alps.evaluation.calibration_figure import draw_calibration
+from mri_alps.evaluation.pictures import evenly_chosen
 from mri_alps.evaluation.report._data import ReportData, summary_of_levels
+from mri_alps.pipeline import CALIBRATION
 from mri_alps.priors import NOVELTY_LIMIT
 
+MAX_CALIBRATIONS = 3
 _GOOD_MISFIT = (0.8, 1.25)
 _COLUMNS = {
     "data_misfit": "data misfit",
@@ -63,6 +70,7 @@ def page_parts(data: ReportData) -> dict[str, str]:
         "convergence_notes": _convergence_notes(data),
         "acquisition": _acquisition_table(data),
         "provenance": _provenance_tables(data),
+        "calibration_pictures": _calibration_pictures(data),
         "reference": _text(data.reference_name),
     }
 
@@ -209,6 +217,49 @@ def _acquisition_table(data: ReportData) -> str:
         ("image scale after whitening", _span(scale) if scale.size else ""),
     ]
     return html_table([row for row in rows if str(row[1])])
+
+
+def _calibration_pictures(data: ReportData) -> str:
+    """Return pictures of the calibration of a few slices, those there are."""
+    diagnostics = data.result.diagnostics
+    known = [row for row, each in enumerate(diagnostics) if CALIBRATION in each]
+    chosen = [known[place] for place in evenly_chosen(len(known), MAX_CALIBRATIONS)]
+    pictures = [_calibration_picture(data, row) for row in chosen]
+    if not any(pictures):
+        return '<p class="note">This file holds no calibration: reconstruct the scan anew.</p>'
+    return "".join(pictures)
+
+
+def _calibration_picture(data: ReportData, row: int) -> str:
+    try:
+        portrait = CalibrationPortrait.from_plain(data.result.diagnostics[row][CALIBRATION])
+    except ValueError:
+        return ""
+    title = f"slice {int(data.result.slices[row])}"
+    aspect = image_aspect(data.result.attributes.get("pixel_aspect", 1.0))
+    stream = BytesIO()
+    draw_calibration(portrait, title, aspect).savefig(stream, dpi=80, format="png")
+    encoded = base64.b64encode(stream.getvalue()).decode("ascii")
+    return (
+        f'<figure><img class="calibration" alt="Calibration of {title}: coil images, sensitivity '
+        f'maps, eigenvalues, noise, centre of k-space, weights" src="data:image/png;base64,'
+        f'{encoded}"></figure>'
+    )
+
+
+def image_aspect(value: Any) -> float:
+    """Return the height of a pixel over its width as a file states it; 1 if that is no such thing.
+
+    Parameters
+    ----------
+    value : any
+        From the file.
+    """
+    try:
+        aspect = float(value)
+    except (TypeError, ValueError):
+        return 1.0
+    return aspect if 0.05 < aspect < 20 else 1.0
 
 
 def _provenance_tables(data: ReportData) -> str:
