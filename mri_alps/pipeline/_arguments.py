@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 
-from mri_alps.core.errors import DtypeError, MriAlpsWarning, ShapeError
-from mri_alps.rawdata import RawKSpace, raw_from_arrays, read_raw, smallest_mask
+from mri_alps.core.errors import DtypeError, ShapeError
+from mri_alps.rawdata import RawKSpace, raw_from_arrays, read_raw, settle_scan
 
 _AXES = {
     2: "(readout, phase_encode)",
@@ -67,12 +66,6 @@ def open_source(
     ------
     ShapeError, DtypeError
         If an array is no k-space.
-
-    Warns
-    -----
-    MriAlpsWarning
-        If an array holds samples that are exactly zero in all coils and slices and no mask was
-        given: they are taken as not measured.
     """
     if isinstance(source, RawKSpace):
         return source
@@ -90,7 +83,7 @@ def open_source(
             "imaginary part, or name the file"
         )
     kspace = kspace.reshape((1,) * (4 - kspace.ndim) + kspace.shape).astype(np.complex64)
-    return raw_from_arrays(kspace, _measured(kspace) if mask is None else mask)
+    return settle_scan(raw_from_arrays(kspace, mask), infer_mask=mask is None)
 
 
 def maps_of_slice(maps: np.ndarray | None, raw: RawKSpace, index: int) -> np.ndarray | None:
@@ -119,20 +112,3 @@ def maps_of_slice(maps: np.ndarray | None, raw: RawKSpace, index: int) -> np.nda
             f"{(raw.n_slices, *shape)}"
         )
     return maps if maps.ndim == 3 else maps[index]
-
-
-def _measured(kspace: np.ndarray) -> np.ndarray:
-    """Where any coil of any slice holds something: (1, 1, W) for whole lines, or (1, H, W)."""
-    measured: np.ndarray = np.asarray((kspace != 0).any((0, 1)))
-    if not measured.all():
-        smallest = smallest_mask(measured)
-        what = "columns" if smallest.ndim == 1 else "samples"
-        found = f"{int((~smallest).sum())} of {smallest.size} {what}"
-        warnings.warn(
-            f"{Path('array')}: {found} are exactly zero in all coils and are taken as not "
-            "measured: give mask to say otherwise",
-            MriAlpsWarning,
-            stacklevel=4,
-        )
-        return smallest.reshape(1, -1, measured.shape[1])
-    return measured[None]

@@ -29,10 +29,10 @@ from mri_alps.core.errors import (
 from mri_alps.pipeline.batches import check_samples, choose_batch, draw_in_batches
 from mri_alps.pipeline.images import root_sum_of_squares
 from mri_alps.pipeline.result import CALIBRATION, SliceReconstruction
-from mri_alps.pipeline.undersampling import undersampling_mask
+from mri_alps.pipeline.undersampling import names_mask_file, undersampling_mask
 from mri_alps.pipeline.warm_start import WarmStart, check_warm_start, warm_start
 from mri_alps.priors import measure_novelty
-from mri_alps.rawdata import RawKSpace, read_sensitivity_maps
+from mri_alps.rawdata import RawKSpace, read_sensitivity_maps, with_measured_zeros
 from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior, sample_statistics
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ class SliceReconstructor:
     calibration: VolumeCalibration
 
     def __post_init__(self) -> None:
+        if self.mask is not None and names_mask_file(self.configuration):
+            object.__setattr__(self, "raw", with_measured_zeros(self.raw, self.mask))
         check_samples(self.raw.shape, self.configuration.n_samples)
         check_warm_start(self.raw, self.configuration)
 
@@ -144,9 +146,18 @@ class SliceReconstructor:
         raw, configuration, prior, device
             See the class.
         mask : numpy.ndarray, optional
-            Instead of the settings' mask.
+            The user's own, instead of the settings' mask.
+
+        Warns
+        -----
+        MriAlpsWarning
+            If the scan is not what its file says, see `settle_scan`.
         """
-        if mask is None:
+        if settled := raw.provenance.get("settled"):
+            warnings.warn(f"{raw.path}: {'; '.join(settled)}", MriAlpsWarning, stacklevel=2)
+        if mask is not None:
+            raw = with_measured_zeros(raw, mask)
+        else:
             mask = undersampling_mask(raw, configuration)
         calibration = calibrate_volume(raw, mask, noise_std=configuration.noise_std)
         return cls(raw, configuration, prior, device, mask, calibration)

@@ -31,6 +31,17 @@ def mask_seed(raw: RawKSpace, configuration: ReconstructionConfiguration) -> int
     return tuple(map(ord, Path(raw.path).name))
 
 
+def names_mask_file(configuration: ReconstructionConfiguration) -> bool:
+    """Return whether the mask is a file of the user's, which says what was measured.
+
+    Parameters
+    ----------
+    configuration : ReconstructionConfiguration
+        The settings.
+    """
+    return configuration.mask is not None and configuration.mask not in MASK_KINDS
+
+
 def undersampling_mask(
     raw: RawKSpace, configuration: ReconstructionConfiguration
 ) -> np.ndarray | None:

@@ -79,7 +79,8 @@ def reconstruct(
     -----
     MriAlpsWarning
         If some slices failed: they are NaN, and `failed_slices` of the result has the reasons.
-        If an array without a mask holds exact zeros, which are taken as not measured.
+        If samples are exactly zero in all coils and slices, which are taken as not measured, or
+        the centre of k-space is not where it should be: it is moved there.
     """
     drawn, maps = as_array(mask), as_array(sensitivity_maps)
     named = {
@@ -90,7 +91,9 @@ def reconstruct(
     configuration = make_configuration(settings | named)
     raw = open_source(source, drawn)
     prior, device = load_prior_for(configuration)
-    reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device, drawn)
+    # The mask of an array is that of its scan by now, moved to the centre with its k-space.
+    chosen = None if as_array(source) is not None else drawn
+    reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device, chosen)
     results: list[SliceReconstruction] = []
     failures: dict[int, Exception] = {}
     for index in chosen_slices(raw, configuration):

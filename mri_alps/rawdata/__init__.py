@@ -25,6 +25,7 @@ from mri_alps.rawdata.open import read_raw
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import center_block, smallest_mask
 from mri_alps.rawdata.sensitivity_files import read_sensitivity_maps
+from mri_alps.rawdata.settling import settle_scan, with_measured_zeros
 
 __all__ = [
     "Geometry",
@@ -40,6 +41,7 @@ __all__ = [
     "read_image",
     "read_raw",
     "read_sensitivity_maps",
+    "settle_scan",
     "write_cfl",
     "write_fastmri",
     "write_ismrmrd",

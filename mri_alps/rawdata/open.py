@@ -13,6 +13,7 @@ from mri_alps.rawdata.bart.cfl import bart_base
 from mri_alps.rawdata.fastmri._reader import read_fastmri
 from mri_alps.rawdata.ismrmrd.reader import find_groups, read_ismrmrd
 from mri_alps.rawdata.ismrmrd.scan import Selection
+from mri_alps.rawdata.settling import settle_scan
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.raw import RawKSpace
@@ -33,12 +34,14 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
     Returns
     -------
     RawKSpace
-        Slices are read one at a time by `read_slice`.
+        Slices are read one at a time by `read_slice`. The centre of k-space is where its energy
+        is, and exact zeros are not measured, whatever the header says: see `settle_scan`.
 
     Raises
     ------
     InputFileError
-        If the file is missing, unreadable, damaged or of no supported format.
+        If the file is missing, unreadable, damaged or of no supported format, or if its samples
+        are no k-space or have their centre far from where the header has it.
     ConfigurationError
         If a selection is given for a format that has none.
     """
@@ -56,7 +59,7 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
             f"{path} is a {kind} file: repetition, contrast, phase and set can only be selected "
             "in ISMRMRD files"
         )
-    return read_fastmri(path) if kind == "fastmri" else read_bart(path)
+    return settle_scan(read_fastmri(path) if kind == "fastmri" else read_bart(path))
 
 
 def _kind(path: Path) -> str:

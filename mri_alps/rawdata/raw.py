@@ -80,7 +80,11 @@ class RawKSpace:
     has_calibration : bool
         True if `read_calibration` returns lines apart from the imaging lines.
     provenance : dict
-        json-able: header facts, "warnings" and "processing" (lists of sentences).
+        json-able: header facts, "warnings" and "processing" (lists of sentences); "settled" are
+        those of the warnings that say where the file was wrong, see `settle_scan`.
+    zeros : np.ndarray or None
+        bool (readout, phase_encode): samples that the file has as measured and that are exactly
+        zero in all coils and slices; they are outside `mask`.
     """
 
     path: Path
@@ -100,6 +104,7 @@ class RawKSpace:
     n_averages: int = 1
     has_calibration: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
+    zeros: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.acquired_range == (0, 0):

@@ -65,7 +65,7 @@ def test_exact_zeros_of_an_array_are_not_measured_and_are_named(scan):
     mask = np.zeros(64, bool)
     mask[::2] = mask[24:40] = True
     kspace = scan.kspace[0] * mask
-    with pytest.warns(mri_alps.MriAlpsWarning, match="24 of 64 columns are exactly zero"):
+    with pytest.warns(mri_alps.MriAlpsWarning, match="24 of 64 phase encodes are exactly zero"):
         found = mri_alps.reconstruct(kspace, noise_std=0.03, **SETTINGS)
     told = mri_alps.reconstruct(kspace, mask=mask, noise_std=0.03, **SETTINGS)
     np.testing.assert_array_equal(found.mask[0, 0], mask)

@@ -98,13 +98,6 @@ def test_mask_dtypes_and_two_dimensions(tmp_path, dtype):
     np.testing.assert_array_equal(raw.mask, mask[None])
 
 
-def test_zeros_in_kspace_stay_measured(tmp_path):
-    kspace = random_complex(0, 1, 2, 6, 8)
-    kspace[..., 3] = 0
-    write_fastmri(tmp_path / "z.h5", kspace)
-    assert read_raw(tmp_path / "z.h5").mask.all()
-
-
 def test_recon_larger_than_the_matrix_is_clamped(tmp_path):
     write_fastmri(tmp_path / "c.h5", random_complex(0, 1, 2, 6, 8), recon_matrix=(320, 5))
     assert read_raw(tmp_path / "c.h5").crop == (6, 5)

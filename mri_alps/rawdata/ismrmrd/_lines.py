@@ -239,6 +239,28 @@ def _place_of_echo(heads: Heads, reverse: np.ndarray, grid: Grid, store: Acquisi
     return "stored" if energy[1] > 4 * energy[0] else "flipped"
 
 
+def has_empty_samples(store: AcquisitionStore, table: LineTable, grid: Grid) -> bool:
+    """Return whether samples of the lines next to the centre are zero in all coils.
+
+    Parameters
+    ----------
+    store : AcquisitionStore
+        Gives the samples of at most eight lines.
+    table : LineTable
+        Where the lines belong.
+    grid : Grid
+        Sizes and centre of k-space.
+    """
+    away = np.hypot(table.row - grid.n_phase // 2, table.partition - grid.n_partitions // 2)
+    which = np.argsort(away, kind="stable")[:8]
+    with store.opened() as read:
+        found = [
+            (samples != 0).any(axis=0) for _, samples in read_lines(read, table, which, store.path)
+        ]
+    measured: np.ndarray = np.any(found, axis=0)
+    return bool(measured.any() and not measured.all())
+
+
 def read_lines(
     read: SampleReader, table: LineTable, which: np.ndarray, path: Path
 ) -> Iterator[tuple[int, np.ndarray]]:

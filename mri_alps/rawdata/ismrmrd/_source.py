@@ -10,11 +10,7 @@ import numpy as np
 
 from mri_alps.core.crop import center_range
 from mri_alps.core.errors import InputFileError
-from mri_alps.rawdata.decoupling import (
-    BlockCache,
-    readout_to_image,
-    remove_oversampling,
-)
+from mri_alps.rawdata.decoupling import BlockCache, readout_to_image
 from mri_alps.rawdata.ismrmrd._lines import Grid, LineTable, read_lines
 
 if TYPE_CHECKING:
@@ -23,25 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SliceLines:
-    """2-D slices: lines are averaged on the grid, then the oversampling is removed."""
+    """2-D slices as they were measured: lines are averaged on the grid."""
 
     store: AcquisitionStore
     grid: Grid
     imaging: LineTable
     calibration: LineTable | None
     n_coils: int
-    n_readout: int
 
     def read_kspace(self, index: int) -> np.ndarray:
         """Return complex64 (coil, readout, phase_encode)."""
-        return self._cropped(self._gridded(self.imaging, index)[0])
+        return self._gridded(self.imaging, index)[0]
 
     def read_calibration(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Return calibration lines, those that are imaging lines too included, and their mask."""
         if self.calibration is None or not (self.calibration.group == index).any():
             return None
-        kspace, mask = self._gridded(self.calibration, index)
-        return self._cropped(kspace), self._cropped_mask(mask)
+        return self._gridded(self.calibration, index)
 
     def read_reference(self, index: int) -> None:
         """Return None: raw files hold no images that are used here."""
@@ -65,22 +59,6 @@ class SliceLines:
                 count[place, table.row[line]] += 1
         kspace /= np.maximum(count, 1)
         return kspace, count > 0
-
-    def _cropped(self, kspace: np.ndarray) -> np.ndarray:
-        if self.n_readout == self.grid.n_readout:
-            return kspace
-        return remove_oversampling(kspace, self.n_readout)
-
-    def _cropped_mask(self, mask: np.ndarray) -> np.ndarray:
-        """Columns of the cropped grid whose place in k-space was measured."""
-        if self.n_readout == self.grid.n_readout:
-            return mask
-        position = (np.arange(self.n_readout) - self.n_readout // 2) * (
-            self.grid.n_readout / self.n_readout
-        ) + self.grid.n_readout // 2
-        below = np.clip(np.floor(position).astype(int), 0, self.grid.n_readout - 1)
-        above = np.clip(np.ceil(position).astype(int), 0, self.grid.n_readout - 1)
-        return mask[below] & mask[above]
 
 
 class VolumeLines:

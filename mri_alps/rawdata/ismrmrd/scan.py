@@ -16,6 +16,7 @@ from mri_alps.rawdata.ismrmrd._lines import (
     Grid,
     LineTable,
     effective_centers,
+    has_empty_samples,
     place_lines,
     settle_center,
 )
@@ -27,8 +28,10 @@ from mri_alps.rawdata.ismrmrd.heads import (
     Heads,
     check_counters,
 )
+from mri_alps.rawdata.oversampling import without_oversampling
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import measured_range, net_acceleration
+from mri_alps.rawdata.settling import settle_scan
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.header import Encoding, Header
@@ -126,7 +129,7 @@ class ScanAssembler:
         return declared and len(np.unique(heads.repetition)) > 1
 
     def assemble(self) -> RawKSpace:
-        """Place the lines, settle mask, crop and noise, and return the opened scan."""
+        """Place the lines, settle mask, centre, crop and noise, and return the opened scan."""
         encoding, path = self.encoding, self.path
         is_3d = len(np.unique(self.imaging.kspace_encode_step_2)) > 1
         if not is_3d and encoding.encoded_matrix[2] > 1:
@@ -147,13 +150,14 @@ class ScanAssembler:
         table = self._place(self.imaging, group_of_line, grid, self.warnings)
         calibration = self._place_calibration(grid, groups)
         is_full = bool((table.count == grid.n_readout).all())
-        n_readout = self._readout_length(grid, is_full, is_3d)
-        sources = (self.store, grid, table, calibration, self.n_coils, n_readout)
+        sources = (self.store, grid, table, calibration, self.n_coils)
         counts = _line_counts(table, len(groups), grid)
         n_averages = self._averages(counts)
         noise, noise_provenance, notes = self._noise(n_averages)
         self.warnings += notes
+        n_readout = grid.n_readout
         if is_3d:
+            n_readout = self._volume_readout(grid, table, is_full)
             mask = counts > 0
             shape = (grid.n_phase, grid.n_partitions)
             n_slices = len(groups) * n_readout
@@ -169,12 +173,8 @@ class ScanAssembler:
         recon = encoding.recon_matrix
         wanted = (recon[1], recon[2]) if is_3d else (recon[0], recon[1])
         crop = (min(wanted[0], shape[0]), min(wanted[1], shape[1]))
-        if crop != shape:
-            self.processing.append(
-                f"the final image is cropped to {crop[0]} x {crop[1]} (recon matrix of the header)"
-            )
         self._check_pixels()
-        return RawKSpace(
+        raw = RawKSpace(
             path=path,
             format="ismrmrd",
             n_slices=n_slices,
@@ -186,7 +186,7 @@ class ScanAssembler:
                 self.imaging, group_of_line, len(groups), encoding, is_3d, n_readout
             ),
             crop=crop,
-            source=VolumeLines(*sources) if is_3d else SliceLines(*sources),
+            source=VolumeLines(*sources, n_readout) if is_3d else SliceLines(*sources),
             acquisition=str(self.header.parameters.get("protocol", "")),
             axes=("phase_encode", "partition") if is_3d else ("readout", "phase_encode"),
             acquired_range=self._acquired_range(mask, grid, is_3d),
@@ -194,6 +194,13 @@ class ScanAssembler:
             has_calibration=calibration is not None,
             provenance=self._provenance(mask, groups, counts, calibration, noise_provenance),
         )
+        raw = settle_scan(raw)  # on the grid of the samples: cropping would smear what is wrong
+        raw = raw if is_3d else self._without_oversampling(raw)
+        if raw.crop != raw.shape:
+            self.processing.append(
+                f"the final image is cropped to {crop[0]} x {crop[1]} (recon matrix of the header)"
+            )
+        return raw
 
     def _place(self, heads: Heads, group: np.ndarray, grid: Grid, warnings: list[str]) -> LineTable:
         centers, notes = effective_centers(heads, grid, self.store)
@@ -222,26 +229,36 @@ class ScanAssembler:
         )
         return self._place(heads, group, grid, [])
 
-    def _readout_length(self, grid: Grid, is_full: bool, is_3d: bool) -> int:
-        n_recon = self.encoding.recon_matrix[0]
-        if is_3d and not is_full:
+    def _volume_readout(self, grid: Grid, table: LineTable, is_full: bool) -> int:
+        """Length of the readout in image space, of a 3-D scan; it has to be full."""
+        if not is_full or has_empty_samples(self.store, table, grid):
             raise InputFileError(
-                f"{self.path}: the readout of this 3-D scan is not full (asymmetric echo or "
-                "discarded samples), so that it cannot be taken apart into slices exactly: "
-                "complete the readout first, for example by POCS"
+                f"{self.path}: the readout of this 3-D scan is not full (asymmetric echo, "
+                "discarded samples or zeros), so that it cannot be taken apart into slices "
+                "exactly: complete the readout first, for example by POCS"
             )
+        n_recon = self.encoding.recon_matrix[0]
         if n_recon >= grid.n_readout or self._keep_oversampling:
-            return grid.n_readout
-        if not is_full:
-            self.processing.append(
-                "asymmetric echo: the readout keeps its oversampling, its missing samples are "
-                "outside the mask"
-            )
             return grid.n_readout
         self.processing.append(
             f"readout oversampling removed in image space: {grid.n_readout} to {n_recon}"
         )
         return n_recon
+
+    def _without_oversampling(self, raw: RawKSpace) -> RawKSpace:
+        n_recon = self.encoding.recon_matrix[0]
+        if n_recon >= raw.shape[0] or self._keep_oversampling:
+            return raw
+        if raw.mask.shape[1] > 1:
+            self.processing.append(
+                "asymmetric echo: the readout keeps its oversampling, its missing samples are "
+                "outside the mask"
+            )
+            return raw
+        self.processing.append(
+            f"readout oversampling removed in image space: {raw.shape[0]} to {n_recon}"
+        )
+        return without_oversampling(raw, n_recon)
 
     def _averages(self, counts: np.ndarray) -> int:
         measured = counts[counts > 0]
