@@ -31,7 +31,7 @@ IMAGE_LIKE = 0.65
 """The same for the Fourier transform of an axis that is one of the image."""
 FLAT = 1.02
 """Peak over lower quartile of an axis without any structure: a point, or a test."""
-_HALF_WINDOW = 4
+_HALF_WINDOW = 12
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,9 @@ def _shift(raw: RawKSpace, name: str, center: AxisCenter | None, other: AxisCent
     if center is None or center.distinctness < DISTINCT_PEAK:
         return 0
     # Where the lines next to the centre were not measured, neither is the place of the peak.
-    beside = 0 if other is None else other.spacing / 2
+    beside = 1 if other is None else other.spacing
+    if beside > 2 * TOLERANCE:
+        return 0
     if abs(center.offset) < max(TOLERANCE, center.spacing, beside) + 0.5:
         return 0
     shift = -round(center.offset)
