@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -172,6 +172,15 @@ class ReconstructionConfiguration:
         group=START_GROUP,
         above=0,
         below=1,
+    )
+    self_calibration: Literal["off", "scan", "slice"] | None = setting(
+        "Calibrate the uncertainty on measured samples that are left out and predicted: once for "
+        "the scan, on up to three of its slices, or for each slice, or off. Left out: scan where "
+        "the prior is learned, else off.",
+        default=None,
+        group=SAMPLER_GROUP,
+        from_client=True,
+        metavar="off|scan|slice",
     )
     device: Text = setting("auto, cpu, cuda or cuda:i.", default="auto", group=SAMPLER_GROUP)
     slices: Slices | None = setting(

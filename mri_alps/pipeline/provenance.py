@@ -80,6 +80,7 @@ def attributes_of(
         "kspace_shape": " x ".join(str(size) for size in raw.shape),
         "pixel_aspect": pixel_aspect(raw),
         "interval": "90 % predictive interval, Student t",
+        "self_calibration": first.diagnostics.get("self_calibration", "off"),
         "provenance": raw.provenance | {"geometry": geometry_of(raw)},
     }
 

@@ -30,7 +30,12 @@ from mri_alps.pipeline.output import (
 from mri_alps.pipeline.provenance import attributes_of
 from mri_alps.pipeline.result import SliceReconstruction, read_slices, representative
 from mri_alps.pipeline.selection import chosen_slices
-from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor, costs_one_slice
+from mri_alps.pipeline.self_calibration import self_calibrated
+from mri_alps.pipeline.slice import (
+    LoadedSlice,
+    SliceReconstructor,
+    costs_one_slice,
+)
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
 from mri_alps.rawdata import RawKSpace, read_raw
 
@@ -188,6 +193,7 @@ class ScanJob:
         self.skipped = False
         self.failure: Exception | None = None
         self.failed_slices: dict[int, Exception] = {}
+        self._self_calibrated = False
         self._settings = settings_identity(context.configuration, context.prior, context.prior_name)
         self._resources = contextlib.ExitStack()
         self._started = time.perf_counter()
@@ -246,6 +252,12 @@ class ScanJob:
         self.reconstructor = SliceReconstructor.of_scan(
             self.raw, context.configuration, context.prior, context.device
         )
+
+    def self_calibrate(self) -> None:
+        """Calibrate the uncertainty on left-out samples, unless an interrupted run did."""
+        if not self._self_calibrated:
+            self.reconstructor = self_calibrated(self.reconstructor, self.store, self.indices)
+            self._self_calibrated = True
 
     def batch(self, loaded: LoadedSlice) -> int:
         """Return how many samples to draw at a time: what an interrupted run did, or what fits.

@@ -134,6 +134,7 @@ class _Run:
             if torch.get_num_threads() != job.compute_settings.n_threads:
                 torch.set_num_threads(job.compute_settings.n_threads)
             try:
+                job.self_calibrate()
                 item.sampled = job.reconstructor.draw(
                     item.loaded, self._progress, job.batch(item.loaded)
                 )

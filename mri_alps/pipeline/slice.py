@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,13 @@ from mri_alps.core.errors import (
 from mri_alps.pipeline.batches import check_samples, choose_batch, draw_in_batches
 from mri_alps.pipeline.images import root_sum_of_squares
 from mri_alps.pipeline.result import CALIBRATION, SliceReconstruction
+from mri_alps.pipeline.self_calibration import (
+    calibrate_scan,
+    factors_as_diagnostics,
+    factors_as_scalars,
+    factors_of_slice,
+    with_factors,
+)
 from mri_alps.pipeline.undersampling import names_mask_file, undersampling_mask
 from mri_alps.pipeline.warm_start import WarmStart, check_warm_start, warm_start
 from mri_alps.priors import measure_novelty
@@ -39,6 +48,7 @@ if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
     from mri_alps.pipeline.progress import Progress
     from mri_alps.priors import ScoreModel
+    from mri_alps.uncertainty import UncertaintyFactors
 
 _LOGGER = logging.getLogger(__name__)
 # What the data of a slice can bring about; a full disk or a lost device is not among it.
@@ -86,7 +96,7 @@ class SampledSlice:
 
     `novelty` tells how unlike the prior's training images their mean is, see
     `measure_novelty`; None where the prior cannot tell. `batch` is how many samples were drawn at
-    a time in the end.
+    a time in the end. `factors` are those by which the samples' deviations were scaled.
     """
 
     loaded: LoadedSlice
@@ -95,6 +105,7 @@ class SampledSlice:
     seconds: float
     novelty: float | None = None
     batch: int | None = None
+    factors: UncertaintyFactors | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,8 @@ class SliceReconstructor:
         Retrospective mask, applied on top of the scan's own.
     calibration : VolumeCalibration
         The noise of the scan.
+    factors : UncertaintyFactors, optional
+        By which the deviations of samples are scaled, see `self_calibrated`.
     """
 
     raw: RawKSpace
@@ -123,6 +136,7 @@ class SliceReconstructor:
     device: torch.device
     mask: np.ndarray | None
     calibration: VolumeCalibration
+    factors: UncertaintyFactors | None = None
 
     def __post_init__(self) -> None:
         if self.mask is not None and names_mask_file(self.configuration):
@@ -161,6 +175,18 @@ class SliceReconstructor:
             mask = undersampling_mask(raw, configuration)
         calibration = calibrate_volume(raw, mask, noise_std=configuration.noise_std)
         return cls(raw, configuration, prior, device, mask, calibration)
+
+    def self_calibrated(self, indices: Sequence[int]) -> SliceReconstructor:
+        """Return a reconstructor whose uncertainty is calibrated on the scan, where it is to be.
+
+        See `calibrate_scan`.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            All slices of the reconstruction.
+        """
+        return dataclasses.replace(self, factors=calibrate_scan(self, indices))
 
     def __call__(self, index: int, progress: Progress | None = None) -> SliceReconstruction:
         """Reconstruct one slice: all three steps.
@@ -257,6 +283,8 @@ class SliceReconstructor:
             zeros = torch.zeros(n_samples, *loaded.acquisition.shape).to(torch.complex64)
             return SampledSlice(loaded, zeros.numpy(), PosteriorSamples(zeros, 0), 0.0, None, batch)
         result, batch = self._sample(loaded, progress, batch or self.batch_of(loaded))
+        factors = factors_of_slice(self, loaded)
+        result = with_factors(result, factors, loaded.acquisition)
         samples = result.samples.cpu().numpy()
         with torch.no_grad():
             mean = result.samples.mean(0).to(loaded.acquisition.kspace.device)
@@ -272,7 +300,7 @@ class SliceReconstructor:
             seconds,
             _number(_last_misfit(result.diagnostics)),
         )
-        return SampledSlice(loaded, samples, result, seconds, unlike, batch)
+        return SampledSlice(loaded, samples, result, seconds, unlike, batch, factors)
 
     def _sample(
         self, loaded: LoadedSlice, progress: Progress | None, batch: int
@@ -360,11 +388,12 @@ class SliceReconstructor:
                 "split_r_hat": _number(result.diagnostics.get("split_r_hat")),
                 "data_misfit": _number(_last_misfit(result.diagnostics)),
                 "novelty": _number(sampled.novelty),
+                **factors_as_scalars(sampled.factors),
                 "seconds": loaded.seconds + sampled.seconds + time.perf_counter() - started,
             },
             mask=used_mask(acquisition),
             reference=loaded.reference,
-            diagnostics=_diagnostics(loaded, result),
+            diagnostics=_diagnostics(loaded, result) | factors_as_diagnostics(sampled.factors),
             **{
                 name: center_crop_or_pad(image, raw.crop).astype(np.float32)
                 for name, image in rss_units.items()

@@ -18,7 +18,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from filelock import lock_descriptor
@@ -32,6 +32,7 @@ WORK_FOLDER = ".unfinished"
 _NAME = re.compile(r"slice_(\d{6})\.([0-9a-f]{32})\.npz")
 _REST = "rest"
 _EXECUTION = "execution.json"
+_SELF_CALIBRATION = "self_calibration.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +119,25 @@ class SliceStore:
         """
         with atomic_path(self.folder / _EXECUTION) as temporary:
             temporary.write_text(json.dumps(dataclasses.asdict(compute_settings)))
+
+    def record_self_calibration(self, factors: dict[str, Any] | None) -> None:
+        """Keep what the scan's left-out samples say of its uncertainty.
+
+        Parameters
+        ----------
+        factors : dict or None
+            As `factors_as_record` writes them; None where they say nothing.
+        """
+        with atomic_path(self.folder / _SELF_CALIBRATION) as temporary:
+            temporary.write_text(json.dumps({"factors": factors}))
+
+    def self_calibration(self) -> dict[str, Any] | None:
+        """Return {"factors": what was recorded}, or None where nothing was."""
+        try:
+            found = json.loads((self.folder / _SELF_CALIBRATION).read_text())
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) and "factors" in found else None
 
     def finished(self, notify: Callable[[str], None]) -> set[int]:
         """Return the slices that are whole; damaged ones are removed.

@@ -94,6 +94,7 @@ def reconstruct(
     # The mask of an array is that of its scan by now, moved to the centre with its k-space.
     chosen = None if as_array(source) is not None else drawn
     reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device, chosen)
+    reconstructor = reconstructor.self_calibrated(chosen_slices(raw, configuration))
     results: list[SliceReconstruction] = []
     failures: dict[int, Exception] = {}
     for index in chosen_slices(raw, configuration):

@@ -213,6 +213,7 @@ def _reconstruct(
 ) -> JobResult:
     mask = undersampling_mask(raw, job.configuration)
     reconstructor = SliceReconstructor(raw, job.configuration, prior, device, mask, calibration)
+    reconstructor = reconstructor.self_calibrated(range(raw.n_slices))
     progress = Steps(report, raw.n_slices)
     found: dict[int, _Slice] = {}
     failures: dict[int, MriAlpsError] = {}

@@ -35,6 +35,8 @@ from mri_alps.pipeline._overlap import overlap
 from mri_alps.pipeline._threads import use_threads
 from mri_alps.pipeline.batches import choose_batch
 from mri_alps.pipeline.identity import prior_identity, scan_identity
+from mri_alps.pipeline.selection import chosen_slices
+from mri_alps.pipeline.self_calibration import self_calibrated
 from mri_alps.pipeline.slice import (
     LoadedSlice,
     SampledSlice,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
     from mri_alps.pipeline import ReconstructionConfiguration
     from mri_alps.priors import ScoreModel
+    from mri_alps.uncertainty import UncertaintyFactors
 
 THREADS_OF_A_WORKER = 2
 _PLACES = threading.BoundedSemaphore(THREADS_OF_A_WORKER)  # workers of others may have many threads
@@ -89,10 +92,11 @@ class ScanTask:
 
 @dataclasses.dataclass(frozen=True)
 class Calibrated:
-    """Mask and noise of a scan, and the samples drawn at a time, or why there are none."""
+    """Mask, noise, factors of uncertainty and samples drawn at a time, or why there are none."""
 
     mask: np.ndarray | None = None
     calibration: VolumeCalibration | None = None
+    factors: UncertaintyFactors | None = None
     batch: int | None = None
     notes: tuple[str, ...] = ()
     error: str | None = None
@@ -157,7 +161,8 @@ def calibrate(task: ScanTask) -> Calibrated:
                 raw = _open(task)
                 mask = undersampling_mask(raw, task.configuration)
                 calibration = calibrate_volume(raw, mask, noise_std=task.configuration.noise_std)
-            return Calibrated(mask, calibration, _batch(task, raw), tuple(notes))
+            factors = _factors(task, raw, mask, calibration)
+            return Calibrated(mask, calibration, factors, _batch(task, raw), tuple(notes))
         except MriAlpsError as error:
             return Calibrated(notes=tuple(notes), error=_sentence(error))
 
@@ -217,7 +222,13 @@ def _reconstruct(
                 raw = _open(task)
                 prior, device = _prior(task.configuration, task.prior_identity)
             reconstructor = SliceReconstructor(
-                raw, task.configuration, prior, device, calibrated.mask, calibration
+                raw,
+                task.configuration,
+                prior,
+                device,
+                calibrated.mask,
+                calibration,
+                calibrated.factors,
             )
 
             def load(index: int) -> LoadedSlice:
@@ -250,6 +261,19 @@ def _reconstruct(
     return Receipt(
         computed, found, sum(busy), tuple(notes), batch=batch, failed=tuple(failed.items())
     )
+
+
+def _factors(
+    task: ScanTask, raw: RawKSpace, mask: np.ndarray | None, calibration: VolumeCalibration
+) -> UncertaintyFactors | None:
+    """Calibrate the uncertainty of the scan, once for all workers."""
+    prior, device = _prior(task.configuration, task.prior_identity)
+    reconstructor = SliceReconstructor(raw, task.configuration, prior, device, mask, calibration)
+    store = SliceStore(Path(task.target), task.store_identity)
+    with _SAMPLING:
+        use_threads(task.compute_settings.n_threads)
+        indices = chosen_slices(raw, task.configuration)
+        return self_calibrated(reconstructor, store, indices).factors
 
 
 def _batch(task: ScanTask, raw: RawKSpace) -> int:

@@ -1,0 +1,339 @@
+"""A scan calibrates its own uncertainty: some of its samples are left out and predicted."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
+from mri_alps.core.random import stream_seed
+from mri_alps.operators import SenseOperator
+from mri_alps.rawdata import center_block
+from mri_alps.sampling import sample_posterior
+from mri_alps.uncertainty import (
+    UncertaintyFactors,
+    choose_left_out,
+    compare_left_out,
+    fit_factors,
+    scale_deviations,
+)
+
+if TYPE_CHECKING:
+    from mri_alps.calibration import Acquisition
+    from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor
+    from mri_alps.pipeline.slice_store import SliceStore
+    from mri_alps.priors import ScoreModel
+    from mri_alps.sampling import PosteriorSamples
+    from mri_alps.uncertainty import LeftOutEnergies
+
+SHARE_OF_EVALUATIONS = 0.25
+"""Of a slice's evaluations, for the predictions of its left-out samples."""
+EVALUATIONS = 30
+"""Per sample of a prediction, at most."""
+N_FOLDS, N_PREDICTIONS = 2, 3
+"""Sets of samples that are left out, and posterior samples that predict each, at most."""
+N_SLICES = 3
+"""Slices of a scan that are looked at."""
+UNKNOWN_IMAGE = 1.5
+"""Factor above which it is said that the prior does not know such images."""
+_ERRORS = (MriAlpsError, ArithmeticError, np.linalg.LinAlgError, torch.linalg.LinAlgError)
+_FIRST_SAMPLE = 2**20  # streams of noise that no sample of a reconstruction has
+
+
+class Plan(NamedTuple):
+    """How many folds, samples in each, and evaluations for each sample."""
+
+    n_folds: int
+    n_samples: int
+    n_evaluations: int
+
+
+def plan_predictions(n_samples: int, n_evaluations: int) -> Plan:
+    """Return what `SHARE_OF_EVALUATIONS` of a slice's evaluations are spent on.
+
+    Two samples of one fold are the least, whatever they cost.
+
+    Parameters
+    ----------
+    n_samples, n_evaluations : int
+        Of the slice.
+    """
+    each = min(EVALUATIONS, n_evaluations)
+    chains = int(SHARE_OF_EVALUATIONS * n_samples * n_evaluations / each)
+    n_folds = N_FOLDS if chains >= 2 * N_FOLDS else 1
+    return Plan(n_folds, min(max(chains // n_folds, 2), N_PREDICTIONS), each)
+
+
+def is_calibrated(configuration: ReconstructionConfiguration, prior: ScoreModel) -> bool:
+    """Return whether uncertainty is calibrated: where it is asked for, or the score is learned.
+
+    Parameters
+    ----------
+    configuration : ReconstructionConfiguration
+        The settings.
+    prior : ScoreModel
+        The prior.
+    """
+    if configuration.self_calibration is not None:
+        return configuration.self_calibration != "off"
+    spectrum = getattr(prior, "prior_spectrum", None)
+    return spectrum is None or not spectrum.is_of_a_density
+
+
+def calibrated_slices(indices: Sequence[int]) -> tuple[int, ...]:
+    """Return the slices of a scan that are looked at: up to three, spread over it.
+
+    Parameters
+    ----------
+    indices : sequence of int
+        All slices that are reconstructed.
+    """
+    count = min(N_SLICES, len(indices))
+    return tuple(indices[(2 * i + 1) * len(indices) // (2 * count)] for i in range(count))
+
+
+def measure_left_out(
+    prior: ScoreModel,
+    acquisition: Acquisition,
+    index: int,
+    configuration: ReconstructionConfiguration,
+) -> list[LeftOutEnergies]:
+    """Predict samples of one slice that were left out, and compare.
+
+    Parameters
+    ----------
+    prior : ScoreModel
+        On the acquisition's device.
+    acquisition : Acquisition
+        The slice.
+    index : int
+        Slice, part of the address of the noise.
+    configuration : ReconstructionConfiguration
+        The settings.
+
+    Returns
+    -------
+    list of LeftOutEnergies
+        One for each fold; none where the slice is empty or too little of it was measured.
+    """
+    if acquisition.is_empty:
+        return []
+    shape = acquisition.shape
+    mask = acquisition.mask.expand(shape)
+    plan = plan_predictions(configuration.n_samples, configuration.n_evaluations)
+    measured = mask.cpu().numpy()
+    seed = configuration.sampler_seed
+    folds = choose_left_out(
+        measured, center_block(measured), plan.n_folds, stream_seed(seed, index, 1)
+    )
+    found = []
+    for number, fold in enumerate(folds):
+        left_out = torch.as_tensor(fold, device=mask.device)
+        kept = mask & ~left_out
+        weights = acquisition.weights
+        if weights is not None:
+            weights = torch.where(kept, weights.expand(shape), 1.0)
+        if (kept == kept[0]).all():  # whole lines: the operator has a faster road for them
+            kept = kept[0]
+            if weights is not None and (weights == weights[0]).all():
+                weights = weights[0]
+        operator = SenseOperator(acquisition.sensitivity_maps, kept, weights)
+        data = (acquisition.data() * operator.measured).contiguous()
+        result = sample_posterior(
+            prior,
+            operator,
+            data,
+            acquisition.noise_std,
+            n_samples=plan.n_samples,
+            n_evaluations=plan.n_evaluations,
+            generator=torch.Generator().manual_seed(seed),
+            first_sample=_FIRST_SAMPLE * (number + 1),
+            first_slice=index,
+            allow_lost=True,
+        )
+        if len(result.samples) < 2:
+            continue
+        found.append(
+            compare_left_out(
+                acquisition.sensitivity_maps,
+                left_out,
+                acquisition.kspace,
+                result.samples.to(mask.device),
+                acquisition.noise_std,
+                plan.n_samples * plan.n_evaluations,
+            )
+        )
+    return found
+
+
+def tell_factors(path: object, factors: UncertaintyFactors | None) -> None:
+    """Warn where uncertainty could not be calibrated, or the prior does not know such images.
+
+    Parameters
+    ----------
+    path : path-like
+        Of the scan.
+    factors : UncertaintyFactors or None
+        What was found.
+    """
+    if factors is None:
+        sentence = (
+            "too few samples are measured outside of the centre of k-space to calibrate the "
+            "uncertainty: it is the prior's own, and right only if the prior knows such images"
+        )
+    elif factors.overall > UNKNOWN_IMAGE:
+        sentence = (
+            f"the image is not what the prior knows: samples that were left out are "
+            f"{factors.overall:.2f} (+/- {factors.overall_error:.2f}) times farther from their "
+            "prediction than the prior says; the standard deviation is that much larger, and a "
+            "prior trained on such images would serve better"
+        )
+    else:
+        return
+    warnings.warn(f"{path}: {sentence}", MriAlpsWarning, stacklevel=3)
+
+
+def calibrate_scan(
+    reconstructor: SliceReconstructor, indices: Sequence[int]
+) -> UncertaintyFactors | None:
+    """Calibrate the uncertainty of a scan on up to three of its slices.
+
+    The same slices are looked at, and so the factors are the same, whatever slices are done
+    already, and in whatever process.
+
+    Parameters
+    ----------
+    reconstructor : SliceReconstructor
+        Of the scan.
+    indices : sequence of int
+        All slices of the reconstruction.
+
+    Returns
+    -------
+    UncertaintyFactors or None
+        None where it is not to be done, or each slice is calibrated for itself, or too little
+        was measured.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If too little was measured, or the prior does not know such images.
+    """
+    settings = reconstructor.configuration
+    if not is_calibrated(settings, reconstructor.prior) or settings.self_calibration == "slice":
+        return None
+    chosen = calibrated_slices(indices)
+    energies = []
+    for index in chosen:
+        try:
+            with warnings.catch_warnings():  # they are said when the slice is reconstructed
+                warnings.simplefilter("ignore", MriAlpsWarning)
+                acquisition = reconstructor.load(index).acquisition
+            energies += measure_left_out(reconstructor.prior, acquisition, index, settings)
+        except _ERRORS:  # they are told when the slice is reconstructed
+            continue
+    factors = fit_factors(energies, chosen, settings.sampler_seed)
+    tell_factors(reconstructor.raw.path, factors)
+    return factors
+
+
+def factors_of_slice(
+    reconstructor: SliceReconstructor, loaded: LoadedSlice
+) -> UncertaintyFactors | None:
+    """Return the scan's factors, or where the settings want it those of the slice itself.
+
+    Parameters
+    ----------
+    reconstructor : SliceReconstructor
+        Of the scan.
+    loaded : LoadedSlice
+        The slice.
+    """
+    settings = reconstructor.configuration
+    if settings.self_calibration != "slice":
+        return reconstructor.factors
+    index = loaded.index
+    energies = measure_left_out(reconstructor.prior, loaded.acquisition, index, settings)
+    factors = fit_factors(energies, [index], settings.sampler_seed)
+    tell_factors(f"{loaded.raw.path}, slice {index}", factors)
+    return factors
+
+
+def self_calibrated(
+    reconstructor: SliceReconstructor, store: SliceStore, indices: Sequence[int]
+) -> SliceReconstructor:
+    """Calibrate the uncertainty of a scan, or take what an interrupted run found.
+
+    Parameters
+    ----------
+    reconstructor : SliceReconstructor
+        Of the scan.
+    store : SliceStore
+        Where it is kept.
+    indices : sequence of int
+        All slices of the reconstruction.
+    """
+    record = store.self_calibration()
+    if record is None:
+        reconstructor = reconstructor.self_calibrated(indices)
+        factors = reconstructor.factors
+        store.record_self_calibration(None if factors is None else dataclasses.asdict(factors))
+        return reconstructor
+    if record["factors"] is None:
+        return reconstructor
+    factors = UncertaintyFactors.from_record(record["factors"])
+    tell_factors(reconstructor.raw.path, factors)
+    return dataclasses.replace(reconstructor, factors=factors)
+
+
+def with_factors(
+    result: PosteriorSamples, factors: UncertaintyFactors | None, acquisition: Acquisition
+) -> PosteriorSamples:
+    """Return samples with the deviations that left-out samples call for.
+
+    Parameters
+    ----------
+    result : PosteriorSamples
+        As they were drawn.
+    factors : UncertaintyFactors or None
+        None leaves them as they are.
+    acquisition : Acquisition
+        Their slice.
+    """
+    if factors is None:
+        return result
+    samples = result.samples.to(acquisition.kspace.device)
+    scaled = scale_deviations(samples, factors, acquisition.operator(), acquisition.noise_std)
+    return dataclasses.replace(result, samples=scaled.to(result.samples.device))
+
+
+def factors_as_scalars(factors: UncertaintyFactors | None) -> dict[str, Any]:
+    """Return what a slice's scalars hold of its factors.
+
+    Parameters
+    ----------
+    factors : UncertaintyFactors or None
+        Of the slice.
+    """
+    return {
+        "uncertainty_factor": 1.0 if factors is None else factors.overall,
+        "uncertainty_factor_error": float("nan") if factors is None else factors.overall_error,
+        "self_calibration_evaluations": 0 if factors is None else factors.n_evaluations,
+    }
+
+
+def factors_as_diagnostics(factors: UncertaintyFactors | None) -> dict[str, Any]:
+    """Return what a slice's diagnostics hold of its factors.
+
+    Parameters
+    ----------
+    factors : UncertaintyFactors or None
+        Of the slice.
+    """
+    return {} if factors is None else {"self_calibration": dataclasses.asdict(factors)}

@@ -1,0 +1,227 @@
+"""How much wider than the posterior's deviation the true error is, as a function of |k|.
+
+The error of a prediction of samples that were left out is compared with what the posterior says of
+it: of the coil-combined contribution of these samples to the image,
+
+    E |error|^2 = factor(|k|)^2 * predicted variance + noise.
+
+Assumed is that samples which were left out are exchangeable, given |k|, with those which were
+never measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mri_alps.core.errors import ConfigurationError
+
+N_BANDS = 4
+"""Bands of |k| that get a factor of their own, at most."""
+TILES_PER_BAND = 8
+"""Tiles of k-space that a band must hold."""
+N_BOOTSTRAP = 200
+"""Draws of tiles from which the errors of factors come."""
+SMALLEST_FACTOR = 0.3
+"""No deviation is made smaller than by this."""
+
+
+@dataclass(frozen=True)
+class LeftOutEnergies:
+    """Energies of left-out samples in tiles of k-space, of one slice and one fold.
+
+    Parameters
+    ----------
+    error, predicted, noise : numpy.ndarray
+        (tiles,): of what was measured less what was predicted, of what the posterior samples say
+        of this error, and of the noise in it.
+    radius : numpy.ndarray
+        (tiles,): |k| over the largest frequency along an axis.
+    n_left_out : int
+        Lines (or points) that were left out.
+    n_evaluations : int
+        Evaluations of the prior that this took.
+    standardized : numpy.ndarray
+        Squared error over what is predicted for it, at pixels of the object.
+    n_samples : int
+        Posterior samples behind the prediction.
+    """
+
+    error: np.ndarray
+    predicted: np.ndarray
+    noise: np.ndarray
+    radius: np.ndarray
+    n_left_out: int
+    n_evaluations: int
+    standardized: np.ndarray
+    n_samples: int
+
+
+@dataclass(frozen=True)
+class UncertaintyFactors:
+    """Factors by which deviations of samples from their mean are multiplied.
+
+    Parameters
+    ----------
+    overall : float
+        One factor for all of k-space.
+    overall_error : float
+        Its standard error.
+    radius, factor, factor_error : tuple of float
+        For each band of |k|: where it lies (over the largest frequency along an axis), its
+        factor, shrunk towards `overall`, and that one's standard error.
+    coverage_before, coverage_after : float
+        Share of the left-out contributions, at pixels of the object, that the 90 % interval of
+        their prediction holds.
+    n_left_out : int
+        Lines (or points) that were left out, all folds and slices together.
+    n_evaluations : int
+        Evaluations of the prior.
+    slices : tuple of int
+        Where they come from.
+    """
+
+    overall: float
+    overall_error: float
+    radius: tuple[float, ...]
+    factor: tuple[float, ...]
+    factor_error: tuple[float, ...]
+    coverage_before: float
+    coverage_after: float
+    n_left_out: int
+    n_evaluations: int
+    slices: tuple[int, ...] = ()
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> UncertaintyFactors:
+        """Return the factors whose fields JSON held.
+
+        Parameters
+        ----------
+        record : dict
+            What `dataclasses.asdict` returned.
+        """
+        values: dict[str, Any] = {}
+        for name, value in record.items():
+            values[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
+
+    def filter(self, shape: tuple[int, int]) -> np.ndarray:
+        """Return the factor of each frequency of a centred grid, float32 (H, W).
+
+        Between the bands its logarithm is linear in |k|.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (H, W).
+        """
+        logarithm = np.interp(frequency_radius(shape), self.radius, np.log(self.factor))
+        return np.exp(logarithm).astype(np.float32)
+
+
+def frequency_radius(shape: tuple[int, int]) -> np.ndarray:
+    """Return |k| over the largest frequency along an axis, on a centred grid, (H, W).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W).
+    """
+    y, x = (2 * (np.arange(n) - n // 2) / n for n in shape)
+    return np.hypot(y[:, None], x)
+
+
+def fit_factors(
+    energies: Sequence[LeftOutEnergies], slices: Sequence[int] = (), seed: int = 0
+) -> UncertaintyFactors | None:
+    """Fit factors to what was found on left-out samples, pooled over folds and slices.
+
+    Each band's factor is the square root of (energy of the errors less that of the noise) over the
+    predicted energy. Its error comes from a bootstrap over tiles, and it is shrunk towards the
+    overall factor as far as the bands differ by no more than these errors (empirical Bayes).
+
+    Parameters
+    ----------
+    energies : sequence of LeftOutEnergies
+        Of all folds and slices.
+    slices : sequence of int
+        For the record.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    UncertaintyFactors or None
+        None where fewer than `TILES_PER_BAND` tiles are there.
+
+    Raises
+    ------
+    ConfigurationError
+        If numbers are not finite.
+    """
+    if not energies:
+        return None
+    names = ("error", "predicted", "noise", "radius")
+    error, predicted, noise, radius = (
+        np.concatenate([getattr(one, name) for one in energies]) for name in names
+    )
+    if len(error) < TILES_PER_BAND or predicted.sum() <= 0:
+        return None
+    if not all(np.isfinite(values).all() for values in (error, predicted, noise)):
+        raise ConfigurationError("the energies of left-out samples hold NaN or Inf")
+    excess = error - noise
+    generator = np.random.default_rng(seed)
+    overall, overall_error = _log_ratio(excess, predicted, generator)
+    n_bands = int(np.clip(len(error) // TILES_PER_BAND, 1, N_BANDS))
+    bands = np.array_split(np.argsort(radius, kind="stable"), n_bands)
+    found = [_log_ratio(excess[band], predicted[band], generator) for band in bands]
+    ratios, errors = (np.array(values) for values in zip(*found, strict=True))
+    spread = max(0.0, float(np.mean((ratios - overall) ** 2 - errors**2)))
+    share = spread / (spread + errors**2) if spread else np.zeros(n_bands)
+    shrunk = overall + share * (ratios - overall)
+    shrunk_error = np.sqrt(share * errors**2 + (1 - share) ** 2 * overall_error**2)
+    factor = np.maximum(np.exp(shrunk / 2), SMALLEST_FACTOR)
+    middle = [float(np.average(radius[band], weights=predicted[band] + 1e-30)) for band in bands]
+    order = np.argsort(middle)
+    scale = max(math.exp(overall / 2), SMALLEST_FACTOR)
+    return UncertaintyFactors(
+        overall=scale,
+        overall_error=scale * overall_error / 2,
+        radius=tuple(float(middle[i]) for i in order),
+        factor=tuple(float(factor[i]) for i in order),
+        factor_error=tuple(float((factor * shrunk_error / 2)[i]) for i in order),
+        coverage_before=_coverage(energies, 1.0),
+        coverage_after=_coverage(energies, scale**2),
+        n_left_out=sum(one.n_left_out for one in energies),
+        n_evaluations=sum(one.n_evaluations for one in energies),
+        slices=tuple(int(index) for index in slices),
+    )
+
+
+def _log_ratio(
+    excess: np.ndarray, predicted: np.ndarray, generator: np.random.Generator
+) -> tuple[float, float]:
+    """Return the logarithm of the ratio of sums, and its standard error by a bootstrap."""
+    draws = generator.integers(len(excess), size=(N_BOOTSTRAP, len(excess)))
+    floor = SMALLEST_FACTOR**2
+    total = max(float(excess.sum() / predicted.sum()), floor)
+    repeated = np.maximum(excess[draws].sum(1) / predicted[draws].sum(1), floor)
+    return math.log(total), max(float(np.log(repeated).std()), 1e-3)
+
+
+def _coverage(energies: Sequence[LeftOutEnergies], scale: float) -> float:
+    """Share of pixels whose squared error is within the 90 % quantile of its prediction.
+
+    A squared complex error over a variance from n samples is distributed as F(2, 2 (n - 1)).
+    """
+    from scipy import stats
+
+    inside = [
+        one.standardized <= scale * stats.f.ppf(0.9, 2, 2 * (one.n_samples - 1)) for one in energies
+    ]
+    return float(np.concatenate(inside).mean())
