@@ -36,8 +36,11 @@ SHARE_OF_EVALUATIONS = 0.25
 """Of a slice's evaluations, for the predictions of its left-out samples."""
 EVALUATIONS = 30
 """Per sample of a prediction, at most."""
-N_FOLDS, N_PREDICTIONS = 2, 3
-"""Sets of samples that are left out, and posterior samples that predict each, at most."""
+N_FOLDS = (2, 3)
+"""Sets of samples that are left out: at least and at most. Sets of one scan differ much more than
+the posterior samples that predict one of them."""
+N_PREDICTIONS = 2
+"""Posterior samples that predict each set."""
 N_SLICES = 3
 """Slices of a scan that are looked at."""
 UNKNOWN_IMAGE = 1.5
@@ -47,17 +50,16 @@ _FIRST_SAMPLE = 2**20  # streams of noise that no sample of a reconstruction has
 
 
 class Plan(NamedTuple):
-    """How many folds, samples in each, and evaluations for each sample."""
+    """How many sets of samples are left out, and the evaluations of each sample that predicts."""
 
     n_folds: int
-    n_samples: int
     n_evaluations: int
 
 
 def plan_predictions(n_samples: int, n_evaluations: int) -> Plan:
     """Return what `SHARE_OF_EVALUATIONS` of a slice's evaluations are spent on.
 
-    Two samples of one fold are the least, whatever they cost.
+    Two sets are the least, whatever they cost.
 
     Parameters
     ----------
@@ -65,9 +67,8 @@ def plan_predictions(n_samples: int, n_evaluations: int) -> Plan:
         Of the slice.
     """
     each = min(EVALUATIONS, n_evaluations)
-    chains = int(SHARE_OF_EVALUATIONS * n_samples * n_evaluations / each)
-    n_folds = N_FOLDS if chains >= 2 * N_FOLDS else 1
-    return Plan(n_folds, min(max(chains // n_folds, 2), N_PREDICTIONS), each)
+    affordable = int(SHARE_OF_EVALUATIONS * n_samples * n_evaluations / (N_PREDICTIONS * each))
+    return Plan(min(max(affordable, N_FOLDS[0]), N_FOLDS[1]), each)
 
 
 def is_calibrated(configuration: ReconstructionConfiguration, prior: ScoreModel) -> bool:
@@ -150,7 +151,7 @@ def measure_left_out(
             operator,
             data,
             acquisition.noise_std,
-            n_samples=plan.n_samples,
+            n_samples=N_PREDICTIONS,
             n_evaluations=plan.n_evaluations,
             generator=torch.Generator().manual_seed(seed),
             first_sample=_FIRST_SAMPLE * (number + 1),
@@ -166,7 +167,7 @@ def measure_left_out(
                 acquisition.kspace,
                 result.samples.to(mask.device),
                 acquisition.noise_std,
-                plan.n_samples * plan.n_evaluations,
+                N_PREDICTIONS * plan.n_evaluations,
             )
         )
     return found

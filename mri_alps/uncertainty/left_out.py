@@ -79,11 +79,11 @@ def _choose(
     n_folds: int,
     generator: np.random.Generator,
 ) -> list[np.ndarray]:
-    """Stratified choice: `items` of each fold, at most half of them in all folds together."""
+    """Stratified choice: the `items` of each fold, at most half of all."""
     n_folds = min(n_folds, len(items) // 2)
     if n_folds == 0:
         return []
-    count = max(1, min(round(SHARE * n_measured), len(items) // (2 * n_folds)))
+    count = max(1, min(round(SHARE * n_measured), len(items) // max(n_folds, 2)))
     order = items[np.lexsort((generator.random(len(items)), distance))]
     groups = [generator.permutation(group) for group in np.array_split(order, count)]
     return [np.array([group[fold] for group in groups]) for fold in range(n_folds)]

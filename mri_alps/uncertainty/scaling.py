@@ -61,4 +61,5 @@ def scale_deviations(
     change = conjugate_gradient(
         lambda x: operator.normal(x) + ratio * x, target, _ITERATIONS, x=torch.zeros_like(target)
     )
-    return mean + scaled + change
+    changed = scaled + change
+    return mean + changed - changed.mean(0)  # iterations that end early would move it

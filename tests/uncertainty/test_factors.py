@@ -1,0 +1,164 @@
+"""Factors from left-out samples, and deviations scaled by them."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.fourier import fftc, ifftc
+from mri_alps.core.random import standard_normal
+from mri_alps.masks import make_mask
+from mri_alps.operators import SenseOperator
+from mri_alps.priors import GaussianPrior
+from mri_alps.priors.spectrum import frequency_radius as cycles_per_pixel
+from mri_alps.sampling import sample_posterior
+from mri_alps.uncertainty import (
+    LeftOutEnergies,
+    UncertaintyFactors,
+    choose_left_out,
+    compare_left_out,
+    fit_factors,
+    scale_deviations,
+)
+from tests.sampling.posterior_bed import coil_maps
+
+COMPLEX = torch.complex64
+
+
+def energies(factor, n_tiles=64, seed=0, n_values=40):
+    """Tiles of `n_values` Gaussian values each, whose errors are `factor(radius)` too large."""
+    generator = np.random.default_rng(seed)
+    radius = np.linspace(0.05, 1, n_tiles)
+    level = 1 / radius**2
+    noise = np.full(n_tiles, 0.5 * n_values)
+    draws = generator.chisquare(2 * n_values, n_tiles) / 2
+    error = draws * (factor(radius) ** 2 * level + 0.5)
+    values = generator.f(2, 4, 400)
+    return LeftOutEnergies(error, n_values * level, noise, radius, 4, 60, values, 3)
+
+
+@pytest.mark.parametrize("truth", [0.5, 1.0, 2.5])
+def test_one_factor_is_found_within_its_error(truth):
+    found = [fit_factors([energies(lambda r: truth + 0 * r, seed=seed)]) for seed in range(20)]
+    distance = [(one.overall - truth) / one.overall_error for one in found]
+    assert abs(np.mean([one.overall for one in found]) / truth - 1) < 0.02
+    assert 0.5 < np.std(distance) < 2
+    # bands that do not differ are told apart little
+    assert np.mean([max(one.factor) / min(one.factor) for one in found]) < 1.1
+
+
+def test_a_factor_that_follows_the_frequency_is_followed():
+    found = fit_factors([energies(lambda r: 1 + 2 * r, n_values=400)])
+    expected = 1 + 2 * np.array(found.radius)
+    np.testing.assert_allclose(found.factor, expected, rtol=0.15)
+    grid = found.filter((33, 32))
+    assert grid.shape == (33, 32)
+    assert grid[16, 16] == pytest.approx(found.factor[0], rel=1e-5)
+    assert grid[16, 31] == pytest.approx(found.factor[-1], rel=0.1)
+
+
+def test_too_little_gives_no_factor():
+    assert fit_factors([]) is None
+    assert fit_factors([energies(lambda r: 1 + 0 * r, n_tiles=4)]) is None
+
+
+def test_what_is_not_finite_is_refused():
+    good = energies(lambda r: 1 + 0 * r)
+    with pytest.raises(ConfigurationError, match="NaN"):
+        fit_factors([dataclasses.replace(good, error=good.error * np.nan)])
+
+
+def test_coverage_of_left_out_samples_is_that_of_the_right_distribution():
+    found = fit_factors([energies(lambda r: 1 + 0 * r, seed=seed) for seed in range(20)])
+    assert found.coverage_before == pytest.approx(0.9, abs=3 * math.sqrt(0.09 / 8000))
+
+
+def test_factors_survive_json():
+    found = fit_factors([energies(lambda r: 1 + 0 * r)], slices=[3])
+    record = json.loads(json.dumps(dataclasses.asdict(found)))
+    assert UncertaintyFactors.from_record(record) == found
+
+
+def constant(factor):
+    return UncertaintyFactors(factor, 0.1, (0.5,), (factor,), (0.1,), 0.9, 0.9, 4, 60)
+
+
+@pytest.mark.parametrize("shape", [(24, 32), (23, 31)])
+def test_only_what_the_data_leave_open_is_scaled(shape):
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.zeros(shape[1], dtype=torch.bool)
+    mask[::2] = True
+    operator = SenseOperator(torch.ones((1, *shape), dtype=COMPLEX), mask)
+    deviation = standard_normal((3, *shape), generator, COMPLEX)
+    noise_std = 1e-3
+    samples = ifftc(fftc(deviation) * torch.where(mask, noise_std, 1.0)) + 2
+    scaled = scale_deviations(samples, constant(2.0), operator, noise_std)
+    torch.testing.assert_close(scaled.mean(0), samples.mean(0), rtol=0, atol=1e-5)
+    before, after = (fftc(x - x.mean(0)) for x in (samples, scaled))
+    open_ratio = after[..., ~mask].abs() / before[..., ~mask].abs()
+    torch.testing.assert_close(open_ratio, torch.full_like(open_ratio, 2.0), rtol=1e-2, atol=0)
+    change = (after - before)[..., mask].abs().max()
+    assert change < 0.2 * noise_std
+
+
+def power(n, amplitude=1.0):
+    radius = cycles_per_pixel((n, n)) * n
+    return (40 * amplitude / (1 + (radius / 3) ** 3)).float()
+
+
+def calibrated(prior, truth_power, n, acceleration, seed):
+    """Factors and, before and after, the deviation over the error and the coverage."""
+    generator = torch.Generator().manual_seed(seed)
+    truth = ifftc(truth_power.sqrt() * standard_normal((n, n), generator, COMPLEX))
+    mask = torch.as_tensor(make_mask("equispaced", (n, n), acceleration, 0.32 / acceleration, seed))
+    mask, noise_std = mask[0], 0.01 * float(truth.abs().max())
+    maps = coil_maps(8, (n, n), COMPLEX)
+
+    def draw(operator, count):
+        data = kspace * operator.measured
+        result = sample_posterior(
+            prior, operator, data, noise_std, n_samples=count, n_evaluations=20, generator=generator
+        )
+        return result.samples
+
+    operator = SenseOperator(maps, mask)
+    noise = standard_normal(operator.range_shape, generator, COMPLEX)
+    kspace = (operator.forward(truth) + noise_std * noise) * operator.measured
+    compared = []
+    whole = np.broadcast_to(mask.numpy(), (n, n))
+    for fold in choose_left_out(whole, (n, round(0.32 / acceleration * n)), 2, seed):
+        left_out = torch.as_tensor(fold)
+        samples = draw(SenseOperator(maps, mask & ~left_out[0]), 3)
+        compared.append(compare_left_out(maps, left_out, kspace, samples, noise_std))
+    factors = fit_factors(compared)
+    samples = draw(operator, 8)
+    found = []
+    half_width = stats.t.ppf(0.95, 7) * math.sqrt(9 / 8)
+    for drawn in (samples, scale_deviations(samples, factors, operator, noise_std)):
+        error, deviation = (torch.view_as_real(x) for x in (truth - drawn.mean(0), drawn))
+        std = deviation.std(0)
+        ratio = std.square().sum() * 9 / 8 / error.square().sum()
+        found += [float(ratio.sqrt()), float((error.abs() <= half_width * std).double().mean())]
+    return [factors.overall, factors.overall_error, *found]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("amplitude", [1.0, 0.25, 4.0])
+def test_deviations_of_a_wrong_prior_are_mended_and_of_a_right_one_kept(amplitude):
+    n, n_seeds = 64, 12
+    prior = GaussianPrior(power(n, amplitude))
+    runs = np.array([calibrated(prior, power(n), n, 4, seed) for seed in range(n_seeds)])
+    factor, stated, before, _, after, coverage = runs.mean(0)
+    scatter = runs.std(0) / math.sqrt(n_seeds)
+    assert abs(after - 1) < 0.1
+    assert 0.88 - 3 * scatter[5] < coverage < 0.92 + 3 * scatter[5]
+    if amplitude == 1:
+        assert abs(factor - 1) < 3 * scatter[0] + 0.02
+        assert runs[:, 0].std() < 2 * stated
+    else:
+        assert abs(before - 1) > 0.3
