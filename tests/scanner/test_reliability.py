@@ -184,7 +184,7 @@ def test_a_client_that_vanishes_leaves_an_incomplete_scan(server):
         client.socket.sendall(b"".join(parts[:10]))
 
     def saved():
-        found = set(server.folder.glob("*_incomplete*")) - before
+        found = set(server.folder.glob("*_incomplete.h5")) - before
         return [path for path in found if len(read_rows([path])) == 9]
 
     assert len(until(saved)) == 1
