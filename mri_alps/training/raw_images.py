@@ -20,7 +20,7 @@ from mri_alps.training.images import ImageRecord
 if TYPE_CHECKING:
     import numpy as np
 
-_VERSION = "1"  # part of a cache entry's name: change it when combined images change
+_VERSION = "2"  # part of a cache entry's name: change it when combined images change
 
 
 def read_raw_images(path: Path, cache: Path | None = None) -> list[ImageRecord]:
