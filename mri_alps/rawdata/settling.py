@@ -30,6 +30,8 @@ from mri_alps.rawdata.kspace_center import (
 from mri_alps.rawdata.sampling_pattern import measured_range, net_acceleration, smallest_mask
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mri_alps.rawdata.raw import RawKSpace, SliceSource
 
 SLICES_FOR_CENTER = 3
@@ -190,7 +192,7 @@ def _centered(raw: RawKSpace) -> RawKSpace:
     found = find_center(slices, masks)
     names = [name.replace("_", " ") for name in raw.axes]
     for axis, name in enumerate(names):
-        _check_axis(raw, name, found[axis], found[1 - axis])
+        _check_axis(raw.path, name, found[axis], found[1 - axis])
     shifts = [_shift(raw, name, found[axis], found[1 - axis]) for axis, name in enumerate(names)]
     for name, center, shift in zip(names, found, shifts, strict=True):
         if center is not None and shift:
@@ -203,9 +205,29 @@ def _centered(raw: RawKSpace) -> RawKSpace:
     return _rolled(raw, (shifts[0], shifts[1])) if any(shifts) else raw
 
 
-def _check_axis(
-    raw: RawKSpace, name: str, center: AxisCenter | None, other: AxisCenter | None
-) -> None:
+def check_readout(path: Path, kspace: np.ndarray, mask: np.ndarray) -> None:
+    """Refuse the readout of a 3-D scan if it is no axis of k-space.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message.
+    kspace : numpy.ndarray
+        Complex (coil, readout, phase_encode), one partition with signal.
+    mask : numpy.ndarray
+        bool (readout, phase_encode).
+
+    Raises
+    ------
+    InputFileError
+        If its energy peaks nowhere along the readout.
+    """
+    if np.isfinite(kspace).all():
+        readout, phase = find_center([kspace], [mask])
+        _check_axis(path, "readout", readout, phase)
+
+
+def _check_axis(path: Path, name: str, center: AxisCenter | None, other: AxisCenter | None) -> None:
     """Refuse an axis over which the energy peaks nowhere, though there is signal."""
     if center is None or center.distinctness < FLAT or center.concentration >= SPREAD:
         return
@@ -213,7 +235,7 @@ def _check_axis(
     is_level = center.distinctness < DISTINCT_PEAK and center.spacing == 1
     if center.is_image_like or (sees_signal and is_level):
         raise InputFileError(
-            f"{raw.path}: the energy of the {center.size} samples along the {name} peaks nowhere, "
+            f"{path}: the energy of the {center.size} samples along the {name} peaks nowhere, "
             "so this is no axis of k-space: give k-space whose every spatial axis is Fourier "
             "encoded, with images, slices and coils along the dimensions meant for them"
         )

@@ -151,6 +151,13 @@ def test_slices_are_no_partitions(tmp_path):
         read_raw(tmp_path / "k")
 
 
+def test_coils_are_no_readout_of_a_volume(tmp_path):
+    kspace = np.concatenate([simulated(seed=seed) for seed in (0, 1)], axis=1)[0]
+    write_cfl(tmp_path / "k", kspace[..., None])
+    with pytest.raises(InputFileError, match="8 samples along the readout peaks nowhere"):
+        read_raw(tmp_path / "k")
+
+
 def test_a_wrong_centre_of_a_volume_is_moved(tmp_path):
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, size) for size in (16, 32, 24)), indexing="ij")
     ball = np.where(x**2 + (y / 0.8) ** 2 + (z / 0.7) ** 2 < 1, 1 + 0.5 * np.sign(x * y * z), 0)

@@ -18,6 +18,7 @@ from mri_alps.rawdata.decoupling import BlockCache, readout_to_image
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import measured_range, net_acceleration
+from mri_alps.rawdata.settling import check_readout
 
 _COIL, _SLICE, _AVERAGE = 3, 13, 14
 MAX_ACCIDENTAL_ZEROS = 0.01
@@ -185,6 +186,7 @@ def _volume(base: Path, warnings: list[str]) -> RawKSpace:
                 "into slices: transform READ to image space and extract slices before"
             )
         counts[volume, :, partition] += lines
+    _check_readout(base, array, counts[n_volumes // 2])
     warnings.append(f"3-D: READ goes to image space, its {n_readout} positions are slices")
     return _assemble(
         base,
@@ -196,6 +198,16 @@ def _volume(base: Path, warnings: list[str]) -> RawKSpace:
         ("phase_encode", "partition"),
         warnings,
     )
+
+
+def _check_readout(base: Path, array: np.ndarray, counts: np.ndarray) -> None:
+    """Look at READ before it is gone, in the partition with the most energy on few of its lines."""
+    middle = array[:, :, :, :, array.shape[4] // 2, 0]
+    few = middle[:: max(1, middle.shape[0] // 16), :: max(1, middle.shape[1] // 16)]
+    energy = [float((abs(few[:, :, k].astype(complex)) ** 2).sum()) for k in range(few.shape[2])]
+    partition = int(np.argmax(energy))
+    kspace = np.moveaxis(np.asarray(middle[:, :, partition]), -1, 0)
+    check_readout(base, kspace, np.broadcast_to(counts[:, partition] > 0, kspace.shape[1:]))
 
 
 def _assemble(
