@@ -363,3 +363,10 @@ def test_writers_refuse_what_cannot_be_read(tmp_path):
     with pytest.raises(ShapeError, match="noise"):
         write_ismrmrd(tmp_path / "x.h5", kspace, noise=random_complex(0, 3, 9))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sound_file_whose_samples_fill_it_is_no_damaged_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("mri_alps.core.hdf5.objects.ALWAYS_ALLOWED_BYTES", 0)
+    kspace = random_complex(0, 1, 4, 512, 96)
+    write_ismrmrd(tmp_path / "x.h5", kspace)
+    np.testing.assert_array_equal(read_raw(tmp_path / "x.h5").read_slice(0), kspace[0])
