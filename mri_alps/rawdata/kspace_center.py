@@ -19,8 +19,10 @@ TOLERANCE = 2
 """Samples by which the centre found may be off that of the header: phases of the object do it."""
 LARGEST_SHIFT = 0.25
 """Of the matrix: what is farther off is no centre that was counted wrongly."""
-DISTINCT_PEAK = 8.0
+DISTINCT_PEAK = 4.0
 """Peak over lower quartile of the energy, from which on there is a centre to be found."""
+LEVEL = 8.0
+"""The same, below which an axis that ought to have a peak has none."""
 CERTAIN_PEAK = 20.0
 """The same, from which on a centre that is much too far off is an error of the file."""
 CONCENTRATED = 0.7
@@ -50,6 +52,8 @@ class AxisCenter:
         Energy in the best eighth of the axis: 0 if spread evenly, 1 if all of it is there.
     spacing : int
         Largest distance of measured neighbours around the centre.
+    gap : int
+        The same of the two next to it only.
     is_image_like : bool
         Whether the Fourier transform along the axis, and not the data, is concentrated.
     """
@@ -59,6 +63,7 @@ class AxisCenter:
     distinctness: float
     concentration: float
     spacing: int
+    gap: int
     is_image_like: bool
 
     @property
@@ -117,6 +122,7 @@ def _axis_center(
     peak = int(smooth.argmax())
     place = np.searchsorted(measured, inside[peak])
     around = measured[max(0, place - 2) : place + 3]
+    beside = measured[max(0, place - 1) : place + 2]
     concentration = _concentration(profile)
     image_like = concentration < SPREAD and _is_image_like(slices, axis)
     return AxisCenter(
@@ -125,6 +131,7 @@ def _axis_center(
         distinctness=float(smooth[peak] / floor) if floor > 0 else np.inf,
         concentration=concentration,
         spacing=int(np.diff(around).max()),
+        gap=int(np.diff(beside).max()),
         is_image_like=image_like,
     )
 

@@ -22,6 +22,7 @@ from mri_alps.rawdata.kspace_center import (
     DISTINCT_PEAK,
     FLAT,
     LARGEST_SHIFT,
+    LEVEL,
     SPREAD,
     TOLERANCE,
     AxisCenter,
@@ -232,7 +233,7 @@ def _check_axis(path: Path, name: str, center: AxisCenter | None, other: AxisCen
     if center is None or center.distinctness < FLAT or center.concentration >= SPREAD:
         return
     sees_signal = other is not None and other.concentration >= CONCENTRATED
-    is_level = center.distinctness < DISTINCT_PEAK and center.spacing == 1
+    is_level = center.distinctness < LEVEL and center.spacing == 1
     if center.is_image_like or (sees_signal and is_level):
         raise InputFileError(
             f"{path}: the energy of the {center.size} samples along the {name} peaks nowhere, "
@@ -246,13 +247,13 @@ def _shift(raw: RawKSpace, name: str, center: AxisCenter | None, other: AxisCent
     if center is None or center.distinctness < DISTINCT_PEAK:
         return 0
     # Where the lines next to the centre were not measured, neither is the place of the peak.
-    beside = 1 if other is None else other.spacing
+    beside = 1 if other is None else other.gap
     if beside > 2 * TOLERANCE:
         return 0
     if abs(center.offset) < max(TOLERANCE, center.spacing, beside) + 0.5:
         return 0
     shift = -round(center.offset)
-    if abs(shift) <= LARGEST_SHIFT * center.size:
+    if abs(shift) <= LARGEST_SHIFT * center.size + TOLERANCE:
         return shift
     if center.distinctness < CERTAIN_PEAK or center.concentration < SPREAD:
         return 0
