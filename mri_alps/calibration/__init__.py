@@ -6,7 +6,8 @@ Noise covariance and whitening, coil compression, sensitivity maps, the image sc
 
 from mri_alps.calibration.acquisition import Acquisition, InverseProblem
 from mri_alps.calibration.compression import compression_matrix
-from mri_alps.calibration.line_weights import sampling_weights
+from mri_alps.calibration.explanation import NOTHING_TO_EXPLAIN, Explanation, explain, judge
+from mri_alps.calibration.line_weights import LARGEST_ERROR, sampling_weights
 from mri_alps.calibration.maps_error import MapsError, fit_maps_error
 from mri_alps.calibration.noise import apply_to_coils, noise_covariance, whitening_matrix
 from mri_alps.calibration.noise_estimate import (
@@ -28,9 +29,12 @@ from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
 from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
 
 __all__ = [
+    "LARGEST_ERROR",
+    "NOTHING_TO_EXPLAIN",
     "Acquisition",
     "CalibrationPortrait",
     "CalibrationRegion",
+    "Explanation",
     "InverseProblem",
     "MapsError",
     "NoiseEstimate",
@@ -46,9 +50,11 @@ __all__ = [
     "estimate_noise",
     "estimate_noise_covariance",
     "estimate_sensitivity_maps",
+    "explain",
     "find_calibration_region",
     "fit_maps_error",
     "image_scale",
+    "judge",
     "noise_covariance",
     "portray_calibration",
     "prepare_slice",

@@ -6,6 +6,7 @@ measured with one draw of the image given the data under a stationary Gaussian p
 expected misfit |y - A x|^2 / (2 m noise_std^2) is 1 if noise and model error are as assumed. That
 takes no evaluation of a learned prior. Where there are hardly more data than unknowns nothing is
 left over whatever the maps are, so a small misfit does not lower the allowance of `line_weights`.
+A large one raises it, but to `LARGEST_ERROR` at most, and not at all for maps from outside.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from typing import NamedTuple
 
 import torch
 
-from mri_alps.calibration.line_weights import MAPS_ERROR, sample_power, sampling_weights
+from mri_alps.calibration.line_weights import (
+    LARGEST_ERROR,
+    MAPS_ERROR,
+    sample_power,
+    sampling_weights,
+)
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal
 from mri_alps.core.solvers import conjugate_gradient
@@ -41,21 +47,32 @@ class MapsError(NamedTuple):
     Attributes
     ----------
     weights : torch.Tensor
-        For `SenseOperator`: of lines, or (H, W) of samples where the usual allowance is not
-        enough, since the error follows the signal within a line, too.
+        For `SenseOperator`, shape of the mask.
     relative_error : float
         Of F S x, that the weights allow for.
     misfit : float
         With these weights.
+    found : float
+        Error that would explain the data: more than is allowed for where maps, or the centre of
+        k-space, are wrong.
+    noise_factor : float
+        Standard deviation of the noise that would explain them, over the stated one; at least 1.
+        The weights allow for it.
     """
 
     weights: torch.Tensor
     relative_error: float
     misfit: float
+    found: float
+    noise_factor: float = 1.0
 
 
 def fit_maps_error(
-    kspace: torch.Tensor, mask: torch.Tensor, sensitivity_maps: torch.Tensor, noise_std: float
+    kspace: torch.Tensor,
+    mask: torch.Tensor,
+    sensitivity_maps: torch.Tensor,
+    noise_std: float,
+    largest: float = LARGEST_ERROR,
 ) -> MapsError:
     """Find the variance at which data and model agree where the usual allowance is too small.
 
@@ -74,19 +91,28 @@ def fit_maps_error(
         Complex64 (coils, H, W), unit norm over coils.
     noise_std : float
         Per real component, in the units of `kspace`.
+    largest : float
+        Error that the weights allow for at most, whatever is found.
 
     Returns
     -------
     MapsError
-        Weights, error and misfit.
+        Weights, errors and misfit.
     """
     weights = sampling_weights(kspace, mask, noise_std)
     problem = _MisfitOfDraws(kspace, mask, sensitivity_maps, noise_std)
     misfit = problem.misfit(weights, HIGHEST_MISFIT)
     if misfit <= HIGHEST_MISFIT:
-        return MapsError(weights, MAPS_ERROR, misfit)
-    points = mask.expand(kspace.shape[-2:])
-    power = sample_power(kspace, points)
+        return MapsError(weights, MAPS_ERROR, misfit, MAPS_ERROR)
+    noise_factor, found = _fit(problem, mask.expand(kspace.shape[-2:]))
+    allowed = min(found, largest)
+    weights = sampling_weights(kspace, mask, noise_std, allowed, noise_factor)
+    return MapsError(weights, allowed, problem.misfit(weights), found, noise_factor)
+
+
+def _fit(problem: _MisfitOfDraws, points: torch.Tensor) -> tuple[float, float]:
+    """Return the factor of the noise, and the error."""
+    power, noise_std = sample_power(problem.kspace, points), problem.noise_std
     # From below: what a sample alone tells of the image is soon taken for an error, and then stays.
     variance = noise_std**2 + SMALLEST_ERROR**2 * power
     for _ in range(_FITS):
@@ -94,8 +120,7 @@ def fit_maps_error(
         rest = problem.rest(weights).abs().double().square().mean(0) / 2
         noise_factor, error = _regress(rest[points], power[points], variance[points], noise_std**2)
         variance = noise_factor * noise_std**2 + error**2 * power
-    weights = torch.where(points, noise_std / variance.sqrt(), 1.0).to(torch.float32)
-    return MapsError(weights, error, problem.misfit(weights))
+    return math.sqrt(noise_factor), error
 
 
 def _regress(

@@ -20,6 +20,7 @@ from mri_alps.calibration.chain import (
     weigh,
     whiten,
 )
+from mri_alps.calibration.doubts import doubts_about
 from mri_alps.calibration.sensitivity import central_block
 from mri_alps.calibration.volume import (
     NOISE_STD,
@@ -43,10 +44,6 @@ _RULES = {
     "noise_std": NOISE_STD,
     "maps_error": number(0, 1e3, ends="[]").or_none(),
 }
-DOUBTFUL_MAPS = 0.1
-"""Relative error of the sensitivity maps from which on a warning is given."""
-PLAUSIBLE_NOISE = (1e-5, 0.5)
-"""Range of `noise_std` (relative to the image scale) beyond which something is wrong."""
 
 
 def prepare_slice(
@@ -81,8 +78,8 @@ def prepare_slice(
         From `calibrate_volume`, so that the noise of a volume is looked at only once.
     sensitivity_maps : array, optional
         Complex (coils, readout, phase_encode), maps of the scan's own coils (not whitened) in
-        any normalisation, zero outside the object; estimated if left out, and refined where the
-        data do not agree with them (`refine_sensitivity_maps`).
+        any normalisation, zero outside the object, which are used as they are; estimated if left
+        out, and refined where the data do not agree with them (`refine_sensitivity_maps`).
     n_virtual_coils : int, optional
         Compress to this many coils.
     compression_tolerance : float, optional
@@ -115,7 +112,8 @@ def prepare_slice(
     Warns
     -----
     MriAlpsWarning
-        If the noise is implausible, or the sensitivity maps do not explain the data.
+        If the noise is implausible, or given maps are zero where there is signal, or no image
+        explains the data of all coils; the likeliest cause is named.
     """
     check("prepare_slice", _RULES, locals())
     device = find_device(device)
@@ -162,7 +160,7 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
     scaled = weighted.compressed.scaled
     whitened = scaled.whitened
     calibration = whitened.calibration
-    notes = [*_doubts_about_noise(weighted), *_doubts_about_maps(weighted)]
+    notes = doubts_about(weighted)
     for note in notes:
         warnings.warn(note, MriAlpsWarning, stacklevel=4)
     info = {
@@ -180,32 +178,13 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
     if weighted.weights is not None:
         info["maps_error"] = weighted.maps_error
         info["smallest_weight"] = float(weighted.weights.min())
-    if weighted.misfit is not None:
-        info["maps_misfit"] = weighted.misfit
+    if weighted.found is not None:
+        info["maps_misfit"] = weighted.found.misfit
+        info["maps_error_found"] = weighted.found.found
+        info["noise_factor"] = weighted.found.noise_factor
+    if scaled.mapped.unexplained is not None:
+        info["signal_beside_maps"] = scaled.mapped.unexplained._asdict()
     return info
-
-
-def _doubts_about_maps(weighted: WeightedSlice) -> list[str]:
-    whitened, error = weighted.compressed.scaled.whitened, weighted.maps_error
-    if weighted.misfit is None or error is None or error < DOUBTFUL_MAPS:
-        return []
-    height, width = whitened.region.size
-    return [
-        f"{whitened.name}: no image explains the data of all coils with these sensitivity maps, "
-        f"of which an error of {100 * error:.0f} % is allowed for (calibration region {height}x"
-        f"{width}): scan with more calibration lines, or hand in better maps"
-    ]
-
-
-def _doubts_about_noise(weighted: WeightedSlice) -> list[str]:
-    scaled, (low, high) = weighted.compressed.scaled, PLAUSIBLE_NOISE
-    if low <= scaled.noise_std <= high:
-        return []
-    return [
-        f"{scaled.whitened.name} has noise of {scaled.noise_std:.2g} times the image scale "
-        f"(source: {scaled.whitened.calibration.noise_source}), where {low:g} to {high:g} is "
-        "plausible: check the noise scan, or give noise_std"
-    ]
 
 
 def _empty(

@@ -31,6 +31,10 @@ class ConfigurationError(MriAlpsError, ValueError):
     """An option or a combination of options makes no sense."""
 
 
+class CalibrationError(MriAlpsError):
+    """An image does not explain what was measured; the message names the likeliest cause."""
+
+
 class MissingDependencyError(MriAlpsError, ImportError):
     """An optional package is missing; the message names the pip command that installs it."""
 

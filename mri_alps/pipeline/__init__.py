@@ -106,16 +106,16 @@ _HOME_OF = {
     "reconstruct": "mri_alps.pipeline.volume",
     "reconstruct_scans": "mri_alps.pipeline.scans",
     "reconstruct_to_file": "mri_alps.pipeline.volume",
-    "reference_image": "mri_alps.pipeline.slice",
+    "reference_image": "mri_alps.pipeline.images",
     "representative": "mri_alps.pipeline.result",
     "root_sum_of_squares": "mri_alps.pipeline.images",
     "scan_identity": "mri_alps.pipeline.identity",
     "settings_hash": "mri_alps.pipeline.identity",
     "settings_identity": "mri_alps.pipeline.identity",
     "undersampling_mask": "mri_alps.pipeline.undersampling",
-    "used_mask": "mri_alps.pipeline.slice",
+    "used_mask": "mri_alps.pipeline.images",
     "versions": "mri_alps.pipeline.provenance",
-    "zero_filled": "mri_alps.pipeline.slice",
+    "zero_filled": "mri_alps.pipeline.images",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME_OF)
 

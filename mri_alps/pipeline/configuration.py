@@ -214,6 +214,12 @@ class ReconstructionConfiguration:
         above=0,
         below=1,
     )
+    force: bool = setting(
+        "Keep and mark slices whose image does not explain the centre of k-space, as with wrong "
+        "maps or a wrong centre. Left out: they are refused.",
+        default=False,
+        group=OUTPUT_GROUP,
+    )
     save_samples: bool = setting("Keep the samples.", default=False, group=OUTPUT_GROUP)
     save_maps: bool = setting("Keep the sensitivity maps.", default=False, group=OUTPUT_GROUP)
 

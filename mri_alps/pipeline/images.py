@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from mri_alps.core.fourier import ifftc
 from mri_alps.core.magnitudes import unit_of
+
+if TYPE_CHECKING:
+    from mri_alps.calibration import Acquisition
+    from mri_alps.rawdata import RawKSpace
 
 
 def root_sum_of_squares(kspace: np.ndarray) -> np.ndarray:
@@ -25,3 +31,56 @@ def root_sum_of_squares(kspace: np.ndarray) -> np.ndarray:
     images = ifftc(torch.from_numpy(np.ascontiguousarray(kspace)))
     unit = unit_of(images)
     return (torch.linalg.vector_norm(images / unit, dim=0) * unit).numpy().astype(np.float32)
+
+
+def zero_filled(raw: RawKSpace, index: int, mask: np.ndarray) -> np.ndarray:
+    """Return the root sum of squares of the coil images with zeros where nothing was measured.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    mask : numpy.ndarray
+        Bool, broadcasts to (readout, phase_encode).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, (readout, phase_encode), uncropped.
+    """
+    return root_sum_of_squares(raw.read_slice(index) * mask)
+
+
+def used_mask(acquisition: Acquisition) -> np.ndarray:
+    """Return the points of k-space that a slice is reconstructed from.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        The prepared slice.
+
+    Returns
+    -------
+    numpy.ndarray
+        Bool, (1, phase_encode) for whole lines, else (readout, phase_encode).
+    """
+    mask = np.atleast_2d(acquisition.mask.cpu().numpy())
+    return np.broadcast_to(mask, (mask.shape[-2], acquisition.kspace.shape[-1]))
+
+
+def reference_image(raw: RawKSpace, index: int) -> np.ndarray | None:
+    """Return the scan's own reference image of a slice, if it has the shape of the result.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    index : int
+        Slice.
+    """
+    reference = raw.read_reference(index)
+    if reference is None or reference.shape != tuple(raw.crop):
+        return None
+    return np.asarray(reference, dtype=np.float32)

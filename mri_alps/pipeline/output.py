@@ -18,7 +18,7 @@ from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import open_hdf5
 from mri_alps.core.plain import plain
 from mri_alps.core.values import as_utf8
-from mri_alps.pipeline.result import SCALARS_GROUP
+from mri_alps.pipeline.result import SCALARS_GROUP, UNEXPLAINED, forced_as_attributes
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.result import Reconstruction, SliceReconstruction
@@ -164,6 +164,7 @@ class ReconstructionWriter:
     def __init__(self, target: Path, slices: tuple[int, ...]):
         self._slices = slices
         self._written = 0
+        self._forced: list[int] = []
         self._placing = create_hdf5(target)
 
     def __enter__(self) -> ReconstructionWriter:
@@ -203,6 +204,9 @@ class ReconstructionWriter:
             self._file.create_dataset("diagnostics", (len(self._slices),), dtype=text)
         self._file["diagnostics"][self._written] = _without_nan(plain(result.diagnostics))
         self._written += 1
+        if UNEXPLAINED in result.diagnostics:
+            self._forced.append(result.index)
+            self._file.attrs.update(forced_as_attributes(self._forced))
 
     def write_attributes(self, attributes: dict[str, Any]) -> None:
         """Write the provenance; dictionaries become JSON.

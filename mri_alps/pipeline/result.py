@@ -31,6 +31,8 @@ FAILED = "failed"
 """Key of the diagnostics under which a slice that failed has its reason."""
 CALIBRATION = "calibration"
 """Key of the diagnostics under which a slice has its `CalibrationPortrait`, as plain values."""
+UNEXPLAINED = "unexplained"
+"""Key of the diagnostics under which a slice says why it would be refused if it were not forced."""
 SCALARS_GROUP = "facts"
 """What files call `scalars`."""
 
@@ -276,6 +278,17 @@ def representative(slices: Iterable[SliceReconstruction]) -> SliceReconstruction
     return first
 
 
+def forced_as_attributes(indices: list[int]) -> dict[str, Any]:
+    """Return what a file's attributes say of slices that were kept by force; nothing of none.
+
+    Parameters
+    ----------
+    indices : list of int
+        Of these slices.
+    """
+    return {"unexplained_slices": ", ".join(map(str, indices))} if indices else {}
+
+
 def stack_slices(slices: list[SliceReconstruction], attributes: dict[str, Any]) -> Reconstruction:
     """Put slices together to the reconstruction of a scan.
 
@@ -291,9 +304,10 @@ def stack_slices(slices: list[SliceReconstruction], attributes: dict[str, Any]) 
         arrays[name] = np.stack([s.arrays()[name] for s in slices])
     scalars = {key: np.array([s.scalars[key] for s in slices]) for key in slices[0].scalars}
     indices = np.array([s.index for s in slices])
+    forced = [s.index for s in slices if UNEXPLAINED in s.diagnostics]
     return Reconstruction(
         slices=indices,
-        attributes=attributes,
+        attributes=attributes | forced_as_attributes(forced),
         scalars=scalars,
         diagnostics=tuple(s.diagnostics for s in slices),
         **arrays,

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from mri_alps.calibration import (
+    NOTHING_TO_EXPLAIN,
     Acquisition,
+    Explanation,
     VolumeCalibration,
     calibrate_volume,
     portray_calibration,
@@ -29,8 +31,9 @@ from mri_alps.core.errors import (
     OutputFileError,
 )
 from mri_alps.pipeline.batches import check_samples, choose_batch, draw_in_batches
-from mri_alps.pipeline.images import root_sum_of_squares
-from mri_alps.pipeline.result import CALIBRATION, SliceReconstruction
+from mri_alps.pipeline.explained import explain_slice
+from mri_alps.pipeline.images import reference_image, used_mask, zero_filled
+from mri_alps.pipeline.result import CALIBRATION, UNEXPLAINED, SliceReconstruction
 from mri_alps.pipeline.self_calibration import (
     calibrate_scan,
     factors_as_diagnostics,
@@ -97,6 +100,8 @@ class SampledSlice:
     `novelty` tells how unlike the prior's training images their mean is, see
     `measure_novelty`; None where the prior cannot tell. `batch` is how many samples were drawn at
     a time in the end. `factors` are those by which the samples' deviations were scaled.
+    `explanation` tells how far the mean explains the measurement, and `complaint` what is wrong
+    where it was kept although it does not.
     """
 
     loaded: LoadedSlice
@@ -106,6 +111,8 @@ class SampledSlice:
     novelty: float | None = None
     batch: int | None = None
     factors: UncertaintyFactors | None = None
+    explanation: Explanation = NOTHING_TO_EXPLAIN
+    complaint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -271,11 +278,14 @@ class SliceReconstructor:
         ------
         MriAlpsError
             If more than half of the chains diverged, or the memory does not hold a single sample.
+        CalibrationError
+            If the mean does not explain the centre of k-space, unless the settings say `force`.
 
         Warns
         -----
         MriAlpsWarning
-            If the image is unlike those that the prior was trained on, or samples are lost.
+            If the image is unlike those that the prior was trained on, or samples are lost, or the
+            mean explains the measurement less well than noise and maps should allow.
         """
         started = time.perf_counter()
         if loaded.acquisition.is_empty:
@@ -289,6 +299,9 @@ class SliceReconstructor:
         with torch.no_grad():
             mean = result.samples.mean(0).to(loaded.acquisition.kspace.device)
             unlike = measure_novelty(self.prior, mean)
+            explanation, complaint = explain_slice(
+                loaded.raw, loaded.index, loaded.acquisition, mean, self.configuration.force
+            )
         seconds = time.perf_counter() - started
         _LOGGER.debug(
             "%s, slice %d: %d samples, %d at a time, of %d evaluations in %.1f s, data misfit %.3g",
@@ -300,7 +313,9 @@ class SliceReconstructor:
             seconds,
             _number(_last_misfit(result.diagnostics)),
         )
-        return SampledSlice(loaded, samples, result, seconds, unlike, batch, factors)
+        return SampledSlice(
+            loaded, samples, result, seconds, unlike, batch, factors, explanation, complaint
+        )
 
     def _sample(
         self, loaded: LoadedSlice, progress: Progress | None, batch: int
@@ -389,11 +404,13 @@ class SliceReconstructor:
                 "data_misfit": _number(_last_misfit(result.diagnostics)),
                 "novelty": _number(sampled.novelty),
                 **factors_as_scalars(sampled.factors),
+                "calibration_misfit": sampled.explanation.center,
+                "outer_misfit": sampled.explanation.outer,
                 "seconds": loaded.seconds + sampled.seconds + time.perf_counter() - started,
             },
             mask=used_mask(acquisition),
             reference=loaded.reference,
-            diagnostics=_diagnostics(loaded, result) | factors_as_diagnostics(sampled.factors),
+            diagnostics=_diagnostics(sampled) | factors_as_diagnostics(sampled.factors),
             **{
                 name: center_crop_or_pad(image, raw.crop).astype(np.float32)
                 for name, image in rss_units.items()
@@ -401,61 +418,11 @@ class SliceReconstructor:
         )
 
 
-def zero_filled(raw: RawKSpace, index: int, mask: np.ndarray) -> np.ndarray:
-    """Return the root sum of squares of the coil images with zeros where nothing was measured.
-
-    Parameters
-    ----------
-    raw : RawKSpace
-        The scan.
-    index : int
-        Slice.
-    mask : numpy.ndarray
-        Bool, broadcasts to (readout, phase_encode).
-
-    Returns
-    -------
-    numpy.ndarray
-        float32, (readout, phase_encode), uncropped.
-    """
-    return root_sum_of_squares(raw.read_slice(index) * mask)
-
-
-def used_mask(acquisition: Acquisition) -> np.ndarray:
-    """Return the points of k-space that a slice is reconstructed from.
-
-    Parameters
-    ----------
-    acquisition : Acquisition
-        The prepared slice.
-
-    Returns
-    -------
-    numpy.ndarray
-        Bool, (1, phase_encode) for whole lines, else (readout, phase_encode).
-    """
-    mask = np.atleast_2d(acquisition.mask.cpu().numpy())
-    return np.broadcast_to(mask, (mask.shape[-2], acquisition.kspace.shape[-1]))
-
-
-def reference_image(raw: RawKSpace, index: int) -> np.ndarray | None:
-    """Return the scan's own reference image of a slice, if it has the shape of the result.
-
-    Parameters
-    ----------
-    raw : RawKSpace
-        The scan.
-    index : int
-        Slice.
-    """
-    reference = raw.read_reference(index)
-    if reference is None or reference.shape != tuple(raw.crop):
-        return None
-    return np.asarray(reference, dtype=np.float32)
-
-
-def _diagnostics(loaded: LoadedSlice, result: PosteriorSamples) -> dict[str, Any]:
+def _diagnostics(sampled: SampledSlice) -> dict[str, Any]:
+    loaded, result = sampled.loaded, sampled.result
     found = dict(result.diagnostics)
+    if sampled.complaint is not None:
+        found[UNEXPLAINED] = sampled.complaint
     if not loaded.acquisition.is_empty:
         portrait = portray_calibration(loaded.raw, loaded.acquisition)
         found[CALIBRATION] = portrait.to_plain()

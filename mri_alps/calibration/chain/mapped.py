@@ -11,11 +11,16 @@ import torch
 from mri_alps.calibration.noise import apply_to_coils
 from mri_alps.calibration.region import require
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
+from mri_alps.calibration.support import SignalBesideMaps, signal_beside_maps
 from mri_alps.core.errors import ShapeError
 from mri_alps.core.magnitudes import root_sum_of_squares, unit_of
 
 if TYPE_CHECKING:
     from mri_alps.calibration.chain.whitened import WhitenedSlice
+
+
+GIVEN = "user"
+"""Source of maps from outside."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,15 @@ class MappedSlice:
         complex64 (coils, H, W) on the device, sum over coils of |S|^2 = 1 inside the support and
         0 outside.
     source : str
-        "user" or "ESPIRiT".
+        `GIVEN` or "ESPIRiT".
+    unexplained : SignalBesideMaps or None
+        What maps from outside leave of the calibration region, if there is one.
     """
 
     whitened: WhitenedSlice
     sensitivity_maps: torch.Tensor
     source: str
+    unexplained: SignalBesideMaps | None = None
 
 
 def estimate_maps(whitened: WhitenedSlice, device: torch.device | str) -> MappedSlice:
@@ -90,7 +98,8 @@ def use_given_maps(
             f"maps of shape {expected} (coils, readout, phase encode)"
         )
     maps = apply_to_coils(whitened.calibration.whitening, array.astype(np.complex64))
-    return MappedSlice(whitened, normalise(torch.as_tensor(maps, device=device))[0], "user")
+    unit = normalise(torch.as_tensor(maps, device=device))[0]
+    return MappedSlice(whitened, unit, GIVEN, signal_beside_maps(whitened.region.kspace, unit))
 
 
 def normalise(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mri_alps.calibration.line_weights import sampling_weights
-from mri_alps.calibration.maps_error import fit_maps_error
+from mri_alps.calibration.chain.mapped import GIVEN
+from mri_alps.calibration.line_weights import LARGEST_ERROR, MAPS_ERROR, sampling_weights
+from mri_alps.calibration.maps_error import MapsError, fit_maps_error
 
 if TYPE_CHECKING:
     import torch
@@ -26,14 +27,14 @@ class WeightedSlice:
         See `Acquisition`; None for a single coil, which has no maps that could be wrong.
     maps_error : float or None
         Relative error of the maps that the weights allow for.
-    misfit : float or None
-        With these weights, if the data were asked for it, see `MapsError`.
+    found : MapsError or None
+        What the data call for, if they were asked.
     """
 
     compressed: CompressedSlice
     weights: torch.Tensor | None = None
     maps_error: float | None = None
-    misfit: float | None = None
+    found: MapsError | None = None
 
 
 def weigh(compressed: CompressedSlice, maps_error: float | None = None) -> WeightedSlice:
@@ -55,6 +56,7 @@ def weigh(compressed: CompressedSlice, maps_error: float | None = None) -> Weigh
         return WeightedSlice(compressed, weights, maps_error)
     if scaled.refined is not None and compressed.compression is None:
         found = scaled.refined.error
-    else:
-        found = fit_maps_error(kspace, mask, compressed.sensitivity_maps, noise_std)
-    return WeightedSlice(compressed, found.weights, found.relative_error, found.misfit)
+    else:  # maps from outside are used as they were given: no more is allowed for than usual
+        largest = MAPS_ERROR if scaled.mapped.source == GIVEN else LARGEST_ERROR
+        found = fit_maps_error(kspace, mask, compressed.sensitivity_maps, noise_std, largest)
+    return WeightedSlice(compressed, found.weights, found.relative_error, found)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mri_alps.calibration import CalibrationPortrait
+from mri_alps.calibration import LARGEST_ERROR, CalibrationPortrait
 from mri_alps.evaluation.calibration_figure import draw_calibration
 from mri_alps.evaluation.pictures import evenly_chosen
 from mri_alps.evaluation.report._data import ReportData, summary_of_levels
@@ -27,6 +27,7 @@ _COLUMNS = {
     "n_restarts": "restarts",
     "n_evaluations": "evaluations",
     "novelty": "foreignness",
+    "calibration_misfit": "centre unexplained",
     "noise_std": "noise of the image scale",
     "seconds": "seconds",
 }
@@ -121,6 +122,13 @@ def _warning_list(data: ReportData) -> str:
             "noise, the sensitivity maps or the sampler's length may be wrong, and with them "
             "the standard deviation."
         )
+    unexplained = np.asarray(scalars.get("calibration_misfit", []), dtype=float) > LARGEST_ERROR
+    if unexplained.any():
+        notes.append(
+            f"The image of {unexplained.sum()} of {len(unexplained)} slices leaves more than "
+            f"{100 * LARGEST_ERROR:.0f} % of the centre of k-space unexplained: the sensitivity "
+            "maps, the centre of k-space or the noise are wrong, and so is the image."
+        )
     foreign = np.asarray(scalars.get("novelty", []), dtype=float) > NOVELTY_LIMIT
     if foreign.any():
         notes.append(
@@ -185,6 +193,12 @@ def _convergence_notes(data: ReportData) -> str:
             "<b>Score energy</b> is the squared score of the prior at the samples over what it is "
             "on the prior's own images: about 1 at the end. Well above, the chains are where the "
             "prior does not expect images, and its score is not to be trusted."
+        )
+    if "calibration_misfit" in known:
+        notes.append(
+            "<b>Centre unexplained</b> is the part of the low-resolution coil images, by its norm, "
+            "that the posterior mean leaves over: a few hundredths at most where noise, maps and "
+            "the centre of k-space are right."
         )
     if "novelty" in known:
         notes.append(

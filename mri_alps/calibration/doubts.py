@@ -1,0 +1,105 @@
+"""What calibration doubts: one sentence each, with the likeliest cause."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mri_alps.calibration.chain.mapped import GIVEN
+from mri_alps.calibration.line_weights import LARGEST_ERROR
+from mri_alps.calibration.peak import distance_from_center
+
+if TYPE_CHECKING:
+    from mri_alps.calibration.chain import ScaledSlice, WeightedSlice
+
+PLAUSIBLE_NOISE = (1e-5, 0.5)
+"""Range of `noise_std` (relative to the image scale) beyond which something is wrong."""
+DOUBTFUL_NOISE = 1.5
+"""Standard deviation that the data call for, over the stated one, from which a warning is given."""
+
+
+def doubts_about(weighted: WeightedSlice) -> list[str]:
+    """Return what the user should know of noise and maps of one slice.
+
+    Parameters
+    ----------
+    weighted : WeightedSlice
+        After all stages.
+    """
+    scaled = weighted.compressed.scaled
+    return [*_noise_level(scaled), *_signal_outside(scaled), *_misfit(weighted)]
+
+
+def likeliest_cause(shift: tuple[int, int], maps: str | None, region: list[int]) -> str:
+    """Return what is likeliest to be wrong where no image explains all coils, and what to do.
+
+    Parameters
+    ----------
+    shift : tuple of int
+        How far the largest samples lie from the centre of k-space, see `distance_from_center`.
+    maps : str or None
+        Source of the maps.
+    region : list of int
+        Extent of the calibration region.
+    """
+    if any(shift):
+        return (
+            f"the centre of k-space, whose largest samples lie {shift[0]} (readout) and {shift[1]} "
+            "(phase encode) samples off: check the header, or shift the k-space"
+        )
+    if maps == GIVEN:
+        return (
+            "the maps that were given: check that they are of this slice and of these coils in "
+            "this order and orientation, or leave them out"
+        )
+    return (
+        f"the sensitivity maps, estimated from a calibration region of {region[0]}x{region[1]}: "
+        "scan with more calibration lines, check for motion, or hand in better maps"
+    )
+
+
+def _noise_level(scaled: ScaledSlice) -> list[str]:
+    low, high = PLAUSIBLE_NOISE
+    if low <= scaled.noise_std <= high:
+        return []
+    return [
+        f"{scaled.whitened.name} has noise of {scaled.noise_std:.2g} times the image scale "
+        f"(source: {scaled.whitened.calibration.noise_source}), where {low:g} to {high:g} is "
+        "plausible: check the noise scan, or give noise_std"
+    ]
+
+
+def _signal_outside(scaled: ScaledSlice) -> list[str]:
+    beside = scaled.mapped.unexplained
+    if beside is None or beside.outside < LARGEST_ERROR:
+        return []
+    return [
+        f"{scaled.whitened.name}: the given sensitivity maps are zero where the low-resolution "
+        f"images of the calibration region have {100 * beside.outside:.0f} % of their signal (norm "
+        f"over the whole; at most {100 * LARGEST_ERROR:.0f} % is expected), which folds into the "
+        "image: hand in maps with a larger support (bart ecalib -c0), or leave them out"
+    ]
+
+
+def _misfit(weighted: WeightedSlice) -> list[str]:
+    scaled, found = weighted.compressed.scaled, weighted.found
+    if found is None:
+        return []
+    whitened = scaled.whitened
+    if found.found >= LARGEST_ERROR:
+        beside, region = scaled.mapped.unexplained, list(whitened.region.size)
+        across = "" if beside is None else f" ({100 * beside.across:.0f} % in the centre)"
+        shift = distance_from_center(scaled.kspace)
+        cause = likeliest_cause(shift, scaled.mapped.source, region)
+        return [
+            f"{whitened.name}: no image explains the data of all coils with these sensitivity "
+            f"maps: an error of {100 * found.found:.0f} % of the signal would{across}, and "
+            f"{100 * found.relative_error:.0f} % are allowed for; the likeliest cause is {cause}"
+        ]
+    if found.noise_factor >= DOUBTFUL_NOISE:
+        return [
+            f"{whitened.name}: no image explains the data of all coils with this noise (source: "
+            f"{whitened.calibration.noise_source}): {found.noise_factor:.1f} times its standard "
+            "deviation would, and is allowed for; the likeliest cause is the noise: check the "
+            "noise scan, or give noise_std"
+        ]
+    return []
