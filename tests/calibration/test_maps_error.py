@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mri_alps.calibration import fit_maps_error, prepare_slice, sampling_weights
-from mri_alps.calibration.line_weights import MAPS_ERROR
+from mri_alps.calibration.line_weights import LARGEST_ERROR, MAPS_ERROR
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.core.random import standard_normal
 from mri_alps.operators import SenseOperator
@@ -55,10 +55,18 @@ def test_the_error_is_found(error, points):
     kspace, mask, maps, actual = scan(error, mask)
     found = fit_maps_error(kspace, mask, maps, NOISE)
     assert actual > 1.5 * MAPS_ERROR  # so that the usual allowance would not do
-    assert actual / 1.6 < found.relative_error < 1.6 * actual
-    assert found.misfit == pytest.approx(1, abs=0.15)
-    assert found.weights.shape == SHAPE
-    assert bool((found.weights[~mask.expand(SHAPE)] == 1).all())
+    assert actual / 1.6 < found.found < 1.6 * actual
+    assert bool((found.weights[~mask] == 1).all())
+    # However wrong the maps are, the centre stays measured: no more than this is allowed for.
+    assert found.relative_error == LARGEST_ERROR and found.misfit > 1.05
+    allowed = sampling_weights(kspace, mask, NOISE, LARGEST_ERROR, found.noise_factor)
+    assert torch.equal(found.weights, allowed)
+
+
+def test_maps_from_outside_get_the_usual_allowance_at_most():
+    kspace, mask, maps, _ = scan(0.4, simulation.lines(SHAPE[1], 2, 8))
+    found = fit_maps_error(kspace, mask, maps, NOISE, MAPS_ERROR)
+    assert found.relative_error == MAPS_ERROR and found.found > 0.2
 
 
 def test_right_maps_keep_the_usual_allowance_per_line():
@@ -78,15 +86,16 @@ def test_data_that_no_image_explains_are_not_trusted():
     _, mask, maps, _ = scan(0.0, simulation.lines(SHAPE[1], 2, 8))
     noise = standard_normal((8, *SHAPE), torch.Generator().manual_seed(1), torch.complex64)
     found = fit_maps_error(noise * mask, mask, maps, NOISE)
-    assert 0.7 < found.relative_error < 1.1
+    assert 0.7 < found.found < 1.1
 
 
 def test_noise_that_was_underestimated_is_not_taken_for_an_error_of_the_signal():
     """Ten times the noise: all samples get the same weight, whatever their signal."""
     kspace, mask, maps, _ = scan(0.0, simulation.lines(SHAPE[1], 2, 8), noise_std=10 * NOISE)
     found = fit_maps_error(kspace, mask, maps, NOISE)
-    weights = found.weights[:, mask]
-    assert float(weights.quantile(0.02)) > 0.07 and float(weights.quantile(0.98)) < 0.14
+    assert found.noise_factor == pytest.approx(10, rel=0.15) and found.found < MAPS_ERROR
+    weights = found.weights[mask]
+    assert float(weights.quantile(0.05)) > 0.07 and float(weights.max()) < 0.14
     assert found.misfit == pytest.approx(1, abs=0.15)
 
 
@@ -102,10 +111,11 @@ def test_a_prepared_slice_says_how_far_its_maps_are_trusted():
     raw = raw_from_arrays(
         data[None], mask.numpy(), noise_covariance=np.eye(8) * (1000 * NOISE) ** 2
     )
-    with pytest.warns(MriAlpsWarning, match="sensitivity maps"):
+    with pytest.warns(MriAlpsWarning, match="likeliest cause is the maps that were given"):
         found = prepare_slice(raw, 0, sensitivity_maps=maps.numpy())
-    assert found.info["maps_error"] == pytest.approx(actual, rel=0.6)
-    assert found.weights.shape == SHAPE and found.mask.shape == (SHAPE[1],)
+    assert found.info["maps_error_found"] == pytest.approx(actual, rel=0.6)
+    assert found.info["maps_error"] == MAPS_ERROR
+    assert found.weights.shape == found.mask.shape == (SHAPE[1],)
     assert found.operator().normal(maps[0]).shape == SHAPE
     fixed = prepare_slice(raw, 0, sensitivity_maps=maps.numpy(), maps_error=0.02)
     assert fixed.info["maps_error"] == 0.02 and fixed.weights.shape == (SHAPE[1],)
