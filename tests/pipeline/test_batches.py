@@ -59,6 +59,7 @@ def small_memory(monkeypatch, limit):
     return asked
 
 
+@pytest.mark.filterwarnings("ignore:.*raise the number of evaluations")  # dps takes more of them
 @pytest.mark.parametrize("method", ["alps", "csgm", "dps"])
 def test_samples_do_not_depend_on_the_batch(road, loaded, method):
     road = with_settings(road, method=method)
