@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from mri_alps.rawdata import RawKSpace
 
 MINIMUM_LINES = 8
-"""Smallest extent of a region from which sensitivity maps are estimated."""
+"""Smallest extent of a region from which ESPIRiT alone makes sensitivity maps."""
+FEWEST_LINES = 4
+"""Smallest extent of a region from which, with all other samples, they are made."""
+_CENTER = "center of the scan"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class CalibrationRegion:
     def size(self) -> tuple[int, int]:
         """(readout, phase_encode) extent."""
         return (self.kspace.shape[1], self.kspace.shape[2])
+
+    @property
+    def is_part_of_scan(self) -> bool:
+        """Whether its samples go together with all others of the scan."""
+        return self.source == _CENTER
 
 
 def find_calibration_region(
@@ -61,7 +69,7 @@ def find_calibration_region(
         Possibly empty (size (0, 0)); `require` refuses what is too small for maps.
     """
     size = center_block(mask)
-    region = CalibrationRegion(center_crop(kspace, size), "center of the scan")
+    region = CalibrationRegion(center_crop(kspace, size), _CENTER)
     separate = raw.read_calibration(index)
     if separate is None:
         return region
@@ -87,13 +95,13 @@ def require(raw: RawKSpace, index: int, region: CalibrationRegion) -> None:
     Raises
     ------
     InputFileError
-        If it is smaller than 8 lines or samples in either direction, or holds only zeros.
+        If it is smaller than 4 lines or samples in either direction, or holds only zeros.
     """
-    if min(region.size) < MINIMUM_LINES:
+    if min(region.size) < FEWEST_LINES:
         raise InputFileError(
             f"{raw.path}: slice {index} has a fully sampled centre of {region.size[0]}x"
             f"{region.size[1]} k-space samples (readout x phase encode) where sensitivity maps "
-            f"of {raw.n_coils} coils need at least {MINIMUM_LINES}x{MINIMUM_LINES}: scan with "
+            f"of {raw.n_coils} coils need at least {FEWEST_LINES}x{FEWEST_LINES}: scan with "
             "calibration lines, raise the mask's centre fraction, or hand in sensitivity maps"
         )
     if not np.any(region.kspace):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from mri_alps.calibration.joint_estimation import complete_center
 from mri_alps.calibration.noise import apply_to_coils
-from mri_alps.calibration.region import require
+from mri_alps.calibration.region import MINIMUM_LINES, require
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
 from mri_alps.calibration.support import SignalBesideMaps, signal_beside_maps
 from mri_alps.core.errors import ShapeError
@@ -35,19 +36,24 @@ class MappedSlice:
         complex64 (coils, H, W) on the device, sum over coils of |S|^2 = 1 inside the support and
         0 outside.
     source : str
-        `GIVEN` or "ESPIRiT".
+        `GIVEN`, "ESPIRiT", or "ESPIRiT of a centre completed by joint estimation".
     unexplained : SignalBesideMaps or None
         What maps from outside leave of the calibration region, if there is one.
+    center : numpy.ndarray or None
+        The centre of k-space that was completed where too little of it was measured.
     """
 
     whitened: WhitenedSlice
     sensitivity_maps: torch.Tensor
     source: str
     unexplained: SignalBesideMaps | None = None
+    center: np.ndarray | None = None
 
 
 def estimate_maps(whitened: WhitenedSlice, device: torch.device | str) -> MappedSlice:
     """Estimate maps from the calibration region; a single coil has the map 1.
+
+    Of fewer than 8 lines all samples near the centre make a larger region (`complete_center`).
 
     Parameters
     ----------
@@ -62,12 +68,23 @@ def estimate_maps(whitened: WhitenedSlice, device: torch.device | str) -> Mapped
         If the calibration region is too small, or holds only zeros.
     """
     raw, region = whitened.raw, whitened.region
-    if raw.n_coils > 1:
-        require(raw, whitened.index, region)
-        maps = estimate_sensitivity_maps(region.kspace, raw.shape, noise_std=1.0, device=device)
-    else:
+    if raw.n_coils == 1:
         maps = torch.ones((1, *raw.shape), dtype=torch.complex64, device=device)
-    return MappedSlice(whitened, maps, "ESPIRiT")
+        return MappedSlice(whitened, maps, "ESPIRiT")
+    require(raw, whitened.index, region)
+    source, center = "ESPIRiT", None
+    if min(region.size) < MINIMUM_LINES and region.is_part_of_scan:
+        source, center = f"{source} of a centre completed by joint estimation", _complete(whitened)
+    block = region.kspace if center is None else center
+    maps = estimate_sensitivity_maps(block, raw.shape, noise_std=1.0, device=device)
+    return MappedSlice(whitened, maps, source, center=center)
+
+
+def _complete(whitened: WhitenedSlice) -> np.ndarray:
+    """Complete the centre from all of the scan's samples near it."""
+    kspace = torch.as_tensor(whitened.kspace)
+    mask = torch.as_tensor(whitened.measured).expand(kspace.shape[1:])
+    return complete_center(kspace, mask).cpu().numpy()
 
 
 def use_given_maps(

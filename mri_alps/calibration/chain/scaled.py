@@ -70,7 +70,7 @@ def scale(mapped: MappedSlice) -> ScaledSlice:
         If its low-resolution image is zero or not finite.
     """
     whitened, maps = mapped.whitened, mapped.sensitivity_maps
-    found = _scale_of(whitened, maps)
+    found = _scale_of(whitened, maps, mapped.center)
     return ScaledSlice(
         mapped,
         torch.as_tensor(whitened.kspace / np.float32(found), device=maps.device),
@@ -94,10 +94,12 @@ def refine_maps(scaled: ScaledSlice) -> ScaledSlice:
     return replace(scaled, sensitivity_maps=refined.sensitivity_maps, refined=refined)
 
 
-def _scale_of(whitened: WhitenedSlice, maps: torch.Tensor) -> float:
+def _scale_of(whitened: WhitenedSlice, maps: torch.Tensor, center: np.ndarray | None) -> float:
     raw, region, measured = whitened.raw, whitened.region, whitened.measured
     ratio = (raw.shape[0] / raw.crop[0], raw.shape[1] / raw.crop[1])
     try:
+        if center is not None:
+            return calibration_scale(center, maps, ratio)
         if min(region.size) >= 4:
             return calibration_scale(region.kspace, maps, ratio)
         # Without a fully sampled centre, what there is of it stands for the rest.
