@@ -59,7 +59,7 @@ def noise_covariance(samples: npt.ArrayLike) -> np.ndarray:
     return flat @ flat.conj().T / (2 * n_samples)
 
 
-def whitening_matrix(covariance: npt.ArrayLike) -> np.ndarray:
+def whitening_matrix(covariance: npt.ArrayLike, name: str = "") -> np.ndarray:
     """Hermitian matrix W with W cov W^H = I.
 
     Of all whitening matrices the Hermitian one, cov^(-1/2), changes the coils least, so
@@ -69,6 +69,8 @@ def whitening_matrix(covariance: npt.ArrayLike) -> np.ndarray:
     ----------
     covariance : array_like
         Hermitian, shape (coils, coils), per real component (see `noise_covariance`).
+    name : str
+        Beginning of messages: the file, with a colon.
 
     Returns
     -------
@@ -89,28 +91,28 @@ def whitening_matrix(covariance: npt.ArrayLike) -> np.ndarray:
     matrix = np.asarray(covariance).astype(np.complex128)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ShapeError(
-            f"a noise covariance must have the shape (coils, coils), found {matrix.shape}"
+            f"{name}a noise covariance must have the shape (coils, coils), found {matrix.shape}"
         )
     if not np.isfinite(matrix).all():
-        raise ShapeError("the noise covariance holds NaN or Inf: measure the noise again")
+        raise ShapeError(f"{name}the noise covariance holds NaN or Inf: measure the noise again")
     if not np.allclose(matrix, matrix.conj().T, rtol=1e-4, atol=1e-6 * np.abs(matrix).max()):
         raise ShapeError(
-            "the noise covariance is not Hermitian: hand in E[n n^H] / 2, not E[n n^T]"
+            f"{name}the noise covariance is not Hermitian: hand in E[n n^H] / 2, not E[n n^T]"
         )
     eigenvalues, vectors = np.linalg.eigh((matrix + matrix.conj().T) / 2)
     largest = eigenvalues[-1]
     if largest <= 0:
         raise ShapeError(
-            "the noise covariance has no positive eigenvalue, so nothing can be whitened: "
+            f"{name}the noise covariance has no positive eigenvalue, so nothing can be whitened: "
             "measure the noise, or give its standard deviation by hand"
         )
     floor = EIGENVALUE_FLOOR * largest
     n_singular = int((eigenvalues < floor).sum())
     if n_singular:
         warnings.warn(
-            f"the noise covariance of {len(matrix)} coils is singular in {n_singular} direction(s) "
-            "(a dead coil, or coils copied from others): its smallest eigenvalues were raised to "
-            f"{EIGENVALUE_FLOOR:g} of the largest",
+            f"{name}the noise covariance of {len(matrix)} coils is singular in {n_singular} "
+            "direction(s) (a dead coil, or coils copied from others): its smallest eigenvalues "
+            f"were raised to {EIGENVALUE_FLOOR:g} of the largest",
             MriAlpsWarning,
             stacklevel=2,
         )

@@ -18,6 +18,7 @@ from mri_alps.core.errors import DtypeError, InputFileError, ShapeError
 from mri_alps.core.magnitudes import unit_of
 from mri_alps.rawdata import readout_to_image
 
+QUIET, PERIPHERY = "quiet readout positions", "k-space periphery"
 EDGE_MARGIN = 0.03
 """Fraction of the readout left out at either edge where the readout is not oversampled: the
 receiver's filter rolls off there and would make the noise look smaller than it is."""
@@ -45,7 +46,7 @@ class NoiseEstimate:
     covariance : numpy.ndarray
         complex128 (coils, coils), per real component, in the squared units of the k-space.
     method : str
-        "quiet readout positions" or "k-space periphery".
+        "quiet readout positions", "k-space periphery", "image corners" or the like.
     n_samples : int
         Complex samples per coil behind it; the relative error of a variance is about
         1 / sqrt(n_samples).
@@ -61,9 +62,29 @@ class NoiseEstimate:
     signal_ratio: float
 
     @property
+    def level(self) -> float:
+        """Standard deviation per real component, the root mean square over the coils."""
+        return float(np.sqrt(np.diag(self.covariance).real.mean()))
+
+    def scaled(self, unit: float) -> NoiseEstimate:
+        """Return the estimate of k-space times a number.
+
+        Parameters
+        ----------
+        unit : float
+            The number.
+        """
+        return dataclasses.replace(self, covariance=self.covariance * unit**2)
+
+    @property
+    def relative_error(self) -> float:
+        """Standard error of the level; coils share noise and count as half as many."""
+        return 0.5 / np.sqrt(self.n_samples * max(1, len(self.covariance) // 2))
+
+    @property
     def is_contaminated(self) -> bool:
         """True if the samples still hold so much signal that the covariance is too large."""
-        return self.signal_ratio > SIGNAL_LIMIT + 4 / np.sqrt(self.n_samples)
+        return self.signal_ratio > SIGNAL_LIMIT + 8 * self.relative_error
 
 
 def estimate_noise_covariance(
@@ -126,25 +147,50 @@ def estimate_noise(
         raise ShapeError(
             f"a mask of shape {np.shape(mask)} does not fit k-space of shape {kspace.shape}"
         ) from None
+    return kspace_estimates(kspace, np.asarray(measured), readout_crop)[0]
+
+
+def kspace_estimates(
+    kspace: np.ndarray, measured: np.ndarray, readout_crop: int | None
+) -> list[NoiseEstimate]:
+    """Estimate noise from quiet readout positions, where there are any, and from the periphery.
+
+    Parameters
+    ----------
+    kspace, readout_crop
+        As `estimate_noise` takes them.
+    measured : numpy.ndarray
+        bool (readout, phase_encode).
+
+    Returns
+    -------
+    list of NoiseEstimate
+        The better one first.
+
+    Raises
+    ------
+    InputFileError
+        If too few samples are measured.
+    """
     n_coils = kspace.shape[0]
-    unit = unit_of(kspace)
-    kspace = kspace / unit
     if measured.sum() < 4 * n_coils:
         raise InputFileError(
             f"{int(measured.sum())} measured k-space samples are too few to estimate the noise "
-            f"of {n_coils} coils: give the noise covariance or its standard deviation"
+            f"of {n_coils} coils: give noise_std"
         )
+    unit = unit_of(kspace)
+    kspace = kspace / unit
     rows = np.asarray(measured.any(axis=1))
     columns = np.asarray(measured.any(axis=0))
     if _are_lines(measured, rows, columns):
         # rows of zeros lower the noise; scaled, its variance is that of a sample
         hybrid = readout_to_image(kspace[:, :, columns], 1) / np.sqrt(rows.mean())
         lines = np.flatnonzero(columns) - kspace.shape[2] // 2
-        positions = _usable_positions(kspace.shape[1], readout_crop)
+        positions = usable_positions(kspace.shape[1], readout_crop)
         found = _from_lines(hybrid[:, positions], np.abs(lines))
     else:
-        found = _from_points(kspace, measured)
-    return dataclasses.replace(found, covariance=found.covariance * unit**2)
+        found = [_from_points(kspace, measured)]
+    return [each.scaled(unit) for each in found]
 
 
 def _are_lines(measured: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> bool:
@@ -155,27 +201,38 @@ def _are_lines(measured: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> b
     return bool(rows[first : last + 1].all() and rows.mean() >= 0.5 and columns.sum() >= 8)
 
 
-def _usable_positions(n_readout: int, readout_crop: int | None) -> slice:
+def usable_positions(n_readout: int, readout_crop: int | None) -> slice:
+    """Return the readout positions that the receiver's filter does not touch.
+
+    Parameters
+    ----------
+    n_readout : int
+        All of them.
+    readout_crop : int or None
+        Those of the final image.
+    """
     if readout_crop is not None and readout_crop < n_readout:
         return center_range(n_readout, readout_crop)
     margin = int(np.ceil(EDGE_MARGIN * n_readout))
     return slice(margin, n_readout - margin)
 
 
-def _from_lines(hybrid: np.ndarray, distance: np.ndarray) -> NoiseEstimate:
-    """Estimate from hybrid data (coils, readout position, line), lines `distance` from DC."""
+def _from_lines(hybrid: np.ndarray, distance: np.ndarray) -> list[NoiseEstimate]:
+    """Estimates from hybrid data (coils, readout position, line), lines `distance` from DC."""
     order = np.argsort(distance, kind="stable")
     hybrid = hybrid[:, :, order]
     n_coils, n_positions, n_lines = hybrid.shape
     wanted = max(ENOUGH_SAMPLES, 50 * n_coils)
+    found = []
     quiet = _quiet_positions(_outermost(hybrid, int(np.ceil(QUIET_LINES * n_lines))))
     if quiet.any() and not quiet.all():
         most = int(np.ceil(QUIET_LINES * n_lines))
         samples = _outermost(hybrid[:, quiet], min(most, wanted // int(quiet.sum()) + 1))
         if samples[0].size >= max(400, 20 * n_coils):
-            return _estimate(samples, "quiet readout positions")
+            found.append(_estimate(samples, QUIET))
     most = int(PERIPHERY_LINES * n_lines)
-    return _from_periphery(_outermost(hybrid, max(8, min(most, wanted // n_positions + 1))))
+    outer = _outermost(hybrid, max(8, min(most, wanted // n_positions + 1)))
+    return [*found, _from_periphery(outer)]
 
 
 def _outermost(hybrid: np.ndarray, n_lines: int) -> np.ndarray:
@@ -230,14 +287,14 @@ def _from_periphery(hybrid: np.ndarray) -> NoiseEstimate:
     for choose, measure in ((0, 1), (1, 0)):
         level = _level(hybrid[:, :, choose::2])
         keep = level <= max(LEVEL_LIMIT * level.min(), np.sort(level)[n_least - 1])
-        parts.append(_estimate(hybrid[:, keep, measure::2], "k-space periphery"))
+        parts.append(_estimate(hybrid[:, keep, measure::2], PERIPHERY))
         # Noise has one level at all positions: where most are louder, signal reaches this far.
         level = _level(hybrid[:, :, measure::2])
         excess.append(float(np.median(level) / max(level[keep].mean(), tiny)))
     weights = np.array([part.n_samples for part in parts], float)
     return NoiseEstimate(
         np.average([part.covariance for part in parts], axis=0, weights=weights),
-        "k-space periphery",
+        PERIPHERY,
         int(weights.sum()),
         max(*excess, float(np.average([part.signal_ratio for part in parts], weights=weights))),
     )
@@ -257,7 +314,7 @@ def _from_points(kspace: np.ndarray, measured: np.ndarray) -> NoiseEstimate:
     radius = np.hypot((x - n_readout // 2) / n_readout, (y - n_phase // 2) / n_phase)
     n_outer = max(int(PERIPHERY_POINTS * len(radius)), 40 * kspace.shape[0], 400)
     outer = np.argsort(radius, kind="stable")[-min(n_outer, len(radius)) :]
-    return _estimate(kspace[:, x[outer], y[outer]][:, None], "k-space periphery")
+    return _estimate(kspace[:, x[outer], y[outer]][:, None], PERIPHERY)
 
 
 def _estimate(samples: np.ndarray, method: str) -> NoiseEstimate:

@@ -7,11 +7,13 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mri_alps.calibration.noise import whitening_matrix
-from mri_alps.calibration.noise_estimate import NoiseEstimate, estimate_noise
+from mri_alps.calibration.noise_estimate import ENOUGH_SAMPLES, NoiseEstimate
+from mri_alps.calibration.noise_witnesses import NOISE_SCAN, judge, noise_witnesses
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
 from mri_alps.core.magnitudes import unit_of
 from mri_alps.core.values import Rule, check, instance, number
@@ -29,6 +31,12 @@ _RULES = {
 }
 SLICES_FOR_NOISE = 8
 """Slices, spread over the volume, from which noise is estimated where it was not measured."""
+SLICES_FOR_CHECK = 3
+"""The same where it was measured, to check that."""
+_ADVICE = (
+    "(standard deviations per real component, in the units of the file; filters of k-space and a "
+    "wrong bandwidth change noise from place to place); give noise_std if it is known"
+)
 NOISE_RANGE = (1e-34, 1e32)
 """Standard deviations that leave room for the image on both sides in single precision."""
 NOISE_FREE = 1e-5
@@ -46,15 +54,18 @@ class VolumeCalibration:
     whitening : numpy.ndarray
         complex128 (coils, coils), W with W cov W^H = I.
     noise_source : str
-        "noise scan", "quiet readout positions", "k-space periphery" or "user".
+        "user", "noise scan", or a part of the data such as "quiet readout positions".
     notes : tuple of str
         What the user should know.
+    witnesses : tuple of dict
+        What each part of the scan tells of its noise, as JSON holds it; empty if it was given.
     """
 
     noise_covariance: np.ndarray
     whitening: np.ndarray
     noise_source: str
     notes: tuple[str, ...] = ()
+    witnesses: tuple[dict[str, Any], ...] = ()
 
 
 def combined_mask(raw: RawKSpace, index: int, mask: np.ndarray | None) -> np.ndarray:
@@ -115,8 +126,9 @@ def calibrate_volume(
 ) -> VolumeCalibration:
     """Find the noise covariance of a scan and the matrix that whitens it.
 
-    In this order: what the caller gives, the file's noise scan, an estimate from the data
-    (`estimate_noise`, at most 8 slices, measured samples inside `mask` only).
+    What the caller gives; else the file's noise scan, quiet readout positions, the image's
+    corners and the periphery of k-space are compared (measured samples of at most 8 slices inside
+    `mask` only), see `mri_alps.calibration.noise_witnesses.judge`.
 
     Parameters
     ----------
@@ -145,28 +157,24 @@ def calibrate_volume(
     Warns
     -----
     MriAlpsWarning
-        If the noise was estimated and the estimate is doubtful.
+        If what tells of the noise disagrees, or has signal in it everywhere.
     """
     check("calibrate_volume", _RULES, locals())
     notes: list[str] = []
+    witnesses: list[NoiseEstimate] = []
     if noise_std is not None and noise_covariance is not None:
         raise ConfigurationError("give noise_std or noise_covariance, not both")
     if noise_std is not None:
         covariance, source = _given_covariance(raw, noise_std), "user"
     elif noise_covariance is not None:
         covariance, source = np.asarray(noise_covariance), "user"
-    elif raw.noise_covariance is not None:
-        covariance, source = raw.noise_covariance, "noise scan"
     else:
-        estimate = _estimate_over_slices(raw, mask)
-        covariance, source = estimate.covariance, estimate.method
-        if estimate.is_contaminated:
-            notes.append(
-                f"{raw.path}: the noise was estimated from the {source}, where there is still "
-                f"signal (energy ratio {estimate.signal_ratio:.2f}, not 1), so it is probably "
-                "too large and the uncertainty too; give noise_std or a file with a noise scan"
-            )
-        covariance = _raise_to_floor(raw, covariance, notes)
+        witnesses = _witnesses(raw, mask)
+        verdict = judge(witnesses)
+        covariance, source = verdict.chosen.covariance, verdict.chosen.method
+        notes += [f"{raw.path}: {note}; {_ADVICE}" for note in verdict.notes]
+        if raw.noise_covariance is None:
+            covariance = _raise_to_floor(raw, covariance, notes)
     if covariance.shape != (raw.n_coils, raw.n_coils):
         raise ShapeError(
             f"a noise covariance of shape {covariance.shape} does not fit the {raw.n_coils} coils "
@@ -176,7 +184,22 @@ def calibrate_volume(
         warnings.warn(note, MriAlpsWarning, stacklevel=2)
     covariance = covariance.astype(np.complex128)
     _check_range(raw, covariance)
-    return VolumeCalibration(covariance, whitening_matrix(covariance), source, tuple(notes))
+    whitening = whitening_matrix(covariance, f"{raw.path}: ")
+    facts = tuple(_facts(witness) for witness in witnesses)
+    return VolumeCalibration(covariance, whitening, source, tuple(notes), facts)
+
+
+def _facts(witness: NoiseEstimate) -> dict[str, Any]:
+    """What a witness says, as JSON holds it."""
+    return {
+        "witness": witness.method,
+        "noise_std": witness.level,
+        "standard_error": witness.level * witness.relative_error,
+        "noise_std_per_coil": np.sqrt(np.diag(witness.covariance).real).tolist(),
+        "has_signal": witness.is_contaminated,
+        "signal_ratio": witness.signal_ratio,
+        "n_samples": witness.n_samples,
+    }
 
 
 def _given_covariance(raw: RawKSpace, noise_std: float | Sequence[float]) -> np.ndarray:
@@ -200,26 +223,42 @@ def _check_range(raw: RawKSpace, covariance: np.ndarray) -> None:
         )
 
 
-def _estimate_over_slices(raw: RawKSpace, mask: np.ndarray | None) -> NoiseEstimate:
-    """Pool the estimates of slices spread over the volume, the least contaminated method first."""
-    chosen = np.unique(np.linspace(0, raw.n_slices - 1, SLICES_FOR_NOISE).round().astype(int))
+def _witnesses(raw: RawKSpace, mask: np.ndarray | None) -> list[NoiseEstimate]:
+    """The noise scan, where there is one, and what slices spread over the volume tell."""
+    if raw.noise_covariance is None:
+        return _pooled(raw, mask, SLICES_FOR_NOISE)
+    n_samples = raw.provenance.get("noise", {}).get("n_samples", ENOUGH_SAMPLES)
+    found = [NoiseEstimate(raw.noise_covariance, NOISE_SCAN, n_samples, 1.0)]
+    with contextlib.suppress(InputFileError):
+        found += _pooled(raw, mask, SLICES_FOR_CHECK)
+    return found
+
+
+def _pooled(raw: RawKSpace, mask: np.ndarray | None, n_slices: int) -> list[NoiseEstimate]:
+    """Pool the witnesses of slices; raises where no slice has any."""
+    chosen = np.unique(np.linspace(0, raw.n_slices - 1, n_slices).round().astype(int))
     readout_crop = raw.crop[0] if raw.axes[0] == "readout" else None
-    estimates, failures = [], []
+    estimates: dict[str, list[NoiseEstimate]] = {}
+    failures = []
     for index in chosen:
         try:
             measured = combined_mask(raw, int(index), mask)
             kspace = raw.read_slice(int(index)) * measured
+            found = noise_witnesses(kspace, measured, readout_crop) if kspace.any() else []
         except InputFileError as error:  # a bad slice says nothing about the noise of the others
             failures.append(error)
             continue
-        if kspace.any():
-            estimates.append(estimate_noise(kspace, measured, readout_crop))
+        for witness in found:
+            estimates.setdefault(witness.method, []).append(witness)
     if not estimates and failures:
         raise failures[0]
     if not estimates:
         raise InputFileError(f"{raw.path}: the k-space holds only zeros: export the scan again")
-    quiet = [e for e in estimates if e.method == "quiet readout positions"]
-    pool = [e for e in quiet if not e.is_contaminated] or quiet or estimates
+    return [_pool(found) for found in estimates.values()]
+
+
+def _pool(estimates: list[NoiseEstimate]) -> NoiseEstimate:
+    pool = [e for e in estimates if not e.is_contaminated] or estimates
     # Slices without signal, or with more of it at the periphery, would pull the mean.
     traces = np.array([np.trace(e.covariance).real for e in pool])
     pool = [e for e, trace in zip(pool, traces, strict=True) if trace <= 1.5 * np.median(traces)]
