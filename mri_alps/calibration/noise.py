@@ -12,6 +12,7 @@ before handing a covariance in.
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from mri_alps.core.errors import DtypeError, MriAlpsWarning, ShapeError
 
 EIGENVALUE_FLOOR = 1e-6
-"""Smallest eigenvalue of a covariance, relative to its largest, that is taken at its word."""
+"""Smallest eigenvalue of the correlations of coils, relative to the largest, that is believed."""
 
 
 def noise_covariance(samples: npt.ArrayLike) -> np.ndarray:
@@ -85,8 +86,8 @@ def whitening_matrix(covariance: npt.ArrayLike, name: str = "") -> np.ndarray:
     Warns
     -----
     MriAlpsWarning
-        If the covariance is singular (a dead coil, coils that are copies of each other): its
-        eigenvalues are raised to `EIGENVALUE_FLOOR` of the largest.
+        If the covariance is singular (a dead coil, coils that are copies of each other): the
+        eigenvalues of the correlations are raised to `EIGENVALUE_FLOOR` of the largest.
     """
     matrix = np.asarray(covariance).astype(np.complex128)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
@@ -99,15 +100,20 @@ def whitening_matrix(covariance: npt.ArrayLike, name: str = "") -> np.ndarray:
         raise ShapeError(
             f"{name}the noise covariance is not Hermitian: hand in E[n n^H] / 2, not E[n n^T]"
         )
-    eigenvalues, vectors = np.linalg.eigh((matrix + matrix.conj().T) / 2)
-    largest = eigenvalues[-1]
-    if largest <= 0:
+    matrix = (matrix + matrix.conj().T) / 2
+    if np.linalg.eigvalsh(matrix)[-1] <= 0:
         raise ShapeError(
             f"{name}the noise covariance has no positive eigenvalue, so nothing can be whitened: "
-            "measure the noise, or give its standard deviation by hand"
+            "measure the noise, or give noise_std"
         )
-    floor = EIGENVALUE_FLOOR * largest
-    n_singular = int((eigenvalues < floor).sum())
+    # Coils of very different gains are no fault: what is singular shows in their correlations.
+    level = np.sqrt(np.maximum(np.diag(matrix).real, 0))
+    dead = level == 0
+    level[dead] = math.sqrt(EIGENVALUE_FLOOR) * level.max()
+    correlation = matrix / np.outer(level, level) + np.diag(dead.astype(float))
+    eigenvalues, vectors = np.linalg.eigh(correlation)
+    floor = EIGENVALUE_FLOOR * eigenvalues[-1]
+    n_singular = int((eigenvalues < floor).sum()) + int(dead.sum())
     if n_singular:
         warnings.warn(
             f"{name}the noise covariance of {len(matrix)} coils is singular in {n_singular} "
@@ -116,8 +122,11 @@ def whitening_matrix(covariance: npt.ArrayLike, name: str = "") -> np.ndarray:
             MriAlpsWarning,
             stacklevel=2,
         )
-    scales = 1 / np.sqrt(np.maximum(eigenvalues, floor))
-    return (vectors * scales) @ vectors.conj().T
+        correlation = (vectors * np.maximum(eigenvalues, floor)) @ vectors.conj().T
+        matrix = correlation * np.outer(level, level)
+    eigenvalues, vectors = np.linalg.eigh(matrix)
+    scales = 1 / np.sqrt(np.maximum(eigenvalues, np.finfo(float).eps * eigenvalues[-1]))
+    return np.asarray((vectors * scales) @ vectors.conj().T)
 
 
 def apply_to_coils(matrix: np.ndarray, data: np.ndarray) -> np.ndarray:

@@ -23,8 +23,10 @@ DISAGREEMENT = 0.2
 """Difference of two levels (standard deviations), beside four standard errors, that is told."""
 COIL_DISAGREEMENT = 0.5
 """The same for a single coil, beside six standard errors."""
-STEEPEST_SIGNAL = 8.0
+STEEPEST_SIGNAL = 6.0
 """`signal_ratio` of the outer half of k-space from which it is a filter that falls, not signal."""
+HARDLY_LOUDER = 2.0
+"""Level in the corners of k-space over the quietest one up to which that is noise, nearly."""
 MILD_SIGNAL = 2.0
 """`signal_ratio` up to which a level is at most some 20 % too large."""
 KSPACE_CORNERS, OUTER_HALF = "k-space corners", "outer half of k-space"
@@ -43,12 +45,15 @@ class NoiseVerdict:
     ----------
     chosen : NoiseEstimate
         Its covariance.
-    notes : tuple of str
-        Where witnesses disagree; sentences without the name of the scan.
+    witnesses : tuple of NoiseEstimate
+        All, with those marked that others show to hold signal.
+    note : str
+        How they disagree; a sentence without the name of the scan, empty if they do not.
     """
 
     chosen: NoiseEstimate
-    notes: tuple[str, ...] = ()
+    witnesses: tuple[NoiseEstimate, ...]
+    note: str = ""
 
 
 def noise_witnesses(
@@ -79,7 +84,9 @@ def noise_witnesses(
     found = kspace_estimates(kspace, measured, readout_crop)
     corners = corner_estimates(kspace / unit, measured, readout_crop)
     outer = outer_estimates(kspace / unit, measured)
-    return [*found, *(witness.scaled(unit) for witness in [*corners, *outer])]
+    found += [witness.scaled(unit) for witness in [*corners, *outer]]
+    # Zeros that were filled in, where the file does not say so, are no noise.
+    return [witness for witness in found if witness.level > 0] or found[:1]
 
 
 def outer_estimates(kspace: np.ndarray, measured: np.ndarray) -> list[NoiseEstimate]:
@@ -156,18 +163,17 @@ def judge(witnesses: Sequence[NoiseEstimate]) -> NoiseVerdict:
         here = _loud_coils(other, chosen)
         covariance, loud = _raised(covariance, other.covariance, here), loud | here
     if not quieter and not loud.any():
-        return NoiseVerdict(chosen)
+        return NoiseVerdict(chosen, witnesses)
     listed = _listed(witnesses, chosen)
     chosen = dataclasses.replace(chosen, covariance=covariance)
     if not loud.any():
-        return NoiseVerdict(chosen, (f"the noise is not of one level: {listed}",))
+        return NoiseVerdict(chosen, witnesses, f"the noise is not of one level: {listed}")
     coils = ", ".join(map(str, np.flatnonzero(loud)))
-    return NoiseVerdict(
-        chosen, (f"the noise of coil {coils} is louder in one place than in another: {listed}",)
-    )
+    note = f"the noise of coil {coils} is louder in one place than in another: {listed}"
+    return NoiseVerdict(chosen, witnesses, note)
 
 
-def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> list[NoiseEstimate]:
+def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> tuple[NoiseEstimate, ...]:
     """Mark what others show to be no noise: louder than white or filtered noise can be."""
     by_name = {witness.method: witness for witness in witnesses}
     corners = [by_name[name] for name in (CORNERS, CENTRE_CORNERS) if name in by_name]
@@ -187,29 +193,34 @@ def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> list[NoiseEstimat
     else:  # the noise is white
         loud = (w for w in corners if _exceeds(w, half) or _loud_coils(w, half).any())
         signal |= {witness.method for witness in loud}
-    return [
+    if half is not None and half.is_contaminated:
+        signal.discard(OUTER_HALF)  # which is known; its ratio tells filters from signal
+    return tuple(
         dataclasses.replace(w, signal_ratio=math.inf) if w.method in signal else w
         for w in witnesses
-    ]
+    )
 
 
-def _least_doubtful(witnesses: Sequence[NoiseEstimate]) -> NoiseVerdict:
+def _least_doubtful(witnesses: tuple[NoiseEstimate, ...]) -> NoiseVerdict:
     """Take the best witness where all have signal in them."""
     by_name = {witness.method: witness for witness in witnesses}
     outer, corners = by_name.get(OUTER_HALF), by_name.get(CORNERS)
     quietest = min(witnesses, key=lambda witness: witness.level)
-    if outer is not None and outer.signal_ratio <= MILD_SIGNAL:
-        return NoiseVerdict(quietest)
+    is_filtered = outer is not None and outer.signal_ratio > STEEPEST_SIGNAL
+    far = by_name.get(KSPACE_CORNERS)
+    if far is not None and not is_filtered and _mean_ratio(far, quietest) <= HARDLY_LOUDER:
+        return NoiseVerdict(quietest, witnesses)
     if corners is not None and corners.signal_ratio <= MILD_SIGNAL:
         chosen, why = corners, "it may be too large"  # were k-space filtered, not too small
-    elif outer is not None and outer.signal_ratio > STEEPEST_SIGNAL:
+    elif is_filtered:
         in_kspace = [w for w in witnesses if w.method not in (CORNERS, CENTRE_CORNERS)]
         chosen = max(in_kspace, key=lambda witness: witness.level)
         why = "k-space seems to be filtered, and it is probably too small"
     else:
         chosen, why = quietest, "it may be too large"
     listed = _listed(witnesses, chosen)
-    return NoiseVerdict(chosen, (f"signal is in all that tells of the noise, {why}: {listed}",))
+    note = f"signal is in all that tells of the noise, {why}: {listed}"
+    return NoiseVerdict(chosen, witnesses, note)
 
 
 def _rank(witness: NoiseEstimate) -> int:

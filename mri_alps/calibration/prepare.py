@@ -165,6 +165,7 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
         warnings.warn(note, MriAlpsWarning, stacklevel=4)
     info = {
         "noise_source": calibration.noise_source,
+        "noise_witnesses": list(calibration.witnesses),
         "noise_std_per_coil": np.sqrt(np.diag(calibration.noise_covariance).real).tolist(),
         "calibration_region": list(whitened.region.size),
         "calibration_source": whitened.region.source,

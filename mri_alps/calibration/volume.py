@@ -161,7 +161,7 @@ def calibrate_volume(
     """
     check("calibrate_volume", _RULES, locals())
     notes: list[str] = []
-    witnesses: list[NoiseEstimate] = []
+    witnesses: tuple[NoiseEstimate, ...] = ()
     if noise_std is not None and noise_covariance is not None:
         raise ConfigurationError("give noise_std or noise_covariance, not both")
     if noise_std is not None:
@@ -169,10 +169,11 @@ def calibrate_volume(
     elif noise_covariance is not None:
         covariance, source = np.asarray(noise_covariance), "user"
     else:
-        witnesses = _witnesses(raw, mask)
-        verdict = judge(witnesses)
+        verdict = judge(_witnesses(raw, mask))
+        witnesses = verdict.witnesses
         covariance, source = verdict.chosen.covariance, verdict.chosen.method
-        notes += [f"{raw.path}: {note}; {_ADVICE}" for note in verdict.notes]
+        if verdict.note:
+            notes.append(f"{raw.path}: {verdict.note} {_ADVICE}")
         if raw.noise_covariance is None:
             covariance = _raise_to_floor(raw, covariance, notes)
     if covariance.shape != (raw.n_coils, raw.n_coils):
@@ -194,10 +195,9 @@ def _facts(witness: NoiseEstimate) -> dict[str, Any]:
     return {
         "witness": witness.method,
         "noise_std": witness.level,
-        "standard_error": witness.level * witness.relative_error,
+        "standard_error": float(witness.level * witness.relative_error),
         "noise_std_per_coil": np.sqrt(np.diag(witness.covariance).real).tolist(),
-        "has_signal": witness.is_contaminated,
-        "signal_ratio": witness.signal_ratio,
+        "has_signal": bool(witness.is_contaminated),
         "n_samples": witness.n_samples,
     }
 

@@ -22,6 +22,9 @@ from mri_alps.cli.train import train
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.pipeline import ReconstructionConfiguration
 
+INSPECTED = ("noise_std", "mask", "acceleration", "center_fraction", "seed")
+"""Settings that decide what calibration sees."""
+
 app = typer.Typer(
     name="mri-alps",
     no_args_is_help=True,
@@ -79,7 +82,7 @@ def demo(
 
 
 @app.command()
-@takes_settings(ReconstructionConfiguration, only=["noise_std"])
+@takes_settings(ReconstructionConfiguration, only=INSPECTED)
 def inspect(
     file: Annotated[Path, typer.Argument(help="fastMRI HDF5, ISMRMRD or BART cfl.")],
     settings: ReconstructionConfiguration,
@@ -99,7 +102,7 @@ def inspect(
     """
     from mri_alps.cli.inspect import run_inspect
 
-    run_inspect(file, json, settings.noise_std, figure)
+    run_inspect(file, json, settings, figure)
 
 
 @app.command()

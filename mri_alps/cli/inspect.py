@@ -14,7 +14,7 @@ from mri_alps.calibration import Acquisition, portray_calibration, prepare_slice
 from mri_alps.cli.terminal import out
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.evaluation import draw_calibration, figure_format, save_figure
-from mri_alps.pipeline import pixel_aspect
+from mri_alps.pipeline import ReconstructionConfiguration, pixel_aspect, undersampling_mask
 from mri_alps.rawdata import RawKSpace, describe, read_raw
 
 Entries = list[tuple[str, str]]
@@ -23,7 +23,7 @@ Entries = list[tuple[str, str]]
 def run_inspect(
     file: Path,
     as_json: bool,
-    noise_std: tuple[float, ...] | None = None,
+    settings: ReconstructionConfiguration,
     figure: Path | None = None,
 ) -> None:
     """Print what is in a raw file and what would be done with it.
@@ -34,15 +34,15 @@ def run_inspect(
         A raw file.
     as_json : bool
         Print a JSON object instead of a table; a label that occurs more than once has a list.
-    noise_std : tuple of float, optional
-        Of the noise, see `ReconstructionConfiguration`; measured if left out.
+    settings : ReconstructionConfiguration
+        Noise and retrospective mask, as in `reconstruct`.
     figure : pathlib.Path, optional
         A picture of the calibration of the middle slice to write.
     """
     if figure is not None:
         figure_format(figure)  # before the work
     raw = read_raw(file)
-    entries = describe(raw) + calibration_entries(raw, noise_std, figure)
+    entries = describe(raw) + calibration_entries(raw, settings, figure)
     if as_json:
         print(json.dumps(as_dictionary(entries), indent=2))
         return
@@ -53,7 +53,7 @@ def run_inspect(
 
 
 def calibration_entries(
-    raw: RawKSpace, noise_std: tuple[float, ...] | None = None, figure: Path | None = None
+    raw: RawKSpace, settings: ReconstructionConfiguration, figure: Path | None = None
 ) -> Entries:
     """Return what calibration finds in the middle slice.
 
@@ -61,8 +61,8 @@ def calibration_entries(
     ----------
     raw : RawKSpace
         The scan; the middle slice is read, and what its noise is looked at in.
-    noise_std : tuple of float, optional
-        Of the noise; measured if left out.
+    settings : ReconstructionConfiguration
+        Noise and retrospective mask, as in `reconstruct`.
     figure : pathlib.Path, optional
         A picture of it to write.
     """
@@ -70,7 +70,8 @@ def calibration_entries(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MriAlpsWarning)  # they come back as notes
-            acquisition = prepare_slice(raw, index, noise_std=noise_std)
+            mask = undersampling_mask(raw, settings)
+            acquisition = prepare_slice(raw, index, mask, noise_std=settings.noise_std)
     except MriAlpsError as error:
         return [("problem", str(error))]
     info = acquisition.info
@@ -87,6 +88,7 @@ def calibration_entries(
             f"{max(noise):.3g} per real component; {acquisition.noise_std:.3g} of the image scale "
             "after whitening",
         ),
+        *((f"noise by the {w['witness']}", _told(w)) for w in info["noise_witnesses"]),
         (
             f"calibration, slice {index}",
             f"{region} from the {info['calibration_source']}{_trust_in_maps(info)}",
@@ -98,6 +100,11 @@ def calibration_entries(
         ),
         *(("note", note) for note in info["notes"]),
     ]
+
+
+def _told(witness: dict[str, Any]) -> str:
+    text = f"{witness['noise_std']:.3g} with a standard error of {witness['standard_error']:.1g}"
+    return f"{text}, signal in it" if witness["has_signal"] else text
 
 
 def draw(raw: RawKSpace, index: int, acquisition: Acquisition, figure: Path) -> None:

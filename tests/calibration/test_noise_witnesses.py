@@ -1,0 +1,156 @@
+"""Noise by several witnesses: the right level, and disagreement told, fault by fault."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from mri_alps.calibration import calibrate_volume, prepare_slice, whitening_matrix
+from mri_alps.core.errors import MriAlpsWarning
+from mri_alps.operators.rounding import assert_equal_to_rounding
+from mri_alps.rawdata import raw_from_arrays
+from tests.calibration import calibration_simulation as simulation
+
+SHAPE = (128, 96)
+CORNERS = "image corners"
+
+
+def smooth_disc(radius):
+    """An object with an edge of some pixels, whose spectrum ends within k-space anatomy's does."""
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    return (1 + 0.3 * np.cos(5 * x)) / (1 + np.exp((np.hypot(y, x) - radius) / 0.02))
+
+
+def acquired(n_coils=4, level=0.02, radius=0.55, seed=0, gain=1.0):
+    rng = np.random.default_rng(seed)
+    maps = simulation.coils(n_coils, SHAPE)
+    matrix = level**2 * simulation.covariance(n_coils, rng) * np.outer(gain, gain)
+    noise = simulation.noise(matrix, SHAPE, rng)
+    signal = simulation.fft2c(smooth_disc(radius) * maps) * np.reshape(gain, (-1, 1, 1))
+    return (signal + noise).astype(np.complex64), matrix
+
+
+def ratio(calibration, matrix):
+    """Standard deviations found over true ones, a coil each."""
+    return np.sqrt(np.diag(calibration.noise_covariance).real / np.diag(matrix).real)
+
+
+def hamming(n):
+    return 0.54 + 0.46 * np.cos(np.pi * (np.arange(n) - n // 2) / (n / 2))
+
+
+@pytest.mark.parametrize("acceleration", [1, 4, 8])
+@pytest.mark.parametrize("n_coils", [1, 8])
+def test_healthy_scans_are_not_warned_of(n_coils, acceleration):
+    for seed, level in enumerate((0.005, 0.02, 0.1)):
+        kspace, matrix = acquired(n_coils, level, seed=seed)
+        mask = simulation.lines(SHAPE[1], acceleration, 16)
+        found = calibrate_volume(raw_from_arrays((kspace * mask)[None], mask))
+        assert found.notes == ()
+        assert ratio(found, matrix).mean() == pytest.approx(1, abs=0.08)
+        assert len(found.witnesses) >= 3
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("acceleration", [1, 4])
+def test_filtered_noise_is_that_of_the_centre_of_kspace(axes, acceleration):
+    kspace, matrix = acquired(level=0.05)
+    for axis in axes:
+        kspace = kspace * np.expand_dims(hamming(SHAPE[axis]), 1 - axis)
+    mask = simulation.lines(SHAPE[1], acceleration, 24)
+    with pytest.warns(MriAlpsWarning, match=r"array: the noise is not of one level: .*periphery"):
+        found = calibrate_volume(raw_from_arrays((kspace * mask)[None], mask))
+    assert 0.6 < ratio(found, matrix).mean() < 1.15  # 0.06 to 0.4 at the periphery alone
+
+
+def test_a_noise_scan_of_another_bandwidth_is_told():
+    kspace, matrix = acquired()
+    with pytest.warns(
+        MriAlpsWarning, match="not of one level: .* by the image corners.*noise scan"
+    ):
+        found = calibrate_volume(raw_from_arrays(kspace[None], noise_covariance=matrix / 4))
+    assert ratio(found, matrix).mean() == pytest.approx(1, abs=0.08)
+    with pytest.warns(MriAlpsWarning, match="by the noise scan, which is taken"):
+        found = calibrate_volume(raw_from_arrays(kspace[None], noise_covariance=matrix * 4))
+    assert_equal_to_rounding(found.noise_covariance, matrix * 4)
+
+
+def test_a_coil_louder_than_in_the_noise_scan_is_raised():
+    kspace, matrix = acquired(n_coils=8)
+    true = matrix.copy()
+    true[3, 3] += 8 * matrix[3, 3]
+    rng = np.random.default_rng(9)
+    kspace[3] += simulation.noise(8 * matrix[3:4, 3:4], SHAPE, rng)[0]
+    with pytest.warns(MriAlpsWarning, match="coil 3 is louder"):
+        found = calibrate_volume(raw_from_arrays(kspace[None], noise_covariance=matrix))
+    np.testing.assert_allclose(ratio(found, true), 1, atol=0.1)
+
+
+def test_coils_of_very_different_gains_are_no_fault():
+    gain = 10.0 ** np.arange(0, -4, -1)
+    kspace, matrix = acquired(gain=gain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = calibrate_volume(raw_from_arrays(kspace[None]))
+        whitening = whitening_matrix(matrix)
+    np.testing.assert_allclose(ratio(found, matrix), 1, atol=0.1)
+    np.testing.assert_allclose(whitening @ matrix @ whitening.conj().T, np.eye(4), atol=1e-6)
+
+
+def test_a_dead_coil_is_told_with_the_file():
+    kspace, matrix = acquired()
+    kspace[2] = 0
+    with pytest.warns(MriAlpsWarning, match="array: .*a dead coil"):
+        found = calibrate_volume(raw_from_arrays(kspace[None]))
+    alive = [0, 1, 3]
+    np.testing.assert_allclose(ratio(found, matrix)[alive], 1, atol=0.1)
+
+
+def test_an_image_without_a_border_is_not_taken_for_noise():
+    rng = np.random.default_rng(3)
+    matrix = 0.05**2 * np.eye(2)
+    anatomy = 1 + 0.5 * simulation.fft2c(
+        simulation.fft2c(rng.normal(size=SHAPE))
+        * np.outer(np.hanning(SHAPE[0]) ** 8, np.hanning(SHAPE[1]) ** 8)
+    )
+    kspace = simulation.fft2c(anatomy * simulation.coils(2, SHAPE))
+    kspace = kspace + simulation.noise(matrix, SHAPE, rng)
+    for acceleration in (1, 4):
+        mask = simulation.lines(SHAPE[1], acceleration, 16)
+        found = calibrate_volume(raw_from_arrays((kspace * mask)[None], mask))
+        assert ratio(found, matrix).mean() == pytest.approx(1, abs=0.1)
+
+
+def test_all_witnesses_are_told_in_units_of_the_file():
+    kspace, matrix = acquired()
+    info = prepare_slice(raw_from_arrays(1e-6 * kspace[None]), 0).info
+    level = 1e-6 * np.sqrt(np.diag(matrix).real.mean())
+    told = {witness["witness"]: witness for witness in info["noise_witnesses"]}
+    assert {CORNERS, "k-space periphery", "outer half of k-space"} <= set(told)
+    clean = [witness for witness in told.values() if not witness["has_signal"]]
+    for witness in clean:
+        assert witness["noise_std"] == pytest.approx(level, rel=0.1)
+        assert len(witness["noise_std_per_coil"]) == 4
+        assert 0 < witness["standard_error"] < 0.1 * level
+
+
+def test_zeros_filled_in_are_not_the_noise():
+    kspace, matrix = acquired(level=0.05)
+    kspace[:, :, :12] = kspace[:, :, -12:] = 0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = calibrate_volume(raw_from_arrays(kspace[None], np.ones(SHAPE[1], bool)))
+    assert 0.8 < ratio(found, matrix).mean() < 1.2
+    assert all("e+" not in str(warning.message) for warning in caught)
+
+
+def test_the_filtered_noise_of_a_real_scan_is_told(shared_data):
+    from mri_alps.rawdata.open import read_raw
+
+    raw = read_raw(shared_data / "raw" / "raw_brain_t2_1ch_512.h5")
+    for mask in (None, simulation.lines(512, 4, 40)):
+        with pytest.warns(MriAlpsWarning, match="raw_brain.*image corners.*k-space periphery"):
+            found = calibrate_volume(raw, mask)
+        assert 0.0112 < np.sqrt(found.noise_covariance[0, 0].real) < 0.06
