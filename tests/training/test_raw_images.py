@@ -63,7 +63,7 @@ def test_combined_image_is_the_object_up_to_scale_and_smooth_phase(scan):
         assert record.image.shape == (40, 48) and record.image.dtype == np.complex64
         magnitude, truth = np.abs(record.image), np.abs(disc)
         scale = (magnitude * truth).sum() / (truth**2).sum()
-        assert np.linalg.norm(magnitude - scale * truth) < 0.06 * np.linalg.norm(scale * truth)
+        assert np.linalg.norm(magnitude - scale * truth) < 0.065 * np.linalg.norm(scale * truth)
     # The noise level in the image's units: 0.02 of an object of about unit size.
     first, second = records
     scale = np.abs(first.image).sum() / np.abs(disc).sum()
