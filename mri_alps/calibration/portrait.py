@@ -75,7 +75,8 @@ class CalibrationPortrait:
             "map_phases": _packed(self.map_phases / (2 * np.pi) + 0.5),
             "support": _packed(self.support),
             "eigenvalues": eigenvalues,
-            "profiles": {axis: _figures(values) for axis, values in self.profiles.items()},
+            # Pairs: keys may come back sorted, and these have the order of the axes.
+            "profiles": [[axis, _figures(values)] for axis, values in self.profiles.items()],
             "weights": None if self.weights is None else _figures(self.weights),
             "facts": self.facts,
         }
@@ -109,7 +110,7 @@ class CalibrationPortrait:
                 map_phases=2 * np.pi * (images["map_phases"] - 0.5),
                 support=support,
                 eigenvalues=None if eigenvalues is None else _unpacked(eigenvalues),
-                profiles={str(a): _numbers(v) for a, v in content["profiles"].items()},
+                profiles={str(axis): _numbers(values) for axis, values in content["profiles"]},
                 weights=None if weights is None else _numbers(weights),
                 facts=dict(content["facts"]),
             )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from mri_alps.calibration import CalibrationPortrait
 
+_MOST_COILS = 512
+
 
 def draw_calibration(
     portrait: CalibrationPortrait, title: str, pixel_aspect: float = 1.0
@@ -99,11 +101,11 @@ def _tiles(images: np.ndarray) -> np.ndarray:
 
 
 def _draw_noise(axis: Axes, facts: dict[str, Any]) -> None:
-    levels = np.asarray(facts.get("noise_std_per_coil") or [np.nan], dtype=float)
+    levels = np.asarray(facts.get("noise_std_per_coil") or [np.nan], dtype=float)[:_MOST_COILS]
     axis.bar(np.arange(len(levels)), levels, color="0.75", label="used")
     axis.set_xlabel("coil", fontsize=8)
     axis.set_ylabel("standard deviation per real component", fontsize=8)
-    axis.set_title(f"noise, from the {facts.get('noise_source', '?')}", fontsize=9)
+    axis.set_title(f"noise, from the {str(facts.get('noise_source', '?'))[:60]}", fontsize=9)
     axis.tick_params(labelsize=7)
     axis.set_ylim(bottom=0)
 

@@ -22,7 +22,7 @@ def portrait():
 
 @pytest.fixture
 def plain(portrait):
-    return json.loads(json.dumps(portrait.to_plain()))
+    return json.loads(json.dumps(portrait.to_plain(), sort_keys=True))
 
 
 def test_it_shows_coils_maps_centre_and_weights(portrait):
@@ -49,6 +49,7 @@ def test_it_survives_a_file(portrait, plain):
     assert np.abs(found.map_phases - portrait.map_phases).max() < 0.51 / 255 * 2 * np.pi + 1e-6
     np.testing.assert_array_equal(found.support, portrait.support)
     np.testing.assert_allclose(found.weights, portrait.weights, rtol=6e-3)
+    assert list(found.profiles) == ["readout", "phase_encode"]
     assert found.facts == plain["facts"] and found.coils == portrait.coils
 
 

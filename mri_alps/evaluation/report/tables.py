@@ -245,14 +245,14 @@ def _calibration_pictures(data: ReportData) -> str:
 
 
 def _calibration_picture(data: ReportData, row: int) -> str:
-    try:
-        portrait = CalibrationPortrait.from_plain(data.result.diagnostics[row][CALIBRATION])
-    except ValueError:
-        return ""
     title = f"slice {int(data.result.slices[row])}"
     aspect = image_aspect(data.result.attributes.get("pixel_aspect", 1.0))
     stream = BytesIO()
-    draw_calibration(portrait, title, aspect).savefig(stream, dpi=80, format="png")
+    try:
+        portrait = CalibrationPortrait.from_plain(data.result.diagnostics[row][CALIBRATION])
+        draw_calibration(portrait, title, aspect).savefig(stream, dpi=80, format="png")
+    except (ValueError, TypeError):  # of what others wrote: a page without the picture
+        return ""
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")
     return (
         f'<figure><img class="calibration" alt="Calibration of {title}: coil images, sensitivity '
