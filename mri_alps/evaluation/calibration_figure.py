@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mri_alps.calibration import CalibrationPortrait
 
-_MOST_COILS = 512
+_MOST_COILS, _MOST_WITNESSES = 512, 8
 
 
 def draw_calibration(
@@ -103,11 +103,20 @@ def _tiles(images: np.ndarray) -> np.ndarray:
 def _draw_noise(axis: Axes, facts: dict[str, Any]) -> None:
     levels = np.asarray(facts.get("noise_std_per_coil") or [np.nan], dtype=float)[:_MOST_COILS]
     axis.bar(np.arange(len(levels)), levels, color="0.75", label="used")
+    for number, witness in enumerate((facts.get("noise_witnesses") or [])[:_MOST_WITNESSES]):
+        told = np.asarray(witness["noise_std_per_coil"], dtype=float)[:_MOST_COILS]
+        level, error = float(witness["noise_std"]), float(witness["standard_error"])
+        doubt = ", with signal" if witness["has_signal"] else ""
+        label = f"{str(witness['witness'])[:40]}{doubt}: {level:.3g} ± {error:.1g}"
+        face = "none" if doubt else f"C{number}"
+        style = {"color": f"C{number}", "markerfacecolor": face, "markersize": 4, "label": label}
+        axis.plot(np.arange(len(told)), told, "o", **style)
+    axis.legend(fontsize=6)
     axis.set_xlabel("coil", fontsize=8)
     axis.set_ylabel("standard deviation per real component", fontsize=8)
     axis.set_title(f"noise, from the {str(facts.get('noise_source', '?'))[:60]}", fontsize=9)
     axis.tick_params(labelsize=7)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.45 * axis.get_ylim()[1])  # room for the legend
 
 
 def _draw_profile(axis: Axes, name: str, values: np.ndarray) -> None:

@@ -251,7 +251,7 @@ def _calibration_picture(data: ReportData, row: int) -> str:
     try:
         portrait = CalibrationPortrait.from_plain(data.result.diagnostics[row][CALIBRATION])
         draw_calibration(portrait, title, aspect).savefig(stream, dpi=80, format="png")
-    except (ValueError, TypeError):  # of what others wrote: a page without the picture
+    except (ValueError, TypeError, KeyError):  # of what others wrote: a page without the picture
         return ""
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")
     return (
