@@ -52,7 +52,7 @@ class CalibrationPortrait:
         (phase_encode,), mean weight of what was measured of each line, NaN elsewhere; None where
         all are 1.
     facts : dict
-        json-able: what `Acquisition.info` says.
+        json-able: what `Acquisition.info` says, and what was settled when the scan was opened.
     """
 
     coils: list[int]
@@ -161,7 +161,7 @@ def portray_calibration(raw: RawKSpace, acquisition: Acquisition) -> Calibration
         eigenvalues=eigenvalues,
         profiles=_profiles(acquisition, raw.axes),
         weights=_line_weights(acquisition),
-        facts=dict(acquisition.info),
+        facts=acquisition.info | {"settled": list(raw.provenance.get("settled", []))},
     )
 
 

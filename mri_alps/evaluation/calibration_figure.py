@@ -45,7 +45,8 @@ def draw_calibration(
     for axis, (name, values) in zip(axes[1:3], portrait.profiles.items(), strict=False):
         _draw_profile(axis, name, values)
     _draw_weights(axes[3], portrait)
-    figure.suptitle(title, fontsize=11)
+    settled = [str(sentence)[:300] for sentence in portrait.facts.get("settled") or []]
+    figure.suptitle("\n".join([title, *settled[:3]]), fontsize=10 if settled else 11)
     return figure
 
 
@@ -108,9 +109,10 @@ def _draw_noise(axis: Axes, facts: dict[str, Any]) -> None:
         level, error = float(witness["noise_std"]), float(witness["standard_error"])
         doubt = ", with signal" if witness["has_signal"] else ""
         label = f"{str(witness['witness'])[:40]}{doubt}: {level:.3g} ± {error:.1g}"
-        face = "none" if doubt else f"C{number}"
-        style = {"color": f"C{number}", "markerfacecolor": face, "markersize": 4, "label": label}
-        axis.plot(np.arange(len(told)), told, "o", **style)
+        colour = f"C{number}"
+        face = "none" if doubt else colour
+        places = np.arange(len(told))
+        axis.plot(places, told, "o", color=colour, mfc=face, markersize=4, label=label)
     axis.legend(fontsize=6)
     axis.set_xlabel("coil", fontsize=8)
     axis.set_ylabel("standard deviation per real component", fontsize=8)
