@@ -18,7 +18,11 @@ from mri_alps.evaluation import (
     write_scores,
 )
 
-_HEADINGS = {"coverage": "coverage of the 90 % interval", "sparsification_area": "sparsification"}
+_HEADINGS = {
+    "coverage": "coverage of the 90 % interval",
+    "sparsification_area": "sparsification",
+    "uncertainty_factor": "factor of the deviation",
+}
 
 
 def run_evaluate(

@@ -19,10 +19,11 @@ from mri_alps.evaluation._sparsification import (
 )
 from mri_alps.evaluation.coverage import head_mask, interval_coverage
 from mri_alps.evaluation.metrics import crop_like_fastmri, image_metrics
+from mri_alps.evaluation.uncertainty_factor import mean_factor
 
 TARGET_DATASETS = ("reconstruction_rss", "reconstruction_esc")
 METRICS = ("NMSE", "PSNR", "SSIM")
-INTERVAL_SCORES = ("coverage", "sharpness", "sparsification_area")
+INTERVAL_SCORES = ("coverage", "sharpness", "sparsification_area", "uncertainty_factor")
 _IMAGES = ("reconstruction", "reconstruction_lower", "reconstruction_upper", "reconstruction_std")
 
 
@@ -50,6 +51,9 @@ class VolumeScore:
         where the file holds no standard deviation.
     sparsification_area : float or None
         Between the two.
+    uncertainty_factor : float or None
+        By which left-out samples had deviations multiplied, in the mean over slices; None where
+        the file does not say it.
     """
 
     name: str
@@ -61,6 +65,7 @@ class VolumeScore:
     sparsification: tuple[float, ...] = ()
     oracle: tuple[float, ...] = ()
     sparsification_area: float | None = None
+    uncertainty_factor: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +196,7 @@ def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
                     f"{reconstruction}: {name!r} holds {image.dtype} of shape {image.shape}: "
                     "expected real images (slice, H, W)"
                 )
+        factor = mean_factor(file)
         if "slices" in file and len(file["slices"]) == len(images["reconstruction"]):
             reference = _choose(reference, file["slices"][()], target)
     if len(reference) != len(images["reconstruction"]):
@@ -215,7 +221,12 @@ def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
     except MriAlpsError as error:
         raise InputFileError(f"{reconstruction} cannot be scored: {error}") from error
     return VolumeScore(
-        reconstruction.name, acquisition, len(reference), metrics, **_interval(reference, images)
+        reconstruction.name,
+        acquisition,
+        len(reference),
+        metrics,
+        uncertainty_factor=factor,
+        **_interval(reference, images),
     )
 
 

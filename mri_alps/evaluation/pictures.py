@@ -9,6 +9,7 @@ import numpy as np
 
 from mri_alps.core.hdf5 import open_hdf5
 from mri_alps.evaluation.figures import new_figure, save_figure, window_tops
+from mri_alps.evaluation.uncertainty_factor import mean_factor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,8 @@ def write_panel(
 
     Columns are the posterior mean, its standard deviation and the zero-filled image; with a
     reference also the reference and the error, which shares the window of the standard
-    deviation. Everything is in percent of one intensity that the caption states.
+    deviation. Where left-out samples had the deviations scaled, the mean factor stands above them.
+    Everything is in percent of one intensity that the caption states.
 
     Parameters
     ----------
@@ -53,11 +55,12 @@ def write_panel(
         rows = evenly_chosen(len(indices), MAX_ROWS)
         names = ("reconstruction", "zero_filled", "reconstruction_std")
         mean, zero_filled, std = (np.stack([file[name][row] for row in rows]) for name in names)
+        factor = mean_factor(file)
     shown = [int(indices[row]) for row in rows]
     references = None
     if reference and all(index in reference for index in shown):
         references = np.stack([reference[index] for index in shown])
-    columns, unit = _columns(mean, std, zero_filled, references)
+    columns, unit = _columns(mean, std, zero_filled, references, factor)
     figure = _draw(columns, shown, pixel_aspect)
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(
@@ -83,7 +86,11 @@ def evenly_chosen(count: int, limit: int) -> list[int]:
 
 
 def _columns(
-    mean: np.ndarray, std: np.ndarray, zero_filled: np.ndarray, reference: np.ndarray | None
+    mean: np.ndarray,
+    std: np.ndarray,
+    zero_filled: np.ndarray,
+    reference: np.ndarray | None,
+    factor: float | None,
 ) -> tuple[list[dict[str, Any]], float]:
     """Return the columns (title, images in percent, top of the window, colours) and the unit."""
     unit, top = window_tops(mean, std, reference)
@@ -91,7 +98,8 @@ def _columns(
         ("posterior mean", mean, "gray"),
         ("zero-filled", zero_filled, "gray"),
     ]
-    uncertain = [("posterior standard deviation", std, "magma")]
+    scaled = "" if factor is None else f"\ntimes {factor:.2f}, from left-out samples"
+    uncertain = [(f"posterior standard deviation{scaled}", std, "magma")]
     if reference is not None:
         images.append(("reference", reference, "gray"))
         uncertain.insert(0, ("error |mean - reference|", np.abs(mean - reference), "magma"))

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         CALIBRATION,
         IMAGE_DATASETS,
         OPTIONAL_DATASETS,
+        SCALARS_GROUP,
+        SELF_CALIBRATION,
         Reconstruction,
         SliceReconstruction,
         load_reconstruction,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
     from mri_alps.pipeline.scans import Results, reconstruct_scans
     from mri_alps.pipeline.selection import chosen_slices
+    from mri_alps.pipeline.self_calibration import UNKNOWN_IMAGE
     from mri_alps.pipeline.slice import (
         LoadedSlice,
         SampledSlice,
@@ -79,12 +82,15 @@ _HOME_OF = {
     "Results": "mri_alps.pipeline.scans",
     "RunContext": "mri_alps.pipeline.scan_job",
     "SAMPLER_GROUP": "mri_alps.pipeline.configuration",
+    "SCALARS_GROUP": "mri_alps.pipeline.result",
     "SCAN_GROUP": "mri_alps.pipeline.configuration",
+    "SELF_CALIBRATION": "mri_alps.pipeline.result",
     "SampledSlice": "mri_alps.pipeline.slice",
     "ScanJob": "mri_alps.pipeline.scan_job",
     "ScanOutcome": "mri_alps.pipeline.scan_job",
     "SliceReconstruction": "mri_alps.pipeline.result",
     "SliceReconstructor": "mri_alps.pipeline.slice",
+    "UNKNOWN_IMAGE": "mri_alps.pipeline.self_calibration",
     "check_warm_start": "mri_alps.pipeline.warm_start",
     "choose_batch": "mri_alps.pipeline.batches",
     "choose_part": "mri_alps.pipeline.inputs",

@@ -12,6 +12,7 @@ import numpy as np
 import mri_alps
 from mri_alps.pipeline.configuration import COMPUTED_STARTS
 from mri_alps.pipeline.identity import initial_identity
+from mri_alps.pipeline.result import NOT_CALIBRATED, SELF_CALIBRATION
 from mri_alps.priors import DEFAULT_PRIOR, GAUSSIAN, GaussianPrior
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def attributes_of(
         "kspace_shape": " x ".join(str(size) for size in raw.shape),
         "pixel_aspect": pixel_aspect(raw),
         "interval": "90 % predictive interval, Student t",
-        "self_calibration": first.diagnostics.get("self_calibration", "off"),
+        SELF_CALIBRATION: first.diagnostics.get(SELF_CALIBRATION, NOT_CALIBRATED),
         "provenance": raw.provenance | {"geometry": geometry_of(raw)},
     }
 

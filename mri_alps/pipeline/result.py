@@ -33,6 +33,10 @@ CALIBRATION = "calibration"
 """Key of the diagnostics under which a slice has its `CalibrationPortrait`, as plain values."""
 UNEXPLAINED = "unexplained"
 """Key of the diagnostics under which a slice says why it would be refused if it were not forced."""
+SELF_CALIBRATION = "self_calibration"
+"""Key of the diagnostics under which a slice has its `UncertaintyFactors`, as plain values."""
+NOT_CALIBRATED = "off"
+"""The attribute of that name where left-out samples do not say anything."""
 SCALARS_GROUP = "facts"
 """What files call `scalars`."""
 
@@ -404,8 +408,8 @@ def _attributes(file: File) -> dict[str, Any]:
         for key, value in file.attrs.items()
     }
     plain |= {key: as_utf8(value) for key, value in plain.items() if isinstance(value, str)}
-    for key in ("configuration", "versions", "failed_slices"):
-        if key in plain:
+    for key in ("configuration", "execution", SELF_CALIBRATION, "versions", "failed_slices"):
+        if key in plain and plain[key] != NOT_CALIBRATED:
             plain[key] = _object(plain[key])
     return plain | {"provenance": _object(_text(file["provenance"]))}
 

@@ -13,6 +13,7 @@ import torch
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.core.random import stream_seed
 from mri_alps.operators import SenseOperator
+from mri_alps.pipeline.result import SELF_CALIBRATION
 from mri_alps.rawdata import center_block
 from mri_alps.sampling import sample_posterior
 from mri_alps.uncertainty import (
@@ -337,4 +338,4 @@ def factors_as_diagnostics(factors: UncertaintyFactors | None) -> dict[str, Any]
     factors : UncertaintyFactors or None
         Of the slice.
     """
-    return {} if factors is None else {"self_calibration": dataclasses.asdict(factors)}
+    return {} if factors is None else {SELF_CALIBRATION: dataclasses.asdict(factors)}

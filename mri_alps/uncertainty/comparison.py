@@ -69,7 +69,6 @@ def compare_left_out(
     predicted = fftc(deviation).abs().double().square().sum(0) * scale
     variance = deviation.abs().double().square().sum(0) * scale
     level = noise_variance[inside].mean() if inside.any() else noise_variance.mean()
-    standardized = error.abs().double().square() / (variance + level).clamp_min(1e-30)
     held = left_out.cpu().numpy()
     radius = frequency_radius((mean.shape[0], mean.shape[1]))
     tile = _Tiles.of(held)
@@ -84,7 +83,9 @@ def compare_left_out(
         radius=tile.sum(held * radius) / tile.sum(held),
         n_left_out=int(held.any(0).sum() if tile.of_lines else held.sum()),
         n_evaluations=n_evaluations,
-        standardized=standardized[inside].cpu().numpy(),
+        squared_error=error.abs().double().square()[inside].cpu().numpy(),
+        variance=variance[inside].cpu().numpy(),
+        noise_variance=float(level),
         n_samples=n_samples,
     )
 

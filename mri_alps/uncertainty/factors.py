@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.uncertainty.coverage import LEVELS, observed_coverage, smallest_level
 
 N_BANDS = 4
 """Bands of |k| that get a factor of their own, at most."""
@@ -45,8 +46,11 @@ class LeftOutEnergies:
         Lines (or points) that were left out.
     n_evaluations : int
         Evaluations of the prior that this took.
-    standardized : numpy.ndarray
-        Squared error over what is predicted for it, at pixels of the object.
+    squared_error, variance : numpy.ndarray
+        (pixels of the object,): of the contribution to the image, and what the posterior samples
+        say of it.
+    noise_variance : float
+        Of the noise in it, in the mean over these pixels.
     n_samples : int
         Posterior samples behind the prediction.
     """
@@ -57,7 +61,9 @@ class LeftOutEnergies:
     radius: np.ndarray
     n_left_out: int
     n_evaluations: int
-    standardized: np.ndarray
+    squared_error: np.ndarray
+    variance: np.ndarray
+    noise_variance: float
     n_samples: int
 
 
@@ -83,6 +89,8 @@ class UncertaintyFactors:
         Evaluations of the prior.
     slices : tuple of int
         Where they come from.
+    nominal, observed_before, observed_after : tuple of float
+        The same coverage for intervals of several nominal levels.
     """
 
     overall: float
@@ -95,6 +103,9 @@ class UncertaintyFactors:
     n_left_out: int
     n_evaluations: int
     slices: tuple[int, ...] = ()
+    nominal: tuple[float, ...] = ()
+    observed_before: tuple[float, ...] = ()
+    observed_after: tuple[float, ...] = ()
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> UncertaintyFactors:
@@ -189,17 +200,21 @@ def fit_factors(
     middle = [float(np.average(radius[band], weights=predicted[band] + 1e-30)) for band in bands]
     order = np.argsort(middle)
     scale = max(math.exp(overall / 2), SMALLEST_FACTOR)
+    before, after = _coverage(energies, 1.0), _coverage(energies, scale)
     return UncertaintyFactors(
         overall=scale,
         overall_error=scale * overall_error / 2,
         radius=tuple(float(middle[i]) for i in order),
         factor=tuple(float(factor[i]) for i in order),
         factor_error=tuple(float((factor * shrunk_error / 2)[i]) for i in order),
-        coverage_before=_coverage(energies, 1.0),
-        coverage_after=_coverage(energies, scale**2),
+        coverage_before=before[LEVELS.index(0.9)],
+        coverage_after=after[LEVELS.index(0.9)],
         n_left_out=sum(one.n_left_out for one in energies),
         n_evaluations=sum(one.n_evaluations for one in energies),
         slices=tuple(int(index) for index in slices),
+        nominal=LEVELS,
+        observed_before=before,
+        observed_after=after,
     )
 
 
@@ -214,14 +229,12 @@ def _log_ratio(
     return math.log(total), max(float(np.log(repeated).std()), 1e-3)
 
 
-def _coverage(energies: Sequence[LeftOutEnergies], scale: float) -> float:
-    """Share of pixels whose squared error is within the 90 % quantile of its prediction.
-
-    A squared complex error over a variance from n samples is distributed as F(2, 2 (n - 1)).
-    """
-    from scipy import stats
-
-    inside = [
-        one.standardized <= scale * stats.f.ppf(0.9, 2, 2 * (one.n_samples - 1)) for one in energies
+def _coverage(energies: Sequence[LeftOutEnergies], factor: float) -> tuple[float, ...]:
+    """Coverage of left-out contributions, all slices and folds together, at all `LEVELS`."""
+    levels = [
+        smallest_level(
+            one.squared_error, factor**2 * one.variance, one.noise_variance, one.n_samples
+        )
+        for one in energies
     ]
-    return float(np.concatenate(inside).mean())
+    return observed_coverage(np.concatenate(levels))

@@ -85,6 +85,15 @@ def test_json_of_the_command_line(folders, capsys):
     assert set(found["summary"]) == {"NMSE", "PSNR", "SSIM", "coverage", "sharpness"}
 
 
+def test_the_factor_of_the_deviation_is_scored_where_there_is_one(folders):
+    with h5py.File(folders[0] / "a.h5", "a") as file:
+        file["facts/uncertainty_factor"] = [1.5, 2.5, 1.0]
+        file["facts/uncertainty_factor_error"] = [0.1, 0.1, np.nan]  # the last was not calibrated
+    report = evaluate_folder(*folders)
+    assert [volume.uncertainty_factor for volume in report.volumes] == [2.0, None]
+    assert report.summary()["uncertainty_factor"] == {"mean": 2.0, "std": 0.0}
+
+
 def test_table_of_the_command_line(folders, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     with pytest.raises(SystemExit):

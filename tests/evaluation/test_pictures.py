@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from mri_alps.evaluation import pictures
 from mri_alps.evaluation.pictures import evenly_chosen, write_panel
 
 
@@ -27,6 +28,20 @@ def test_panel_is_written_whole(tmp_path, n_slices, with_reference):
     assert image.shape[1] > image.shape[0] * (0.5 if n_slices > 1 else 1)
     assert np.ptp(image[..., :3]) > 0.9
     assert {file.name for file in tmp_path.iterdir()} == {"r.h5", "r.png"}
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_a_factor_of_the_deviation_stands_above_it(tmp_path, monkeypatch, calibrated):
+    source = reconstruction_file(tmp_path / "r.h5", 2)
+    with h5py.File(source, "a") as file:  # without an error it is not from left-out samples
+        file["facts/uncertainty_factor"] = [1.25, 1.75]
+        file["facts/uncertainty_factor_error"] = [0.1, 0.1] if calibrated else [np.nan, np.nan]
+    drawn = []
+    monkeypatch.setattr(pictures, "save_figure", lambda figure, path: drawn.append(figure))
+    write_panel(source, tmp_path / "r.png")
+    titles = [axis.get_title() for axis in drawn[0].axes]
+    expected = "\ntimes 1.50, from left-out samples" if calibrated else ""
+    assert f"posterior standard deviation{expected}" in titles
 
 
 def test_an_empty_image_is_drawn_without_warnings(tmp_path):

@@ -1,6 +1,7 @@
 """The report: what it holds, what it refuses, and that nothing in a file can become code."""
 
 import base64
+import dataclasses
 import json
 import math
 import re
@@ -27,6 +28,7 @@ from mri_alps.pipeline import (
     reconstruct_to_file,
 )
 from mri_alps.rawdata.fastmri.writer import write_fastmri
+from mri_alps.uncertainty import UncertaintyFactors
 from tests.pipeline.simulated_scan import CROP, centred_ifft, simulate
 
 NAMES = {
@@ -207,6 +209,76 @@ def with_diagnostics(path, r_hat, diagnostics):
         file.create_dataset("diagnostics", data=texts, dtype=h5py.string_dtype())
     text = write_report(path).read_text(encoding="utf-8")
     return text[text.index("Did the sampler converge?") : text.index(">Acquisition<")]
+
+
+FACTORS = dataclasses.asdict(
+    UncertaintyFactors(
+        1.83, 0.12, (0.25, 0.75), (1.5, 2.0), (0.1, 0.2), 0.71, 0.89, 12, 120, (0, 1),
+        (0.5, 0.9), (0.375, 0.71), (0.5, 0.89),
+    )
+)  # fmt: skip
+
+
+def with_factors(path, records, factors=(1.83, 1.83)):
+    """Put factors of left-out samples into a file."""
+    with h5py.File(path, "a") as file:
+        file["facts/uncertainty_factor"][...] = factors
+        file["facts/uncertainty_factor_error"][...] = 0.12
+        del file["diagnostics"]
+        texts = [json.dumps({"self_calibration": record}) for record in records]
+        file.create_dataset("diagnostics", data=texts, dtype=h5py.string_dtype())
+    page = write_report(path)
+    return page.read_text(encoding="utf-8"), [s["left_out"] for s in content(page)["slices"]]
+
+
+def test_left_out_samples_are_shown_before_and_after(reconstruction):
+    text, plots = with_factors(reconstruction, [FACTORS, FACTORS])
+    assert plots[0] == plots[1] == {
+        "overall": 1.83,
+        "before": [[0.5, 0.375], [0.9, 0.71]],
+        "after": [[0.5, 0.5], [0.9, 0.89]],
+        "bands": [[0.25, 1.5, 0.1], [0.75, 2.0, 0.2]],
+    }  # fmt: skip
+    assert "12 measured lines of slices 0, 1 were left out" in text
+    assert "1.83 +/- 0.12 times" in text and "held 71 %" in text and "hold 89 % now" in text
+    assert ">factor of the deviation<" in text and "The image is not what the prior knows" in text
+
+
+def test_slices_that_were_calibrated_each_for_itself_have_plots_of_their_own(reconstruction):
+    other = FACTORS | {"overall": 1.25}
+    text, plots = with_factors(reconstruction, [FACTORS, other], factors=(1.4, 1.25))
+    assert [plot["overall"] for plot in plots] == [1.83, 1.25]
+    assert "lines of each slice were left out" in text and "1.25 to 1.83 times" in text
+    assert "The image is not what the prior knows" not in text
+
+
+def test_without_left_out_samples_the_report_says_so(reconstruction):
+    page = write_report(reconstruction)
+    text = page.read_text(encoding="utf-8")
+    assert "No samples were left out and predicted" in text
+    assert ">factor of the deviation<" not in text  # it is 1, and nothing of the scan said so
+    assert all(entry["left_out"] is None for entry in content(page)["slices"])
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "<b>",
+        {},
+        {"unknown": 1},
+        {"overall": "<b>"},
+        {"overall": None},
+        {"radius": [0.5]},
+        {"slices": ["<b>"]},
+        {"slices": [[1]]},
+        {"factor": 2.0},
+        {"observed_after": [0.5, math.nan]},
+    ],
+)
+def test_factors_that_are_none_are_not_shown(reconstruction, spoilt):
+    record = FACTORS | spoilt if isinstance(spoilt, dict) and spoilt else spoilt
+    text, plots = with_factors(reconstruction, [record, record])
+    assert plots == [None, None] and "No samples were left out" in text
 
 
 def ended(energy, **others):

@@ -1,5 +1,7 @@
 """The report in a browser: it moves, it shows the file's numbers, and it says no error."""
 
+import dataclasses
+import json
 import re
 import shutil
 
@@ -10,6 +12,7 @@ import pytest
 from mri_alps.evaluation import write_report
 from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
 from mri_alps.rawdata.fastmri.writer import write_fastmri
+from mri_alps.uncertainty import UncertaintyFactors
 from tests.pipeline.simulated_scan import CROP, centred_ifft, simulate
 from tests.waiting import LONG
 
@@ -306,3 +309,21 @@ def test_nothing_is_asked_of_the_network(browser, page):
     sent = [entry["message"] for entry in browser.get_log("performance")]
     addresses = set(re.findall(r'"url":"(https?://[^"]*)"', " ".join(sent)))
     assert addresses == set()
+
+
+def test_left_out_samples_are_drawn(recon_file, browser, tmp_path):
+    path = shutil.copy(recon_file, tmp_path / "scan.h5")
+    factors = UncertaintyFactors(
+        1.5, 0.1, (0.25, 0.75), (1.4, 1.6), (0.1, 0.2), 0.7, 0.9, 12, 120, (0, 1, 2),
+        (0.5, 0.9), (0.375, 0.7), (0.5, 0.9),
+    )  # fmt: skip
+    with h5py.File(path, "a") as file:
+        del file["diagnostics"]
+        texts = [json.dumps({"self_calibration": dataclasses.asdict(factors)})] * N_SLICES
+        file.create_dataset("diagnostics", data=texts, dtype=h5py.string_dtype())
+    browser.get(write_report(path).as_uri())
+    wait(browser, lambda: slice_shown(browser) == 1)
+    plots = browser.find_elements(By.CSS_SELECTOR, "#left-out-plots svg")
+    counts = [len(plot.find_elements(By.CSS_SELECTOR, "circle")) for plot in plots]
+    assert counts == [4, 2]  # before and after at two levels; two bands
+    assert browser.get_log("browser") == []

@@ -177,7 +177,8 @@ def test_threads_of_the_first_run_are_used_again(folder, tmp_path, monkeypatch, 
     record.write_text(json.dumps({**compute_settings, "n_threads": 2}))
     assert run("reconstruct", folder / "b.h5", "-o", out, *TINY).code == 0
     attributes = load_reconstruction(out / "b.h5").attributes
-    assert json.loads(attributes["execution"])["n_threads"] == 2
+    assert attributes["execution"]["n_threads"] == 2
+    assert attributes["self_calibration"] == "off"
 
 
 def test_two_processes_do_not_work_on_one_scan(folder, tmp_path):

@@ -30,7 +30,7 @@ from tests.sampling.posterior_bed import coil_maps
 COMPLEX = torch.complex64
 
 
-def energies(factor, n_tiles=64, seed=0, n_values=40):
+def energies(factor, n_tiles=64, seed=0, n_values=40, pixel_noise=0.0):
     """Tiles of `n_values` Gaussian values each, whose errors are `factor(radius)` too large."""
     generator = np.random.default_rng(seed)
     radius = np.linspace(0.05, 1, n_tiles)
@@ -38,8 +38,11 @@ def energies(factor, n_tiles=64, seed=0, n_values=40):
     noise = np.full(n_tiles, 0.5 * n_values)
     draws = generator.chisquare(2 * n_values, n_tiles) / 2
     error = draws * (factor(radius) ** 2 * level + 0.5)
-    values = generator.f(2, 4, 400)
-    return LeftOutEnergies(error, n_values * level, noise, radius, 4, 60, values, 3)
+    # At pixels: a complex error of variance 1 + noise, the 1 known from 3 samples.
+    squared_error = generator.exponential(1 + pixel_noise, 400)
+    variance = generator.chisquare(4, 400) / 4
+    pixels = (squared_error, variance, pixel_noise)
+    return LeftOutEnergies(error, n_values * level, noise, radius, 4, 60, *pixels, 3)
 
 
 @pytest.mark.parametrize("truth", [0.5, 1.0, 2.5])
@@ -73,9 +76,24 @@ def test_what_is_not_finite_is_refused():
         fit_factors([dataclasses.replace(good, error=good.error * np.nan)])
 
 
-def test_coverage_of_left_out_samples_is_that_of_the_right_distribution():
-    found = fit_factors([energies(lambda r: 1 + 0 * r, seed=seed) for seed in range(20)])
-    assert found.coverage_before == pytest.approx(0.9, abs=3 * math.sqrt(0.09 / 8000))
+@pytest.mark.parametrize("noise", [0.0, 0.5, 20.0])
+def test_coverage_of_left_out_samples_is_nominal_where_the_prediction_is_right(noise):
+    found = fit_factors(
+        [energies(lambda r: 1 + 0 * r, seed=seed, pixel_noise=noise) for seed in range(20)]
+    )
+    nominal = np.array(found.nominal)
+    chance = np.sqrt(nominal * (1 - nominal) / 8000)
+    assert (np.abs(np.array(found.observed_before) - nominal) < 3.5 * chance).all()
+    assert found.coverage_before == found.observed_before[found.nominal.index(0.9)]
+
+
+def test_coverage_after_is_that_of_the_scaled_deviation():
+    made = energies(lambda r: 2 + 0 * r, n_values=4000)
+    made = dataclasses.replace(made, squared_error=4 * made.squared_error)
+    found = fit_factors([made])
+    nominal = np.array(found.nominal)
+    assert (np.array(found.observed_before) < nominal - 0.03).all()
+    np.testing.assert_allclose(found.observed_after, nominal, atol=0.1)
 
 
 def test_factors_survive_json():

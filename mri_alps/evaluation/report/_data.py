@@ -273,10 +273,17 @@ def summary_of_levels(diagnostics: dict[str, Any]) -> list[dict[str, float]]:
     names = ("sigma", "step_size", "data_misfit", "score_energy")
     levels = diagnostics.get("levels")
     rows = [level for level in levels if isinstance(level, dict)] if levels else []
-    return [{name: float(row[name]) for name in names if _is_finite(row.get(name))} for row in rows]
+    return [{name: float(row[name]) for name in names if is_finite(row.get(name))} for row in rows]
 
 
-def _is_finite(value: object) -> bool:
+def is_finite(value: object) -> bool:
+    """Return whether what a file holds is a number that can be shown.
+
+    Parameters
+    ----------
+    value : object
+        From JSON.
+    """
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 

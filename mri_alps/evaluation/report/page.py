@@ -30,6 +30,7 @@ from mri_alps.evaluation.report._data import (
     read_report_data,
     summary_of_levels,
 )
+from mri_alps.evaluation.report._left_out import left_out_plots
 from mri_alps.evaluation.report.tables import image_aspect, page_parts
 
 _RULES = {
@@ -174,13 +175,15 @@ def _slice_entry(data: ReportData, samples: _SampleReader, row: int) -> dict[str
     if data.reference is not None:
         images["reference"] = encode_image(data.reference[row])
     played = samples.read(row)
+    diagnostics = result.diagnostics[row] if result.diagnostics else {}
     loop = [] if played is None else [encode_image(s, LOOP_STEPS) for s in played[:MAX_SAMPLES]]
     entry: dict[str, Any] = {
         "index": int(result.slices[row]),
         "images": images,
         "samples": loop,
         "facts": {name: _number(values[row]) for name, values in result.scalars.items()},
-        "levels": summary_of_levels(result.diagnostics[row]) if result.diagnostics else [],
+        "levels": summary_of_levels(diagnostics),
+        "left_out": left_out_plots(diagnostics),
     }
     if result.mask is not None:
         mask = result.mask[row]

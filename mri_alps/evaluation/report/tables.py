@@ -15,7 +15,9 @@ from mri_alps.calibration import LARGEST_ERROR, CalibrationPortrait
 from mri_alps.evaluation.calibration_figure import draw_calibration
 from mri_alps.evaluation.pictures import evenly_chosen
 from mri_alps.evaluation.report._data import ReportData, summary_of_levels
-from mri_alps.pipeline import CALIBRATION
+from mri_alps.evaluation.report._left_out import left_out_sentence
+from mri_alps.evaluation.uncertainty_factor import calibrated_factors
+from mri_alps.pipeline import CALIBRATION, SELF_CALIBRATION, UNKNOWN_IMAGE
 from mri_alps.priors import NOVELTY_LIMIT
 
 MAX_CALIBRATIONS = 3
@@ -28,6 +30,7 @@ _COLUMNS = {
     "n_evaluations": "evaluations",
     "novelty": "foreignness",
     "calibration_misfit": "centre unexplained",
+    "uncertainty_factor": "factor of the deviation",
     "noise_std": "noise of the image scale",
     "seconds": "seconds",
 }
@@ -66,6 +69,7 @@ def page_parts(data: ReportData) -> dict[str, str]:
     return {
         "summary": _text(_summary_line(data)),
         "warnings": _warning_list(data),
+        "left_out": _text(left_out_sentence(data)),
         "scores": _score_table(data),
         "convergence": _convergence_table(data),
         "convergence_notes": _convergence_notes(data),
@@ -134,6 +138,13 @@ def _warning_list(data: ReportData) -> str:
         notes.append(
             f"{foreign.sum()} of {len(foreign)} slices look unlike the images that the prior was "
             "trained on: do not rely on them, nor on their standard deviation."
+        )
+    factor = np.max(np.nan_to_num(calibrated_factors(scalars)), initial=0.0)
+    if factor > UNKNOWN_IMAGE:
+        notes.append(
+            f"The image is not what the prior knows: samples that were left out are {factor:.2f} "
+            "times farther from their prediction than the prior says. The standard deviation has "
+            "been made larger by that; a prior trained on such images would serve better."
         )
     restarts = int(np.sum(scalars.get("n_restarts", 0)))
     if restarts:
@@ -205,6 +216,11 @@ def _convergence_notes(data: ReportData) -> str:
             "<b>Foreignness</b> says how much worse the prior denoises the image than held-out "
             f"images of its own kind, in their standard deviations: above {NOVELTY_LIMIT:g} do not "
             "rely on the result."
+        )
+    if "uncertainty_factor" in known:
+        notes.append(
+            "<b>Factor of the deviation</b> is how much farther than the prior says samples that "
+            "were left out are from their prediction: the standard deviation has been scaled by it."
         )
     notes.append(
         "None of these proves that the samples are right: the coverage against a reference says "
@@ -279,7 +295,8 @@ def image_aspect(value: Any) -> float:
 def _provenance_tables(data: ReportData) -> str:
     """Return where the result comes from: settings, versions, the scan's own facts."""
     attributes = data.result.attributes
-    nested = ("configuration", "execution", "versions", "provenance", "failed_slices")
+    names = ("configuration", "execution", "versions", SELF_CALIBRATION, "provenance")
+    nested = [name for name in (*names, "failed_slices") if isinstance(attributes.get(name), dict)]
     plain = [
         (key, _value(value))
         for key, value in sorted(attributes.items())
@@ -333,6 +350,7 @@ def _final_steps(data: ReportData) -> int | None:
 def _available_figures(data: ReportData) -> dict[str, np.ndarray]:
     """Figures that at least one slice has, in the order of the columns."""
     figures: dict[str, Any] = dict(data.result.scalars)
+    figures["uncertainty_factor"] = calibrated_factors(data.result.scalars)
     if data.result.diagnostics:
         figures["score_energy"] = [_last_energy(each) for each in data.result.diagnostics]
     columns = {

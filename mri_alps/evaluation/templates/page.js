@@ -46,6 +46,7 @@ async function showSlice(index) {
   const steps = Object.values(entryOf().images).map((image) => image.step);
   byId("precision").textContent = short(Math.max(...steps) / 2);
   if (changed) {
+    leftOutPlots(byId("left-out-plots"), entryOf().left_out);
     convergencePlots(byId("convergence-plots"), entryOf().levels);
     drawMask(decoded.mask, entryOf().mask);
   }

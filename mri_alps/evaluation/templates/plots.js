@@ -17,7 +17,7 @@ function ticks(low, high, count = 5) {
 }
 
 // options: {width, height, x: [low, high], y: [low, high], xLabel, yLabel, series, logX, logY}
-// series: {kind: "line" | "dots" | "band" | "bars" | "vertical", style, label, points}
+// series: {kind: "line" | "dots" | "band" | "bars" | "vertical" | "whiskers", style, label, points}
 function plot(container, options) {
   const { width = 380, height = 250 } = options;
   const pad = { left: 52, right: 12, top: 22, bottom: 36 };
@@ -33,7 +33,8 @@ function plot(container, options) {
   let labelAt = pad.left;
   for (const { kind, style, label, points } of options.series) {
     if (kind === "line" || kind === "dots") root.append(svg("path", { d: path(points), class: `line ${style}` }));
-    if (kind === "dots") for (const [x, y] of points) root.append(svg("circle", { cx: px(x), cy: py(y), r: 3, class: "dot" }));
+    if (kind === "dots") for (const [x, y] of points) root.append(svg("circle", { cx: px(x), cy: py(y), r: 3, class: `dot ${style}` }));
+    if (kind === "whiskers") for (const [x, low, high] of points) root.append(svg("path", { d: path([[x, low], [x, high]]), class: `line ${style}` }));
     if (kind === "band") root.append(svg("path", { d: `${path(points)}Z`, class: "band" }));
     if (kind === "vertical") root.append(svg("line", { x1: px(points), x2: px(points), y1: pad.top, y2: height - pad.bottom, class: "mark" }));
     if (kind === "bars") {
@@ -123,6 +124,33 @@ function calibrationPlots(container, { curve, errors, ranks }) {
       ],
     });
   }
+}
+
+function leftOutPlots(container, leftOut) {
+  container.replaceChildren();
+  if (!leftOut) return;
+  const { before, after, bands, overall } = leftOut;
+  if (after.length) {
+    addPlot(container, "How often an interval of the prediction holds the left-out samples' part of the image, against how often it should.", {
+      x: [0, 1], y: [0, 1], xLabel: "nominal coverage", yLabel: "observed coverage",
+      series: [
+        { kind: "line", style: "expected", label: "ideal", points: [[0, 0], [1, 1]] },
+        { kind: "dots", style: "reference", label: "the prior's own", points: before },
+        { kind: "dots", style: "ours", label: "calibrated", points: after },
+      ],
+    });
+  }
+  const right = Math.max(1, ...bands.map((band) => band[0]));
+  const top = 1.1 * Math.max(1.2, overall, ...bands.map(([, factor, error]) => factor + error));
+  addPlot(container, "Factor by which deviations are multiplied, with its standard error.", {
+    x: [0, right], y: [0, top], xLabel: "|k| over the largest along an axis", yLabel: "factor of the deviation",
+    series: [
+      { kind: "line", style: "expected", label: "the prior's own", points: [[0, 1], [right, 1]] },
+      { kind: "line", style: "other", label: `all of k-space, ${overall.toFixed(2)}`, points: [[0, overall], [right, overall]] },
+      { kind: "whiskers", style: "ours", points: bands.map(([k, factor, error]) => [k, Math.max(0, factor - error), factor + error]) },
+      { kind: "dots", style: "ours", label: "bands", points: bands },
+    ],
+  });
 }
 
 function convergencePlots(container, levels) {
