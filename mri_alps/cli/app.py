@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from mri_alps.cli.calibrate import calibrate
 from mri_alps.cli.design_mask import design_mask
 from mri_alps.cli.masks import masks
 from mri_alps.cli.options import DeviceOption, JsonOption, PriorOption
@@ -178,6 +179,9 @@ def evaluate(
     from mri_alps.cli.evaluate import run_evaluate
 
     run_evaluate(reconstructions, targets, json, csv, figure)
+
+
+app.command()(calibrate)
 
 
 @app.command()

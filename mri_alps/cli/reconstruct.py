@@ -40,6 +40,7 @@ from mri_alps.pipeline import (
 from mri_alps.priors import DEFAULT_PRIOR, ScoreModel
 from mri_alps.rawdata import RawKSpace, read_raw
 from mri_alps.rawdata.probe import Probe
+from mri_alps.uncertainty import read_calibration
 
 
 def run_reconstruct(
@@ -74,6 +75,8 @@ def run_reconstruct(
     run = run or RunSettings()
     if run.report:
         configuration = dataclasses.replace(configuration, save_samples=True)
+    if configuration.calibration is not None:
+        read_calibration(configuration.calibration)  # damage is told once, before the work
     found = find_scans(inputs)
     _check_names(found, output)
     scans = choose_part(found, run.limit, run.shard)

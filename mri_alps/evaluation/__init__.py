@@ -8,6 +8,7 @@ from mri_alps.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mri_alps.evaluation.calibration_figure import draw_calibration
+    from mri_alps.evaluation.conformal import CalibrationReport, calibrate_folder
     from mri_alps.evaluation.coverage import head_mask, interval_coverage
     from mri_alps.evaluation.figures import figure_format, new_figure, save_figure, window_top
     from mri_alps.evaluation.files import (
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
 
 # `__all__` is for users; the rest is for the packages above.
 _HOME_OF = {
+    "CalibrationReport": "mri_alps.evaluation.conformal",
     "EvaluationReport": "mri_alps.evaluation.folder",
     "INTERVAL_SCORES": "mri_alps.evaluation.folder",
     "MAX_ROWS": "mri_alps.evaluation.pictures",
     "METRICS": "mri_alps.evaluation.folder",
     "VolumeScore": "mri_alps.evaluation.folder",
+    "calibrate_folder": "mri_alps.evaluation.conformal",
     "draw_calibration": "mri_alps.evaluation.calibration_figure",
     "draw_scores": "mri_alps.evaluation.score_files",
     "evaluate_folder": "mri_alps.evaluation.folder",
@@ -60,8 +63,10 @@ _HOME_OF = {
 __getattr__, __dir__ = lazy_names(__name__, _HOME_OF)
 
 __all__ = [
+    "CalibrationReport",
     "EvaluationReport",
     "VolumeScore",
+    "calibrate_folder",
     "draw_calibration",
     "evaluate_folder",
     "head_mask",

@@ -153,29 +153,47 @@ def evaluate_folder(reconstructions: str | Path, targets: str | Path) -> Evaluat
     MriAlpsWarning
         If some targets have no reconstruction: they are left out.
     """
-    pairs, missing = _pair(
-        as_path("evaluate_folder", reconstructions, "reconstructions"),
-        as_path("evaluate_folder", targets, "targets"),
-    )
-    if missing:
-        warnings.warn(
-            f"{reconstructions} lacks {len(missing)} of {len(pairs) + len(missing)} files of "
-            f"{targets}, the first is {missing[0]}: they are left out",
-            MriAlpsWarning,
-            stacklevel=2,
-        )
+    pairs, missing = pair_files("evaluate_folder", reconstructions, targets)
     return EvaluationReport(tuple(score_volume(*pair) for pair in pairs), missing)
 
 
-def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
-    """Score one file.
+@dataclasses.dataclass(frozen=True)
+class ComparedVolume:
+    """A reconstruction beside its target: the same slices, cropped alike, none of them failed.
+
+    Parameters
+    ----------
+    reference : numpy.ndarray
+        (slices, H, W).
+    acquisition : str
+        The target's acquisition attribute, or an empty string.
+    images : dict
+        ``reconstruction``, and its interval and standard deviation where the file holds them, of
+        the shape and in the units of the reference.
+    uncertainty_factor : float or None
+        See `VolumeScore`.
+    """
+
+    reference: np.ndarray
+    acquisition: str
+    images: dict[str, np.ndarray]
+    uncertainty_factor: float | None
+
+
+def read_compared(reconstruction: Path, target: Path) -> ComparedVolume:
+    """Read a reconstruction and its target, brought to the same slices and the same crop.
 
     Parameters
     ----------
     reconstruction : pathlib.Path
-        File with a dataset ``reconstruction`` and, for coverage, its interval.
+        File with a dataset ``reconstruction``.
     target : pathlib.Path
         File with a reference image.
+
+    Raises
+    ------
+    InputFileError
+        If they cannot be read or do not fit each other.
 
     Warns
     -----
@@ -210,24 +228,51 @@ def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
             f"{reconstruction} lacks {failed.sum()} of {len(failed)} slices, which failed: the "
             "scores are those of the others",
             MriAlpsWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
         reference = reference[~failed]
         images = {name: image[~failed] for name, image in images.items()}
     try:
         reference, *cropped = crop_like_fastmri(reference, *images.values())
-        images = dict(zip(images, cropped, strict=True))
+    except MriAlpsError as error:
+        raise _unscored(reconstruction, error) from error
+    images = dict(zip(images, cropped, strict=True))
+    return ComparedVolume(reference, acquisition, images, factor)
+
+
+def score_volume(reconstruction: Path, target: Path) -> VolumeScore:
+    """Score one file.
+
+    Parameters
+    ----------
+    reconstruction : pathlib.Path
+        File with a dataset ``reconstruction`` and, for coverage, its interval.
+    target : pathlib.Path
+        File with a reference image.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If slices of the reconstruction failed: they are left out.
+    """
+    compared = read_compared(reconstruction, target)
+    reference, images = compared.reference, compared.images
+    try:
         metrics = image_metrics(reference, images["reconstruction"])
     except MriAlpsError as error:
-        raise InputFileError(f"{reconstruction} cannot be scored: {error}") from error
+        raise _unscored(reconstruction, error) from error
     return VolumeScore(
-        reconstruction.name,
-        acquisition,
-        len(reference),
-        metrics,
-        uncertainty_factor=factor,
+        name=reconstruction.name,
+        acquisition=compared.acquisition,
+        n_slices=len(reference),
+        metrics=metrics,
+        uncertainty_factor=compared.uncertainty_factor,
         **_interval(reference, images),
     )
+
+
+def _unscored(reconstruction: Path, error: Exception) -> InputFileError:
+    return InputFileError(f"{reconstruction} cannot be scored: {error}")
 
 
 def _interval(reference: np.ndarray, images: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -246,6 +291,41 @@ def _interval(reference: np.ndarray, images: dict[str, np.ndarray]) -> dict[str,
                 found["sparsification"], found["oracle"]
             )
     return found
+
+
+def pair_files(
+    where: str, reconstructions: str | Path, targets: str | Path
+) -> tuple[list[tuple[Path, Path]], tuple[str, ...]]:
+    """Return files of the same names, and the names of targets without a reconstruction.
+
+    Parameters
+    ----------
+    where : str
+        The function, for messages.
+    reconstructions, targets : str or pathlib.Path
+        Two folders, or two files.
+
+    Raises
+    ------
+    InputFileError
+        If one of them does not exist, or no target has a reconstruction.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If some targets have no reconstruction.
+    """
+    pairs, missing = _pair(
+        as_path(where, reconstructions, "reconstructions"), as_path(where, targets, "targets")
+    )
+    if missing:
+        warnings.warn(
+            f"{reconstructions} lacks {len(missing)} of {len(pairs) + len(missing)} files of "
+            f"{targets}, the first is {missing[0]}: they are left out",
+            MriAlpsWarning,
+            stacklevel=3,
+        )
+    return pairs, missing
 
 
 def _pair(reconstructions: Path, targets: Path) -> tuple[list[tuple[Path, Path]], tuple[str, ...]]:

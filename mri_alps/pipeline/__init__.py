@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         SCAN_GROUP,
         ReconstructionConfiguration,
     )
+    from mri_alps.pipeline.conformal import conditions_of_file
     from mri_alps.pipeline.failures import describe_failures
     from mri_alps.pipeline.identity import (
         prior_identity,
@@ -95,6 +96,7 @@ _HOME_OF = {
     "choose_batch": "mri_alps.pipeline.batches",
     "choose_part": "mri_alps.pipeline.inputs",
     "chosen_slices": "mri_alps.pipeline.selection",
+    "conditions_of_file": "mri_alps.pipeline.conformal",
     "costs_one_slice": "mri_alps.pipeline.slice",
     "describe_failures": "mri_alps.pipeline.failures",
     "evaluation_bytes": "mri_alps.pipeline.resources",

@@ -182,6 +182,14 @@ class ReconstructionConfiguration:
         from_client=True,
         metavar="off|scan|slice",
     )
+    calibration: Text | None = setting(
+        "A file of mri-alps calibrate: intervals and standard deviations are scaled as volumes "
+        "with known truth call for, instead of self-calibration. Scans and settings that it does "
+        "not hold for are refused. Left out: none.",
+        default=None,
+        group=SAMPLER_GROUP,
+        metavar="FILE.json",
+    )
     device: Text = setting("auto, cpu, cuda or cuda:i.", default="auto", group=SAMPLER_GROUP)
     slices: Slices | None = setting(
         "For example 3 or 0,2,5-7. Left out: all.",
@@ -225,6 +233,12 @@ class ReconstructionConfiguration:
 
     def __post_init__(self) -> None:
         """Refuse settings that do not go together."""
+        if self.calibration is not None and self.self_calibration not in (None, "off"):
+            raise SettingError(
+                "calibration",
+                f"is given beside a self-calibration by {self.self_calibration}, and both scale "
+                "the same deviations: leave one of the two out",
+            )
         radius, sigma = self.initial_radius, self.initial_sigma
         no_bound = radius is None and sigma is None
         if self.initial is None:

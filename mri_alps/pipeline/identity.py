@@ -53,15 +53,19 @@ def settings_identity(
         # Without a retrospective mask these two mean nothing.
         settings["acceleration"] = settings["center_fraction"] = None
     else:
-        settings["mask"] = _file_identity(configuration.mask)
+        settings["mask"] = file_identity(configuration.mask)
     if configuration.sensitivity_maps is None:
         del settings["sensitivity_maps"]
     else:
-        settings["sensitivity_maps"] = _file_identity(configuration.sensitivity_maps)
+        settings["sensitivity_maps"] = file_identity(configuration.sensitivity_maps)
     if configuration.coil_compression_tolerance is None:
         del settings["coil_compression_tolerance"]
     if configuration.noise_std is None:
         del settings["noise_std"]
+    if configuration.calibration is None:
+        del settings["calibration"]
+    else:
+        settings["calibration"] = file_identity(configuration.calibration)
     if configuration.initial is None:
         settings = {k: v for k, v in settings.items() if not k.startswith("initial")}
     else:
@@ -77,7 +81,7 @@ def initial_identity(initial: str) -> str:
     initial : str
         As `ReconstructionConfiguration` has it.
     """
-    return initial if initial in COMPUTED_STARTS else _file_identity(initial)
+    return initial if initial in COMPUTED_STARTS else file_identity(initial)
 
 
 def settings_hash(identity: dict[str, Any]) -> str:
@@ -185,7 +189,14 @@ def _sample_of(file: Path) -> bytes:
     return digest.digest()
 
 
-def _file_identity(name: str) -> str:
+def file_identity(name: str) -> str:
+    """Return the hash of a file's content; its name where there is no such file.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, or of a BART pair.
+    """
     for path in (Path(name), Path(f"{name}.cfl")):
         if path.is_file():
             files = {path, path.with_suffix(".cfl")} if path.suffix == ".hdr" else {path}

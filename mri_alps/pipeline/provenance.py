@@ -11,6 +11,7 @@ import numpy as np
 
 import mri_alps
 from mri_alps.pipeline.configuration import COMPUTED_STARTS
+from mri_alps.pipeline.conformal import calibration_attributes
 from mri_alps.pipeline.identity import initial_identity
 from mri_alps.pipeline.result import NOT_CALIBRATED, SELF_CALIBRATION
 from mri_alps.priors import DEFAULT_PRIOR, GAUSSIAN, GaussianPrior
@@ -83,6 +84,7 @@ def attributes_of(
         "interval": "90 % predictive interval, Student t",
         SELF_CALIBRATION: first.diagnostics.get(SELF_CALIBRATION, NOT_CALIBRATED),
         "provenance": raw.provenance | {"geometry": geometry_of(raw)},
+        **calibration_attributes(configuration),
     }
 
 

@@ -82,6 +82,8 @@ def is_calibrated(configuration: ReconstructionConfiguration, prior: ScoreModel)
     prior : ScoreModel
         The prior.
     """
+    if configuration.calibration is not None:
+        return False
     if configuration.self_calibration is not None:
         return configuration.self_calibration != "off"
     spectrum = getattr(prior, "prior_spectrum", None)

@@ -31,6 +31,7 @@ from mri_alps.core.errors import (
     OutputFileError,
 )
 from mri_alps.pipeline.batches import check_samples, choose_batch, draw_in_batches
+from mri_alps.pipeline.conformal import calibration_for, with_calibration
 from mri_alps.pipeline.explained import explain_slice
 from mri_alps.pipeline.images import reference_image, used_mask, zero_filled
 from mri_alps.pipeline.result import CALIBRATION, UNEXPLAINED, SliceReconstruction
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
     from mri_alps.pipeline.progress import Progress
     from mri_alps.priors import ScoreModel
-    from mri_alps.uncertainty import UncertaintyFactors
+    from mri_alps.uncertainty import ConformalCalibration, UncertaintyFactors
 
 _LOGGER = logging.getLogger(__name__)
 # What the data of a slice can bring about; a full disk or a lost device is not among it.
@@ -144,12 +145,15 @@ class SliceReconstructor:
     mask: np.ndarray | None
     calibration: VolumeCalibration
     factors: UncertaintyFactors | None = None
+    conformal: ConformalCalibration | None = dataclasses.field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.mask is not None and names_mask_file(self.configuration):
             object.__setattr__(self, "raw", with_measured_zeros(self.raw, self.mask))
         check_samples(self.raw.shape, self.configuration.n_samples)
         check_warm_start(self.raw, self.configuration)
+        conformal = calibration_for(self.raw, self.mask, self.configuration, self.prior)
+        object.__setattr__(self, "conformal", conformal)
 
     @classmethod
     def of_scan(
@@ -371,7 +375,7 @@ class SliceReconstructor:
         started = time.perf_counter()
         loaded, samples, result = sampled.loaded, sampled.samples, sampled.result
         raw, acquisition = loaded.raw, loaded.acquisition
-        statistics = sample_statistics(samples)
+        statistics = with_calibration(sample_statistics(samples), self.conformal)
         weight = acquisition.rss_weight.cpu().numpy() * acquisition.scale
         rss_units = {
             "reconstruction": np.abs(statistics.mean) * weight,

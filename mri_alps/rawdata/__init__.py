@@ -23,7 +23,12 @@ from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.ismrmrd.writer import write_ismrmrd
 from mri_alps.rawdata.open import read_raw
 from mri_alps.rawdata.raw import RawKSpace
-from mri_alps.rawdata.sampling_pattern import center_block, smallest_mask
+from mri_alps.rawdata.sampling_pattern import (
+    center_block,
+    net_acceleration,
+    pattern_name,
+    smallest_mask,
+)
 from mri_alps.rawdata.sensitivity_files import read_sensitivity_maps
 from mri_alps.rawdata.settling import settle_scan, with_measured_zeros
 

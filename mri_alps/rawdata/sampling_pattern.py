@@ -99,3 +99,30 @@ def measured_range(mask: np.ndarray) -> tuple[int, int]:
     """
     measured = np.flatnonzero(np.asarray(mask, bool).reshape(-1, mask.shape[-1]).any(axis=0))
     return (0, 0) if measured.size == 0 else (int(measured[0]), int(measured[-1]) + 1)
+
+
+def pattern_name(mask: np.ndarray) -> str:
+    """Return what kind of pattern a mask is, whoever drew it.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        Bool, (readout, phase_encode).
+
+    Returns
+    -------
+    str
+        "points", or "regular lines" where outside the fully sampled centre the distances between
+        lines differ by one at most (which is rounding), or "irregular lines".
+    """
+    mask = np.asarray(mask, bool)
+    lines = mask[0]
+    if not (mask == lines).all():
+        return "points"
+    width = center_block(lines[None])[1]
+    block = center_range(len(lines), width)
+    measured = np.flatnonzero(lines)
+    sides = (measured[measured < block.start], measured[measured >= block.stop])
+    distances = np.concatenate([np.diff(side) for side in sides])
+    is_regular = distances.size == 0 or distances.max() - distances.min() <= 1
+    return "regular lines" if is_regular else "irregular lines"

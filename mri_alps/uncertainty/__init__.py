@@ -1,6 +1,15 @@
-"""Uncertainty that a scan calibrates itself: samples left out, predicted and compared."""
+"""Uncertainty that is calibrated: on samples left out and predicted, or on volumes with truth."""
 
 from mri_alps.uncertainty.comparison import compare_left_out, object_mask
+from mri_alps.uncertainty.conformal import (
+    COVERAGE,
+    Conditions,
+    ConformalCalibration,
+    combine_scores,
+    read_calibration,
+    volume_score,
+    widen_interval,
+)
 from mri_alps.uncertainty.factors import (
     LeftOutEnergies,
     UncertaintyFactors,
@@ -10,10 +19,17 @@ from mri_alps.uncertainty.left_out import choose_left_out
 from mri_alps.uncertainty.scaling import scale_deviations
 
 __all__ = [
+    "COVERAGE",
+    "Conditions",
+    "ConformalCalibration",
     "LeftOutEnergies",
     "UncertaintyFactors",
     "choose_left_out",
+    "combine_scores",
     "compare_left_out",
     "fit_factors",
+    "read_calibration",
     "scale_deviations",
+    "volume_score",
+    "widen_interval",
 ]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mri_alps.core.errors import ShapeError
-from mri_alps.rawdata import center_block, raw_from_arrays
+from mri_alps.masks import make_mask
+from mri_alps.rawdata import center_block, pattern_name, raw_from_arrays
 from mri_alps.rawdata.sampling_pattern import measured_range, net_acceleration
 
 
@@ -48,6 +49,26 @@ def test_acceleration_and_range():
     assert net_acceleration(mask) == 5
     assert net_acceleration(mask, 4, 16) == 3
     assert measured_range(mask) == (4, 14)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("equispaced", "regular lines"),
+        ("equispaced-offset", "regular lines"),
+        ("partial-fourier", "regular lines"),
+        ("random", "irregular lines"),
+        ("gaussian", "irregular lines"),
+        ("poisson-lines", "irregular lines"),
+        ("poisson", "points"),
+        ("radial", "points"),
+    ],
+)
+def test_patterns_have_a_name_whoever_drew_them(kind, name):
+    for acceleration, width in ((4, 372), (8, 320)):
+        mask = make_mask(kind, (64, width), acceleration=acceleration, center_fraction=0.04, seed=1)
+        assert pattern_name(np.broadcast_to(mask, (64, width))) == name
+    assert pattern_name(np.ones((4, 6), bool)) == "regular lines"
 
 
 def test_arrays_in_memory():
