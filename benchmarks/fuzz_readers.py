@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mri_alps.masks import make_mask
 from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
 from mri_alps.rawdata import write_cfl
+from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.scanner import protocol
 from tests.pipeline import tiny_scans
 from tests.rawdata.rawdata_helpers import random_complex
@@ -91,8 +92,8 @@ def wire_bytes() -> bytes:
     header = mrd_scans.header_xml()
     header = header.decode() if isinstance(header, bytes) else header
     messages = [
-        protocol.text_message('{"parameters": {"n_samples": 2}}', protocol.CONFIG_TEXT),
-        protocol.text_message(header, protocol.HEADER),
+        protocol.text_message('{"parameters": {"n_samples": 2}}', kinds.CONFIG_TEXT),
+        protocol.text_message(header, kinds.HEADER),
     ]
     messages += [protocol.acquisition_message(line) for line in mrd_scans.scan()]
     return b"".join([*messages, protocol.close_message()])

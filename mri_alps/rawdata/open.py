@@ -13,6 +13,7 @@ from mri_alps.rawdata.bart.cfl import bart_base
 from mri_alps.rawdata.fastmri._reader import read_fastmri
 from mri_alps.rawdata.ismrmrd.reader import find_groups, read_ismrmrd
 from mri_alps.rawdata.ismrmrd.scan import Selection
+from mri_alps.rawdata.ismrmrd.stream import is_mrd_stream, read_mrd_stream
 from mri_alps.rawdata.settling import settle_scan
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
     Parameters
     ----------
     path : Path or str
-        fastMRI HDF5, ISMRMRD HDF5, or a BART pair (x, x.cfl or x.hdr). The content decides,
-        not the extension.
+        fastMRI HDF5, ISMRMRD HDF5, an MRD stream (what scanners send, in a file), or a BART pair
+        (x, x.cfl or x.hdr). The content decides, not the extension.
     selection : Selection, optional
         Which measurement, encoding, repetition, contrast, phase and set of an ISMRMRD file; the
         first of each if left out.
@@ -54,6 +55,8 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
         ) from error
     if kind == "ismrmrd":
         return read_ismrmrd(path, selection or Selection())
+    if kind == "stream":
+        return read_mrd_stream(path, selection or Selection())
     if selection is not None:
         raise ConfigurationError(
             f"{path} is a {kind} file: repetition, contrast, phase and set can only be selected "
@@ -70,9 +73,11 @@ def _kind(path: Path) -> str:
     if not path.is_dir() and bart_base(path) is not None:
         return "bart"
     check_readable(path)
+    if is_mrd_stream(path):
+        return "stream"
     raise InputFileError(
-        f"{path} is neither HDF5 (fastMRI, ISMRMRD) nor one of a BART .hdr/.cfl pair: convert it "
-        "to one of these formats, or copy it again if it should be"
+        f"{path} is neither HDF5 (fastMRI, ISMRMRD) nor an MRD stream nor one of a "
+        "BART .hdr/.cfl pair: convert it to one of these formats, or copy it again if it should be"
     )
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata import Encoding, Header, Selection, parse_header
-from mri_alps.rawdata.ismrmrd import choose_encoding
-from mri_alps.scanner._spool import Spool, SpooledAcquisitions
+from mri_alps.rawdata.ismrmrd import SpooledAcquisitions, choose_encoding
+from mri_alps.scanner._spool import Spool
 from mri_alps.scanner._units import Unit, UnitTracker, before
 from mri_alps.scanner._work import Job
 from mri_alps.scanner.limits import check_memory

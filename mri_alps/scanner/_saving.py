@@ -21,7 +21,7 @@ from filelock import lock_descriptor
 
 from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, MriAlpsError
-from mri_alps.scanner import _kinds as kinds
+from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.scanner._scan_file import write_scan
 from mri_alps.scanner.limits import QUOTAS
 from mri_alps.scanner.protocol import (

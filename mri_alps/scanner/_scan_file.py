@@ -10,8 +10,7 @@ import h5py
 import numpy as np
 from ismrmrd.hdf5 import acquisition_dtype, get_hdf5type, image_header_dtype, waveform_dtype
 
-from mri_alps.rawdata.ismrmrd import write_xml
-from mri_alps.scanner import _kinds as kinds
+from mri_alps.rawdata.ismrmrd import kinds, write_xml
 
 if TYPE_CHECKING:
     from mri_alps.scanner.protocol import Message, ReceivedImage

@@ -5,72 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype
 
-from mri_alps.core.errors import InputFileError
-from mri_alps.rawdata.ismrmrd import Heads, heads_from_records
+from mri_alps.rawdata.ismrmrd import SpooledAcquisitions, heads_from_records
 
 if TYPE_CHECKING:
-    from mri_alps.rawdata.ismrmrd import SampleReader
     from mri_alps.scanner.protocol import ReceivedAcquisition
 
 _FIRST_CAPACITY = 1024
-
-
-@dataclass(frozen=True)
-class SpooledAcquisitions:
-    """Some acquisitions of a spool, as an `AcquisitionStore`; another process may read them.
-
-    Parameters
-    ----------
-    path : Path
-        What the scan is called in errors.
-    file : str
-        The spool's file.
-    columns : Heads
-        Their headers, numbered from 0.
-    offsets, sizes : np.ndarray
-        Place in the file of each one's samples, in bytes.
-    group : str
-        Stands for the group of a file.
-    """
-
-    path: Path
-    file: Path
-    columns: Heads
-    offsets: np.ndarray
-    sizes: np.ndarray
-    group: str = "stream"
-
-    def heads(self) -> Heads:
-        """Return the acquisition headers."""
-        return self.columns
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[SampleReader]:
-        """Open the spool for reading."""
-        try:
-            with self.file.open("rb", buffering=0) as stream:
-
-                def read(start: int, count: int) -> Sequence[np.ndarray]:
-                    return [self._samples(stream.fileno(), i) for i in range(start, start + count)]
-
-                yield read
-        except OSError as error:
-            raise InputFileError(
-                f"{self.path}: the received samples cannot be read back ({error}): check the disk "
-                "that holds the temporary files"
-            ) from error
-
-    def _samples(self, descriptor: int, index: int) -> np.ndarray:
-        data = os.pread(descriptor, int(self.sizes[index]), int(self.offsets[index]))
-        return np.frombuffer(data, np.float32)
 
 
 class Spool:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mri_alps.pipeline import ReconstructionConfiguration
     from mri_alps.priors import ScoreModel
     from mri_alps.rawdata import Header
-    from mri_alps.scanner._spool import SpooledAcquisitions
+    from mri_alps.rawdata.ismrmrd import SpooledAcquisitions
 
 # What `Selection` notes about the other units of the scan, which are reconstructed as well.
 _OTHER_UNITS = re.compile(r"^\w+ \d+ of \d+ is read$")

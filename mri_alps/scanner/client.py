@@ -17,7 +17,7 @@ from ismrmrd.hdf5 import acquisition_header_dtype
 from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, MriAlpsError
 from mri_alps.core.hdf5 import check_readable, is_hdf5, open_hdf5, read_text
-from mri_alps.rawdata.ismrmrd import find_groups
+from mri_alps.rawdata.ismrmrd import find_groups, kinds
 from mri_alps.scanner import protocol
 from mri_alps.scanner.limits import QUOTAS
 from mri_alps.scanner.protocol import MessageReader, ProtocolError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _CHUNK_LINES = 32
 # A client trusts its server with every image that it asked for.
-_LIMITS = Limits(scan_limit=math.inf, quotas={**QUOTAS, protocol.IMAGE: Quota(10**6, GIB, 2**63)})
+_LIMITS = Limits(scan_limit=math.inf, quotas={**QUOTAS, kinds.IMAGE: Quota(10**6, GIB, 2**63)})
 
 
 class ServerError(MriAlpsError):
@@ -160,14 +160,14 @@ def receive(read: Callable[[int], bytes], progress: SendProgress | None, limits:
             return reply
         if message is None:
             return reply
-        if message.kind == protocol.CLOSE:
+        if message.kind == kinds.CLOSE:
             reply.is_closed = True
             return reply
-        if message.kind == protocol.TEXT:
+        if message.kind == kinds.TEXT:
             reply.texts.append(message.value)
             if progress:
                 progress.said(message.value)
-        elif message.kind == protocol.IMAGE:
+        elif message.kind == kinds.IMAGE:
             image = protocol.as_image(message.value)
             reply.add(image)
             if progress:
@@ -225,7 +225,7 @@ def scan_messages(
         Called with the number of acquisitions so far.
     """
     if config.lstrip().startswith("{"):
-        yield protocol.text_message(config, protocol.CONFIG_TEXT)
+        yield protocol.text_message(config, kinds.CONFIG_TEXT)
     else:
         yield protocol.config_file_message(config)
     yield protocol.header_message(header)
@@ -235,7 +235,7 @@ def scan_messages(
             rows = data[start : start + _CHUNK_LINES]
             heads = _as_wire(rows["head"], file)
             yield b"".join(
-                struct.pack("<H", protocol.ACQUISITION)
+                struct.pack("<H", kinds.ACQUISITION)
                 + head.tobytes()
                 + np.asarray(trajectory, np.float32).tobytes()
                 + np.asarray(samples, np.float32).tobytes()

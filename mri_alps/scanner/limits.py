@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.rawdata import MAX_HEADER_BYTES, Encoding
-from mri_alps.scanner import _kinds as kinds
+from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.scanner.settings import GIB, Limits, Quota
 
 if TYPE_CHECKING:  # receiving and saving need no torch

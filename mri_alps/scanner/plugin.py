@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mri_alps.core.errors import InputFileError
+from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.scanner._intake import ScanHeader, ScanIntake
-from mri_alps.scanner._kinds import ACQUISITION
 from mri_alps.scanner._runner import WARNING, SendLog, UnitRunner
 from mri_alps.scanner._saving import scan_name
 from mri_alps.scanner.configuration import OnlineConfiguration, configure
@@ -64,7 +64,7 @@ def reconstruct_items(
         runner = UnitRunner(intake, reconstructor or InlineReconstructor(), send_log, send_image)
         for acquisition in acquisitions:
             received = ReceivedAcquisition.from_ismrmrd(acquisition)
-            meter.count(ACQUISITION, received.size)
+            meter.count(kinds.ACQUISITION, received.size)
             for due in intake.add(received):
                 runner.run(due)
         for due in intake.finish():

@@ -17,18 +17,7 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype, image_header_dtype, waveform_header_dtype
 
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.scanner._kinds import (
-    ACQUISITION,
-    CLOSE,
-    CONFIG_FILE,
-    CONFIG_TEXT,
-    EMPTY,
-    HEADER,
-    IMAGE,
-    NAMES,
-    TEXT,
-    WAVEFORM,
-)
+from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.scanner.limits import Meter
 
 if TYPE_CHECKING:
@@ -36,19 +25,8 @@ if TYPE_CHECKING:
 
     from mri_alps.scanner.settings import Limits
 
-CONFIG_FILE_BYTES = 1024
 MAX_CHANNELS = 1024  # the channel mask of the format has no more bits
 _CHUNK_BYTES = 2**20
-IMAGE_TYPES = {
-    1: "uint16",
-    2: "int16",
-    3: "uint32",
-    4: "int32",
-    5: "float32",
-    6: "float64",
-    7: "complex64",
-    8: "complex128",
-}
 
 
 class ProtocolError(MriAlpsError):
@@ -137,22 +115,22 @@ class MessageReader:
         if len(first) < 2:
             first += self._exactly(1, "message identifier")
         kind = int.from_bytes(first, "little")
-        if kind not in NAMES:
+        if kind not in kinds.NAMES:
             raise ProtocolError(
                 f"message identifier {kind} is unknown, expected one of "
-                f"{', '.join(map(str, NAMES))}: speak the ISMRMRD (MRD) protocol to this port"
+                f"{', '.join(map(str, kinds.NAMES))}: speak the ISMRMRD (MRD) protocol to this port"
             )
         return Message(kind, self._body(kind))
 
     def _body(self, kind: int) -> Any:
-        if kind == ACQUISITION:
+        if kind == kinds.ACQUISITION:
             return self._acquisition()
-        if kind == IMAGE:
+        if kind == kinds.IMAGE:
             return self._image()
-        if kind == WAVEFORM:
+        if kind == kinds.WAVEFORM:
             return self._waveform()
-        if kind == CLOSE:
-            return self._meter.count(CLOSE)
+        if kind == kinds.CLOSE:
+            return self._meter.count(kinds.CLOSE)
         return self._words(kind)
 
     def _exactly(self, count: int, what: str) -> bytes:
@@ -174,21 +152,21 @@ class MessageReader:
 
     def _admit(self, kind: int, claimed: int, header: int = 0, what: str = "") -> None:
         """Check what a message claims, before anything is allocated."""
-        _check_size(claimed, self._limits.quotas[kind].bytes_each, what or NAMES[kind])
+        _check_size(claimed, self._limits.quotas[kind].bytes_each, what or kinds.NAMES[kind])
         self._meter.count(kind, claimed + header)
 
     def _words(self, kind: int) -> Any:
         """Read a configuration, a text or an XML header."""
-        length = CONFIG_FILE_BYTES
-        if kind != CONFIG_FILE:
-            (length,) = struct.unpack("<I", self._exactly(4, NAMES[kind]))
+        length = kinds.CONFIG_FILE_BYTES
+        if kind != kinds.CONFIG_FILE:
+            (length,) = struct.unpack("<I", self._exactly(4, kinds.NAMES[kind]))
         self._admit(kind, length)
-        data = self._exactly(length, NAMES[kind])
-        if kind == HEADER:
+        data = self._exactly(length, kinds.NAMES[kind])
+        if kind == kinds.HEADER:
             return data.split(b"\0", 1)[0]
         text = _as_text(data)
-        if kind == TEXT and text.startswith("{"):  # the older way to configure
-            self._admit(CONFIG_TEXT, length)
+        if kind == kinds.TEXT and text.startswith("{"):  # the older way to configure
+            self._admit(kinds.CONFIG_TEXT, length)
         return text
 
     def _acquisition(self) -> ReceivedAcquisition:
@@ -204,9 +182,9 @@ class MessageReader:
                 "the stream is damaged, send the scan again"
             )
         trajectory_bytes, data_bytes = 4 * n_samples * n_dimensions, 8 * n_samples * n_channels
-        self._admit(ACQUISITION, trajectory_bytes + data_bytes, size)
+        self._admit(kinds.ACQUISITION, trajectory_bytes + data_bytes, size)
         if data_bytes == 0:
-            self._meter.count(EMPTY)
+            self._meter.count(kinds.EMPTY)
         trajectory = self._exactly(trajectory_bytes, "trajectory of an acquisition")
         data = self._exactly(data_bytes, "samples of an acquisition")
         return ReceivedAcquisition(
@@ -217,8 +195,8 @@ class MessageReader:
         size = waveform_header_dtype.itemsize
         head = np.frombuffer(self._exactly(size, "waveform header"), waveform_header_dtype)[0]
         count = 4 * int(head["channels"]) * int(head["number_of_samples"])
-        self._admit(WAVEFORM, count, size)
-        if WAVEFORM in self._skipped:
+        self._admit(kinds.WAVEFORM, count, size)
+        if kinds.WAVEFORM in self._skipped:
             self._skip(count, "samples of a waveform")
             return None
         data = self._exactly(count, "samples of a waveform")
@@ -228,19 +206,19 @@ class MessageReader:
         size = image_header_dtype.itemsize
         head = np.frombuffer(self._exactly(size, "image header"), image_header_dtype)[0]
         (length,) = struct.unpack("<Q", self._exactly(8, "image"))
-        _check_size(length, self._limits.quotas[TEXT].bytes_each, "attributes of an image")
+        _check_size(length, self._limits.quotas[kinds.TEXT].bytes_each, "attributes of an image")
         attributes = _as_text(self._exactly(length, "attributes of an image"))
-        name = IMAGE_TYPES.get(int(head["data_type"]))
+        name = kinds.IMAGE_TYPES.get(int(head["data_type"]))
         if name is None:
             raise ProtocolError(
                 f"an image has the unknown data type {int(head['data_type'])}, expected one of "
-                f"{', '.join(map(str, IMAGE_TYPES))}: the stream is damaged, send it again"
+                f"{', '.join(map(str, kinds.IMAGE_TYPES))}: the stream is damaged, send it again"
             )
         shape = [int(head["channels"]), *(int(size) for size in head["matrix_size"][::-1])]
         dtype = np.dtype(name)
         count = dtype.itemsize * int(np.prod(shape, dtype=object))
-        self._admit(IMAGE, count, size + length)
-        if IMAGE in self._skipped:
+        self._admit(kinds.IMAGE, count, size + length)
+        if kinds.IMAGE in self._skipped:
             self._skip(count, "pixels of an image")
             return None
         data = np.frombuffer(self._exactly(count, "pixels of an image"), dtype)
@@ -288,7 +266,7 @@ def _as_text(data: bytes) -> str:
     return data.split(b"\0", 1)[0].decode("utf-8", errors="replace").strip()
 
 
-def text_message(text: str, kind: int = TEXT) -> bytes:
+def text_message(text: str, kind: int = kinds.TEXT) -> bytes:
     """Return a text or a configuration text as a message.
 
     Parameters
@@ -310,7 +288,7 @@ def header_message(header: bytes) -> bytes:
     header : bytes
         The document.
     """
-    return struct.pack("<HI", HEADER, len(header)) + header
+    return struct.pack("<HI", kinds.HEADER, len(header)) + header
 
 
 def config_file_message(name: str) -> bytes:
@@ -327,12 +305,12 @@ def config_file_message(name: str) -> bytes:
         If it is longer.
     """
     data = name.encode("utf-8")
-    if len(data) >= CONFIG_FILE_BYTES:
+    if len(data) >= kinds.CONFIG_FILE_BYTES:
         raise ProtocolError(
-            f"a configuration name has {len(data)} bytes, at most {CONFIG_FILE_BYTES - 1} fit: "
-            "send JSON as a configuration text"
+            f"a configuration name has {len(data)} bytes, at most "
+            f"{kinds.CONFIG_FILE_BYTES - 1} fit: send JSON as a configuration text"
         )
-    return struct.pack("<H", CONFIG_FILE) + data.ljust(CONFIG_FILE_BYTES, b"\0")
+    return struct.pack("<H", kinds.CONFIG_FILE) + data.ljust(kinds.CONFIG_FILE_BYTES, b"\0")
 
 
 def image_message(image: ismrmrd.Image) -> bytes:
@@ -343,7 +321,7 @@ def image_message(image: ismrmrd.Image) -> bytes:
     image : ismrmrd.Image
         The image.
     """
-    return struct.pack("<H", IMAGE) + _serialised(image)
+    return struct.pack("<H", kinds.IMAGE) + _serialised(image)
 
 
 def acquisition_message(acquisition: ismrmrd.Acquisition) -> bytes:
@@ -354,7 +332,7 @@ def acquisition_message(acquisition: ismrmrd.Acquisition) -> bytes:
     acquisition : ismrmrd.Acquisition
         The acquisition.
     """
-    return struct.pack("<H", ACQUISITION) + _serialised(acquisition)
+    return struct.pack("<H", kinds.ACQUISITION) + _serialised(acquisition)
 
 
 def received_message(message: Message) -> bytes:
@@ -367,9 +345,9 @@ def received_message(message: Message) -> bytes:
     """
     value = message.value
     parts = [struct.pack("<H", message.kind), value.head.tobytes()]
-    if message.kind == ACQUISITION:
+    if message.kind == kinds.ACQUISITION:
         parts += [value.trajectory.tobytes(), value.samples.tobytes()]
-    elif message.kind == WAVEFORM:
+    elif message.kind == kinds.WAVEFORM:
         parts.append(value.samples.tobytes())
     else:
         attributes = value.attributes.encode("utf-8")
@@ -379,7 +357,7 @@ def received_message(message: Message) -> bytes:
 
 def close_message() -> bytes:
     """Return the message that ends a stream."""
-    return struct.pack("<H", CLOSE)
+    return struct.pack("<H", kinds.CLOSE)
 
 
 def _serialised(item: Any) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.rawdata import Header, parse_header
-from mri_alps.scanner import _kinds as kinds
+from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.scanner import protocol
 from mri_alps.scanner._admission import Place, Seat
 from mri_alps.scanner._intake import Due, ScanHeader, ScanIntake
@@ -325,7 +325,7 @@ class Receiver:
                 if self._reconstructing.is_over:
                     return True
                 raise Vanished("the connection ended without a close message")
-            if message.kind == protocol.CLOSE:
+            if message.kind == kinds.CLOSE:
                 return True
             try:
                 self._take(message)

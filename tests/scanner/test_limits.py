@@ -7,7 +7,7 @@ from ismrmrd.serialization import ConfigText
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.settings import description
-from mri_alps.scanner import _kinds as kinds
+from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.scanner import protocol
 from mri_alps.scanner._intake import ScanHeader, ScanIntake
 from mri_alps.scanner.configuration import OnlineConfiguration, configure

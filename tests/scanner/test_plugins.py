@@ -16,6 +16,7 @@ from ismrmrd.serialization import ProtocolDeserializer
 import mri_alps
 from mri_alps.core.errors import ConfigurationError, MriAlpsError
 from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.rawdata.ismrmrd.writer import write_acquisitions
 from mri_alps.scanner import ismrmrd_server, protocol
 from mri_alps.scanner.channel import FileChannel
@@ -103,8 +104,8 @@ def test_gadgetron_handler():
 
 def test_stream_through_pipes():
     header = header_xml()
-    data = protocol.text_message(json.dumps(CONFIG), protocol.CONFIG_TEXT)
-    data += protocol.text_message(header.decode(), protocol.HEADER)
+    data = protocol.text_message(json.dumps(CONFIG), kinds.CONFIG_TEXT)
+    data += protocol.text_message(header.decode(), kinds.HEADER)
     data += b"".join(map(protocol.acquisition_message, scan())) + protocol.close_message()
     source, feed = os.pipe()
     answer, target = os.pipe()

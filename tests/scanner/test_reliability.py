@@ -15,6 +15,7 @@ import pytest
 from ismrmrd.serialization import ConfigFile, ProtocolDeserializer
 
 from mri_alps.core.errors import MriAlpsError
+from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.scanner import protocol
 from mri_alps.scanner.protocol import MessageReader, ProtocolError
 from mri_alps.scanner.settings import Limits
@@ -44,7 +45,7 @@ def raw_exchange(port, data, half_close=True):
 def wire(acquisitions, header=None):
     header = header or header_xml()
     start = protocol.config_file_message("mri_alps")
-    start += struct.pack("<HI", protocol.HEADER, len(header)) + header
+    start += struct.pack("<HI", kinds.HEADER, len(header)) + header
     return [start, *(protocol.acquisition_message(item) for item in acquisitions)]
 
 
@@ -65,7 +66,7 @@ def read_all(data):
     reader, count = reader_of(data), 0
     while (message := reader.next()) is not None:
         count += 1
-        if message.kind == protocol.IMAGE:
+        if message.kind == kinds.IMAGE:
             protocol.as_image(message.value)
     return count
 
@@ -80,7 +81,7 @@ def test_random_bytes(server, seed):
 
 def test_random_bodies_after_valid_identifiers():
     rng = np.random.default_rng(0)
-    for kind in protocol.NAMES:
+    for kind in kinds.NAMES:
         for _ in range(50):
             data = struct.pack("<H", kind) + rng.bytes(int(rng.integers(0, 3000)))
             try:
@@ -96,10 +97,10 @@ def test_truncation_at_every_byte():
     waveform = ismrmrd.Waveform.from_array(np.zeros((1, 3), np.uint32))
     messages = [
         protocol.config_file_message("x"),
-        protocol.text_message("{}", protocol.CONFIG_TEXT),
-        protocol.text_message("<a/>", protocol.HEADER),
+        protocol.text_message("{}", kinds.CONFIG_TEXT),
+        protocol.text_message("<a/>", kinds.HEADER),
         protocol.acquisition_message(small),
-        struct.pack("<H", protocol.WAVEFORM) + waveform.to_bytes(),
+        struct.pack("<H", kinds.WAVEFORM) + waveform.to_bytes(),
         protocol.image_message(image),
         protocol.close_message(),
     ]
@@ -137,14 +138,14 @@ def test_a_header_that_claims_a_thousand_million_samples(server):
 def claims():
     head = noise_line().getHead()
     head.number_of_samples, head.active_channels = 65535, 1024
-    yield "acquisition", struct.pack("<H", protocol.ACQUISITION) + bytes(head)
+    yield "acquisition", struct.pack("<H", kinds.ACQUISITION) + bytes(head)
     head.active_channels = 65535
-    yield "coils", struct.pack("<H", protocol.ACQUISITION) + bytes(head)
-    yield "text", struct.pack("<HI", protocol.TEXT, 2**32 - 1)
-    yield "header", struct.pack("<HI", protocol.HEADER, 2**32 - 1)
+    yield "coils", struct.pack("<H", kinds.ACQUISITION) + bytes(head)
+    yield "text", struct.pack("<HI", kinds.TEXT, 2**32 - 1)
+    yield "header", struct.pack("<HI", kinds.HEADER, 2**32 - 1)
     image = ismrmrd.Image.from_array(np.ones((3, 2), np.float32)).getHead()
     image.matrix_size[:] = [65535, 65535, 65535]
-    start = struct.pack("<H", protocol.IMAGE) + bytes(image)
+    start = struct.pack("<H", kinds.IMAGE) + bytes(image)
     yield "image", start + struct.pack("<Q", 0)
     yield "attributes", start + struct.pack("<Q", 2**63)
 
@@ -166,7 +167,7 @@ def test_claimed_sizes_are_not_allocated(server, name, data):
 def test_entities_are_not_expanded(server):
     bomb = '<!DOCTYPE a [<!ENTITY b "x">]><ismrmrdHeader>&b;</ismrmrdHeader>'
     images, texts = raw_exchange(
-        server.port, protocol.text_message(bomb, protocol.HEADER) + protocol.close_message()
+        server.port, protocol.text_message(bomb, kinds.HEADER) + protocol.close_message()
     )
     assert not images and "entities" in errors(texts)[0]
     image = ismrmrd.Image.from_array(np.ones((3, 2), np.float32))

@@ -10,7 +10,7 @@ from filelock import lock_descriptor
 from ismrmrd.serialization import ConfigFile
 
 from mri_alps.core.errors import InputFileError
-from mri_alps.scanner import _kinds as kinds
+from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.scanner import _saving as saving
 from mri_alps.scanner import protocol
 from mri_alps.scanner._saving import RawSaver, convert, read_stream, recover_scans

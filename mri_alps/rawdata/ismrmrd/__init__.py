@@ -9,7 +9,7 @@ from mri_alps.core.lazy import lazy_names
 if TYPE_CHECKING:
     from mri_alps.rawdata.ismrmrd.heads import COUNTERS, NOT_IMAGING, Heads, heads_from_records
     from mri_alps.rawdata.ismrmrd.reader import choose_encoding, find_groups, make_scan
-    from mri_alps.rawdata.ismrmrd.store import SampleReader
+    from mri_alps.rawdata.ismrmrd.store import SampleReader, SpooledAcquisitions
     from mri_alps.rawdata.ismrmrd.writer import make_acquisition, write_acquisitions, write_xml
 
 _HOME_OF = {
@@ -17,6 +17,7 @@ _HOME_OF = {
     "Heads": "mri_alps.rawdata.ismrmrd.heads",
     "NOT_IMAGING": "mri_alps.rawdata.ismrmrd.heads",
     "SampleReader": "mri_alps.rawdata.ismrmrd.store",
+    "SpooledAcquisitions": "mri_alps.rawdata.ismrmrd.store",
     "choose_encoding": "mri_alps.rawdata.ismrmrd.reader",
     "find_groups": "mri_alps.rawdata.ismrmrd.reader",
     "heads_from_records": "mri_alps.rawdata.ismrmrd.heads",

@@ -7,16 +7,17 @@ network takes the same road as a file.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+import numpy as np
+
+from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import Dataset, open_hdf5
 from mri_alps.rawdata.ismrmrd.heads import Heads, read_heads
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 class SampleReader(Protocol):
@@ -82,3 +83,61 @@ class Hdf5Acquisitions:
                 return data.fields("data")[start : start + count].reshape(-1)
 
             yield read
+
+
+@dataclass(frozen=True)
+class SpooledAcquisitions:
+    """Acquisitions whose samples lie in a file of no format, wherever each one begins.
+
+    Can be pickled, so that another process may read them.
+
+    Parameters
+    ----------
+    path : Path
+        What the scan is called in errors.
+    file : str
+        The spool's file.
+    columns : Heads
+        Their headers, numbered from 0.
+    offsets, sizes : np.ndarray
+        Place in the file of each one's samples, in bytes.
+    group : str
+        Stands for the group of a file.
+    """
+
+    path: Path
+    file: Path
+    columns: Heads
+    offsets: np.ndarray
+    sizes: np.ndarray
+    group: str = "stream"
+
+    def heads(self) -> Heads:
+        """Return the acquisition headers."""
+        return self.columns
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[SampleReader]:
+        """Open the file for reading."""
+        try:
+            with self.file.open("rb", buffering=0) as stream:
+
+                def read(start: int, count: int) -> Sequence[np.ndarray]:
+                    return [self._samples(stream.fileno(), i) for i in range(start, start + count)]
+
+                yield read
+        except OSError as error:
+            raise InputFileError(
+                f"{self.path}: the samples cannot be read back ({error}): check the disk that "
+                f"holds {self.file}"
+            ) from error
+
+    def _samples(self, descriptor: int, index: int) -> np.ndarray:
+        size = int(self.sizes[index])
+        data = os.pread(descriptor, size, int(self.offsets[index]))
+        if len(data) < size:
+            raise InputFileError(
+                f"{self.path}: {len(data)} of {size} bytes of acquisition {index} are left: the "
+                "file was changed while it was read, open it again"
+            )
+        return np.frombuffer(data, np.float32)
