@@ -85,7 +85,7 @@ def demo(
 @app.command()
 @takes_settings(ReconstructionConfiguration, only=INSPECTED)
 def inspect(
-    file: Annotated[Path, typer.Argument(help="fastMRI HDF5, ISMRMRD or BART cfl.")],
+    file: Annotated[Path, typer.Argument(help="fastMRI HDF5, ISMRMRD (HDF5, stream) or BART cfl.")],
     settings: ReconstructionConfiguration,
     json: JsonOption = False,
     figure: Annotated[
@@ -113,7 +113,7 @@ def reconstruct(
         list[Path],
         typer.Argument(
             metavar="INPUT",
-            help="Raw files (fastMRI HDF5, ISMRMRD or BART cfl), folders of them, patterns.",
+            help="Raw files (fastMRI, ISMRMRD or MRD stream, BART cfl), folders of them, patterns.",
         ),
     ],
     output: Annotated[

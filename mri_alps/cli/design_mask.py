@@ -20,7 +20,8 @@ def design_mask(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT", help="Raw files: fastMRI HDF5, ISMRMRD or BART cfl, of one matrix."
+            metavar="INPUT",
+            help="Raw files: fastMRI HDF5, ISMRMRD (HDF5, stream) or BART cfl, of one matrix.",
         ),
     ],
     budget: Annotated[

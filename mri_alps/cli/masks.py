@@ -36,7 +36,9 @@ _SIGNIFICANT = 0.05
 def masks(
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="INPUT", help="Raw files: fastMRI HDF5, ISMRMRD or BART cfl."),
+        typer.Argument(
+            metavar="INPUT", help="Raw files: fastMRI HDF5, ISMRMRD (HDF5, stream) or BART cfl."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for tables, figures, JSON.")

@@ -52,7 +52,7 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
     Parameters
     ----------
     source : Path or str
-        fastMRI HDF5, ISMRMRD or BART cfl.
+        fastMRI HDF5, ISMRMRD (HDF5, stream) or BART cfl.
     target : Path or str
         The file to write; for BART x, x.cfl or x.hdr.
     to : str
