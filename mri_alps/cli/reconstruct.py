@@ -36,6 +36,7 @@ from mri_alps.pipeline import (
     pixel_aspect,
     reconstruct_scans,
     reconstruct_to_file,
+    reference_image,
 )
 from mri_alps.priors import DEFAULT_PRIOR, ScoreModel
 from mri_alps.rawdata import RawKSpace, read_raw
@@ -318,7 +319,7 @@ def draw(raw: RawKSpace, target: Path, configuration: ReconstructionConfiguratio
     reference = {}
     for index in shown:
         with contextlib.suppress(InputFileError):  # of a slice that failed, and is blank
-            image = raw.read_reference(index)
+            image = reference_image(raw, index)
             if image is not None:
                 reference[index] = image
     return write_panel(

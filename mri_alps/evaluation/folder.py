@@ -198,7 +198,8 @@ def read_compared(reconstruction: Path, target: Path) -> ComparedVolume:
     Warns
     -----
     MriAlpsWarning
-        If slices of the reconstruction failed: they are left out.
+        If slices of the reconstruction failed: they are left out; or if its images are narrower
+        than the square on which fastMRI scores.
     """
     reference, acquisition = read_target(target)
     with open_hdf5(reconstruction) as file:
@@ -232,10 +233,19 @@ def read_compared(reconstruction: Path, target: Path) -> ComparedVolume:
         )
         reference = reference[~failed]
         images = {name: image[~failed] for name, image in images.items()}
+    side = reference.shape[-1]
     try:
         reference, *cropped = crop_like_fastmri(reference, *images.values())
     except MriAlpsError as error:
         raise _unscored(reconstruction, error) from error
+    if reference.shape[1:] != (side, side):
+        height, width = reference.shape[1:]
+        warnings.warn(
+            f"{reconstruction} is scored on {height}x{width} instead of {side}x{side}, as for "
+            "k-space narrower than the recon matrix: that is what it has in common with its target",
+            MriAlpsWarning,
+            stacklevel=2,
+        )
     images = dict(zip(images, cropped, strict=True))
     return ComparedVolume(reference, acquisition, images, factor)
 

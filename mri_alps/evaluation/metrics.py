@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ShapeError
 from mri_alps.core.magnitudes import unit_of
+
+COMMON_PART = 0.5
+"""Of the side of the target: an image that has less of it belongs to another scan."""
 
 
 def image_metrics(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
@@ -62,25 +66,33 @@ def expected_nmse(mean: np.ndarray, std: np.ndarray, n_samples: int) -> float:
 def crop_like_fastmri(target: np.ndarray, *images: np.ndarray) -> tuple[np.ndarray, ...]:
     """Crop a target and images to the square of the target's last axis, as fastMRI does.
 
+    Where an image is narrower than that, as that of a k-space narrower than the recon matrix is,
+    all are cropped to what they have in common, as fastMRI's `center_crop_to_smallest` does, but
+    around pixel N // 2 for odd sizes too.
+
     Parameters
     ----------
     target : numpy.ndarray
         (slices, H, W).
     *images : numpy.ndarray
-        At least as large as the square.
+        At least `COMMON_PART` of the square along both axes.
 
     Raises
     ------
     ShapeError
-        If an image is smaller than the square.
+        If an image is smaller than that.
     """
     from fastmri.data import transforms
 
     side = target.shape[-1]
-    for image in (target, *images):
-        if min(image.shape[-2:]) < side:
-            raise ShapeError(
-                f"an image of {image.shape[-2]}x{image.shape[-1]} is smaller than the "
-                f"{side}x{side} square of the target's last axis on which fastMRI scores"
-            )
-    return tuple(transforms.center_crop(image, (side, side)) for image in (target, *images))
+    sizes = [image.shape[-2:] for image in (target, *images)]
+    common = tuple(min(side, *(size[axis] for size in sizes)) for axis in (0, 1))
+    if min(common) < COMMON_PART * side:
+        smallest = min(sizes, key=min)
+        raise ShapeError(
+            f"an image of {smallest[0]}x{smallest[1]} is smaller than half of the "
+            f"{side}x{side} square of the target's last axis on which fastMRI scores: give the "
+            "target that belongs to it"
+        )
+    crop = transforms.center_crop if common == (side, side) else center_crop
+    return tuple(crop(image, common) for image in (target, *images))

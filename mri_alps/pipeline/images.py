@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from mri_alps.core.crop import center_crop
 from mri_alps.core.fourier import ifftc
 from mri_alps.core.magnitudes import unit_of
 
@@ -71,7 +72,10 @@ def used_mask(acquisition: Acquisition) -> np.ndarray:
 
 
 def reference_image(raw: RawKSpace, index: int) -> np.ndarray | None:
-    """Return the scan's own reference image of a slice, if it has the shape of the result.
+    """Return the scan's own reference image of a slice, on the grid of the result.
+
+    It is cropped around the centre where the k-space is narrower than the recon matrix; one that
+    is smaller than the result says nothing about the rest, and is None.
 
     Parameters
     ----------
@@ -81,6 +85,6 @@ def reference_image(raw: RawKSpace, index: int) -> np.ndarray | None:
         Slice.
     """
     reference = raw.read_reference(index)
-    if reference is None or reference.shape != tuple(raw.crop):
+    if reference is None or reference.shape[0] < raw.crop[0] or reference.shape[1] < raw.crop[1]:
         return None
-    return np.asarray(reference, dtype=np.float32)
+    return np.asarray(center_crop(reference, raw.crop), dtype=np.float32)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import InputFileError
 from mri_alps.evaluation.coverage import head_mask, interval_coverage
 from mri_alps.evaluation.folder import read_target
@@ -159,6 +160,9 @@ def _target_image(target: Path, result: Reconstruction) -> np.ndarray:
             f"{result.slices.max()}: it belongs to another scan"
         )
     chosen = np.asarray(images[result.slices], dtype=np.float32)
+    size = result.reconstruction.shape[1:]
+    if chosen.ndim == 3 and chosen.shape[1] >= size[0] and chosen.shape[2] >= size[1]:
+        chosen = center_crop(chosen, size)  # k-space narrower than the recon matrix
     if chosen.shape != result.reconstruction.shape:
         raise InputFileError(
             f"the reference in {target} has the shape {chosen.shape} and the reconstruction "
