@@ -20,6 +20,9 @@ MAX_HEADER_ELEMENTS = 50_000
 MAX_HEADER_DEPTH = 64
 """The ISMRMRD schema nests elements six deep."""
 
+LARGEST_FRACTION = 0.01
+"""By which a count of samples may miss a whole number, as converters write 11.9996 for 12."""
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -176,7 +179,12 @@ def _matrix(element: ElementTree.Element, space: str, path: Path) -> tuple[int, 
     x, y, z = (_number(element, f"{space}/matrixSize/{axis}", path) for axis in "xyz")
     if x is None or y is None:
         return None
-    sizes = (int(x), int(y), int(z or 1))
+    place = f"{space}/matrixSize"
+    sizes = (
+        _whole(x, f"{place}/x", path),
+        _whole(y, f"{place}/y", path),
+        _whole(z or 1, f"{place}/z", path),
+    )
     check_matrix(path, f"{space} matrix of the header", *sizes)
     return sizes
 
@@ -195,9 +203,10 @@ def _limits(element: ElementTree.Element, path: Path) -> dict[str, Limit]:
     container = element.find("{*}encodingLimits")
     for child in [] if container is None else container:
         values = [_number(child, part, path) for part in ("minimum", "maximum", "center")]
-        minimum, maximum, center = (None if v is None else int(v) for v in values)
+        name = child.tag.rpartition("}")[2]
+        minimum, maximum, center = (None if v is None else _whole(v, name, path) for v in values)
         if maximum is not None and center is not None:
-            limits[child.tag.rpartition("}")[2]] = Limit(minimum or 0, maximum, center)
+            limits[name] = Limit(minimum or 0, maximum, center)
     return limits
 
 
@@ -236,6 +245,17 @@ def _number(element: ElementTree.Element, place: str, path: Path) -> float | Non
             "the header or export the scan again"
         )
     return number
+
+
+def _whole(number: float, place: str, path: Path) -> int:
+    """Return the whole number that is meant: converters divide millimetres by millimetres."""
+    nearest = round(number)
+    if abs(number - nearest) > LARGEST_FRACTION:
+        raise InputFileError(
+            f"{path}: the XML header says {place} = {number:.6g}, which must be a whole number to "
+            f"within {LARGEST_FRACTION:g}: correct the header or export the scan again"
+        )
+    return nearest
 
 
 def make_header(

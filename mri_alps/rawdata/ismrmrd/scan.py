@@ -233,9 +233,11 @@ class ScanAssembler:
         """Length of the readout in image space, of a 3-D scan; it has to be full."""
         if not is_full or has_empty_samples(self.store, table, grid):
             raise InputFileError(
-                f"{self.path}: the readout of this 3-D scan is not full (asymmetric echo, "
-                "discarded samples or zeros), so that it cannot be taken apart into slices "
-                "exactly: complete the readout first, for example by POCS"
+                f"{self.path}: the readout of this 3-D scan is not full, its shortest line has "
+                f"{int(table.count.min())} samples and the header's encoded matrix "
+                f"{grid.n_readout} (asymmetric echo, discarded samples, zeros, or a matrix that is "
+                "wrong), so that it cannot be taken apart into slices exactly: correct the encoded "
+                "matrix, or complete the readout first, for example by POCS"
             )
         n_recon = self.encoding.recon_matrix[0]
         if n_recon >= grid.n_readout or self._keep_oversampling:
