@@ -1,0 +1,201 @@
+"""Does a scan calibrate its own uncertainty? Coverage of 90 % intervals before and after.
+
+    python benchmarks/benchmark_self_calibration.py [--images FOLDER] [--scans 4] [--size 256]
+        [--accelerations 4,8] [--samples 8] [--evaluations 40] [--raw FILE ...] [--seed 0]
+
+Every anatomy of FOLDER (`../shared/data/images`, or of $MRI_ALPS_SHARED_DATA; knee, spine, pelvis
+and held-out heads) is given a smooth phase, measured by 8 simulated coils with fastMRI's
+equispaced masks and white noise, and taken through the program: noise, sensitivity maps, scale and
+sampler as `reconstruct` has them. The truth is free of noise: the magnitude image that the coils
+saw. For scans of --raw, which are fully sampled, the truth is their own root-sum-of-squares
+image, whose noise is allowed for. Samples before and after are the same draws.
+
+Printed for each scan: factor of the deviation with its error, coverage in the object before and
+after, root mean square of deviation over error before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from benchmark_coverage import coil_maps
+
+from mri_alps.core.crop import center_crop
+from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
+from mri_alps.core.fourier import fftc, ifftc
+from mri_alps.core.random import standard_normal, stream_seed
+from mri_alps.evaluation.coverage import head_mask
+from mri_alps.pipeline import (
+    ReconstructionConfiguration,
+    SliceReconstructor,
+    load_prior_for,
+)
+from mri_alps.pipeline.self_calibration import calibrate_scan, with_factors
+from mri_alps.rawdata import RawKSpace, raw_from_arrays, read_raw
+
+ANATOMIES = {
+    "knee": ("knee_mese_256_u8.npz", ""),
+    "spine": ("spine_lumbar_256_u8.npz", ""),
+    "pelvis": ("pelvis_prostatex_320_u8.npz", ""),
+    "head": ("openms_longitudinal_256_u8.npz", "09"),
+}
+NOISE_STD = 0.015
+NORMAL_95 = 1.645
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A scan, its true magnitude (H, W) and the noise of that per pixel."""
+
+    name: str
+    raw: RawKSpace
+    truth: np.ndarray
+    truth_noise: float
+
+
+def images_of(folder: Path, anatomy: str, count: int, size: int, seed: int) -> Iterator[np.ndarray]:
+    """Magnitudes of slices that show something, at most `size` pixels wide."""
+    name, patient = ANATOMIES[anatomy]
+    with np.load(folder / name) as file:
+        stack = file["img"]
+        if patient:
+            stack = stack[file["meta"][:, 0] == patient]
+    generator = np.random.default_rng(stream_seed(seed, sorted(ANATOMIES).index(anatomy)))
+    bright = (stack > 30).mean((1, 2))
+    usable = np.flatnonzero(bright > 0.6 * np.median(bright))
+    for index in generator.choice(usable, count, replace=False):
+        image = torch.as_tensor(stack[index].astype(np.float32)).to(torch.complex64)
+        kept = [min(size, n) for n in image.shape]
+        yield ifftc(torch.as_tensor(center_crop(fftc(image).numpy()[None], kept)[0])).abs().numpy()
+
+
+def simulated(magnitude: np.ndarray, name: str, seed: int) -> Case:
+    """Measure an image with 8 coils; fully sampled, the mask is the settings'."""
+    shape = magnitude.shape
+    generator = np.random.default_rng(seed)
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    c = 0.8 * generator.normal(size=6)
+    phase = c[0] + c[1] * x + c[2] * y + c[3] * x * y + c[4] * x**2 + c[5] * y**2
+    scale = np.percentile(magnitude[magnitude > 0.1 * magnitude.max()], 99)
+    image = torch.as_tensor(magnitude / scale * np.exp(1j * phase)).to(torch.complex64)
+    maps = coil_maps((shape[0], shape[1])).to(torch.complex64)
+    noise = standard_normal(
+        maps.shape, torch.Generator().manual_seed(stream_seed(seed, 9)), torch.complex64
+    )
+    kspace = fftc(maps * image) + NOISE_STD * noise
+    return Case(name, raw_from_arrays(kspace.numpy()[None]), image.abs().numpy(), 0.0)
+
+
+def measured(path: Path) -> Case:
+    """Take a fully sampled scan as its own truth."""
+    raw = read_raw(path)
+    index = raw.n_slices // 2
+    images = ifftc(torch.as_tensor(raw.read_slice(index))).numpy()
+    return Case(path.stem, raw, np.sqrt((np.abs(images) ** 2).sum(0)), math.nan)
+
+
+def run(case: Case, configuration: ReconstructionConfiguration) -> list[float]:
+    """Factor, its error, coverage before and after, deviation over error before and after."""
+    prior, device = load_prior_for(configuration)
+    index = case.raw.n_slices // 2
+    reconstructor = SliceReconstructor.of_scan(case.raw, configuration, prior, device)
+    factors = calibrate_scan(reconstructor, [index])
+    loaded = reconstructor.load(index)
+    sampled = reconstructor.draw(loaded)
+    acquisition = loaded.acquisition
+    head = head_mask(case.truth[None])[0]
+    noise = case.truth_noise
+    if math.isnan(noise):
+        noise = acquisition.noise_std * acquisition.scale
+    noise = noise * acquisition.rss_weight.numpy()
+    found = [math.nan, math.nan] if factors is None else [factors.overall, factors.overall_error]
+    coverage, ratio = [], []
+    weight = acquisition.rss_weight.numpy() * acquisition.scale
+    result = dataclasses.replace(sampled.result, samples=torch.as_tensor(sampled.samples))
+    for one in (None, factors):
+        samples = with_factors(result, one, acquisition).samples.cpu().numpy()
+        reduced = reconstructor.reduce(dataclasses.replace(sampled, samples=samples))
+        full = dataclasses.asdict(reduced)
+        middle = (full["reconstruction_upper"] + full["reconstruction_lower"]) / 2
+        half = (full["reconstruction_upper"] - full["reconstruction_lower"]) / 2
+        half = np.sqrt(half**2 + (NORMAL_95 * noise) ** 2)
+        coverage.append(float((np.abs(case.truth - middle) <= half)[head].mean()))
+        deviation = samples.std(0, ddof=1) * weight
+        error = np.abs(reduced.reconstruction - case.truth)
+        # One of the two components of the complex deviation is the magnitude's.
+        predicted = deviation**2 / 2 * (1 + 1 / len(samples)) + noise**2
+        ratio.append(float(np.sqrt(predicted[head].sum() / (error[head] ** 2).sum())))
+    return [*found, *coverage, *ratio]
+
+
+def main() -> None:
+    """Print a line for each scan, and means of each anatomy."""
+    shared = Path(__file__).resolve().parents[2] / "shared" / "data"
+    shared = Path(os.environ.get("MRI_ALPS_SHARED_DATA", shared))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=Path, default=shared / "images")
+    parser.add_argument("--anatomies", default=",".join(ANATOMIES))
+    parser.add_argument("--scans", type=int, default=4, help="of each anatomy")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--accelerations", default="4,8")
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--evaluations", type=int, default=40)
+    parser.add_argument("--prior", default="brain-small")
+    parser.add_argument("--raw", type=Path, nargs="*", default=[])
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", MriAlpsWarning)
+    cases = [("real", measured(path)) for path in options.raw]
+    for anatomy in filter(None, options.anatomies.split(",")):
+        images = images_of(options.images, anatomy, options.scans, options.size, options.seed)
+        cases += [
+            (anatomy, simulated(image, f"{anatomy} {number}", stream_seed(options.seed, number)))
+            for number, image in enumerate(images)
+        ]
+    print("scan | acceleration | factor (error) | coverage | deviation / error | seconds")
+    rows: dict[tuple[str, float], list[list[float]]] = {}
+    for acceleration in map(float, options.accelerations.split(",")):
+        configuration = ReconstructionConfiguration(
+            prior=options.prior,
+            mask="equispaced",
+            acceleration=acceleration,
+            n_samples=options.samples,
+            n_evaluations=options.evaluations,
+            seed=options.seed,
+        )
+        for anatomy, case in cases:
+            started = time.perf_counter()
+            try:
+                row = run(case, configuration)
+            except MriAlpsError as error:
+                print(f"{case.name} | {acceleration:g}x | {error}", flush=True)
+                continue
+            rows.setdefault((anatomy, acceleration), []).append(row)
+            print(
+                f"{case.name} | {acceleration:g}x | {row[0]:.2f} ({row[1]:.2f}) | {row[2]:.3f} -> "
+                f"{row[3]:.3f} | {row[4]:.2f} -> {row[5]:.2f} | "
+                f"{time.perf_counter() - started:.0f}",
+                flush=True,
+            )
+    for (anatomy, acceleration), found in rows.items():
+        mean, std = np.mean(found, 0), np.std(found, 0)
+        print(
+            f"{anatomy} {acceleration:g}x, {len(found)} scans: coverage {mean[2]:.3f} +/- "
+            f"{std[2]:.3f} -> {mean[3]:.3f} +/- {std[3]:.3f}; deviation over error "
+            f"{mean[4]:.2f} -> {mean[5]:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
