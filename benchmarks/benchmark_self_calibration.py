@@ -129,10 +129,9 @@ def run(case: Case, configuration: ReconstructionConfiguration) -> list[float]:
         half = (full["reconstruction_upper"] - full["reconstruction_lower"]) / 2
         half = np.sqrt(half**2 + (NORMAL_95 * noise) ** 2)
         coverage.append(float((np.abs(case.truth - middle) <= half)[head].mean()))
-        deviation = samples.std(0, ddof=1) * weight
+        deviation = np.abs(samples).std(0, ddof=1) * weight
         error = np.abs(reduced.reconstruction - case.truth)
-        # One of the two components of the complex deviation is the magnitude's.
-        predicted = deviation**2 / 2 * (1 + 1 / len(samples)) + noise**2
+        predicted = deviation**2 * (1 + 1 / len(samples)) + noise**2
         ratio.append(float(np.sqrt(predicted[head].sum() / (error[head] ** 2).sum())))
     return [*found, *coverage, *ratio]
 

@@ -27,6 +27,9 @@ TILES_PER_BAND = 8
 """Tiles of k-space that a band must hold."""
 N_BOOTSTRAP = 200
 """Draws of tiles from which the errors of factors come."""
+CERTAIN_NOISE = 0.9
+"""Share of the noise's energy that is taken off the errors: its level is chosen so as not to be too
+small, and what is taken off too much makes deviations too small."""
 SMALLEST_FACTOR = 0.3
 """No deviation is made smaller than by this."""
 
@@ -152,9 +155,10 @@ def fit_factors(
 ) -> UncertaintyFactors | None:
     """Fit factors to what was found on left-out samples, pooled over folds and slices.
 
-    Each band's factor is the square root of (energy of the errors less that of the noise) over the
-    predicted energy. Its error comes from a bootstrap over tiles, and it is shrunk towards the
-    overall factor as far as the bands differ by no more than these errors (empirical Bayes).
+    Each band's factor is the square root of (energy of the errors less that of the noise, of which
+    `CERTAIN_NOISE` is taken off) over the predicted energy. Its error comes from a bootstrap over
+    tiles, and it is shrunk towards the overall factor as far as the bands differ by no more than
+    these errors (empirical Bayes).
 
     Parameters
     ----------
@@ -185,7 +189,7 @@ def fit_factors(
         return None
     if not all(np.isfinite(values).all() for values in (error, predicted, noise)):
         raise ConfigurationError("the energies of left-out samples hold NaN or Inf")
-    excess = error - noise
+    excess = error - CERTAIN_NOISE * noise
     generator = np.random.default_rng(seed)
     overall, overall_error = _log_ratio(excess, predicted, generator)
     n_bands = int(np.clip(len(error) // TILES_PER_BAND, 1, N_BANDS))
