@@ -176,7 +176,7 @@ def measure_left_out(
     return found
 
 
-def tell_factors(path: object, factors: UncertaintyFactors | None) -> None:
+def tell_factors(path: object, factors: UncertaintyFactors | None, is_open: bool = True) -> None:
     """Warn where uncertainty could not be calibrated, or the prior does not know such images.
 
     Parameters
@@ -185,7 +185,11 @@ def tell_factors(path: object, factors: UncertaintyFactors | None) -> None:
         Of the scan.
     factors : UncertaintyFactors or None
         What was found.
+    is_open : bool
+        Whether anything was left unmeasured: where nothing is, the noise decides the uncertainty.
     """
+    if factors is None and not is_open:
+        return
     if factors is None:
         sentence = (
             "too few samples are measured outside of the centre of k-space to calibrate the "
@@ -233,17 +237,18 @@ def calibrate_scan(
     if not is_calibrated(settings, reconstructor.prior) or settings.self_calibration == "slice":
         return None
     chosen = calibrated_slices(indices)
-    energies = []
+    energies, is_open = [], False
     for index in chosen:
         try:
             with warnings.catch_warnings():  # they are said when the slice is reconstructed
                 warnings.simplefilter("ignore", MriAlpsWarning)
                 acquisition = reconstructor.load(index).acquisition
+            is_open |= not (acquisition.is_empty or bool(acquisition.mask.all()))
             energies += measure_left_out(reconstructor.prior, acquisition, index, settings)
         except _ERRORS:  # they are told when the slice is reconstructed
             continue
     factors = fit_factors(energies, chosen, settings.sampler_seed)
-    tell_factors(reconstructor.raw.path, factors)
+    tell_factors(reconstructor.raw.path, factors, is_open)
     return factors
 
 
@@ -265,7 +270,8 @@ def factors_of_slice(
     index = loaded.index
     energies = measure_left_out(reconstructor.prior, loaded.acquisition, index, settings)
     factors = fit_factors(energies, [index], settings.sampler_seed)
-    tell_factors(f"{loaded.raw.path}, slice {index}", factors)
+    is_open = not (loaded.acquisition.is_empty or bool(loaded.acquisition.mask.all()))
+    tell_factors(f"{loaded.raw.path}, slice {index}", factors, is_open)
     return factors
 
 
