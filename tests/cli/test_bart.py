@@ -41,14 +41,18 @@ def test_maps_of_bart_ecalib(scan, run, tmp_path):
 
 
 def test_given_maps_are_used(scan, run, tmp_path):
-    """The true maps give a better image than those of another scan, and need no calibration."""
+    """The true maps need no calibration; those of another scan are refused, or forced are worse."""
     true = np.repeat(coil_maps()[np.newaxis], 2, axis=0).astype(np.complex64)
     write_cfl(tmp_path / "true", kspace_to_cfl(true))
     write_cfl(tmp_path / "wrong", kspace_to_cfl(true[:, ::-1]))
     no_centre = ("--mask", "equispaced", "--acceleration", "2", "--center-fraction", "0.04")
     errors = {}
-    for name in ("true", "wrong"):
-        given = ("--sensitivity-maps", tmp_path / name)
+    given = ("--sensitivity-maps", tmp_path / "wrong")
+    refused = run("reconstruct", scan.path, "-o", tmp_path / "no", *FAST, *no_centre, *given)
+    assert refused.code == 1 and "the maps that were given" in refused.err
+    assert not (tmp_path / "no" / "scan.h5").exists()
+    for name, forced in (("true", ()), ("wrong", ("--force",))):
+        given = ("--sensitivity-maps", tmp_path / name, *forced)
         finished = run("reconstruct", scan.path, "-o", tmp_path / "out", *FAST, *no_centre, *given)
         assert finished.code == 0, finished.err
         found = load_reconstruction(tmp_path / "out" / "scan.h5")
