@@ -56,6 +56,23 @@ def value_of(name: str) -> Any:
     return inspect.signature(home).parameters[parts[-1]].default
 
 
+def constants_of(module: types.ModuleType) -> list[str]:
+    """Names that a module gives to numbers that say how it works, but for addresses of noise."""
+    assigned = [node for node in ast.parse(inspect.getsource(module)).body if _is_constant(node)]
+    return [name for node in assigned if (name := node.targets[0].id) != "_FIRST_SAMPLE"]
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    """Whether a statement gives a name in capitals to a number, or a tuple of numbers."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+        return False
+    parts = [part for part in ast.walk(node.value) if isinstance(part, ast.Name | ast.Constant)]
+    numbers = all(
+        isinstance(part, ast.Constant) and not isinstance(part.value, str) for part in parts
+    )
+    return node.targets[0].id.isupper() and bool(parts) and numbers
+
+
 def agrees(row: Row) -> bool:
     """Whether the code has the value that the page states."""
     module, parts = resolve(row.name)

@@ -33,6 +33,23 @@ def test_another_value_would_be_noticed(name, value):
     assert not constants_page.agrees(constants_page.Row(name, value))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "uncertainty.comparison",
+        "uncertainty.factors",
+        "uncertainty.left_out",
+        "uncertainty.scaling",
+        "pipeline.self_calibration",
+    ],
+)
+def test_every_constant_of_self_calibration_is_on_the_page(name):
+    module, _ = constants_page.resolve(name)
+    stated = {row.name for row in ROWS}
+    names = constants_page.constants_of(module)
+    assert names and {f"{name}.{constant}" for constant in names} <= stated
+
+
 def test_a_constant_that_is_gone_would_be_noticed():
     with pytest.raises(AttributeError):
         constants_page.value_of("sampling.alps.NO_SUCH_CONSTANT")
