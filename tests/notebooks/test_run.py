@@ -24,8 +24,8 @@ def needs(path):
     return {"7_deepinv_prior": ("deepinv",), "5_train_a_prior": ("lightning",)}.get(path.stem, ())
 
 
-def test_there_are_seven_pairs():
-    assert len(NOTEBOOKS) == 7
+def test_there_are_eight_pairs():
+    assert len(NOTEBOOKS) == 8
     assert [p.with_suffix(".py") for p in NOTEBOOKS] == sorted(FOLDER.glob("*.py"))
 
 
