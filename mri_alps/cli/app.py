@@ -23,7 +23,7 @@ from mri_alps.cli.train import train
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.pipeline import ReconstructionConfiguration
 
-INSPECTED = ("noise_std", "mask", "acceleration", "center_fraction", "seed")
+INSPECTED = ("noise_std", "mask", "acceleration", "center_fraction", "seed", "field_of_view")
 """Settings that decide what calibration sees."""
 
 app = typer.Typer(

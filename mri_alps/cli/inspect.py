@@ -15,7 +15,7 @@ from mri_alps.cli.terminal import out
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.evaluation import draw_calibration, figure_format, save_figure
 from mri_alps.pipeline import ReconstructionConfiguration, pixel_aspect, undersampling_mask
-from mri_alps.rawdata import RawKSpace, describe, read_raw
+from mri_alps.rawdata import RawKSpace, describe, read_raw, with_field_of_view
 
 Entries = list[tuple[str, str]]
 
@@ -41,7 +41,7 @@ def run_inspect(
     """
     if figure is not None:
         figure_format(figure)  # before the work
-    raw = read_raw(file)
+    raw = with_field_of_view(read_raw(file), settings.field_of_view)
     entries = describe(raw) + calibration_entries(raw, settings, figure)
     if as_json:
         print(json.dumps(as_dictionary(entries), indent=2))

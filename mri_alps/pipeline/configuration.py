@@ -52,8 +52,8 @@ def slice_numbers(value: object) -> Any:
     return tuple(dict.fromkeys(found))
 
 
-def noise_levels(value: object) -> Any:
-    """Return the noise levels that a text such as ``0.1,0.2`` or a number names, as a tuple.
+def several_numbers(value: object) -> Any:
+    """Return the numbers that a text such as ``0.1,0.2`` or a number names, as a tuple.
 
     Parameters
     ----------
@@ -75,7 +75,11 @@ def noise_levels(value: object) -> Any:
 
 Slices = Annotated[tuple[Whole, ...], BeforeValidator(slice_numbers)]
 Level = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NoiseLevels = Annotated[tuple[Level, ...], BeforeValidator(noise_levels), Field(min_length=1)]
+NoiseLevels = Annotated[tuple[Level, ...], BeforeValidator(several_numbers), Field(min_length=1)]
+
+FieldOfView = Annotated[
+    tuple[Level, ...], BeforeValidator(several_numbers), Field(min_length=2, max_length=3)
+]
 
 
 @settings
@@ -197,6 +201,15 @@ class ReconstructionConfiguration:
         group=SCAN_GROUP,
         metavar="I,J-K",
         values="numbers and ranges such as 0,2,5-7",
+    )
+    field_of_view: FieldOfView | None = setting(
+        "Size of the final image in mm, along its rows and columns, and the thickness of a slice, "
+        "where the file does not say it or is wrong. Left out: as the file says.",
+        default=None,
+        group=SCAN_GROUP,
+        option="--fov",
+        metavar="MM,MM[,MM]",
+        values="two or three positive lengths such as 230,172.5",
     )
     sensitivity_maps: Text | None = setting(
         "Sensitivity maps: BART cfl (from bart ecalib) or HDF5 (from --save-maps). Left out: "

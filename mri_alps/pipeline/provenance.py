@@ -116,6 +116,7 @@ def geometry_of(raw: RawKSpace) -> dict[str, Any]:
     return {
         "pixel_spacing": list(raw.pixel_spacing),
         "slice_thickness": raw.slice_thickness,
+        "size_is_known": raw.size_is_known,
         "slice_positions": np.asarray(geometry.slice_positions, float).tolist(),
         "readout_direction": np.asarray(geometry.readout_direction, float).tolist(),
         "phase_direction": np.asarray(geometry.phase_direction, float).tolist(),

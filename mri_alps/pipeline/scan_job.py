@@ -37,7 +37,7 @@ from mri_alps.pipeline.slice import (
     costs_one_slice,
 )
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
-from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.rawdata import RawKSpace, read_raw, with_field_of_view
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
@@ -212,6 +212,7 @@ class ScanJob:
             self.context.check(self._source)
             raw = read_raw(self._source)
         check_target(self.path, self.target)
+        raw = with_field_of_view(raw, self.context.configuration.field_of_view)
         self.raw = raw
         self.indices = chosen_slices(raw, self.context.configuration)
         self.scan_hash = scan_identity(raw)

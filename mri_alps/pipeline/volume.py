@@ -25,7 +25,7 @@ from mri_alps.pipeline.scans import reconstruct_scans
 from mri_alps.pipeline.selection import chosen_slices
 from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
 from mri_alps.priors import DEFAULT_PRIOR, available_priors, load_prior
-from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.rawdata import RawKSpace, read_raw, with_field_of_view
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +89,7 @@ def reconstruct(
     }
     check("reconstruct", dict.fromkeys(named, _NAME_OR_ARRAY), named)
     configuration = make_configuration(settings | named)
-    raw = open_source(source, drawn)
+    raw = with_field_of_view(open_source(source, drawn), configuration.field_of_view)
     prior, device = load_prior_for(configuration)
     # The mask of an array is that of its scan by now, moved to the centre with its k-space.
     chosen = None if as_array(source) is not None else drawn

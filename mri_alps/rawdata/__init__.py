@@ -9,6 +9,7 @@ from mri_alps.rawdata.bart.cfl import kspace_to_cfl, read_cfl, write_cfl
 from mri_alps.rawdata.decoupling import readout_to_image
 from mri_alps.rawdata.description import describe
 from mri_alps.rawdata.fastmri.writer import write_fastmri
+from mri_alps.rawdata.field_of_view import with_field_of_view
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.header import (
     MAX_HEADER_BYTES,
@@ -47,6 +48,7 @@ __all__ = [
     "read_raw",
     "read_sensitivity_maps",
     "settle_scan",
+    "with_field_of_view",
     "write_cfl",
     "write_fastmri",
     "write_ismrmrd",

@@ -44,12 +44,19 @@ def describe(raw: RawKSpace) -> list[tuple[str, str]]:
         ("averages", str(raw.n_averages)),
         ("noise", _noise(raw)),
         ("final image", f"{raw.crop[0]} x {raw.crop[1]}"),
+        ("pixels", _pixels(raw)),
     ]
     for name, text in raw.provenance.get("header", {}).items():
         entries.append((name.replace("_", " "), str(text)))
     entries += [("what will be done", text) for text in raw.provenance.get("processing", [])]
     entries += [("note", text) for text in raw.provenance.get("warnings", [])]
     return entries
+
+
+def _pixels(raw: RawKSpace) -> str:
+    if not raw.size_is_known:
+        return "of unknown size, stored as 1 mm: --fov (field_of_view) gives it"
+    return f"{raw.pixel_spacing[0]:.4g} x {raw.pixel_spacing[1]:.4g} mm"
 
 
 def _space(matrix: tuple[int, int, int], view: tuple[float, float, float]) -> str:

@@ -44,6 +44,7 @@ class Encoding:
     limits: dict[str, Limit]
     trajectory: str
     acceleration: tuple[float, float] | None = None
+    size_is_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ def _parse_encoding(element: ElementTree.Element, path: Path, warnings: list[str
         warnings.append("the header has no recon matrix; the encoded matrix is used for it")
         recon = encoded
     view = _field_of_view(element, "encodedSpace", path)
+    size_is_known = view is not None
     if view is None:
         warnings.append("the header has no field of view; pixels of 1 mm are assumed")
         view = (float(encoded[0]), float(encoded[1]), float(encoded[2]))
@@ -172,6 +174,7 @@ def _parse_encoding(element: ElementTree.Element, path: Path, warnings: list[str
         _limits(element, path),
         (_text(element, "trajectory") or "").lower(),
         None if acceleration[0] is None else (acceleration[0], acceleration[1] or 1.0),
+        size_is_known,
     )
 
 

@@ -82,6 +82,8 @@ class RawKSpace:
     provenance : dict
         json-able: header facts, "warnings" and "processing" (lists of sentences); "settled" are
         those of the warnings that say where the file was wrong, see `settle_scan`.
+    size_is_known : bool
+        False where the file does not say how large pixels are, and 1 mm stands for it.
     zeros : np.ndarray or None
         bool (readout, phase_encode): samples that the file has as measured and that are exactly
         zero in all coils and slices; they are outside `mask`.
@@ -104,6 +106,7 @@ class RawKSpace:
     n_averages: int = 1
     has_calibration: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
+    size_is_known: bool = True
     zeros: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -71,7 +71,6 @@ BAD_FILES = {
     "truncated": (truncate, "truncated or damaged"),
     "empty": (lambda scan: scan.path.write_bytes(b""), "scan.h5"),
     "no k-space": (lambda scan: change(scan.path, kspace=None), "kspace"),
-    "no header": (lambda scan: change(scan.path, ismrmrd_header=None), "ismrmrd_header"),
     "real k-space": (lambda scan: change(scan.path, kspace=np.abs(scan.kspace)), "complex"),
     "nan": (with_value(np.nan), "NaN or Inf"),
     "inf": (with_value(np.inf), "NaN or Inf"),

@@ -248,6 +248,7 @@ def _assemble(
         axes=axes,
         acquired_range=measured_range(mask),
         n_averages=n_averages,
+        size_is_known=False,
         provenance={
             "dimensions": [int(size) for size in read_cfl(base).shape],
             "mask_source": "inferred: zero in all coils means unsampled (BART's convention)",

@@ -12,6 +12,7 @@ from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
 from mri_alps.core.plain import plain
 from mri_alps.rawdata._files import check_matrix, check_slice_bytes
+from mri_alps.rawdata.field_of_view import NO_HEADER
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.header import Encoding, Header, parse_header
 from mri_alps.rawdata.raw import RawKSpace
@@ -66,7 +67,8 @@ def read_fastmri(path: Path | str) -> RawKSpace:
     ----------
     path : Path or str
         HDF5 with `kspace` (slices, coils, readout, phase encode) or (slices, readout, phase
-        encode), and `ismrmrd_header`.
+        encode), and `ismrmrd_header`. Without the header it is taken on its own matrix, or on that
+        of its reference images.
 
     Returns
     -------
@@ -83,16 +85,29 @@ def read_fastmri(path: Path | str) -> RawKSpace:
     with open_hdf5(path) as file:
         kspace = _dataset(file, "kspace", path)
         shape = _check_kspace(kspace, path)
-        header = parse_header(_header_text(file, path), path)
         attributes = {name: plain(value) for name, value in file.attrs.items()}
         file_mask = _file_mask(file, path, shape)
         reference_name = next((name for name in REFERENCES if name in file), None)
         for name in (reference_name, "ground_truth" if "ground_truth" in file else None):
             _check_images(file, name, path, shape)
+        header = (
+            parse_header(_header_text(file, path), path)
+            if "ismrmrd_header" in file
+            else _no_header(shape, file[reference_name].shape if reference_name else None)
+        )
         source = FastmriSource(path, reference_name, "ground_truth" in file)
     return _assemble(
         path, shape, kspace_mask=file_mask, header=header, attributes=attributes, source=source
     )
+
+
+def _no_header(shape: tuple[int, int, int, int], reference: tuple[int, ...] | None) -> Header:
+    """Return what holds of a file that has k-space alone, as some teaching sets have."""
+    matrix = (shape[2], shape[3], 1)
+    recon = matrix if reference is None else (reference[1], reference[2], 1)
+    views = [(float(size[0]), float(size[1]), 1.0) for size in (matrix, recon)]
+    encoding = Encoding(matrix, recon, views[0], views[1], {}, "cartesian", size_is_known=False)
+    return Header((encoding,), None, warnings=(NO_HEADER,))
 
 
 def _assemble(
@@ -151,6 +166,7 @@ def _assemble(
         acquisition=str(attributes.get("acquisition", "")),
         attributes=attributes,
         acquired_range=(first, stop),
+        size_is_known=encoding.size_is_known,
         provenance={
             "header": dict(header.parameters),
             "flavour": "test" if kspace_mask is not None else "train/val",
@@ -158,6 +174,7 @@ def _assemble(
             "net_acceleration": net_acceleration(mask),
             "reference": source.reference_name,
             "warnings": warnings,
+            "settled": [sentence for sentence in warnings if sentence == NO_HEADER],
             "processing": processing,
         },
     )
@@ -188,7 +205,7 @@ def _dataset(file: File, name: str, path: Path) -> Dataset:
     if not isinstance(found, Dataset):
         raise InputFileError(
             f"{path}: the dataset `{name}` is missing (found: {', '.join(file) or 'nothing'}): "
-            "a file in fastMRI's layout needs `kspace` and `ismrmrd_header`"
+            "a file in fastMRI's layout needs `kspace`"
         )
     return found
 

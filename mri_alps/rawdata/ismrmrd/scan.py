@@ -192,6 +192,7 @@ class ScanAssembler:
             acquired_range=self._acquired_range(mask, grid, is_3d),
             n_averages=n_averages,
             has_calibration=calibration is not None,
+            size_is_known=encoding.size_is_known,
             provenance=self._provenance(mask, groups, counts, calibration, noise_provenance),
         )
         raw = settle_scan(raw)  # on the grid of the samples: cropping would smear what is wrong
