@@ -126,18 +126,13 @@ def geometry_of(raw: RawKSpace) -> dict[str, Any]:
 
 
 def pixel_aspect(raw: RawKSpace) -> float:
-    """Return the height of an image pixel over its width; 1 where the header says nothing.
+    """Return the height of an image pixel over its width; 1 where that cannot be.
 
     Parameters
     ----------
     raw : RawKSpace
         The scan.
     """
-    geometry = raw.geometry
-    names = ("readout", "phase_encode", "partition")
-    sizes = [
-        geometry.recon_field_of_view[names.index(axis)] / geometry.recon_matrix[names.index(axis)]
-        for axis in raw.axes
-    ]
+    sizes = raw.pixel_spacing
     aspect = sizes[0] / sizes[1] if min(sizes) > 0 else 1.0
     return float(aspect) if np.isfinite(aspect) and 0.05 < aspect < 20 else 1.0

@@ -23,6 +23,12 @@ MAX_HEADER_DEPTH = 64
 LARGEST_FRACTION = 0.01
 """By which a count of samples may miss a whole number, as converters write 11.9996 for 12."""
 
+LARGEST_DEVIATION = 0.02
+"""Of the recon matrix, by which its pixels may be other than the encoded ones, by rounding."""
+
+LARGEST_INTERPOLATION = 4
+"""No scanner interpolates more: fields of view that say so are wrong, and the matrices decide."""
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -45,6 +51,36 @@ class Encoding:
     trajectory: str
     acceleration: tuple[float, float] | None = None
     size_is_known: bool = True
+
+    @property
+    def is_interpolated(self) -> bool:
+        """Whether the recon matrix has other pixels than the encoded one, along x or y."""
+        return any(self.image_size(axis) != self.recon_matrix[axis] for axis in (0, 1))
+
+    def crop_reason(self) -> str:
+        """Return what decides the final image, in words."""
+        if not self.is_interpolated:
+            return "recon matrix of the header"
+        view = " x ".join(f"{length:.4g}" for length in self.recon_field_of_view[:2])
+        matrix = " x ".join(map(str, self.recon_matrix[:2]))
+        return f"recon field of view of the header, {view} mm; its matrix {matrix} is interpolated"
+
+    def image_size(self, axis: int) -> int:
+        """Return how many pixels, as large as the encoded ones, fill the recon field of view.
+
+        That is the recon matrix, unless the scanner interpolates: fields of view then decide.
+
+        Parameters
+        ----------
+        axis : int
+            0 for x, 1 for y, 2 for z.
+        """
+        recon = self.recon_matrix[axis]
+        pixel = self.encoded_field_of_view[axis] / self.encoded_matrix[axis]
+        filled = max(1, round(self.recon_field_of_view[axis] / pixel))
+        is_same = abs(filled - recon) <= max(1, LARGEST_DEVIATION * recon)
+        is_possible = recon <= LARGEST_INTERPOLATION * filled <= LARGEST_INTERPOLATION**2 * recon
+        return recon if is_same or not is_possible or not self.size_is_known else filled
 
 
 @dataclass(frozen=True)

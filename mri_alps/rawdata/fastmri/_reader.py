@@ -135,13 +135,15 @@ def _assemble(
             f"{path}: no phase encode is measured, the mask and the padding-free range "
             f"[{first}, {stop}) have nothing in common: correct the mask or the encoding limits"
         )
+    # fastMRI crops to the recon matrix, whatever the fields of view: so are its reference images
+    by_view = source.reference_name is None and encoding.encoded_matrix[:2] == (n_readout, n_phase)
     recon = encoding.recon_matrix
-    crop = (min(recon[0], n_readout), min(recon[1], n_phase))
+    size = [encoding.image_size(axis) if by_view else recon[axis] for axis in (0, 1)]
+    crop = (min(size[0], n_readout), min(size[1], n_phase))
     processing = []
     if crop != (n_readout, n_phase):
-        processing.append(
-            f"the final image is cropped to {crop[0]} x {crop[1]} (recon matrix of the header)"
-        )
+        reason = encoding.crop_reason() if by_view else "recon matrix of the header"
+        processing.append(f"the final image is cropped to {crop[0]} x {crop[1]} ({reason})")
     if (first, stop) != (0, n_phase):
         processing.insert(
             0, f"phase encodes outside [{first}, {stop}) are padding and left out of the mask"

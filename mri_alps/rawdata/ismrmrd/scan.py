@@ -170,8 +170,7 @@ class ScanAssembler:
             n_slices = len(groups)
         if (mask == mask[:1]).all():
             mask = mask[:1]
-        recon = encoding.recon_matrix
-        wanted = (recon[1], recon[2]) if is_3d else (recon[0], recon[1])
+        wanted = tuple(encoding.image_size(axis) for axis in ((1, 2) if is_3d else (0, 1)))
         crop = (min(wanted[0], shape[0]), min(wanted[1], shape[1]))
         self._check_pixels()
         raw = RawKSpace(
@@ -199,7 +198,7 @@ class ScanAssembler:
         raw = raw if is_3d else self._without_oversampling(raw)
         if raw.crop != raw.shape:
             self.processing.append(
-                f"the final image is cropped to {crop[0]} x {crop[1]} (recon matrix of the header)"
+                f"the final image is cropped to {crop[0]} x {crop[1]} ({encoding.crop_reason()})"
             )
         return raw
 
@@ -240,7 +239,7 @@ class ScanAssembler:
                 "wrong), so that it cannot be taken apart into slices exactly: correct the encoded "
                 "matrix, or complete the readout first, for example by POCS"
             )
-        n_recon = self.encoding.recon_matrix[0]
+        n_recon = self.encoding.image_size(0)
         if n_recon >= grid.n_readout or self._keep_oversampling:
             return grid.n_readout
         self.processing.append(
@@ -249,7 +248,7 @@ class ScanAssembler:
         return n_recon
 
     def _without_oversampling(self, raw: RawKSpace) -> RawKSpace:
-        n_recon = self.encoding.recon_matrix[0]
+        n_recon = self.encoding.image_size(0)
         if n_recon >= raw.shape[0] or self._keep_oversampling:
             return raw
         if raw.mask.shape[1] > 1:
@@ -307,7 +306,7 @@ class ScanAssembler:
         encoding = self.encoding
         encoded = encoding.encoded_field_of_view[0] / encoding.encoded_matrix[0]
         recon = encoding.recon_field_of_view[0] / encoding.recon_matrix[0]
-        if abs(encoded - recon) > 0.02 * encoded:
+        if abs(encoded - recon) > 0.02 * encoded and not encoding.is_interpolated:
             self.warnings.append(
                 f"the header's pixels along the readout are {encoded:.3g} mm encoded and "
                 f"{recon:.3g} mm reconstructed; the image keeps the encoded size and is cropped"
