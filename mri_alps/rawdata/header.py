@@ -91,6 +91,8 @@ class Header:
     relative_receiver_noise_bandwidth: float | None
     parameters: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    n_channels: int | None = None
+    settled: tuple[str, ...] = ()
 
 
 def parse_header(text: bytes | str, path: Path) -> Header:
@@ -119,7 +121,9 @@ def parse_header(text: bytes | str, path: Path) -> Header:
     warnings: list[str] = []
     encodings = tuple(_parse_encoding(element, path, warnings) for element in found)
     bandwidth = _number(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth", path)
-    return Header(encodings, bandwidth, _parameters(root), tuple(warnings))
+    channels = _number(root, "acquisitionSystemInformation/receiverChannels", path)
+    n_channels = None if channels is None else int(channels)
+    return Header(encodings, bandwidth, _parameters(root), tuple(warnings), n_channels)
 
 
 def _parse_safely(text: bytes | str, path: Path) -> ElementTree.Element:

@@ -123,7 +123,7 @@ def _axis_center(
     place = np.searchsorted(measured, inside[peak])
     around = measured[max(0, place - 2) : place + 3]
     beside = measured[max(0, place - 1) : place + 2]
-    concentration = _concentration(profile)
+    concentration = energy_concentration(profile)
     image_like = concentration < SPREAD and _is_image_like(slices, axis)
     return AxisCenter(
         size=len(energy),
@@ -154,7 +154,14 @@ def _centroid(signal: np.ndarray, peak: int, wraps: bool) -> float:
     return peak + float((steps * weights).sum() / total) if total > 0 else float(peak)
 
 
-def _concentration(profile: np.ndarray) -> float:
+def energy_concentration(profile: np.ndarray) -> float:
+    """Return the energy in the best eighth of an axis: 0 if spread evenly, 1 if all is there.
+
+    Parameters
+    ----------
+    profile : numpy.ndarray
+        Energy over the axis, not zero throughout.
+    """
     n_samples = len(profile)
     width = max(3, n_samples // 8)
     circular = np.concatenate([profile, profile[: width - 1]])
@@ -166,4 +173,4 @@ def _is_image_like(slices: Sequence[np.ndarray], axis: int) -> bool:
     """Whether the data are as concentrated after a Fourier transform as k-space is before."""
     transformed = (np.fft.fft(coil, axis=axis) for kspace in slices for coil in kspace)
     profile = sum((np.abs(coil.astype(np.complex128)) ** 2).sum(1 - axis) for coil in transformed)
-    return _concentration(np.asarray(profile)) > IMAGE_LIKE
+    return energy_concentration(np.asarray(profile)) > IMAGE_LIKE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
 from mri_alps.core.plain import plain
 from mri_alps.rawdata._files import check_matrix, check_slice_bytes
+from mri_alps.rawdata.fastmri._axes import Expected, find_order
 from mri_alps.rawdata.field_of_view import NO_HEADER
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.header import Encoding, Header, parse_header
@@ -34,11 +36,14 @@ class FastmriSource:
     path: Path
     reference_name: str | None
     has_ground_truth: bool
+    order: tuple[int, ...]
 
     def read_kspace(self, index: int) -> np.ndarray:
         """Return complex (coil, readout, phase_encode)."""
+        slices, *others = self.order
         with open_hdf5(self.path) as file:
-            kspace = _to_complex(file["kspace"][index])
+            kspace = _to_complex(file["kspace"][(slice(None),) * slices + (index,)])
+        kspace = kspace.transpose([axis - (axis > slices) for axis in others])
         return kspace[np.newaxis] if kspace.ndim == 2 else kspace
 
     def read_calibration(self, index: int) -> None:
@@ -57,7 +62,8 @@ class FastmriSource:
         if name is None:
             return None
         with open_hdf5(self.path) as file:
-            return file[name][index]
+            image: np.ndarray = file[name][index]
+        return image.T if self.order[-2] > self.order[-1] else image  # written like the k-space
 
 
 def read_fastmri(path: Path | str) -> RawKSpace:
@@ -84,18 +90,20 @@ def read_fastmri(path: Path | str) -> RawKSpace:
     path = Path(path)
     with open_hdf5(path) as file:
         kspace = _dataset(file, "kspace", path)
-        shape = _check_kspace(kspace, path)
+        _check_kspace(kspace.shape, kspace, path)
         attributes = {name: plain(value) for name, value in file.attrs.items()}
-        file_mask = _file_mask(file, path, shape)
         reference_name = next((name for name in REFERENCES if name in file), None)
+        found = parse_header(_header_text(file, path), path) if "ismrmrd_header" in file else None
+        expected = _expected(file, reference_name, found)
+        order, sentence = find_order(kspace, kspace.shape, expected, path)
+        shape = _check_kspace(tuple(kspace.shape[axis] for axis in order), kspace, path)
+        file_mask = _file_mask(file, path, shape)
         for name in (reference_name, "ground_truth" if "ground_truth" in file else None):
             _check_images(file, name, path, shape)
-        header = (
-            parse_header(_header_text(file, path), path)
-            if "ismrmrd_header" in file
-            else _no_header(shape, file[reference_name].shape if reference_name else None)
-        )
-        source = FastmriSource(path, reference_name, "ground_truth" in file)
+        header = found or _no_header(shape, file[reference_name].shape if reference_name else None)
+        if sentence:
+            header = dataclasses.replace(header, settled=(*header.settled, sentence))
+        source = FastmriSource(path, reference_name, "ground_truth" in file, order)
     return _assemble(
         path, shape, kspace_mask=file_mask, header=header, attributes=attributes, source=source
     )
@@ -107,7 +115,20 @@ def _no_header(shape: tuple[int, int, int, int], reference: tuple[int, ...] | No
     recon = matrix if reference is None else (reference[1], reference[2], 1)
     views = [(float(size[0]), float(size[1]), 1.0) for size in (matrix, recon)]
     encoding = Encoding(matrix, recon, views[0], views[1], {}, "cartesian", size_is_known=False)
-    return Header((encoding,), None, warnings=(NO_HEADER,))
+    return Header((encoding,), None, settled=(NO_HEADER,))
+
+
+def _expected(file: File, reference_name: str | None, header: Header | None) -> Expected:
+    """Return what the file says of the sizes of the axes of `kspace`."""
+    mask = file.get("mask")
+    images = None if reference_name is None else file.get(reference_name)
+    length = mask.shape[-1] if isinstance(mask, Dataset) and mask.ndim else 1
+    return Expected(
+        matrix=None if header is None else header.encodings[0].encoded_matrix[:2],
+        n_phase=length if length > 1 else None,
+        n_slices=images.shape[0] if isinstance(images, Dataset) and images.ndim == 3 else None,
+        n_coils=None if header is None else header.n_channels,
+    )
 
 
 def _assemble(
@@ -120,7 +141,7 @@ def _assemble(
 ) -> RawKSpace:
     n_slices, n_coils, n_readout, n_phase = shape
     encoding = header.encodings[0]
-    warnings = list(header.warnings)
+    warnings = [*header.warnings, *header.settled]
     if encoding.encoded_matrix[:2] != (n_readout, n_phase):
         warnings.append(
             f"the header's encoded matrix {encoding.encoded_matrix[:2]} is not that of the "
@@ -176,7 +197,7 @@ def _assemble(
             "net_acceleration": net_acceleration(mask),
             "reference": source.reference_name,
             "warnings": warnings,
-            "settled": [sentence for sentence in warnings if sentence == NO_HEADER],
+            "settled": list(header.settled),
             "processing": processing,
         },
     )
@@ -212,7 +233,8 @@ def _dataset(file: File, name: str, path: Path) -> Dataset:
     return found
 
 
-def _check_kspace(kspace: Dataset, path: Path) -> tuple[int, int, int, int]:
+def _check_kspace(shape: tuple[int, ...], kspace: Dataset, path: Path) -> tuple[int, int, int, int]:
+    """Check a dataset whose axes, brought to the order of the layout, have a shape."""
     if not _is_complex(kspace.dtype):
         raise InputFileError(
             f"{path}: `kspace` is {kspace.dtype}, it must be complex: store real and imaginary "
@@ -228,10 +250,10 @@ def _check_kspace(kspace: Dataset, path: Path) -> tuple[int, int, int, int]:
         raise InputFileError(
             f"{path}: `kspace` claims the shape {kspace.shape} and holds no data: export it again"
         )
-    _check_slices(kspace.shape[0], path)
-    n_coils = kspace.shape[1] if kspace.ndim == 4 else 1
-    check_slice_bytes(path, n_coils, *kspace.shape[-2:])
-    return (kspace.shape[0], n_coils, kspace.shape[-2], kspace.shape[-1])
+    _check_slices(shape[0], path)
+    n_coils = shape[1] if kspace.ndim == 4 else 1
+    check_slice_bytes(path, n_coils, *shape[-2:])
+    return (shape[0], n_coils, shape[-2], shape[-1])
 
 
 def _check_slices(n_slices: int, path: Path) -> None:
