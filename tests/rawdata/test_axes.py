@@ -53,6 +53,12 @@ def test_the_matrix_of_the_header_decides(tmp_path, kspace, order):
     assert "48 x 40" in check(path, kspace, order)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 3, 2), (0, 2, 3, 1)])
+def test_the_readout_decides_where_the_width_of_the_header_is_wrong(tmp_path, kspace, order):
+    path = write(tmp_path / "s.h5", kspace, order, header((48, 44)))
+    assert "readout of the header, 48 x 44" in check(path, kspace, order)
+
+
 def test_the_length_of_the_mask_decides(tmp_path, kspace):
     order = (0, 1, 3, 2)
     path = write(tmp_path / "s.h5", kspace, order, mask=np.ones(40, bool))

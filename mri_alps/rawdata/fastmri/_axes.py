@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING
@@ -84,19 +85,44 @@ def find_order(
     shares = [None, *_concentrations(np.asarray(kspace[shape[0] // 2]))]
     if _fits(custom, shape, expected) and not _is_wrong(custom, shares):
         return custom, ""
-    fitting = [
-        order
-        for order in permutations(custom)
-        if _fits(order, shape, expected) and not _has_spread(order, shares)
-    ]
-    if expected == Expected():  # the energy alone: both axes have to be of k-space for certain
-        fitting = [order for order in fitting if _is_certain(order, shares)]
+    fitting = _fitting(shape, expected, shares) or _fitting_readout(shape, expected, shares)
     if fitting:
         order = min(fitting, key=lambda order: (_misses_coils(order, shape, expected), order))
         return order, "" if order == custom else _sentence(order, shape, expected)
     if _is_wrong(custom, shares):
         raise InputFileError(_refusal(shape, shares, expected, path))
     return custom, ""
+
+
+def _fitting(
+    shape: Sequence[int], expected: Expected, shares: list[float | None]
+) -> list[tuple[int, ...]]:
+    by_energy = expected.matrix is None and expected.n_phase is None
+    return [
+        order
+        for order in permutations(range(len(shape)))
+        if _fits(order, shape, expected)
+        and not _has_spread(order, shares)
+        and (_is_certain(order, shares) or not by_energy)
+    ]
+
+
+def _fitting_readout(
+    shape: Sequence[int], expected: Expected, shares: list[float | None]
+) -> list[tuple[int, ...]]:
+    """Return orders where the readout at least is that of a header whose width is wrong."""
+    if (
+        expected.matrix is None
+        or shape[-2] == expected.matrix[0]
+        or shape[-1] == expected.matrix[1]
+    ):
+        return []
+    orders = _fitting(shape, dataclasses.replace(expected, matrix=None), shares)
+    return [
+        order
+        for order in orders
+        if shape[order[-2]] == expected.matrix[0] and _is_certain(order, shares)
+    ]
 
 
 def _fits(order: tuple[int, ...], shape: Sequence[int], expected: Expected) -> bool:
@@ -147,7 +173,9 @@ def _sentence(order: tuple[int, ...], shape: Sequence[int], expected: Expected) 
     names = NAMES[len(shape)]
     held = ", ".join(names[order.index(axis)] for axis in range(len(shape)))
     if expected.matrix is not None:
-        why = f"fits the header's matrix of {expected.matrix[0]} x {expected.matrix[1]}"
+        sizes = f"{expected.matrix[0]} x {expected.matrix[1]}"
+        is_whole = shape[order[-1]] == expected.matrix[1]
+        why = f"fits the {'matrix' if is_whole else 'readout'} of the header, {sizes},"
     elif expected.n_phase is not None:
         why = f"fits the mask of {expected.n_phase} phase encodes"
     else:
