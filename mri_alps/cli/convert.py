@@ -64,7 +64,14 @@ def _convert_images(
     from mri_alps.interop import ImageGeometry, write_dicom, write_nifti
 
     reconstruction = load_reconstruction(source, large=False)
-    if ImageGeometry.of(reconstruction).is_nominal:
+    geometry = ImageGeometry.of(reconstruction)
+    if not geometry.size_is_known:
+        print_message(
+            f"{source} comes from a file that does not say how large its pixels are: 1 mm is "
+            "written, reconstruct it with --fov to have it right",
+            "warning",
+        )
+    if geometry.is_nominal:
         print_message(
             f"{source} says nothing about positions and directions (fastMRI and BART files do "
             "not): the slices are stacked along z, and left and right are not known",

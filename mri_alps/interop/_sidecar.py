@@ -69,6 +69,8 @@ def _not_held(raw: RawKSpace, kspace: np.ndarray, to: str) -> list[str]:
     named = []
     if not raw.geometry.is_nominal and to != "ismrmrd":
         named.append("positions and directions of the slices")
+    if not raw.size_is_known and to != "bart":
+        named.append("that the size of pixels is unknown: 1 mm is written")
     if raw.noise_covariance is not None:
         named.append("the noise measurement: its covariance")
     if raw.n_averages > 1:

@@ -30,6 +30,8 @@ class ImageGeometry:
         index (phase encode), and of the slices.
     is_nominal : bool
         True if the scan said nothing, so that these are made up.
+    size_is_known : bool
+        False if it did not say how large its pixels are either: they are 1 mm then.
     """
 
     spacing: tuple[float, float]
@@ -39,6 +41,7 @@ class ImageGeometry:
     column_direction: np.ndarray
     normal: np.ndarray
     is_nominal: bool
+    size_is_known: bool = True
 
     @classmethod
     def of(cls, reconstruction: Reconstruction) -> ImageGeometry:
@@ -69,6 +72,7 @@ class ImageGeometry:
             column_direction=np.array(stored["phase_direction"], float)[which],
             normal=np.array(stored["slice_direction"], float)[which],
             is_nominal=bool(stored["is_nominal"]),
+            size_is_known=bool(stored.get("size_is_known", True)),
         )
 
     def corner(self, index: int, shape: tuple[int, int]) -> np.ndarray:

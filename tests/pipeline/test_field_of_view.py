@@ -39,6 +39,8 @@ def test_a_file_without_a_header_is_reconstructed_on_its_own_matrix(bare, tmp_pa
     assert load_reconstruction(made).reconstruction.shape == (1, 40, 32)
     found = geometry(made)
     assert found["pixel_spacing"] == [1.0, 1.0] and found["size_is_known"] is False
+    finished = run("convert", made, tmp_path / "bare.nii")
+    assert finished.code == 0 and "1 mm is written" in " ".join(finished.err.split())
 
 
 def test_the_field_of_view_can_be_given(bare, tmp_path, run):
