@@ -82,6 +82,14 @@ def test_images_turn_with_the_kspace(tmp_path, kspace):
     images = np.arange(2 * 40 * 48, dtype=np.float32).reshape(2, 40, 48)
     path = write(tmp_path / "s.h5", kspace, (0, 1, 3, 2), header(), reconstruction_rss=images)
     np.testing.assert_array_equal(read_raw(path).read_reference(1), images[1].T)
+    bare = {"mask": np.ones(40, bool), "reconstruction_rss": images[:, :20]}
+    assert read_raw(write(tmp_path / "b.h5", kspace, (0, 1, 3, 2), **bare)).crop == (48, 20)
+
+
+def test_a_mask_of_points_turns_with_the_kspace(tmp_path, kspace):
+    mask = np.random.default_rng(0).random(SHAPE) < 0.5
+    path = write(tmp_path / "s.h5", kspace, (0, 1, 3, 2), header(), mask=mask.T)
+    np.testing.assert_array_equal(read_raw(path).mask[0], mask)
 
 
 def test_a_single_coil(tmp_path, kspace):

@@ -97,10 +97,12 @@ def read_fastmri(path: Path | str) -> RawKSpace:
         expected = _expected(file, reference_name, found)
         order, sentence = find_order(kspace, kspace.shape, expected, path)
         shape = _check_kspace(tuple(kspace.shape[axis] for axis in order), kspace, path)
-        file_mask = _file_mask(file, path, shape)
+        is_turned = order[-2] > order[-1]
+        file_mask = _file_mask(file, path, shape, is_turned)
         for name in (reference_name, "ground_truth" if "ground_truth" in file else None):
             _check_images(file, name, path, shape)
-        header = found or _no_header(shape, file[reference_name].shape if reference_name else None)
+        images = None if reference_name is None else file[reference_name].shape[1:]
+        header = found or _no_header(shape, images[::-1] if images and is_turned else images)
         if sentence:
             header = dataclasses.replace(header, settled=(*header.settled, sentence))
         source = FastmriSource(path, reference_name, "ground_truth" in file, order)
@@ -112,7 +114,7 @@ def read_fastmri(path: Path | str) -> RawKSpace:
 def _no_header(shape: tuple[int, int, int, int], reference: tuple[int, ...] | None) -> Header:
     """Return what holds of a file that has k-space alone, as some teaching sets have."""
     matrix = (shape[2], shape[3], 1)
-    recon = matrix if reference is None else (reference[1], reference[2], 1)
+    recon = matrix if reference is None else (reference[0], reference[1], 1)
     views = [(float(size[0]), float(size[1]), 1.0) for size in (matrix, recon)]
     encoding = Encoding(matrix, recon, views[0], views[1], {}, "cartesian", size_is_known=False)
     return Header((encoding,), None, settled=(NO_HEADER,))
@@ -122,10 +124,11 @@ def _expected(file: File, reference_name: str | None, header: Header | None) -> 
     """Return what the file says of the sizes of the axes of `kspace`."""
     mask = file.get("mask")
     images = None if reference_name is None else file.get(reference_name)
-    length = mask.shape[-1] if isinstance(mask, Dataset) and mask.ndim else 1
+    length = max(mask.shape, default=1) if isinstance(mask, Dataset) else 1
+    is_line = isinstance(mask, Dataset) and mask.size == length
     return Expected(
         matrix=None if header is None else header.encodings[0].encoded_matrix[:2],
-        n_phase=length if length > 1 else None,
+        n_phase=length if is_line and length > 1 else None,
         n_slices=images.shape[0] if isinstance(images, Dataset) and images.ndim == 3 else None,
         n_coils=None if header is None else header.n_channels,
     )
@@ -276,7 +279,10 @@ def _header_text(file: File, path: Path) -> bytes | str:
     return value
 
 
-def _file_mask(file: File, path: Path, shape: tuple[int, int, int, int]) -> np.ndarray | None:
+def _file_mask(
+    file: File, path: Path, shape: tuple[int, int, int, int], is_turned: bool
+) -> np.ndarray | None:
+    """Read the mask; one of two dimensions is written like the k-space, turned where that is."""
     if "mask" not in file:
         return None
     n_slices, _, n_readout, n_phase = shape
@@ -291,6 +297,8 @@ def _file_mask(file: File, path: Path, shape: tuple[int, int, int, int]) -> np.n
     squeezed = mask.reshape(
         [size for size in mask.shape[:-1] if size > 1] + [mask.shape[-1]] if mask.ndim else [1]
     )
+    if is_turned and squeezed.ndim > 1:
+        squeezed = squeezed.swapaxes(-2, -1)
     layouts = {
         (n_phase,): (1, 1, n_phase),
         (n_readout, n_phase): (1, n_readout, n_phase),
