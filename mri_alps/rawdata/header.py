@@ -52,17 +52,18 @@ class Encoding:
     acceleration: tuple[float, float] | None = None
     size_is_known: bool = True
 
-    @property
-    def is_interpolated(self) -> bool:
-        """Whether the recon matrix has other pixels than the encoded one, along x or y."""
-        return any(self.image_size(axis) != self.recon_matrix[axis] for axis in (0, 1))
+    def crop_reason(self, axes: tuple[int, int] = (0, 1)) -> str:
+        """Return what decides the final image, in words.
 
-    def crop_reason(self) -> str:
-        """Return what decides the final image, in words."""
-        if not self.is_interpolated:
+        Parameters
+        ----------
+        axes : tuple of int
+            Those of the image: 0 for x, 1 for y, 2 for z.
+        """
+        if all(self.image_size(axis) == self.recon_matrix[axis] for axis in axes):
             return "recon matrix of the header"
-        view = " x ".join(f"{length:.4g}" for length in self.recon_field_of_view[:2])
-        matrix = " x ".join(map(str, self.recon_matrix[:2]))
+        view = " x ".join(f"{self.recon_field_of_view[axis]:.4g}" for axis in axes)
+        matrix = " x ".join(str(self.recon_matrix[axis]) for axis in axes)
         return f"recon field of view of the header, {view} mm; its matrix {matrix} is interpolated"
 
     def image_size(self, axis: int) -> int:

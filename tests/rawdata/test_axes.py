@@ -61,8 +61,9 @@ def test_the_readout_decides_where_the_width_of_the_header_is_wrong(tmp_path, ks
 
 def test_the_length_of_the_mask_decides(tmp_path, kspace):
     order = (0, 1, 3, 2)
-    path = write(tmp_path / "s.h5", kspace, order, mask=np.ones(40, bool))
-    assert "mask of 40" in check(path, kspace, order)
+    for shape in ((40,), (1, 40, 1), (1, 1, 40)):
+        path = write(tmp_path / "s.h5", kspace, order, mask=np.ones(shape, bool))
+        assert "mask of 40" in check(path, kspace, order)
 
 
 def test_the_energy_decides_where_nothing_is_said(tmp_path, kspace):

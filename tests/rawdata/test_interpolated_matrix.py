@@ -40,6 +40,20 @@ def test_the_image_covers_the_recon_field_of_view(tmp_path):
     assert "24 x 19" in said and "230 x 194 mm" in said and "48 x 36 is interpolated" in said
 
 
+def test_partitions_that_are_interpolated(tmp_path):
+    view = (48.0, 20.0, 12.0)
+    text_3d = make_header((48, 20, 12), (48, 20, 24), view, (48.0, 20.0, 8.0))
+    partitions = [
+        line
+        for step in range(12)
+        for line in lines(random_complex(step, 1, 48, 20), kspace_encode_step_2=step)
+    ]
+    write_acquisitions(tmp_path / "v.h5", text_3d, partitions)
+    raw = read_raw(tmp_path / "v.h5")
+    assert raw.axes == ("phase_encode", "partition") and raw.crop == (20, 8)
+    assert "20 x 8 mm; its matrix 20 x 24 is interpolated" in str(raw.provenance["processing"])
+
+
 def test_of_a_recon_matrix_that_is_smaller_than_its_field_of_view(tmp_path):
     header = text((12, 10, 1), (230.0, 204.0, 5.0))
     assert opened(tmp_path / "s.h5", header, random_complex(0, 1, 48, 20)).crop == (24, 20)

@@ -297,6 +297,8 @@ def _file_mask(
     squeezed = mask.reshape(
         [size for size in mask.shape[:-1] if size > 1] + [mask.shape[-1]] if mask.ndim else [1]
     )
+    if mask.size == max(mask.shape, default=1):
+        squeezed = mask.reshape(-1)  # a line, whichever axes of length 1 it has
     if is_turned and squeezed.ndim > 1:
         squeezed = squeezed.swapaxes(-2, -1)
     layouts = {

@@ -170,7 +170,8 @@ class ScanAssembler:
             n_slices = len(groups)
         if (mask == mask[:1]).all():
             mask = mask[:1]
-        wanted = tuple(encoding.image_size(axis) for axis in ((1, 2) if is_3d else (0, 1)))
+        axes = (1, 2) if is_3d else (0, 1)
+        wanted = tuple(encoding.image_size(axis) for axis in axes)
         crop = (min(wanted[0], shape[0]), min(wanted[1], shape[1]))
         self._check_pixels()
         raw = RawKSpace(
@@ -197,8 +198,9 @@ class ScanAssembler:
         raw = settle_scan(raw)  # on the grid of the samples: cropping would smear what is wrong
         raw = raw if is_3d else self._without_oversampling(raw)
         if raw.crop != raw.shape:
+            reason = encoding.crop_reason(axes)
             self.processing.append(
-                f"the final image is cropped to {crop[0]} x {crop[1]} ({encoding.crop_reason()})"
+                f"the final image is cropped to {crop[0]} x {crop[1]} ({reason})"
             )
         return raw
 
@@ -306,7 +308,8 @@ class ScanAssembler:
         encoding = self.encoding
         encoded = encoding.encoded_field_of_view[0] / encoding.encoded_matrix[0]
         recon = encoding.recon_field_of_view[0] / encoding.recon_matrix[0]
-        if abs(encoded - recon) > 0.02 * encoded and not encoding.is_interpolated:
+        has_said = encoding.image_size(0) != encoding.recon_matrix[0]
+        if abs(encoded - recon) > 0.02 * encoded and not has_said:
             self.warnings.append(
                 f"the header's pixels along the readout are {encoded:.3g} mm encoded and "
                 f"{recon:.3g} mm reconstructed; the image keeps the encoded size and is cropped"
