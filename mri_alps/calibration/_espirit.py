@@ -144,6 +144,34 @@ def dominant_eigenvectors(
     return maps, eigenvalues
 
 
+def two_dominant_eigenvectors(
+    matrices: torch.Tensor, start: torch.Tensor, n_iterations: int = 8
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Largest and second largest eigenpairs: the second by taking the first away.
+
+    Parameters
+    ----------
+    matrices : torch.Tensor
+        From `local_matrices`, shape (pixels, coils, coils).
+    start : torch.Tensor
+        complex64 (pixels, coils): a guess at the first ones. Where the two are equal, the first
+        is what their space has of the guess.
+    n_iterations : int
+        As in `dominant_eigenvectors`.
+
+    Returns
+    -------
+    first, second : torch.Tensor
+        complex64 (pixels, coils), unit norm.
+    eigenvalues : torch.Tensor
+        float32 (2, pixels).
+    """
+    largest, first = _dominant_eigenpairs(matrices, start[..., None], n_iterations)
+    rest = matrices - largest[:, None, None] * (first @ first.mH)
+    following, second = _dominant_eigenpairs(rest, None, n_iterations)
+    return first[..., 0], second[..., 0], torch.stack([largest, following])
+
+
 def local_matrices(
     lags: torch.Tensor, shape: tuple[int, int], rows: slice = slice(None)
 ) -> torch.Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from mri_alps.calibration.chain.mapped import GIVEN
+from mri_alps.calibration.folding import FOLDED_SHARE
 from mri_alps.calibration.line_weights import LARGEST_ERROR
 from mri_alps.calibration.peak import distance_from_center
 
@@ -16,6 +18,9 @@ PLAUSIBLE_NOISE = (1e-5, 0.5)
 DOUBTFUL_NOISE = 1.5
 """Standard deviation that the data call for, over the stated one, from which a warning is given."""
 
+FURTHER_SHARE = 0.03
+"""Part of the signal, by its norm, that further sets of given maps may have without a warning."""
+
 
 def doubts_about(weighted: WeightedSlice) -> list[str]:
     """Return what the user should know of noise and maps of one slice.
@@ -26,7 +31,32 @@ def doubts_about(weighted: WeightedSlice) -> list[str]:
         After all stages.
     """
     scaled = weighted.compressed.scaled
-    return [*_noise_level(scaled), *_signal_outside(scaled), *_misfit(weighted)]
+    return [
+        *_noise_level(scaled),
+        *_signal_outside(scaled),
+        *_further_sets(scaled),
+        *_folding(scaled),
+        *_misfit(weighted),
+    ]
+
+
+def remarks_about(weighted: WeightedSlice) -> list[str]:
+    """Return what is worth a note, and no warning.
+
+    Parameters
+    ----------
+    weighted : WeightedSlice
+        After all stages.
+    """
+    scaled = weighted.compressed.scaled
+    share = scaled.mapped.further_sets
+    if share is None or _further_sets(scaled):
+        return []
+    told = "" if math.isnan(share) else f", and the others have {100 * share:.1f} % of the signal"
+    return [
+        f"{scaled.whitened.name}: of several sets of sensitivity maps that were given the first "
+        f"is used{told}"
+    ]
 
 
 def likeliest_cause(shift: tuple[int, int], maps: str | None, region: list[int]) -> str:
@@ -77,6 +107,37 @@ def _signal_outside(scaled: ScaledSlice) -> list[str]:
         f"images of the calibration region have {100 * beside.outside:.0f} % of their signal (norm "
         f"over the whole; at most {100 * LARGEST_ERROR:.0f} % is expected), which folds into the "
         "image: hand in maps with a larger support (bart ecalib -c0), or leave them out"
+    ]
+
+
+def _further_sets(scaled: ScaledSlice) -> list[str]:
+    share = scaled.mapped.further_sets
+    if share is None or not share > FURTHER_SHARE:
+        return []
+    return [
+        f"{scaled.whitened.name}: of several sets of sensitivity maps that were given only the "
+        f"first is used, and the others have {100 * share:.0f} % of the signal (norm, in the "
+        f"low-resolution images of the calibration region; at most {100 * FURTHER_SHARE:.0f} % is "
+        "expected): the object is larger than the field of view, or its coils' maps are not "
+        "smooth there, where the deviation may be too small; leave the maps out, or scan with a "
+        "larger field of view"
+    ]
+
+
+def _folding(scaled: ScaledSlice) -> list[str]:
+    found = scaled.mapped.folding
+    if found is None or not found.is_smaller_field_of_view:
+        return []
+    axis, what = scaled.whitened.raw.axes[found.axis], ("rows", "columns")[found.axis]
+    where = f"{what} {found.first} to {found.last}"
+    if found.first > found.last:
+        where = f"{what} {found.first} and above and {found.last} and below"
+    return [
+        f"{scaled.whitened.name}: the field of view is smaller than the object along the "
+        f"{axis.replace('_', ' ')}, near {where}, where two places fold onto one pixel: "
+        f"{100 * found.share:.0f} % of the signal (norm) need a second set of maps, where at most "
+        f"{100 * FOLDED_SHARE:.0f} % is expected; image and deviation are wrong there, and the "
+        "deviation is too small: scan with a larger field of view"
     ]
 
 

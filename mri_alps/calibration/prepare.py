@@ -20,7 +20,7 @@ from mri_alps.calibration.chain import (
     weigh,
     whiten,
 )
-from mri_alps.calibration.doubts import doubts_about
+from mri_alps.calibration.doubts import doubts_about, remarks_about
 from mri_alps.calibration.sensitivity import central_block
 from mri_alps.calibration.volume import (
     NOISE_STD,
@@ -78,8 +78,9 @@ def prepare_slice(
         From `calibrate_volume`, so that the noise of a volume is looked at only once.
     sensitivity_maps : array, optional
         Complex (coils, readout, phase_encode), maps of the scan's own coils (not whitened) in
-        any normalisation, zero outside the object, which are used as they are; estimated if left
-        out, and refined where the data do not agree with them (`refine_sensitivity_maps`).
+        any normalisation, zero outside the object, which are used as they are; of several sets
+        (sets, coils, readout, phase_encode) the first is used; estimated if left out, and refined
+        where the data do not agree with them (`refine_sensitivity_maps`).
     n_virtual_coils : int, optional
         Compress to this many coils.
     compression_tolerance : float, optional
@@ -112,7 +113,8 @@ def prepare_slice(
     Warns
     -----
     MriAlpsWarning
-        If the noise is implausible, or given maps are zero where there is signal, or no image
+        If the noise is implausible, or given maps are zero where there is signal, or further sets
+        of them take some of it, or the field of view is smaller than the object, or no image
         explains the data of all coils; the likeliest cause is named.
     """
     check("prepare_slice", _RULES, locals())
@@ -172,7 +174,7 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
         "sensitivity_maps": scaled.mapped.source,
         "n_virtual_coils": len(weighted.compressed.kspace),
         "n_averages": whitened.raw.n_averages,
-        "notes": [*calibration.notes, *notes],
+        "notes": [*calibration.notes, *notes, *remarks_about(weighted)],
     }
     if scaled.refined is not None:
         info["maps_refined"] = scaled.refined.n_rounds
@@ -183,8 +185,13 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
         info["maps_misfit"] = weighted.found.misfit
         info["maps_error_found"] = weighted.found.found
         info["noise_factor"] = weighted.found.noise_factor
-    if scaled.mapped.unexplained is not None:
-        info["signal_beside_maps"] = scaled.mapped.unexplained._asdict()
+    mapped = scaled.mapped
+    if mapped.unexplained is not None:
+        info["signal_beside_maps"] = mapped.unexplained._asdict()
+    if mapped.folding is not None:
+        info["folding"] = mapped.folding._asdict()
+    if mapped.further_sets is not None:
+        info["signal_in_further_maps"] = mapped.further_sets
     return info
 
 

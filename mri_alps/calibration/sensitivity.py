@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,28 @@ from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 
 MAXIMUM_REGION = 32
 """More calibration lines than this cost time and add nothing: maps are smooth."""
+THRESHOLD = 0.005
+"""Singular values of patches below this fraction of the largest are noise in any case."""
+CROP = 0.8
+"""Eigenvalue above which a pixel lies in the support."""
+
+
+class LocalOperators(NamedTuple):
+    """ESPIRiT's local operators, from which maps and all that is said of them follow.
+
+    Attributes
+    ----------
+    block : numpy.ndarray
+        Complex (coils, readout, phase_encode), at most 32x32: what they were fitted to.
+    lags : torch.Tensor
+        Their Fourier coefficients, see `lag_matrices`, on the device where work is done.
+    shape : tuple of int
+        Of the image (readout, phase_encode).
+    """
+
+    block: np.ndarray
+    lags: torch.Tensor
+    shape: tuple[int, int]
 
 
 def estimate_sensitivity_maps(
@@ -27,8 +49,8 @@ def estimate_sensitivity_maps(
     shape: tuple[int, int],
     *,
     noise_std: float = 0.0,
-    threshold: float = 0.005,
-    crop: float = 0.8,
+    threshold: float = THRESHOLD,
+    crop: float = CROP,
     cropping: Literal["support", "hard", "soft"] = "support",
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
@@ -75,15 +97,60 @@ def estimate_sensitivity_maps(
     ShapeError
         If the block is not 3-D, smaller than 4x4 or larger than `shape`, or holds only zeros.
     """
-    data = np.asarray(calibration_kspace)
-    _check(data, shape)
     if cropping not in ("support", "hard", "soft"):
         raise ConfigurationError(f"cropping is support, hard or soft, found {cropping!r}")
+    data = np.asarray(calibration_kspace)
+    _check(data, shape)
     if data.shape[0] == 1:
         return torch.ones((1, *shape), dtype=torch.complex64, device=device)
-    data = central_block(data)
-    lags = _lags(data, threshold, noise_std, device)
-    images = low_resolution_images(data, shape).to(device)
+    operators = local_operators(
+        data, shape, noise_std=noise_std, threshold=threshold, device=device
+    )
+    return maps_of(operators, crop, cropping)
+
+
+def local_operators(
+    calibration_kspace: np.ndarray,
+    shape: tuple[int, int],
+    *,
+    noise_std: float = 1.0,
+    threshold: float = THRESHOLD,
+    device: torch.device | str = "cpu",
+) -> LocalOperators:
+    """Fit ESPIRiT's local operators to a calibration region of several coils.
+
+    Parameters
+    ----------
+    calibration_kspace, shape, noise_std, threshold, device
+        As `estimate_sensitivity_maps` takes them; noise of whitened coils if left out.
+
+    Raises
+    ------
+    DtypeError, ShapeError
+        As `estimate_sensitivity_maps` raises them.
+    """
+    data = np.asarray(calibration_kspace)
+    _check(data, shape)
+    block = central_block(data)
+    return LocalOperators(block, _lags(block, threshold, noise_std, device), shape)
+
+
+def maps_of(
+    operators: LocalOperators,
+    crop: float = CROP,
+    cropping: Literal["support", "hard", "soft"] = "support",
+) -> torch.Tensor:
+    """Return the maps that local operators have, see `estimate_sensitivity_maps`.
+
+    Parameters
+    ----------
+    operators : LocalOperators
+        Of several coils.
+    crop, cropping
+        As `estimate_sensitivity_maps` takes them.
+    """
+    block, lags, shape = operators
+    images = low_resolution_images(block, shape).to(lags.device)
     maps, eigenvalues = dominant_eigenvectors(lags, shape, images)
     maps = _fix_phase(maps, images)
     if cropping != "support":
@@ -111,7 +178,7 @@ def local_eigenvalues(
     shape: tuple[int, int],
     *,
     noise_std: float = 1.0,
-    threshold: float = 0.005,
+    threshold: float = THRESHOLD,
 ) -> np.ndarray:
     """Return all eigenvalues of ESPIRiT's local operators, for a look at them.
 
@@ -179,11 +246,21 @@ def find_support(magnitude: np.ndarray, eigenvalues: np.ndarray, crop: float) ->
     numpy.ndarray
         bool (H, W).
     """
-    bright = magnitude > 0.2 * np.percentile(magnitude, 99)
-    support = (eigenvalues > crop) | bright
+    support = (eigenvalues > crop) | find_bright(magnitude)
     radius = max(1, round(0.01 * max(support.shape)))
     support = ndimage.binary_dilation(support, iterations=radius)
     return ndimage.binary_fill_holes(support)
+
+
+def find_bright(magnitude: np.ndarray) -> np.ndarray:
+    """Mark clear signal in a low-resolution image.
+
+    Parameters
+    ----------
+    magnitude : numpy.ndarray
+        Its magnitude, any shape.
+    """
+    return np.asarray(magnitude > 0.2 * np.percentile(magnitude, 99))
 
 
 def _kernel_length(n: int) -> int:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from mri_alps.calibration.scale import low_resolution_images
-
-if TYPE_CHECKING:
-    import torch
+from mri_alps.core.magnitudes import root_sum_of_squares
 
 
 class SignalBesideMaps(NamedTuple):
@@ -56,10 +55,56 @@ def signal_beside_maps(
     support = maps.abs().sum(0).numpy() > 0
     reach = np.ones([2 * math.ceil(n / m) + 1 for n, m in zip(shape, size, strict=True)], bool)
     inside = ndimage.binary_dilation(support, structure=reach)
-    # Noise of the windowed region, spread over all pixels.
-    window = low_resolution_images(np.ones((1, *size), np.complex64), (shape[0], shape[1]))
-    noise = 2 * float(window.abs().square().mean())
+    noise = _noise_of(size, (shape[0], shape[1]))
     total = max(float(power.sum()) - noise * len(maps) * power.size, noise * power.size)
     outside = float((power - noise * len(maps))[~inside].sum())
     across = float((power - along - noise * (len(maps) - 1))[support].sum())
     return SignalBesideMaps(*(math.sqrt(max(part, 0.0) / total) for part in (outside, across)))
+
+
+def share_of_further_sets(
+    calibration_kspace: np.ndarray, sets: torch.Tensor, where: np.ndarray
+) -> float:
+    """Part of the signal's norm that further sets of maps take beside the first.
+
+    Parameters
+    ----------
+    calibration_kspace : numpy.ndarray
+        Complex (coils, readout, phase_encode), whitened: noise of 1 per real component.
+    sets : torch.Tensor
+        Complex (sets, coils, H, W), zero outside of their support; their norm does not matter.
+    where : numpy.ndarray
+        bool (H, W), where they count: elsewhere, what maps that are not cut off have is the blur
+        of the low-resolution images.
+
+    Returns
+    -------
+    float
+        Of the low-resolution images of the calibration region.
+    """
+    size, shape = calibration_kspace.shape[-2:], (sets.shape[-2], sets.shape[-1])
+    images = low_resolution_images(calibration_kspace, shape)
+    noise = _noise_of(size, shape)
+    total = float(images.abs().square().sum()) - noise * images.numel()
+    taken, basis = 0.0, [_unit(sets[0].to("cpu", images.dtype))]
+    for further in sets[1:].to("cpu", images.dtype):
+        rest = _unit(further)
+        for maps in basis:
+            rest = rest - maps * (maps.conj() * rest).sum(0)
+        basis.append(_unit(rest, 0.1))
+        along = (basis[-1].conj() * images).sum(0).abs().square()
+        counts = (basis[-1].abs().sum(0) > 0) & torch.as_tensor(where)
+        taken += float((along - noise)[counts].sum())
+    return math.sqrt(max(taken, 0.0) / max(total, noise * images.numel()))
+
+
+def _unit(maps: torch.Tensor, smallest: float = 0.0) -> torch.Tensor:
+    """Maps of unit norm over coils; 0 where the norm is at most `smallest`."""
+    norm = root_sum_of_squares(maps)
+    return torch.where(norm > smallest, maps / norm.clamp_min(1e-20), 0)
+
+
+def _noise_of(size: tuple[int, ...], shape: tuple[int, int]) -> float:
+    """Power of the noise of the windowed region in a pixel of one coil."""
+    window = low_resolution_images(np.ones((1, *size), np.complex64), shape)
+    return 2 * float(window.abs().square().mean())

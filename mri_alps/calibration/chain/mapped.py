@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from mri_alps.calibration.folding import Folding, find_folding, find_second_sets
 from mri_alps.calibration.joint_estimation import complete_center
 from mri_alps.calibration.noise import apply_to_coils
 from mri_alps.calibration.region import MINIMUM_LINES, require
-from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
-from mri_alps.calibration.support import SignalBesideMaps, signal_beside_maps
+from mri_alps.calibration.sensitivity import local_operators, maps_of
+from mri_alps.calibration.support import (
+    SignalBesideMaps,
+    share_of_further_sets,
+    signal_beside_maps,
+)
 from mri_alps.core.errors import ShapeError
 from mri_alps.core.magnitudes import root_sum_of_squares, unit_of
 
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
 
 GIVEN = "user"
 """Source of maps from outside."""
+_COMPLETED = "ESPIRiT of a centre completed by joint estimation"
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,11 @@ class MappedSlice:
         What maps from outside leave of the calibration region, if there is one.
     center : numpy.ndarray or None
         The centre of k-space that was completed where too little of it was measured.
+    folding : Folding or None
+        Where two places of the object share a pixel, if estimating the maps told of it.
+    further_sets : float or None
+        Part of the signal's norm that further sets of maps from outside take, if there are any;
+        nan where the calibration region is too small to say.
     """
 
     whitened: WhitenedSlice
@@ -48,6 +60,8 @@ class MappedSlice:
     source: str
     unexplained: SignalBesideMaps | None = None
     center: np.ndarray | None = None
+    folding: Folding | None = None
+    further_sets: float | None = None
 
 
 def estimate_maps(whitened: WhitenedSlice, device: torch.device | str) -> MappedSlice:
@@ -72,12 +86,13 @@ def estimate_maps(whitened: WhitenedSlice, device: torch.device | str) -> Mapped
         maps = torch.ones((1, *raw.shape), dtype=torch.complex64, device=device)
         return MappedSlice(whitened, maps, "ESPIRiT")
     require(raw, whitened.index, region)
-    source, center = "ESPIRiT", None
     if min(region.size) < MINIMUM_LINES and region.is_part_of_scan:
-        source, center = f"{source} of a centre completed by joint estimation", _complete(whitened)
-    block = region.kspace if center is None else center
-    maps = estimate_sensitivity_maps(block, raw.shape, noise_std=1.0, device=device)
-    return MappedSlice(whitened, maps, source, center=center)
+        # An image of one set of maps completed it: it says nothing of a second.
+        center = _complete(whitened)
+        maps = maps_of(local_operators(center, raw.shape, device=device))
+        return MappedSlice(whitened, maps, _COMPLETED, center=center)
+    operators = local_operators(region.kspace, raw.shape, device=device)
+    return MappedSlice(whitened, maps_of(operators), "ESPIRiT", folding=find_folding(operators))
 
 
 def _complete(whitened: WhitenedSlice) -> np.ndarray:
@@ -97,7 +112,8 @@ def use_given_maps(
     whitened : WhitenedSlice
         The slice.
     given : array
-        Complex (coils, H, W), of the scan's own coils, in any normalisation.
+        Complex (coils, H, W), of the scan's own coils, in any normalisation; or (sets, coils, H,
+        W), of which the first is used.
     device : torch.device or str
         Where the maps lie.
 
@@ -109,14 +125,30 @@ def use_given_maps(
     raw = whitened.raw
     array = given.cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
     expected = (raw.n_coils, *raw.shape)
-    if array.shape != expected or not np.isfinite(array).all():
+    sets = array[None] if array.ndim == 3 else array
+    if (
+        sets.ndim != 4
+        or sets.shape[1:] != expected
+        or not len(sets)
+        or not np.isfinite(array).all()
+    ):
         raise ShapeError(
             f"sensitivity maps of shape {array.shape} do not fit {raw.path}, which needs finite "
-            f"maps of shape {expected} (coils, readout, phase encode)"
+            f"maps of shape {expected} (coils, readout, phase encode), or several sets of them"
         )
-    maps = apply_to_coils(whitened.calibration.whitening, array.astype(np.complex64))
-    unit = normalise(torch.as_tensor(maps, device=device))[0]
-    return MappedSlice(whitened, unit, GIVEN, signal_beside_maps(whitened.region.kspace, unit))
+    whitening, block = whitened.calibration.whitening, whitened.region.kspace
+    maps = [apply_to_coils(whitening, one.astype(np.complex64)) for one in sets]
+    unit = normalise(torch.as_tensor(maps[0], device=device))[0]
+    further = _share_of_further_sets(block, maps) if len(maps) > 1 else None
+    beside = signal_beside_maps(block, unit)
+    return MappedSlice(whitened, unit, GIVEN, beside, further_sets=further)
+
+
+def _share_of_further_sets(block: np.ndarray, maps: list[np.ndarray]) -> float:
+    if min(block.shape[1:]) < MINIMUM_LINES or not block.any():
+        return math.nan
+    where = find_second_sets(local_operators(block, maps[0].shape[1:]))
+    return share_of_further_sets(block, torch.as_tensor(np.stack(maps)), where)
 
 
 def normalise(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
