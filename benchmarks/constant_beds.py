@@ -328,10 +328,10 @@ def maps_error(seed: int) -> Figures:
     ratios = []
     for error in (0.2, 0.4):
         kspace, mask, given, actual = _scan(error, 2, seed)
-        ratios.append(fit_maps_error(kspace, mask, given, NOISE).relative_error / actual)
+        ratios.append(fit_maps_error(kspace, mask, given, NOISE).found / actual)
     kspace, mask, given, _ = _scan(0.0, 2, seed)
     right = fit_maps_error(kspace, mask, given, NOISE)
-    return {"at 20 %": ratios[0], "at 40 %": ratios[1], "of right maps": right.relative_error}
+    return {"at 20 %": ratios[0], "at 40 %": ratios[1], "of right maps": right.found}
 
 
 def weighted_image(seed: int) -> Figures:
