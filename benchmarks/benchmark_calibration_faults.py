@@ -172,6 +172,9 @@ def main() -> None:
     parser.add_argument("--kind", help="only faults whose name begins so")
     parser.add_argument("--images", type=Path, help="folder of .npz with `img`; else ellipses")
     parser.add_argument("--prior", default="gaussian")
+    parser.add_argument(
+        "--self-calibration", default="scan", help="as the program has it with a learned prior"
+    )
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--evaluations", type=int, default=8)
     parser.add_argument("--output", type=Path, help="a JSON line for each scan; resumed")
@@ -179,6 +182,7 @@ def main() -> None:
     torch.set_num_threads(1)
     settings = {
         "prior": options.prior, "n_samples": options.samples, "device": "cpu",
+        "self_calibration": options.self_calibration,
         "n_evaluations": options.evaluations, "seed": options.seed,
     }  # fmt: skip
     rows = [] if options.only else read_rows(options.output, options.seed)
