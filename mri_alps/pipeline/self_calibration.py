@@ -319,8 +319,22 @@ def with_factors(
     if factors is None:
         return result
     samples = result.samples.to(acquisition.kspace.device)
-    scaled = scale_deviations(samples, factors, acquisition.operator(), acquisition.noise_std)
+    operator = _with_coherent_error(acquisition)
+    scaled = scale_deviations(samples, factors, operator, acquisition.noise_std)
     return dataclasses.replace(result, samples=scaled.to(result.samples.device))
+
+
+def _with_coherent_error(acquisition: Acquisition) -> SenseOperator:
+    """Return A with weights for an error of the maps that is the same in all coils.
+
+    Weights are noise over noise and error together. Noise averages out over coils, an error of the
+    maps does not: of the combined image its variance is as large as of one coil.
+    """
+    weights = acquisition.weights
+    if weights is not None:
+        allowance = weights.double().pow(-2) - 1
+        weights = (1 + len(acquisition.kspace) * allowance).rsqrt().to(weights.dtype)
+    return SenseOperator(acquisition.sensitivity_maps, acquisition.mask, weights)
 
 
 def factors_as_scalars(factors: UncertaintyFactors | None) -> dict[str, Any]:
