@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
+from mri_alps.calibration import apply_to_coils, combined_mask
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.core.random import stream_seed
 from mri_alps.operators import SenseOperator
@@ -102,73 +103,62 @@ def calibrated_slices(indices: Sequence[int]) -> tuple[int, ...]:
     return tuple(indices[(2 * i + 1) * len(indices) // (2 * count)] for i in range(count))
 
 
-def measure_left_out(
-    prior: ScoreModel,
-    acquisition: Acquisition,
-    index: int,
-    configuration: ReconstructionConfiguration,
-) -> list[LeftOutEnergies]:
+def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[LeftOutEnergies]:
     """Predict samples of one slice that were left out, and compare.
+
+    A slice without them is calibrated anew: maps that were made of the samples too would fit them
+    better than they fit what was never measured.
 
     Parameters
     ----------
-    prior : ScoreModel
-        On the acquisition's device.
-    acquisition : Acquisition
-        The slice.
+    reconstructor : SliceReconstructor
+        Of the scan.
     index : int
-        Slice, part of the address of the noise.
-    configuration : ReconstructionConfiguration
-        The settings.
+        Slice.
 
     Returns
     -------
     list of LeftOutEnergies
-        One for each fold; none where the slice is empty or too little of it was measured.
+        One for each fold that can be used; none where the slice is empty or too little of it was
+        measured.
     """
-    if acquisition.is_empty:
-        return []
-    shape = acquisition.shape
-    mask = acquisition.mask.expand(shape)
-    plan = plan_predictions(configuration.n_samples, configuration.n_evaluations)
-    measured = mask.cpu().numpy()
-    seed = configuration.sampler_seed
+    raw, settings = reconstructor.raw, reconstructor.configuration
+    measured = combined_mask(raw, index, reconstructor.mask)
+    plan = plan_predictions(settings.n_samples, settings.n_evaluations)
+    seed = settings.sampler_seed
     folds = choose_left_out(
         measured, center_block(measured), plan.n_folds, stream_seed(seed, index, 1)
     )
     found = []
     for number, fold in enumerate(folds):
-        left_out = torch.as_tensor(fold, device=mask.device)
-        kept = mask & ~left_out
-        weights = acquisition.weights
-        if weights is not None:
-            weights = torch.where(kept, weights.expand(shape), 1.0)
-        if (kept == kept[0]).all():  # whole lines: the operator has a faster road for them
-            kept = kept[0]
-            if weights is not None and (weights == weights[0]).all():
-                weights = weights[0]
-        operator = SenseOperator(acquisition.sensitivity_maps, kept, weights)
-        data = (acquisition.data() * operator.measured).contiguous()
-        result = sample_posterior(
-            prior,
-            operator,
-            data,
-            acquisition.noise_std,
-            n_samples=N_PREDICTIONS,
-            n_evaluations=plan.n_evaluations,
-            generator=torch.Generator().manual_seed(seed),
-            first_sample=_FIRST_SAMPLE * (number + 1),
-            first_slice=index,
-            allow_lost=True,
-        )
+        try:
+            with warnings.catch_warnings():  # they are said when the slice is reconstructed
+                warnings.simplefilter("ignore", MriAlpsWarning)
+                acquisition = reconstructor.prepare(index, left_out=fold)
+            if acquisition.is_empty:
+                return []
+            result = sample_posterior(
+                reconstructor.prior,
+                *acquisition.problem(),
+                n_samples=N_PREDICTIONS,
+                n_evaluations=plan.n_evaluations,
+                generator=torch.Generator().manual_seed(seed),
+                first_sample=_FIRST_SAMPLE * (number + 1),
+                first_slice=index,
+                allow_lost=True,
+            )
+        except _ERRORS:  # what is wrong with the slice is told when it is reconstructed
+            continue
         if len(result.samples) < 2:
             continue
+        device = acquisition.kspace.device
+        kspace = apply_to_coils(acquisition.whitening, raw.read_slice(index))
         found.append(
             compare_left_out(
-                acquisition.sensitivity_maps,
-                left_out,
-                acquisition.kspace,
-                result.samples.to(mask.device),
+                acquisition.maps_uncompressed,
+                torch.as_tensor(fold, device=device),
+                torch.as_tensor(kspace / np.float32(acquisition.scale), device=device),
+                result.samples.to(device),
                 acquisition.noise_std,
                 N_PREDICTIONS * plan.n_evaluations,
             )
@@ -237,19 +227,17 @@ def calibrate_scan(
     if not is_calibrated(settings, reconstructor.prior) or settings.self_calibration == "slice":
         return None
     chosen = calibrated_slices(indices)
-    energies, is_open = [], False
-    for index in chosen:
-        try:
-            with warnings.catch_warnings():  # they are said when the slice is reconstructed
-                warnings.simplefilter("ignore", MriAlpsWarning)
-                acquisition = reconstructor.load(index).acquisition
-            is_open |= not (acquisition.is_empty or bool(acquisition.mask.all()))
-            energies += measure_left_out(reconstructor.prior, acquisition, index, settings)
-        except _ERRORS:  # they are told when the slice is reconstructed
-            continue
+    energies = [one for index in chosen for one in measure_left_out(reconstructor, index)]
+    is_open = any(_is_open(reconstructor, index) for index in chosen)
     factors = fit_factors(energies, chosen, settings.sampler_seed)
     tell_factors(reconstructor.raw.path, factors, is_open)
     return factors
+
+
+def _is_open(reconstructor: SliceReconstructor, index: int) -> bool:
+    """Whether something of a slice that shows something was left unmeasured."""
+    measured = combined_mask(reconstructor.raw, index, reconstructor.mask)
+    return not measured.all() and bool(reconstructor.raw.read_slice(index).any())
 
 
 def factors_of_slice(
@@ -268,10 +256,9 @@ def factors_of_slice(
     if settings.self_calibration != "slice":
         return reconstructor.factors
     index = loaded.index
-    energies = measure_left_out(reconstructor.prior, loaded.acquisition, index, settings)
+    energies = measure_left_out(reconstructor, index)
     factors = fit_factors(energies, [index], settings.sampler_seed)
-    is_open = not (loaded.acquisition.is_empty or bool(loaded.acquisition.mask.all()))
-    tell_factors(f"{loaded.raw.path}, slice {index}", factors, is_open)
+    tell_factors(f"{loaded.raw.path}, slice {index}", factors, _is_open(reconstructor, index))
     return factors
 
 

@@ -30,6 +30,7 @@ from mri_alps.core.errors import (
     MriAlpsWarning,
     OutputFileError,
 )
+from mri_alps.pipeline._arguments import maps_of_slice
 from mri_alps.pipeline.batches import check_samples, choose_batch, draw_in_batches
 from mri_alps.pipeline.conformal import calibration_for, with_calibration
 from mri_alps.pipeline.explained import explain_slice
@@ -136,6 +137,8 @@ class SliceReconstructor:
         The noise of the scan.
     factors : UncertaintyFactors, optional
         By which the deviations of samples are scaled, see `self_calibrated`.
+    given_maps : numpy.ndarray, optional
+        Complex sensitivity maps (coil, readout, phase_encode), with or without a slice axis.
     """
 
     raw: RawKSpace
@@ -145,6 +148,7 @@ class SliceReconstructor:
     mask: np.ndarray | None
     calibration: VolumeCalibration
     factors: UncertaintyFactors | None = None
+    given_maps: np.ndarray | None = None
     conformal: ConformalCalibration | None = dataclasses.field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -211,6 +215,42 @@ class SliceReconstructor:
         """
         return self.reduce(self.draw(self.load(index), progress))
 
+    def prepare(
+        self,
+        index: int,
+        sensitivity_maps: np.ndarray | torch.Tensor | None = None,
+        left_out: np.ndarray | None = None,
+    ) -> Acquisition:
+        """Calibrate one slice, of all of its samples or without some.
+
+        Parameters
+        ----------
+        index : int
+            Slice.
+        sensitivity_maps : array, optional
+            Complex (coils, readout, phase_encode) of the scan's own coils. Left out: those that
+            were given for the scan, those of the configuration's file, or estimated.
+        left_out : numpy.ndarray, optional
+            Bool (readout, phase_encode): samples that count as not measured.
+        """
+        raw, settings = self.raw, self.configuration
+        if sensitivity_maps is None:
+            sensitivity_maps = maps_of_slice(self.given_maps, raw, index)
+        if sensitivity_maps is None and settings.sensitivity_maps is not None:
+            sensitivity_maps = read_sensitivity_maps(settings.sensitivity_maps, raw, index)
+        mask = self.mask
+        if left_out is not None:
+            mask = ~left_out if mask is None else mask & ~left_out
+        return prepare_slice(
+            raw,
+            index,
+            mask,
+            calibration=self.calibration,
+            sensitivity_maps=sensitivity_maps,
+            row_compression_tolerance=settings.coil_compression_tolerance,
+            device=self.device,
+        )
+
     def load(
         self, index: int, sensitivity_maps: np.ndarray | torch.Tensor | None = None
     ) -> LoadedSlice:
@@ -218,25 +258,12 @@ class SliceReconstructor:
 
         Parameters
         ----------
-        index : int
-            Slice.
-        sensitivity_maps : array, optional
-            Complex (coils, readout, phase_encode) of the scan's own coils. Left out: those of
-            the configuration's file, or estimated.
+        index, sensitivity_maps
+            As `prepare` takes them.
         """
         started = time.perf_counter()
         raw, settings = self.raw, self.configuration
-        if sensitivity_maps is None and settings.sensitivity_maps is not None:
-            sensitivity_maps = read_sensitivity_maps(settings.sensitivity_maps, raw, index)
-        acquisition = prepare_slice(
-            raw,
-            index,
-            self.mask,
-            calibration=self.calibration,
-            sensitivity_maps=sensitivity_maps,
-            row_compression_tolerance=settings.coil_compression_tolerance,
-            device=self.device,
-        )
+        acquisition = self.prepare(index, sensitivity_maps)
         _LOGGER.debug(
             "%s, slice %d: noise %.3g of the image scale, %d of %d coils, sensitivity maps from %s",
             raw.path,
@@ -244,7 +271,7 @@ class SliceReconstructor:
             acquisition.noise_std,
             len(acquisition.kspace),
             raw.n_coils,
-            "outside" if sensitivity_maps is not None else acquisition.info["calibration_source"],
+            acquisition.info.get("sensitivity_maps", "nothing"),
         )
         image = zero_filled(raw, index, acquisition.mask.cpu().numpy())
         reference = reference_image(raw, index)

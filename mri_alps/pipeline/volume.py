@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import MriAlpsWarning, describe_error
 from mri_alps.core.values import FLAG, PATH, as_path, check, instance
-from mri_alps.pipeline._arguments import as_array, maps_of_slice, open_source
+from mri_alps.pipeline._arguments import as_array, open_source
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.pipeline.failures import describe_failures, failures_as_attributes
 from mri_alps.pipeline.output import output_folder, output_path
@@ -94,12 +95,13 @@ def reconstruct(
     # The mask of an array is that of its scan by now, moved to the centre with its k-space.
     chosen = None if as_array(source) is not None else drawn
     reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device, chosen)
+    reconstructor = dataclasses.replace(reconstructor, given_maps=maps)
     reconstructor = reconstructor.self_calibrated(chosen_slices(raw, configuration))
     results: list[SliceReconstruction] = []
     failures: dict[int, Exception] = {}
     for index in chosen_slices(raw, configuration):
         try:
-            loaded = reconstructor.load(index, maps_of_slice(maps, raw, index))
+            loaded = reconstructor.load(index)
             results.append(reconstructor.reduce(reconstructor.draw(loaded)))
         except Exception as error:
             if not costs_one_slice(error):
