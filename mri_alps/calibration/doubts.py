@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 PLAUSIBLE_NOISE = (1e-5, 0.5)
 """Range of `noise_std` (relative to the image scale) beyond which something is wrong."""
+DOUBTFUL_MAPS = 0.15
+"""Relative error of the maps that the data would call for, from which on it is told. Maps of 11 to
+13 lines of small matrices call for 0.10 to 0.11."""
 DOUBTFUL_NOISE = 1.5
 """Standard deviation that the data call for, over the stated one, from which a warning is given."""
 
@@ -146,7 +149,7 @@ def _misfit(weighted: WeightedSlice) -> list[str]:
     if found is None:
         return []
     whitened = scaled.whitened
-    if found.found >= LARGEST_ERROR:
+    if found.found >= DOUBTFUL_MAPS:
         beside, region = scaled.mapped.unexplained, list(whitened.region.size)
         across = "" if beside is None else f" ({100 * beside.across:.0f} % in the centre)"
         shift = distance_from_center(scaled.kspace)

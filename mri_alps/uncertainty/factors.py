@@ -196,6 +196,9 @@ def fit_factors(
     bands = np.array_split(np.argsort(radius, kind="stable"), n_bands)
     found = [_log_ratio(excess[band], predicted[band], generator) for band in bands]
     ratios, errors = (np.array(values) for values in zip(*found, strict=True))
+    # What is taken off too little makes bands of noise alone look wide: they follow the others.
+    doubt = [(1 - CERTAIN_NOISE) * noise[b].sum() / abs(excess[b].sum()) for b in bands]
+    errors = np.hypot(errors, doubt)
     spread = max(0.0, float(np.mean((ratios - overall) ** 2 - errors**2)))
     share = spread / (spread + errors**2) if spread else np.zeros(n_bands)
     shrunk = overall + share * (ratios - overall)
