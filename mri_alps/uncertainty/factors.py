@@ -27,9 +27,10 @@ TILES_PER_BAND = 8
 """Tiles of k-space that a band must hold."""
 N_BOOTSTRAP = 200
 """Draws of tiles from which the errors of factors come."""
-CERTAIN_NOISE = 0.9
+CERTAIN_NOISE = 0.75
 """Share of the noise's energy that is taken off the errors: its level is chosen so as not to be too
-small, and what is taken off too much makes deviations too small."""
+small, and is up to 17 % too large where the object fills the view; what is taken off too much makes
+deviations too small."""
 SMALLEST_FACTOR = 0.3
 """No deviation is made smaller than by this."""
 
