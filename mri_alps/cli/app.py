@@ -21,9 +21,12 @@ from mri_alps.cli.settings_options import takes_settings
 from mri_alps.cli.terminal import print_message, set_verbosity, warnings_said_once
 from mri_alps.cli.train import train
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline import SELECTING, ReconstructionConfiguration
 
-INSPECTED = ("noise_std", "mask", "acceleration", "center_fraction", "seed", "field_of_view")
+INSPECTED = (
+    *("noise_std", "mask", "acceleration", "center_fraction", "seed", "field_of_view"),
+    *SELECTING,
+)
 """Settings that decide what calibration sees."""
 
 app = typer.Typer(

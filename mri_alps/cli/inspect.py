@@ -14,8 +14,13 @@ from mri_alps.calibration import Acquisition, portray_calibration, prepare_slice
 from mri_alps.cli.terminal import out
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.evaluation import draw_calibration, figure_format, save_figure
-from mri_alps.pipeline import ReconstructionConfiguration, pixel_aspect, undersampling_mask
-from mri_alps.rawdata import RawKSpace, describe, read_raw, with_field_of_view
+from mri_alps.pipeline import (
+    ReconstructionConfiguration,
+    open_scan,
+    pixel_aspect,
+    undersampling_mask,
+)
+from mri_alps.rawdata import RawKSpace, describe, with_field_of_view
 
 Entries = list[tuple[str, str]]
 
@@ -41,7 +46,7 @@ def run_inspect(
     """
     if figure is not None:
         figure_format(figure)  # before the work
-    raw = with_field_of_view(read_raw(file), settings.field_of_view)
+    raw = with_field_of_view(open_scan(file, settings), settings.field_of_view)
     entries = describe(raw) + calibration_entries(raw, settings, figure)
     if as_json:
         print(json.dumps(as_dictionary(entries), indent=2))

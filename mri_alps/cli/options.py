@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from mri_alps.cli.settings_options import takes_settings
-from mri_alps.pipeline import SAMPLER_GROUP, ReconstructionConfiguration
+from mri_alps.pipeline import SAMPLER_GROUP, SELECTING, ReconstructionConfiguration
 
 PriorOption = Annotated[
     Optional[str],  # noqa: UP045 - typer resolves this at run time
@@ -30,7 +30,7 @@ takes_sampling_settings = takes_settings(
     ReconstructionConfiguration,
     only=(
         *("prior", "method", "n_samples", "n_evaluations", "seed", "device"),
-        *("center_fraction", "slices"),
+        *("center_fraction", "slices", *SELECTING),
     ),
     defaults={"n_evaluations": 50},  # many posteriors are sampled, and only compared
 )

@@ -31,15 +31,17 @@ from mri_alps.pipeline import (
     chosen_slices,
     find_scans,
     load_prior_for,
+    open_scan,
     output_folder,
     output_path,
     pixel_aspect,
     reconstruct_scans,
     reconstruct_to_file,
     reference_image,
+    selection_of,
 )
 from mri_alps.priors import DEFAULT_PRIOR, ScoreModel
-from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.rawdata import RawKSpace
 from mri_alps.rawdata.probe import Probe
 from mri_alps.uncertainty import read_calibration
 
@@ -96,7 +98,9 @@ def run_reconstruct(
         n_threads=run.threads,
         overwrite=run.overwrite,
         notify=print_message,
-        check=(lambda _: None) if single else probe.check,
+        check=(lambda _: None)
+        if single
+        else (lambda path: probe.check(path, selection_of(configuration))),
     )
     finish = functools.partial(show_scan, report=run.report, print_paths=not run.as_json)
     kept = f"what is finished is kept in {output}, repeat the command to go on from there"
@@ -221,8 +225,8 @@ def _plan(
         for source in scans:
             try:
                 if len(scans) > 1:
-                    probe.check(source)
-                plans.append(plan(read_raw(source), prior, configuration, device))
+                    probe.check(source, selection_of(configuration))
+                plans.append(plan(open_scan(source, configuration), prior, configuration, device))
                 if not as_json:
                     out().print(plan_table(plans[-1]))
             except MriAlpsError as error:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     )
     from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
     from mri_alps.pipeline.scans import Results, reconstruct_scans
-    from mri_alps.pipeline.selection import chosen_slices
+    from mri_alps.pipeline.selection import SELECTING, chosen_slices, open_scan, selection_of
     from mri_alps.pipeline.self_calibration import UNKNOWN_IMAGE
     from mri_alps.pipeline.slice import (
         LoadedSlice,
@@ -95,7 +95,10 @@ _HOME_OF = {
     "check_warm_start": "mri_alps.pipeline.warm_start",
     "choose_batch": "mri_alps.pipeline.batches",
     "choose_part": "mri_alps.pipeline.inputs",
+    "SELECTING": "mri_alps.pipeline.selection",
     "chosen_slices": "mri_alps.pipeline.selection",
+    "open_scan": "mri_alps.pipeline.selection",
+    "selection_of": "mri_alps.pipeline.selection",
     "conditions_of_file": "mri_alps.pipeline.conformal",
     "costs_one_slice": "mri_alps.pipeline.slice",
     "describe_failures": "mri_alps.pipeline.failures",

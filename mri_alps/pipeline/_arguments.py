@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 
 from mri_alps.core.errors import DtypeError, ShapeError
-from mri_alps.rawdata import RawKSpace, raw_from_arrays, read_raw, settle_scan
+from mri_alps.pipeline.selection import open_scan, refuse_selection
+from mri_alps.rawdata import RawKSpace, raw_from_arrays, settle_scan
+
+if TYPE_CHECKING:
+    from mri_alps.pipeline.configuration import ReconstructionConfiguration
 
 _AXES = {
     2: "(readout, phase_encode)",
@@ -50,7 +54,9 @@ def as_array(value: object) -> np.ndarray | None:
 
 
 def open_source(
-    source: RawKSpace | np.ndarray | torch.Tensor | str | os.PathLike[str], mask: np.ndarray | None
+    source: RawKSpace | np.ndarray | torch.Tensor | str | os.PathLike[str],
+    mask: np.ndarray | None,
+    configuration: ReconstructionConfiguration,
 ) -> RawKSpace:
     """Return the scan that a path, a scan or an array stands for.
 
@@ -61,17 +67,23 @@ def open_source(
         where there is one slice, or one slice of one coil.
     mask : numpy.ndarray or None
         Of an array: bool, which of it was measured, broadcasts to (readout, phase_encode).
+    configuration : ReconstructionConfiguration
+        Says which part of a file is meant.
 
     Raises
     ------
+    ConfigurationError
+        If a part is asked for that there is not, or of something that is no file.
     ShapeError, DtypeError
         If an array is no k-space.
     """
+    kspace = None if isinstance(source, RawKSpace) else as_array(source)
+    if isinstance(source, RawKSpace) or kspace is not None:
+        refuse_selection(configuration)
     if isinstance(source, RawKSpace):
         return source
-    kspace = as_array(source)
     if kspace is None:
-        return read_raw(cast("str | Path", source))
+        return open_scan(cast("str | Path", source), configuration)
     if kspace.ndim not in _AXES:
         raise ShapeError(
             f"an array of shape {kspace.shape} was given, expected k-space "

@@ -211,6 +211,42 @@ class ReconstructionConfiguration:
         metavar="MM,MM[,MM]",
         values="two or three positive lengths such as 230,172.5",
     )
+    dataset: Text | None = setting(
+        "Measurement of an ISMRMRD file, the name of its HDF5 group. Left out: the first one.",
+        default=None,
+        group=SCAN_GROUP,
+        metavar="GROUP",
+    )
+    encoding: Whole | None = setting(
+        "Encoding space of an ISMRMRD file, counted from 0. Left out: 0.",
+        default=None,
+        group=SCAN_GROUP,
+        at_least=0,
+    )
+    contrast: Whole | None = setting(
+        "Contrast (echo) of an ISMRMRD file. Left out: the first one.",
+        default=None,
+        group=SCAN_GROUP,
+        at_least=0,
+    )
+    repetition: Whole | None = setting(
+        "Repetition of an ISMRMRD file. Left out: the first one.",
+        default=None,
+        group=SCAN_GROUP,
+        at_least=0,
+    )
+    phase: Whole | None = setting(
+        "Phase (cardiac, for example) of an ISMRMRD file. Left out: the first one.",
+        default=None,
+        group=SCAN_GROUP,
+        at_least=0,
+    )
+    set: Whole | None = setting(
+        "Set (of flow encodings, for example) of an ISMRMRD file. Left out: the first one.",
+        default=None,
+        group=SCAN_GROUP,
+        at_least=0,
+    )
     sensitivity_maps: Text | None = setting(
         "Sensitivity maps: BART cfl (from bart ecalib) or HDF5 (from --save-maps). Left out: "
         "estimated from the scan.",

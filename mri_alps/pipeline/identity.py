@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mri_alps.pipeline.configuration import COMPUTED_STARTS
+from mri_alps.pipeline.selection import SELECTING
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
@@ -60,6 +61,8 @@ def settings_identity(
         settings["sensitivity_maps"] = file_identity(configuration.sensitivity_maps)
     if configuration.coil_compression_tolerance is None:
         del settings["coil_compression_tolerance"]
+    for name in SELECTING:  # the scan's identity says which part of the file it is
+        del settings[name]
     if configuration.noise_std is None:
         del settings["noise_std"]
     if configuration.calibration is None:
@@ -170,6 +173,9 @@ def scan_identity(raw: RawKSpace) -> str:
         digest.update(_sample_of(file))
     description = (raw.format, raw.n_slices, raw.n_coils, raw.shape, raw.crop, raw.axes)
     digest.update(repr(description).encode())
+    for name, choice in sorted(raw.provenance.get("counters", {}).items()):
+        if len(choice["available"]) > 1:  # which part of its file the scan is
+            digest.update(f"{name}={choice['chosen']}".encode())
     digest.update(raw.mask.tobytes())
     if raw.noise_covariance is not None:
         digest.update(raw.noise_covariance.tobytes())

@@ -28,7 +28,7 @@ _IMAGE_UNITS = "root sum of squares of the scan's coils"
 _COMPLEX_UNITS = "coil-combined image; sensitivity_maps times it are the raw coil images"
 
 
-def output_path(source: Path, directory: Path) -> Path:
+def output_path(source: Path, directory: Path, part: str = "") -> Path:
     """Return where the reconstruction of `source` goes: the same name, always HDF5.
 
     Parameters
@@ -37,9 +37,11 @@ def output_path(source: Path, directory: Path) -> Path:
         The raw file.
     directory : pathlib.Path
         The output folder.
+    part : str
+        Added to the name, where a part of the file was chosen.
     """
-    name = source.name if source.suffix.lower() in (".h5", ".hdf5") else source.stem + ".h5"
-    return directory / name
+    suffix = source.suffix if source.suffix.lower() in (".h5", ".hdf5") else ".h5"
+    return directory / f"{source.stem}{part}{suffix}"
 
 
 def prepare_directory(directory: Path) -> None:

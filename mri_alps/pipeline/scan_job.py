@@ -29,7 +29,7 @@ from mri_alps.pipeline.output import (
 )
 from mri_alps.pipeline.provenance import attributes_of
 from mri_alps.pipeline.result import SliceReconstruction, read_slices, representative
-from mri_alps.pipeline.selection import chosen_slices
+from mri_alps.pipeline.selection import chosen_slices, open_scan, part_name
 from mri_alps.pipeline.self_calibration import self_calibrated
 from mri_alps.pipeline.slice import (
     LoadedSlice,
@@ -37,7 +37,7 @@ from mri_alps.pipeline.slice import (
     costs_one_slice,
 )
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
-from mri_alps.rawdata import RawKSpace, read_raw, with_field_of_view
+from mri_alps.rawdata import RawKSpace, with_field_of_view
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
@@ -186,7 +186,7 @@ class ScanJob:
     def __init__(self, source: Path | RawKSpace, output: Path, context: RunContext):
         self._source = source
         self.path = Path(source.path if isinstance(source, RawKSpace) else source)
-        self.target = output_path(self.path, Path(output))
+        self.target = output_path(self.path, Path(output), part_name(context.configuration))
         self.context = context
         self.indices: tuple[int, ...] = ()
         self.missing: tuple[int, ...] = ()
@@ -210,7 +210,7 @@ class ScanJob:
             raw = self._source
         else:
             self.context.check(self._source)
-            raw = read_raw(self._source)
+            raw = open_scan(self._source, self.context.configuration)
         check_target(self.path, self.target)
         raw = with_field_of_view(raw, self.context.configuration.field_of_view)
         self.raw = raw

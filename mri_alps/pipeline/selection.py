@@ -1,14 +1,88 @@
-"""Which slices of a scan are reconstructed."""
+"""Which part of a file, and which slices of it, are reconstructed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.rawdata import RawKSpace, Selection, read_raw
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
-    from mri_alps.rawdata import RawKSpace
+
+SELECTING = ("dataset", "encoding", "contrast", "repetition", "phase", "set")
+"""Settings that say which part of a file is meant."""
+
+
+def selection_of(configuration: ReconstructionConfiguration) -> Selection | None:
+    """Return which part of a file the settings ask for, or None where they leave it open.
+
+    Parameters
+    ----------
+    configuration : ReconstructionConfiguration
+        The settings.
+    """
+    chosen = _chosen(configuration)
+    return Selection(**chosen) if chosen else None
+
+
+def open_scan(path: Path | str, configuration: ReconstructionConfiguration) -> RawKSpace:
+    """Open the part of a raw file that the settings ask for.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        The file.
+    configuration : ReconstructionConfiguration
+        The settings.
+
+    Raises
+    ------
+    InputFileError
+        If the file cannot be used.
+    ConfigurationError
+        If it does not have what is asked for; the message lists what it has.
+    """
+    return read_raw(path, selection=selection_of(configuration))
+
+
+def refuse_selection(configuration: ReconstructionConfiguration) -> None:
+    """Refuse settings that choose a part of a file where the scan is opened already.
+
+    Parameters
+    ----------
+    configuration : ReconstructionConfiguration
+        The settings.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is one.
+    """
+    if chosen := _chosen(configuration):
+        raise ConfigurationError(
+            f"{', '.join(chosen)} choose a part of a file, and a scan was given that is opened "
+            "already: give the path, or choose by read_raw(path, selection=Selection(...))"
+        )
+
+
+def part_name(configuration: ReconstructionConfiguration) -> str:
+    """Return what is added to a file's name for the part that the settings ask for, or "".
+
+    Parameters
+    ----------
+    configuration : ReconstructionConfiguration
+        The settings.
+    """
+    words = (f"_{name}-{value}" for name, value in _chosen(configuration).items())
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", "".join(words))
+
+
+def _chosen(configuration: ReconstructionConfiguration) -> dict[str, Any]:
+    values = {name: getattr(configuration, name) for name in SELECTING}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def chosen_slices(raw: RawKSpace, configuration: ReconstructionConfiguration) -> tuple[int, ...]:

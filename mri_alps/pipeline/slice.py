@@ -180,10 +180,11 @@ class SliceReconstructor:
         Warns
         -----
         MriAlpsWarning
-            If the scan is not what its file says, see `settle_scan`.
+            If the scan is not what its file says, see `settle_scan`, or the file holds more.
         """
-        if settled := raw.provenance.get("settled"):
-            warnings.warn(f"{raw.path}: {'; '.join(settled)}", MriAlpsWarning, stacklevel=2)
+        said = [*raw.provenance.get("not_chosen", []), *raw.provenance.get("settled", [])]
+        if said:
+            warnings.warn(f"{raw.path}: {'; '.join(said)}", MriAlpsWarning, stacklevel=2)
         if mask is not None:
             raw = with_measured_zeros(raw, mask)
         else:

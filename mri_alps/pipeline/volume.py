@@ -23,10 +23,10 @@ from mri_alps.pipeline.result import (
 )
 from mri_alps.pipeline.scan_job import RunContext
 from mri_alps.pipeline.scans import reconstruct_scans
-from mri_alps.pipeline.selection import chosen_slices
+from mri_alps.pipeline.selection import chosen_slices, open_scan, part_name, refuse_selection
 from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
 from mri_alps.priors import DEFAULT_PRIOR, available_priors, load_prior
-from mri_alps.rawdata import RawKSpace, read_raw, with_field_of_view
+from mri_alps.rawdata import RawKSpace, with_field_of_view
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,8 @@ def reconstruct(
     }
     check("reconstruct", dict.fromkeys(named, _NAME_OR_ARRAY), named)
     configuration = make_configuration(settings | named)
-    raw = with_field_of_view(open_source(source, drawn), configuration.field_of_view)
+    raw = open_source(source, drawn, configuration)
+    raw = with_field_of_view(raw, configuration.field_of_view)
     prior, device = load_prior_for(configuration)
     # The mask of an array is that of its scan by now, moved to the centre with its k-space.
     chosen = None if as_array(source) is not None else drawn
@@ -187,7 +188,9 @@ def reconstruct_to_file(
     if not isinstance(scan, RawKSpace):
         scan = as_path("reconstruct_to_file", source, "source")
     if isinstance(scan, Path):
-        scan = read_raw(scan)  # before a folder is made for it
+        scan = open_scan(scan, configuration)  # before a folder is made for it
+    else:
+        refuse_selection(configuration)
     context = RunContext(configuration, prior, device, name, overwrite=overwrite)
     with output_folder(Path(output)) as folder:
         (outcome,) = reconstruct_scans([scan], folder, context, progress).outcomes
@@ -195,7 +198,7 @@ def reconstruct_to_file(
         raise outcome.error
     if outcome.failed_slices:
         warnings.warn(f"{outcome.source}: {outcome.reason}", MriAlpsWarning, stacklevel=2)
-    return output_path(outcome.source, Path(output))
+    return output_path(outcome.source, Path(output), part_name(configuration))
 
 
 def make_configuration(settings: dict[str, Any]) -> ReconstructionConfiguration:

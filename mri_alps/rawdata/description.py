@@ -46,6 +46,7 @@ def describe(raw: RawKSpace) -> list[tuple[str, str]]:
         ("final image", f"{raw.crop[0]} x {raw.crop[1]}"),
         ("pixels", _pixels(raw)),
     ]
+    entries += _choices(raw)
     for name, text in raw.provenance.get("header", {}).items():
         entries.append((name.replace("_", " "), str(text)))
     entries += [("what will be done", text) for text in raw.provenance.get("processing", [])]
@@ -57,6 +58,18 @@ def _pixels(raw: RawKSpace) -> str:
     if not raw.size_is_known:
         return "of unknown size, stored as 1 mm: --fov (field_of_view) gives it"
     return f"{raw.pixel_spacing[0]:.4g} x {raw.pixel_spacing[1]:.4g} mm"
+
+
+def _choices(raw: RawKSpace) -> list[tuple[str, str]]:
+    """Of what the file has several of: all of them, and which is read."""
+    entries = []
+    for name, choice in raw.provenance.get("counters", {}).items():
+        available, details = choice["available"], choice.get("details", {})
+        if len(available) < 2:
+            continue
+        texts = [f"{v} ({details[v]})" if v in details else str(v) for v in available]
+        entries.append((f"{name}s", f"{', '.join(texts)}; {name} {choice['chosen']} is read"))
+    return entries
 
 
 def _space(matrix: tuple[int, int, int], view: tuple[float, float, float]) -> str:

@@ -8,6 +8,7 @@ later slices only; errors that raise an exception are caught there as everywhere
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import select
 import signal
@@ -17,6 +18,7 @@ import threading
 from pathlib import Path
 
 from mri_alps.core.errors import InputFileError, MriAlpsError
+from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.open import read_raw
 
 SECONDS = 300.0
@@ -43,13 +45,15 @@ class Probe:
         """End the child."""
         self._end()
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Path, selection: Selection | None = None) -> None:
         """Raise unless `path` can be opened without harm.
 
         Parameters
         ----------
         path : pathlib.Path
             A raw file.
+        selection : Selection, optional
+            The part of it that is meant.
 
         Raises
         ------
@@ -57,17 +61,18 @@ class Probe:
             If it cannot be opened, or the process that opened it crashed or did not end.
         """
         with self._lock:
-            answer = self._ask(path)
+            answer = self._ask(path, selection)
         if answer is not None:
             raise InputFileError(answer)
 
-    def _ask(self, path: Path) -> str | None:
+    def _ask(self, path: Path, selection: Selection | None) -> str | None:
         if self._child is None:
             self._child = _start()
         child = self._child
         assert child.stdin is not None and child.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it died: the empty answer says so
-            child.stdin.write(json.dumps(str(path)) + "\n")
+            part = None if selection is None else dataclasses.asdict(selection)
+            child.stdin.write(json.dumps([str(path), part]) + "\n")
             child.stdin.flush()
         ready, _, _ = select.select([child.stdout], [], [], SECONDS)
         line = child.stdout.readline() if ready else ""
@@ -117,12 +122,14 @@ def _name(status: int) -> str:
 def serve() -> None:
     """Open the files that are named on standard input, and say what is wrong with each."""
     for line in sys.stdin:
-        print(json.dumps(_problem(Path(json.loads(line)))), flush=True)
+        path, part = json.loads(line)
+        selection = None if part is None else Selection(**part)
+        print(json.dumps(_problem(Path(path), selection)), flush=True)
 
 
-def _problem(path: Path) -> str | None:
+def _problem(path: Path, selection: Selection | None) -> str | None:
     try:
-        raw = read_raw(path)
+        raw = read_raw(path, selection=selection)
     except MriAlpsError as error:
         return str(error)
     except Exception:  # noqa: BLE001 - the reconstruction says what it is

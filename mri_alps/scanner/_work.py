@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
     from mri_alps.priors import ScoreModel
     from mri_alps.rawdata import Header
     from mri_alps.rawdata.ismrmrd import SpooledAcquisitions
-
-# What `Selection` notes about the other units of the scan, which are reconstructed as well.
-_OTHER_UNITS = re.compile(r"^\w+ \d+ of \d+ is read$")
 
 
 class NotYet(MriAlpsError):
@@ -183,7 +179,6 @@ def run_job(
             raise
     said = [str(w.message) for w in caught if issubclass(w.category, MriAlpsWarning)]
     said += [f"{raw.path}: {note}" for note in raw.provenance["warnings"]]
-    said = [text for text in said if not _OTHER_UNITS.match(text.rpartition(": ")[2])]
     return dataclasses.replace(result, warnings=tuple(dict.fromkeys(said)))
 
 

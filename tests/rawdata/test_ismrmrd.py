@@ -215,7 +215,8 @@ def test_first_of_each_counter_unless_chosen(tmp_path, counter):
     raw = read_raw(tmp_path / "c.h5")
     np.testing.assert_array_equal(raw.read_slice(0), kspace[0])
     assert raw.provenance["counters"][counter] == {"chosen": 1, "available": [1, 4]}
-    assert f"{counter} 1 of 2 is read" in raw.provenance["warnings"]
+    (said,) = raw.provenance["not_chosen"]
+    assert f"{counter} 1 is read, the file has 1, 4" in said and f"--{counter}" in said
     chosen = read_raw(tmp_path / "c.h5", selection=Selection(**{counter: 4}))
     np.testing.assert_array_equal(chosen.read_slice(0), kspace[1])
     with pytest.raises(ConfigurationError, match="1, 4"):

@@ -179,7 +179,7 @@ def make_task(
     ConfigurationError
         If the budget cannot be had.
     """
-    scans = tuple(open_scans(inputs))
+    scans = tuple(open_scans(inputs, configuration))
     require_one_matrix(scans)
     forbidden = np.logical_or.reduce([unmeasurable(raw) for raw in scans])
     first = (configuration.slices or (0,))[0]

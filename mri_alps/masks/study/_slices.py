@@ -18,16 +18,17 @@ from mri_alps.pipeline import (
     LoadedSlice,
     SliceReconstructor,
     chosen_slices,
+    open_scan,
     reference_image,
     root_sum_of_squares,
 )
-from mri_alps.rawdata import RawKSpace, read_raw
 
 if TYPE_CHECKING:
     import torch
 
     from mri_alps.pipeline import ReconstructionConfiguration
     from mri_alps.priors import ScoreModel
+    from mri_alps.rawdata import RawKSpace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,13 +104,17 @@ class StudySlice:
         return dataclasses.replace(loaded, reference=self.reference)
 
 
-def open_scans(inputs: Sequence[Path]) -> list[RawKSpace]:
+def open_scans(
+    inputs: Sequence[Path], configuration: ReconstructionConfiguration
+) -> list[RawKSpace]:
     """Open scans and make sure that their names tell them apart.
 
     Parameters
     ----------
     inputs : sequence of pathlib.Path
         Raw files.
+    configuration : ReconstructionConfiguration
+        Says which part of each is meant.
 
     Raises
     ------
@@ -127,7 +132,7 @@ def open_scans(inputs: Sequence[Path]) -> list[RawKSpace]:
             f"two of the inputs are called {twice[0]}: results are named after their scan, so "
             "give one of them another name, or study them apart"
         )
-    return [read_raw(path) for path in inputs]
+    return [open_scan(path, configuration) for path in inputs]
 
 
 def study_slices(

@@ -199,7 +199,7 @@ def make_study(
     """
     if configuration.mask is not None:
         raise ConfigurationError("the masks to compare are given by masks, not by mask")
-    scans = tuple(open_scans([Path(path) for path in inputs]))
+    scans = tuple(open_scans([Path(path) for path in inputs], configuration))
     slices = tuple(chosen_slices(raw, configuration) for raw in scans)
     candidates = make_candidates(masks, accelerations, scans[0])
     made = tuple(candidate_masks(candidates, raw, configuration) for raw in scans)

@@ -35,7 +35,7 @@ from mri_alps.pipeline._overlap import overlap
 from mri_alps.pipeline._threads import use_threads
 from mri_alps.pipeline.batches import choose_batch
 from mri_alps.pipeline.identity import prior_identity, scan_identity
-from mri_alps.pipeline.selection import chosen_slices
+from mri_alps.pipeline.selection import chosen_slices, selection_of
 from mri_alps.pipeline.self_calibration import self_calibrated
 from mri_alps.pipeline.slice import (
     LoadedSlice,
@@ -46,7 +46,7 @@ from mri_alps.pipeline.slice import (
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import load_prior_for
-from mri_alps.rawdata import RawKSpace, read_raw
+from mri_alps.rawdata import RawKSpace, Selection, read_raw
 
 if TYPE_CHECKING:
     import numpy as np
@@ -291,7 +291,8 @@ def _batch(task: ScanTask, raw: RawKSpace) -> int:
 
 
 def _open(task: ScanTask) -> RawKSpace:
-    raw, identity = _opened(task.path, Path(task.path).stat().st_mtime_ns)
+    selection = selection_of(task.configuration)
+    raw, identity = _opened(task.path, selection, Path(task.path).stat().st_mtime_ns)
     if identity != task.scan_identity:
         raise InputFileError(
             f"{task.path} is not the same file as where the run was started: all machines must "
@@ -301,8 +302,8 @@ def _open(task: ScanTask) -> RawKSpace:
 
 
 @functools.lru_cache(maxsize=4)
-def _opened(path: str, _changed: int) -> tuple[RawKSpace, str]:
-    raw = read_raw(path)
+def _opened(path: str, selection: Selection | None, _changed: int) -> tuple[RawKSpace, str]:
+    raw = read_raw(path, selection=selection)
     return raw, scan_identity(raw)
 
 

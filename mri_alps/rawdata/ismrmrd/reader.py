@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mri_alps.rawdata.raw import RawKSpace
 
 
+_DESCRIBED = 20  # measurements, of files that have more
+
+
 def find_groups(file: File) -> list[str]:
     """Return the HDF5 groups that look like ISMRMRD measurements, whatever their names.
 
@@ -63,11 +66,12 @@ def read_ismrmrd(path: Path | str, selection: Selection = Selection()) -> RawKSp
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        name, other_names = _choose_group(file, path, selection.dataset)
+        name, names = _choose_group(file, path, selection.dataset)
         header = parse_header(_xml(file[name], path), path)
+        details = _details(file, path, names) if len(names) > 1 else {}
     scan = make_scan(Hdf5Acquisitions(path, name), header, selection)
-    if other_names:
-        scan.warnings.append(f"other measurements in the file: {', '.join(other_names)}")
+    scan.note_choice("dataset", name, names, selection.dataset)
+    scan.counters["dataset"]["details"] = details
     return scan.assemble()
 
 
@@ -95,7 +99,7 @@ def make_scan(store: AcquisitionStore, header: Header, selection: Selection) -> 
     ConfigurationError
         If the selection asks for what there is not.
     """
-    encoding = choose_encoding(header, selection.encoding, store.path)
+    encoding = choose_encoding(header, selection.encoding or 0, store.path)
     return ScanAssembler(store, header, encoding, selection)
 
 
@@ -117,7 +121,20 @@ def _choose_group(file: File, path: Path, wanted: str | None) -> tuple[str, list
                 f"{path}: the dataset `{part}` is missing in the group `{name}`: export the scan "
                 "again, ISMRMRD needs `data` and `xml`"
             )
-    return name, [g for g in groups if g != name]
+    return name, groups
+
+
+def _details(file: File, path: Path, names: list[str]) -> dict[str, str]:
+    """Say what each measurement is, for who has to choose one."""
+    found = {}
+    for name in names[:_DESCRIBED]:
+        try:
+            encoding = parse_header(_xml(file[name], path), path).encodings[0]
+            matrix = " x ".join(str(size) for size in encoding.encoded_matrix)
+            found[name] = f"{len(file[name]['data'])} lines, {matrix}"
+        except (InputFileError, KeyError, IndexError):
+            found[name] = "not readable"
+    return found
 
 
 def _xml(group: Group, path: Path) -> bytes | str:

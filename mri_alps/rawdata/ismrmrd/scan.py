@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,8 @@ class Selection:
     ----------
     dataset : str, optional
         Name of the HDF5 group.
-    encoding : int
-        Encoding space of the header.
+    encoding : int, optional
+        Encoding space of the header, counted from 0.
     repetition, contrast, phase, set : int, optional
         Values of the encoding counters.
     keep_oversampling : bool
@@ -55,7 +56,7 @@ class Selection:
     """
 
     dataset: str | None = None
-    encoding: int = 0
+    encoding: int | None = None
     repetition: int | None = None
     contrast: int | None = None
     phase: int | None = None
@@ -81,13 +82,45 @@ class ScanAssembler:
         if not encoding.trajectory:
             self.warnings.append("the header names no trajectory; Cartesian is assumed")
         self.heads = store.heads()
-        self.imaging, self.calibration, self.counters = self._select(selection)
+        self.counters: dict[str, Any] = {}
+        self.not_chosen: list[str] = []
+        self.imaging, self.calibration = self._select(selection)
         self.n_coils = check_counters(self.imaging, self.path)
 
-    def _select(self, selection: Selection) -> tuple[Heads, Heads, dict[str, Any]]:
+    def note_choice(
+        self, name: str, chosen: object, found: Sequence[object], wanted: object
+    ) -> None:
+        """Note which of several parts of the file is read, and how to read another.
+
+        Parameters
+        ----------
+        name : str
+            Of the setting: a counter, "encoding" or "dataset".
+        chosen : int or str
+            What is read.
+        found : sequence of int or str
+            What there is.
+        wanted : int or str or None
+            What was asked for, if anything was.
+        """
+        self.counters[name] = {"chosen": chosen, "available": list(found)}
+        if len(found) < 2:
+            return
+        if wanted is not None:
+            self.processing.append(f"{name} {chosen} of {in_words(found)} is read, as asked for")
+            return
+        sentence = (
+            f"{name} {chosen} is read, the file has {in_words(found)}: choose another one by the "
+            f"setting {name} (--{name})"
+        )
+        self.warnings.append(sentence)
+        self.not_chosen.append(sentence)
+
+    def _select(self, selection: Selection) -> tuple[Heads, Heads]:
         heads = self.heads
         usable = ~heads.is_noise & ~heads.is_excluded
-        candidates = heads.take(usable & (heads.encoding_space_ref == selection.encoding))
+        space = selection.encoding or 0
+        candidates = heads.take(usable & (heads.encoding_space_ref == space))
         imaging = candidates.take(~candidates.is_calibration_only)
         calibration = candidates.take(candidates.is_calibration)
         if self._is_interleaved(imaging):
@@ -95,13 +128,14 @@ class ScanAssembler:
         if len(imaging) == 0:
             raise InputFileError(
                 f"{self.path}: none of the {len(heads)} acquisitions is an imaging line of "
-                f"encoding space {selection.encoding}: check the flags, or name the file "
+                f"encoding space {space}: check the flags, or name the file "
                 "with the image scan"
             )
-        others = int((usable & (heads.encoding_space_ref != selection.encoding)).sum())
-        if others:
-            self.warnings.append(f"{others} lines of other encoding spaces are left out")
-        counters: dict[str, Any] = {}
+        spaces = [int(v) for v in np.unique(heads.encoding_space_ref[usable])]
+        self.note_choice("encoding", space, spaces, selection.encoding)
+        if len(spaces) > 1:
+            others = int((usable & (heads.encoding_space_ref != space)).sum())
+            self.processing.append(f"{others} lines of other encoding spaces are left out")
         for counter in COUNTERS:
             found = np.unique(getattr(imaging, counter))
             wanted = getattr(selection, counter)
@@ -111,9 +145,7 @@ class ScanAssembler:
                     f"{', '.join(map(str, found))}"
                 )
             chosen = int(found[0] if wanted is None else wanted)
-            counters[counter] = {"chosen": chosen, "available": [int(v) for v in found]}
-            if len(found) > 1:
-                self.warnings.append(f"{counter} {chosen} of {len(found)} is read")
+            self.note_choice(counter, chosen, [int(v) for v in found], wanted)
             imaging = imaging.take(getattr(imaging, counter) == chosen)
             same = getattr(calibration, counter) == chosen
             if counter == "repetition" and self._is_interleaved(calibration):
@@ -121,7 +153,7 @@ class ScanAssembler:
             if len(calibration) and not same.any():  # calibrated once, for all repetitions
                 same = getattr(calibration, counter) == getattr(calibration, counter).min()
             calibration = calibration.take(same)
-        return imaging, calibration, counters
+        return imaging, calibration
 
     def _is_interleaved(self, heads: Heads) -> bool:
         """Whether repetitions sample different lines, which together calibrate the coils."""
@@ -341,9 +373,31 @@ class ScanAssembler:
             "noise": noise_provenance,
             "mask_source": "acquired lines",
             "net_acceleration": net_acceleration(mask),
+            "not_chosen": self.not_chosen,
             "warnings": self.warnings,
             "processing": self.processing,
         }
+
+
+def in_words(values: Sequence[object]) -> str:
+    """Return values for a sentence, consecutive numbers as a range: "0 to 3, 7".
+
+    Parameters
+    ----------
+    values : sequence of int or str
+        Numbers in rising order, or names.
+    """
+    spans: list[list[Any]] = []
+    for value in values:
+        if spans and isinstance(value, int) and spans[-1][1] == value - 1:
+            spans[-1][1] = value
+        else:
+            spans.append([value, value])
+    texts = [
+        str(first) if first == last else f"{first}{',' if last == first + 1 else ' to'} {last}"
+        for first, last in spans
+    ]
+    return ", ".join([*texts[:20], f"and {len(texts) - 20} more"] if len(texts) > 20 else texts)
 
 
 def _line_counts(table: LineTable, n_groups: int, grid: Grid) -> np.ndarray:
