@@ -139,8 +139,8 @@ def _folding(scaled: ScaledSlice) -> list[str]:
         f"{scaled.whitened.name}: the field of view is smaller than the object along the "
         f"{axis.replace('_', ' ')}, near {where}, where two places fold onto one pixel: "
         f"{100 * found.share:.0f} % of the signal (norm) need a second set of maps, where at most "
-        f"{100 * FOLDED_SHARE:.0f} % is expected; image and deviation are wrong there, and the "
-        "deviation is too small: scan with a larger field of view"
+        f"{100 * FOLDED_SHARE:.0f} % is expected; the image is wrong there and where undersampling "
+        "folds it, and the deviation too small: scan with a larger field of view"
     ]
 
 
