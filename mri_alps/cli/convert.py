@@ -37,7 +37,7 @@ def run_convert(
         If the formats do not go together.
     """
     is_image = _is_reconstruction(source)
-    to = to or _format_of(target, is_image)
+    to = to or _format_of(source, target, is_image)
     if is_image != (to in IMAGE_FORMATS):
         kind, fitting = (
             ("a reconstruction", IMAGE_FORMATS) if is_image else ("raw k-space", RAW_FORMATS)
@@ -50,6 +50,8 @@ def run_convert(
         raise ConfigurationError(f"--classic is about DICOM, not {to}: leave it out")
     if not is_image:
         done = convert(source, target, to, overwrite)
+        for note in done.notes:
+            print_message(f"{source}: {note}")
         for sentence in done.not_held:
             print_message(f"{to} does not hold {sentence}; see {done.files[-1].name}")
         files = list(done.files)
@@ -99,7 +101,7 @@ def _is_reconstruction(source: Path) -> bool:
         return False  # the reader says what is wrong with it
 
 
-def _format_of(target: Path, is_image: bool) -> str:
+def _format_of(source: Path, target: Path, is_image: bool) -> str:
     name = target.name.lower()
     if name.endswith((".nii", ".nii.gz")):
         return "nifti"
@@ -107,6 +109,8 @@ def _format_of(target: Path, is_image: bool) -> str:
         return "bart"
     if name.endswith(".mrd"):
         return "ismrmrd"
+    if name.endswith((".h5", ".hdf5")) and not is_hdf5(source):  # BART, or a stream
+        return "ismrmrd"  # which holds masks, noise and positions, unlike fastMRI's layout
     if is_image and (not target.suffix or target.is_dir()):
         return "dicom"
     raise ConfigurationError(

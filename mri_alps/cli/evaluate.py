@@ -71,8 +71,8 @@ def evaluation_table(report: EvaluationReport) -> Table:
         The scores.
     """
     table = Table(title="Reconstructions against targets")
-    table.add_column("volume")
-    table.add_column("acquisition")
+    table.add_column("volume", overflow="fold")
+    table.add_column("acquisition", overflow="fold")
     for name in ("slices", *METRICS, *INTERVAL_SCORES):
         table.add_column(_HEADINGS.get(name, name), justify="right")
     for volume in report.volumes:
@@ -93,9 +93,15 @@ def evaluation_table(report: EvaluationReport) -> Table:
 
 def _add_summary(table: Table, name: str, report: EvaluationReport) -> None:
     summary = report.summary()
-    cells = [_mean(summary.get(column)) for column in (*METRICS, *INTERVAL_SCORES)]
-    table.add_row("mean +/- 2 sd", name, str(sum(v.n_slices for v in report.volumes)), *cells)
+    cells = [
+        _mean(summary.get(column), len(report.volumes)) for column in (*METRICS, *INTERVAL_SCORES)
+    ]
+    label = "mean +/- 2 sd" if len(report.volumes) > 1 else "mean"
+    table.add_row(label, name, str(sum(v.n_slices for v in report.volumes)), *cells)
 
 
-def _mean(entry: dict[str, float] | None) -> str:
-    return "" if entry is None else f"{entry['mean']:.4g} +/- {2 * entry['std']:.4g}"
+def _mean(entry: dict[str, float] | None, n_volumes: int) -> str:
+    if entry is None:
+        return ""
+    spread = f" +/- {2 * entry['std']:.4g}" if n_volumes > 1 else ""
+    return f"{entry['mean']:.4g}{spread}"

@@ -105,7 +105,7 @@ def run_reconstruct(
     finish = functools.partial(show_scan, report=run.report, print_paths=not run.as_json)
     kept = f"what is finished is kept in {output}, repeat the command to go on from there"
     with stopped_by_signal(kept), output_folder(output) as folder, probe:
-        report = Report(None if single else Manifest(folder, run.shard))
+        report = Report(Manifest(folder, run.shard), single)
         with ProgressBar() as progress:
             if run.distributed:
                 from mri_alps.pipeline.cluster import reconstruct_on_cluster
@@ -129,12 +129,14 @@ class Report:
 
     Parameters
     ----------
-    manifest : Manifest or None
-        None where a single file is reconstructed.
+    manifest : Manifest
+        Where it is recorded.
+    single : bool
+        Whether a single file is reconstructed, whose failure is the command's own.
     """
 
-    def __init__(self, manifest: Manifest | None):
-        self._manifest = manifest
+    def __init__(self, manifest: Manifest, single: bool):
+        self._manifest, self._single = manifest, single
 
     def __call__(self, outcome: ScanOutcome) -> None:
         """Record an outcome as it is known.
@@ -144,10 +146,10 @@ class Report:
         outcome : ScanOutcome
             What became of an input.
         """
-        if self._manifest is None:
+        if self._single and outcome.error is not None:
             return
         self._manifest.write(outcome)
-        if not outcome.is_good:
+        if not outcome.is_good and not self._single:
             print_message(outcome.reason, "error")
 
     def summarise(self, results: Results, distributed: bool, device: str) -> None:
@@ -185,7 +187,7 @@ class Report:
             )
         if len(bad) > incomplete:
             print_message(f"{len(bad) - incomplete} of {len(outcomes)} inputs failed", "error")
-        if self._manifest is not None:
+        if not self._single:
             print_message(f"what became of each input is in {self._manifest.path}")
 
 

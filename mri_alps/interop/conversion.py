@@ -21,6 +21,7 @@ from mri_alps.rawdata import (
     Selection,
     atomic_path,
     kspace_to_cfl,
+    notes_of,
     read_raw,
     smallest_mask,
     write_cfl,
@@ -40,10 +41,13 @@ class Conversion:
         The files, the JSON last.
     not_held : tuple of str
         What the target format could not hold, in words; the JSON has it.
+    notes : tuple of str
+        What the reader left out, reordered or guessed; the JSON has it, under provenance.
     """
 
     files: tuple[Path, ...]
     not_held: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
 
 def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = False) -> Conversion:
@@ -109,7 +113,7 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
     }
     with atomic_path(sidecar_path(target)) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
-    return Conversion((*files, sidecar_path(target)), tuple(not_held))
+    return Conversion((*files, sidecar_path(target)), tuple(not_held), tuple(notes_of(raw)))
 
 
 def _open(source: Path) -> RawKSpace:
@@ -195,6 +199,8 @@ def _files(target: Path, to: str, raw: RawKSpace) -> list[Path]:
 def refuse_existing(source: Path, files: list[Path], overwrite: bool) -> None:
     """Refuse to write over the source, or over anything unless that was asked for.
 
+    Folders that are missing are made.
+
     Parameters
     ----------
     source : Path
@@ -207,12 +213,10 @@ def refuse_existing(source: Path, files: list[Path], overwrite: bool) -> None:
     Raises
     ------
     ConfigurationError
-        If a file is there, or its folder is not.
+        If a file is there, or its folder cannot be made.
     """
     sources = [source, *_pair(_base(source))]
     for file in files:
-        if not file.parent.is_dir():
-            raise ConfigurationError(f"{file.parent} is no folder: create it first")
         if not file.exists():
             continue
         if any(path.exists() and file.samefile(path) for path in sources):
@@ -223,3 +227,10 @@ def refuse_existing(source: Path, files: list[Path], overwrite: bool) -> None:
             raise ConfigurationError(
                 f"{file} exists: move it away, or convert with --overwrite (overwrite=True)"
             )
+    for folder in {file.parent for file in files}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{folder} is no folder and cannot be made ({error.strerror}): name another"
+            ) from error

@@ -37,7 +37,7 @@ from mri_alps.pipeline.slice import (
     costs_one_slice,
 )
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
-from mri_alps.rawdata import RawKSpace, with_field_of_view
+from mri_alps.rawdata import RawKSpace, notes_of, with_field_of_view
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
@@ -228,6 +228,7 @@ class ScanJob:
             self.skipped = True
             self.store.remove()
             return
+        self._tell()
         if self.context.overwrite:
             self.store.remove()
         begun = self.context.compute_settings()
@@ -246,6 +247,14 @@ class ScanJob:
                 f"{self.target.name}: going on after {len(self.indices) - len(self.missing)} of "
                 f"{len(self.indices)} slices"
             )
+
+    def _tell(self) -> None:
+        """Say what the reader did to the scan, but for what calibration warns of."""
+        told = self.raw.provenance
+        warned = {*told.get("settled", []), *told.get("not_chosen", [])}
+        for note in notes_of(self.raw):
+            if note not in warned:
+                self.context.notify(f"{self.path}: {note}")
 
     def calibrate(self) -> None:
         """Make the retrospective mask of the scan, and look at its noise."""

@@ -7,7 +7,7 @@ from mri_alps.core.atomic import atomic_path
 from mri_alps.rawdata.arrays import raw_from_arrays
 from mri_alps.rawdata.bart.cfl import kspace_to_cfl, read_cfl, write_cfl
 from mri_alps.rawdata.decoupling import readout_to_image
-from mri_alps.rawdata.description import describe
+from mri_alps.rawdata.description import describe, notes_of
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 from mri_alps.rawdata.field_of_view import with_field_of_view
 from mri_alps.rawdata.geometry import Geometry
@@ -42,6 +42,7 @@ __all__ = [
     "center_block",
     "describe",
     "kspace_to_cfl",
+    "notes_of",
     "raw_from_arrays",
     "read_cfl",
     "read_image",

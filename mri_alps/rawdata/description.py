@@ -72,6 +72,18 @@ def _choices(raw: RawKSpace) -> list[tuple[str, str]]:
     return entries
 
 
+def notes_of(raw: RawKSpace) -> list[str]:
+    """Return what the reader left out, cropped, reordered or guessed, a sentence each.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        From `read_raw`.
+    """
+    told = raw.provenance
+    return list(dict.fromkeys([*told.get("processing", []), *told.get("warnings", [])]))
+
+
 def _space(matrix: tuple[int, int, int], view: tuple[float, float, float]) -> str:
     sizes = " x ".join(str(size) for size in matrix)
     return f"{sizes}, {' x '.join(f'{length:.4g}' for length in view)} mm"

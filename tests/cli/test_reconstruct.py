@@ -26,7 +26,9 @@ UNDERSAMPLED = ("--mask", "equispaced", "--acceleration", "2", "--center-fractio
 def test_one_file_and_one_picture_per_input(scan, tmp_path, run):
     finished = run("reconstruct", scan.path, "-o", tmp_path / "out", *FAST, *UNDERSAMPLED)
     assert finished.code == 0, finished.err
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"scan.h5", "scan.png"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        *("scan.h5", "scan.png", "manifest.jsonl")
+    }
     assert str(tmp_path / "out" / "scan.h5") in finished.out
     assert imread(tmp_path / "out" / "scan.png").ndim == 3
     with h5py.File(tmp_path / "out" / "scan.h5") as file:

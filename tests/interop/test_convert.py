@@ -178,8 +178,10 @@ def test_files_are_not_overwritten(tmp_path):
     with pytest.raises(ConfigurationError, match="exists"):
         convert(source, tmp_path / "out.h5", "ismrmrd")
     convert(source, tmp_path / "out.h5", "ismrmrd", overwrite=True)
+    convert(source, tmp_path / "new" / "folder" / "out.h5", "ismrmrd")
+    assert (tmp_path / "new" / "folder" / "out.h5").exists()
     with pytest.raises(ConfigurationError, match="is no folder"):
-        convert(source, tmp_path / "nowhere" / "out.h5", "ismrmrd")
+        convert(source, source / "out.h5", "ismrmrd")
     with pytest.raises(ConfigurationError, match="not to 'nifti'"):
         convert(source, tmp_path / "x", "nifti")
 
