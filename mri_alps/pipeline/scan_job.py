@@ -228,7 +228,6 @@ class ScanJob:
             self.skipped = True
             self.store.remove()
             return
-        self._tell()
         if self.context.overwrite:
             self.store.remove()
         begun = self.context.compute_settings()
@@ -344,6 +343,7 @@ class ScanJob:
                     shown.failed(index, reasons[index]) if failed else self.store.read(index)
                 )
         self.store.remove()
+        self._tell()  # not earlier: of a scan that is refused one sentence is said
 
     def release(self) -> None:
         """Let other processes at the scan; what is finished of it stays."""

@@ -154,7 +154,7 @@ def test_a_disk_that_is_full_at_the_end_keeps_the_slices(scan, tmp_path, run, mo
     assert "kept for the next run" in finished.err
     assert [path.name for path in out.iterdir()] == [".unfinished"]
     assert run("reconstruct", scan.path, "-o", out, *FAST).code == 0
-    assert {path.name for path in out.iterdir()} == {"scan.h5", "scan.png"}
+    assert {path.name for path in out.iterdir()} == {*("scan.h5", "scan.png", "manifest.jsonl")}
 
 
 @pytest.mark.parametrize(
