@@ -77,7 +77,7 @@ def test_nan_in_one_slice_costs_that_slice(tmp_path, run):
     first = run("reconstruct", source, "-o", out, *TINY)
     assert first.code == 1 and "NaN" in first.err and f"slice {bad}" in first.err
     assert "NaN or Inf" in check_incomplete(out / "scan.h5", bad)
-    assert {path.name for path in out.iterdir()} == {"scan.h5", "scan.png"}
+    assert {path.name for path in out.iterdir()} == {*("scan.h5", "scan.png", "manifest.jsonl")}
     before = contents(out / "scan.h5")
     second = run("reconstruct", source, "-o", out, *TINY)
     assert second.code == 1 and "tried again" in second.err
@@ -99,7 +99,7 @@ def test_a_slice_that_failed_is_tried_again_and_the_others_are_not(tmp_path, run
     assert run("reconstruct", source, "-o", out, *options).code == 0
     assert drawn == [1]
     assert_same_file(out / "scan.h5", tmp_path / "whole" / "scan.h5")
-    assert {path.name for path in out.iterdir()} == {"scan.h5", "scan.png"}
+    assert {path.name for path in out.iterdir()} == {*("scan.h5", "scan.png", "manifest.jsonl")}
 
 
 def test_a_file_with_failed_slices_that_is_damaged_is_made_again(tmp_path, run, diverging):
