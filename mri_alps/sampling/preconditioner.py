@@ -25,6 +25,9 @@ LINE_ITERATIONS, FOURIER_ITERATIONS = 100, 400
 """Most iterations of a solution: what is not solved then is counted, and warned of."""
 FOURIER_UNDERSTATES = 100.0
 """Of the error in the widest directions, where points leave low frequencies unmeasured."""
+PIXELS_UNDERSTATE = 1e4
+"""The same where pixels are missing: nothing of it is seen by the diagonal, which is flat."""
+_FLAT = 1.01
 
 Inverse = Callable[[torch.Tensor], torch.Tensor]
 """From the spectrum of an image, (n, *domain_shape) in the order of torch.fft, to that of the
@@ -78,11 +81,12 @@ class FourierPreconditioner:
     """
 
     max_iterations = FOURIER_ITERATIONS
-    understates = FOURIER_UNDERSTATES
 
     def __init__(self, problem: Problem):
         self._problem = problem
         self._diagonal = torch.fft.ifftshift(fourier_diagonal(problem), dim=problem.dims)
+        is_flat = bool(self._diagonal.max() < _FLAT * self._diagonal.min())
+        self.understates = PIXELS_UNDERSTATE if is_flat else FOURIER_UNDERSTATES
 
     def at(self, fisher: torch.Tensor, noise_std: torch.Tensor, wide: bool) -> Inverse:  # noqa: ARG002
         """Return the approximate inverse.

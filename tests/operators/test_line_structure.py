@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mri_alps.core.fourier import fftc
-from mri_alps.operators import SenseOperator
+from mri_alps.operators import InpaintingOperator, SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 
 DTYPE = torch.complex128
@@ -33,6 +33,15 @@ MASKS = {
 @pytest.mark.parametrize("mask", MASKS)
 def test_fourier_diagonal_is_that_of_the_matrix(shape, mask):
     operator = make_operator(shape, MASKS[mask](shape))
+    n = shape[0] * shape[1]
+    transform = fftc(torch.eye(n, dtype=DTYPE).reshape(n, *shape)).reshape(n, n).mT
+    expected = torch.diagonal(transform @ dense_normal(operator, shape) @ transform.mH).real
+    assert_equal_to_rounding(operator.normal_fourier_diagonal().flatten(), expected)
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (7, 5)])
+def test_fourier_diagonal_of_pixels_is_that_of_the_matrix(shape):
+    operator = InpaintingOperator(MASKS["points"](shape))
     n = shape[0] * shape[1]
     transform = fftc(torch.eye(n, dtype=DTYPE).reshape(n, *shape)).reshape(n, n).mT
     expected = torch.diagonal(transform @ dense_normal(operator, shape) @ transform.mH).real

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from mri_alps.core.random import standard_normal
-from mri_alps.operators import SenseOperator
-from mri_alps.priors import GaussianPrior
+from mri_alps.operators import InpaintingOperator, SenseOperator, simulate
+from mri_alps.operators.restoration.inpainting import box_mask
+from mri_alps.priors import GaussianPrior, exact_posterior
 from mri_alps.priors.spectrum import frequency_radius
-from mri_alps.sampling import sample_posterior
+from mri_alps.sampling import AlpsConfiguration, sample_alps, sample_posterior
 from tests.sampling.posterior_bed import coil_maps, line_mask
 
 N_EVALUATIONS = 20
@@ -133,3 +134,28 @@ def test_deviation_and_mean_are_those_of_the_posterior(kind, size, acceleration,
         assert abs(ratio - 1) < limit + 3 * monte_carlo
         error = n * (found.mean(0) - mean).abs().square()[region].sum() / exact.sum()
         assert math.sqrt(float(error)) < 1.15 + 3 * math.sqrt(float(weight.square().sum()) / 2)
+
+
+@pytest.mark.slow
+def test_a_hole_is_as_wide_as_the_posterior_through_the_solver():
+    """The diagonal of a mask of pixels is flat: it says nothing of where the solver errs."""
+    size, noise_std, n_samples = 40, 0.01, 48
+    prior = GaussianPrior.power_law()
+    operator = InpaintingOperator(box_mask((size, size), (size // 4, size // 4)))
+    truth = prior.sample(1, (size, size), torch.Generator().manual_seed(31))[0]
+    data = simulate(operator, truth, noise_std, torch.Generator().manual_seed(2))
+    exact = exact_posterior(prior, operator, data, noise_std)
+    samples = sample_posterior(
+        prior,
+        operator,
+        data,
+        noise_std,
+        n_samples=n_samples,
+        n_evaluations=30,
+        method=lambda task: sample_alps(task, AlpsConfiguration(dense_limit=0)),
+        generator=torch.Generator().manual_seed(0),
+    ).samples
+    hole = ~operator.mask
+    ratio = (samples.var(0)[hole].mean() / exact.std.square()[hole].mean()).sqrt()
+    # Some 20 directions of the hole hold its variance.
+    assert abs(float(ratio) - 1) < 0.02 + 2 / math.sqrt(4 * n_samples * 20)

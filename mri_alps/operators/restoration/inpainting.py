@@ -64,6 +64,14 @@ class InpaintingOperator(LinearOperator):
     def _normal(self, x: torch.Tensor) -> torch.Tensor:
         return self._forward(x)
 
+    def normal_fourier_diagonal(self) -> torch.Tensor:
+        """Diagonal of A^H A in the Fourier basis, real (*domain_shape): the share that is measured.
+
+        Over the last two axes, each image of a batch for itself.
+        """
+        axes = tuple(range(-min(2, self.mask.ndim), 0))
+        return self.mask.double().mean(axes, keepdim=True).expand(self.domain_shape)
+
     def _simplify_after(self, inner: LinearOperator) -> LinearOperator | None:
         if isinstance(inner, InpaintingOperator):
             return InpaintingOperator(self.mask & inner.mask)
