@@ -195,5 +195,5 @@ def test_predicted_and_actual_error_of_the_network_correlate_on_a_real_scan(shar
 
 
 def test_the_warning_about_noise_names_the_scan(scans):
-    with pytest.warns(MriAlpsWarning, match="scan0.h5: the noise was estimated"):
+    with pytest.warns(MriAlpsWarning, match="scan0.h5: signal is in all that tells of the noise"):
         compare_masks(scans[:1], ["measured"], prior="gaussian", n_samples=2, n_evaluations=4)
