@@ -99,7 +99,8 @@ def test_an_undersampled_scan_gets_its_next_lines(tmp_path):
     measured = np.zeros(32, bool)
     measured[12:20] = True
     scan = make_scan(tmp_path / "scan.h5", mask=measured)
-    with pytest.warns(MriAlpsWarning, match="signal is in all that tells of the noise"):  # from central lines alone
+    # There are central lines alone.
+    with pytest.warns(MriAlpsWarning, match="signal is in all that tells of the noise"):
         found = design_mask([scan], 11, prior="gaussian", n_samples=4, n_evaluations=6)
     assert found.shape == (1, 32)
     assert found.sum() == 11
