@@ -13,10 +13,10 @@ CHILD = """
 import os, signal
 from mri_alps.rawdata import probe
 earnest = probe._problem
-def problem(path):
+def problem(path, selection):
     if "crash" in path.name:
         os.kill(os.getpid(), signal.SIGBUS)
-    return earnest(path)
+    return earnest(path, selection)
 probe._problem = problem
 probe.serve()
 """
