@@ -23,7 +23,8 @@ GAUSSIAN = GaussianPrior.power_law()
 WRONG = ("x", float("nan"), float("-inf"), -0.5, 10**400, (), {}, object(), b"x", 1j, np.zeros(3))
 FITTING = {  # what of these makes sense after all, by its place in WRONG
     "method": "x", "prior": "x", "mask": "x", "sensitivity_maps": "x", "device": "x",
-    "slices": (), "name_or_path": "x", "path": "x", "initial": "x", "calibration": "x", "dataset": "x",
+    "slices": (), "name_or_path": "x", "path": "x", "initial": "x", "calibration": "x",
+    "dataset": "x",
 }  # fmt: skip
 SAMPLING = dict(
     score_model=GAUSSIAN, operator=IdentityOperator((4, 4)), data=DATA, noise_std=1.0, n_samples=1,
