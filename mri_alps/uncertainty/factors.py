@@ -198,7 +198,8 @@ def fit_factors(
     found = [_log_ratio(excess[band], predicted[band], generator) for band in bands]
     ratios, errors = (np.array(values) for values in zip(*found, strict=True))
     # What is taken off too little makes bands of noise alone look wide: they follow the others.
-    doubt = [(1 - CERTAIN_NOISE) * noise[b].sum() / abs(excess[b].sum()) for b in bands]
+    tiny = np.finfo(float).tiny
+    doubt = [(1 - CERTAIN_NOISE) * noise[b].sum() / max(abs(excess[b].sum()), tiny) for b in bands]
     errors = np.hypot(errors, doubt)
     spread = max(0.0, float(np.mean((ratios - overall) ** 2 - errors**2)))
     share = spread / (spread + errors**2) if spread else np.zeros(n_bands)
@@ -231,9 +232,9 @@ def _log_ratio(
 ) -> tuple[float, float]:
     """Return the logarithm of the ratio of sums, and its standard error by a bootstrap."""
     draws = generator.integers(len(excess), size=(N_BOOTSTRAP, len(excess)))
-    floor = SMALLEST_FACTOR**2
-    total = max(float(excess.sum() / predicted.sum()), floor)
-    repeated = np.maximum(excess[draws].sum(1) / predicted[draws].sum(1), floor)
+    floor, tiny = SMALLEST_FACTOR**2, np.finfo(float).tiny
+    total = max(float(excess.sum() / max(predicted.sum(), tiny)), floor)
+    repeated = np.maximum(excess[draws].sum(1) / np.maximum(predicted[draws].sum(1), tiny), floor)
     return math.log(total), max(float(np.log(repeated).std()), 1e-3)
 
 
