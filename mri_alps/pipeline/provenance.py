@@ -13,7 +13,8 @@ import mri_alps
 from mri_alps.pipeline.configuration import COMPUTED_STARTS
 from mri_alps.pipeline.conformal import calibration_attributes
 from mri_alps.pipeline.identity import initial_identity
-from mri_alps.pipeline.result import NOT_CALIBRATED, SELF_CALIBRATION
+from mri_alps.pipeline.result import NOT_CALIBRATED, NOT_POSSIBLE, SELF_CALIBRATION
+from mri_alps.pipeline.self_calibration import is_calibrated
 from mri_alps.priors import DEFAULT_PRIOR, GAUSSIAN, GaussianPrior
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def attributes_of(
     prior_name : str, optional
         Name or file under which the prior was loaded.
     """
+    uncalibrated = NOT_POSSIBLE if is_calibrated(configuration, prior) else NOT_CALIBRATED
     start = configuration.initial
     initial = {} if start is None else {"initial": Path(start).name}
     if start is not None and start not in COMPUTED_STARTS:
@@ -82,7 +84,7 @@ def attributes_of(
         "kspace_shape": " x ".join(str(size) for size in raw.shape),
         "pixel_aspect": pixel_aspect(raw),
         "interval": "90 % predictive interval, Student t",
-        SELF_CALIBRATION: first.diagnostics.get(SELF_CALIBRATION, NOT_CALIBRATED),
+        SELF_CALIBRATION: first.diagnostics.get(SELF_CALIBRATION, uncalibrated),
         "provenance": raw.provenance | {"geometry": geometry_of(raw)},
         **calibration_attributes(configuration),
     }

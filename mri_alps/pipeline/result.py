@@ -35,8 +35,8 @@ UNEXPLAINED = "unexplained"
 """Key of the diagnostics under which a slice says why it would be refused if it were not forced."""
 SELF_CALIBRATION = "self_calibration"
 """Key of the diagnostics under which a slice has its `UncertaintyFactors`, as plain values."""
-NOT_CALIBRATED = "off"
-"""The attribute of that name where left-out samples do not say anything."""
+NOT_CALIBRATED, NOT_POSSIBLE = "off", "not possible"
+"""The attribute of that name where nothing was left out, and where too little could be."""
 SCALARS_GROUP = "facts"
 """What files call `scalars`."""
 
@@ -409,7 +409,7 @@ def _attributes(file: File) -> dict[str, Any]:
     }
     plain |= {key: as_utf8(value) for key, value in plain.items() if isinstance(value, str)}
     for key in ("configuration", "execution", SELF_CALIBRATION, "versions", "failed_slices"):
-        if key in plain and plain[key] != NOT_CALIBRATED:
+        if key in plain and plain[key] not in (NOT_CALIBRATED, NOT_POSSIBLE):
             plain[key] = _object(plain[key])
     return plain | {"provenance": _object(_text(file["provenance"]))}
 

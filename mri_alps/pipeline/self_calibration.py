@@ -182,15 +182,16 @@ def tell_factors(path: object, factors: UncertaintyFactors | None, is_open: bool
         return
     if factors is None:
         sentence = (
-            "too few samples are measured outside of the centre of k-space to calibrate the "
+            "too few samples outside of the centre of k-space could be left out to calibrate the "
             "uncertainty: it is the prior's own, and right only if the prior knows such images"
         )
     elif factors.overall > UNKNOWN_IMAGE:
         sentence = (
-            f"the image is not what the prior knows: samples that were left out are "
-            f"{factors.overall:.2f} (+/- {factors.overall_error:.2f}) times farther from their "
-            "prediction than the prior says; the standard deviation is that much larger, and a "
-            "prior trained on such images would serve better"
+            "the image is not what the prior knows, or the sensitivity maps do not fit: samples "
+            f"that were left out are {factors.overall:.2f} (+/- {factors.overall_error:.2f}) times "
+            "farther from their prediction than the posterior says; the standard deviation is that "
+            "much larger; more calibration lines, or a prior trained on such images, would serve "
+            "better"
         )
     else:
         return

@@ -142,9 +142,10 @@ def _warning_list(data: ReportData) -> str:
     factor = np.max(np.nan_to_num(calibrated_factors(scalars)), initial=0.0)
     if factor > UNKNOWN_IMAGE:
         notes.append(
-            f"The image is not what the prior knows: samples that were left out are {factor:.2f} "
-            "times farther from their prediction than the prior says. The standard deviation has "
-            "been made larger by that; a prior trained on such images would serve better."
+            "The image is not what the prior knows, or the sensitivity maps do not fit: samples "
+            f"that were left out are {factor:.2f} times farther from their prediction than the "
+            "posterior says. The standard deviation has been made larger by that; more calibration "
+            "lines, or a prior trained on such images, would serve better."
         )
     restarts = int(np.sum(scalars.get("n_restarts", 0)))
     if restarts:

@@ -1,0 +1,140 @@
+"""Self-calibration through the road that all programs take."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from mri_alps import reconstruct
+from mri_alps.calibration import combined_mask
+from mri_alps.core.errors import MriAlpsWarning
+from mri_alps.operators.rounding import assert_equal_to_rounding
+from mri_alps.pipeline import ReconstructionConfiguration, SliceReconstructor, self_calibration
+from mri_alps.pipeline.self_calibration import is_calibrated, plan_predictions, self_calibrated
+from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
+from mri_alps.priors import load_prior
+from mri_alps.rawdata import raw_from_arrays
+from mri_alps.uncertainty import UncertaintyFactors, choose_left_out
+from tests.pipeline.simulated_scan import coil_maps, simulate
+
+CPU = torch.device("cpu")
+SETTINGS = ReconstructionConfiguration(
+    prior="gaussian", mask="equispaced", acceleration=3, center_fraction=0.25, n_samples=3,
+    n_evaluations=6, self_calibration="scan", seed=4,
+)  # fmt: skip
+pytestmark = pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")
+
+
+def road_of(kspace, settings=SETTINGS):
+    raw = raw_from_arrays(kspace)
+    return SliceReconstructor.of_scan(raw, settings, load_prior("gaussian"), CPU)
+
+
+@pytest.fixture(scope="module")
+def kspace():
+    return simulate(n_slices=4)[0].astype(np.complex64)
+
+
+def test_what_is_left_out_takes_no_part_in_the_calibration(kspace):
+    """Maps refined on left-out lines predict these better than what was never measured."""
+    road = road_of(kspace)
+    measured = combined_mask(road.raw, 1, road.mask)
+    (fold,) = choose_left_out(measured, (80, 16))
+    other = kspace.copy()
+    other[1][:, fold] *= 30
+    spoilt = dataclasses.replace(road_of(other), mask=road.mask, calibration=road.calibration)
+    ours, theirs = (each.prepare(1, left_out=fold) for each in (road, spoilt))
+    assert not ours.mask.expand(ours.shape)[torch.as_tensor(fold)].any()
+    for name in ("kspace", "sensitivity_maps", "weights"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+    assert ours.scale == theirs.scale
+    whole = (each.prepare(1).kspace for each in (road, spoilt))
+    assert not torch.equal(*whole)
+
+
+def test_factors_do_not_depend_on_what_is_done_already_and_are_kept(kspace, tmp_path, monkeypatch):
+    store = SliceStore(tmp_path / "scan.h5", "identity")
+    store.open(ComputeSettings("cpu", 1, None, "test"), print)
+    first = self_calibrated(road_of(kspace), store, range(4)).factors
+    assert first is not None and first.slices == (0, 2, 3)
+    assert road_of(kspace).self_calibrated(range(4)).factors == first
+
+    def forbidden(*_):
+        raise AssertionError("it is done already")
+
+    monkeypatch.setattr(self_calibration, "measure_left_out", forbidden)
+    assert self_calibrated(road_of(kspace), store, range(4)).factors == first
+
+
+def test_a_slice_in_slice_mode_has_factors_of_its_own(kspace):
+    road = road_of(kspace, dataclasses.replace(SETTINGS, self_calibration="slice"))
+    assert road.self_calibrated(range(4)).factors is None
+    found = [road.draw(road.load(index)).factors for index in (0, 2)]
+    assert [factors.slices for factors in found] == [(0,), (2,)]
+    assert found[0].overall != found[1].overall
+
+
+def test_samples_are_scaled_about_their_mean_and_the_slice_says_by_how_much(kspace):
+    road = road_of(kspace)
+    loaded = road.load(1)
+    plain = road.draw(loaded)
+    twice = UncertaintyFactors(2.0, 0.1, (0.5,), (2.0,), (0.1,), 0.9, 0.9, 4, 60)
+    scaled = dataclasses.replace(road, factors=twice).draw(loaded)
+    assert_equal_to_rounding(scaled.samples.mean(0), plain.samples.mean(0), dtype="float32")
+    ratio = scaled.samples.std(0).sum() / plain.samples.std(0).sum()
+    assert 1.2 < ratio < 2
+    assert road.reduce(plain).scalars["uncertainty_factor"] == 1
+    reduced = road.reduce(scaled)
+    assert reduced.scalars["uncertainty_factor"] == 2
+    assert reduced.diagnostics["self_calibration"]["overall"] == 2
+
+
+def test_given_maps_are_those_that_predict(kspace, monkeypatch):
+    """Arrays too; estimated maps in their place would calibrate another reconstruction."""
+    given = coil_maps().astype(np.complex64)
+    seen = []
+    earnest = self_calibration.compare_left_out
+    monkeypatch.setattr(
+        self_calibration,
+        "compare_left_out",
+        lambda maps, *rest: seen.append(maps) or earnest(maps, *rest),
+    )
+    reconstruct(kspace[:1], **SETTINGS.to_dict() | {"sensitivity_maps": given})
+    road = dataclasses.replace(road_of(kspace[:1]), given_maps=given)
+    expected = road.prepare(0).maps_uncompressed
+    assert len(seen) == 2
+    for maps in seen:
+        assert_equal_to_rounding(maps, expected, dtype="float32")
+
+
+def sentences(kspace, **changes):
+    """What is said of left-out samples, and what the result says."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MriAlpsWarning)
+        found = reconstruct(kspace, **SETTINGS.to_dict() | changes)
+    said = [str(one.message) for one in caught if "left out to calibrate" in str(one.message)]
+    return len(said), found.attributes["self_calibration"]
+
+
+def test_what_cannot_be_calibrated_is_said_and_a_full_scan_is_not_blamed(kspace):
+    only_centre = np.zeros((1, 64), bool)
+    only_centre[:, 24:40] = True
+    assert sentences(kspace[:1], mask=None) == (0, "not possible")
+    assert sentences(kspace[:1], self_calibration="off") == (0, "off")
+    assert sentences(kspace[:1], mask=only_centre) == (1, "not possible")
+
+
+def test_learned_priors_are_calibrated_unless_told_otherwise():
+    gaussian, learned = load_prior("gaussian"), load_prior("brain-small")
+    settings = ReconstructionConfiguration()
+    assert is_calibrated(settings, learned) and not is_calibrated(settings, gaussian)
+    assert is_calibrated(dataclasses.replace(settings, self_calibration="slice"), gaussian)
+    assert not is_calibrated(dataclasses.replace(settings, self_calibration="off"), learned)
+
+
+def test_a_quarter_of_the_evaluations_of_a_slice_is_spent():
+    assert plan_predictions(8, 100) == (3, 30)
+    assert plan_predictions(8, 50) == (2, 30)
+    assert plan_predictions(2, 4) == (2, 4)
