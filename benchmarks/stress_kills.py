@@ -69,7 +69,7 @@ def make_inputs(folder: Path) -> dict[str, list[str]]:
         "masks": ["masks", scans[0], *kinds, *SAMPLER, "--slices", "0"],
         "design-mask": ["design-mask", scans[0], "--budget", "20", "--batch", "2", *SAMPLER,
                         "--slices", "0"],
-        "train": ["train", str(images), "--config", str(recipe), "--accelerator", "cpu",
+        "train": ["train", str(images), "--config", str(recipe), "--device", "cpu",
                   "--checkpoint-minutes", "0", "--cache", str(folder / "cache")],
         "convert": ["convert", large],
     }  # fmt: skip

@@ -61,7 +61,7 @@ recipe = {
     "validation_groups": ["*/c"],
 }
 _ = (folder / "recipe.json").write_text(json.dumps(recipe))
-options = SessionOptions(config=folder / "recipe.json", accelerator="cpu")
+options = SessionOptions(config=folder / "recipe.json", device="cpu")
 finished = run_session([folder / "images.npz"], folder / "run", options)
 print(
     "finished:", finished, "-", ", ".join(sorted(path.name for path in (folder / "run").iterdir()))

@@ -12,6 +12,7 @@ import typer
 
 from mri_alps.cli.calibrate import calibrate
 from mri_alps.cli.design_mask import design_mask
+from mri_alps.cli.help_texts import spell
 from mri_alps.cli.masks import masks
 from mri_alps.cli.options import DeviceOption, JsonOption, PriorOption
 from mri_alps.cli.run_settings import RunSettings
@@ -68,7 +69,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
         "demo_output"
     ),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
+    device: DeviceOption = "auto",
     report: Annotated[
         bool, typer.Option("--report", help="Write an HTML page of the result as well.")
     ] = False,
@@ -327,6 +328,7 @@ app.command("design-mask")(design_mask)
 app.command()(serve)
 app.command()(send)
 app.command()(stream)
+spell(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

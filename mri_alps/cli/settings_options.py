@@ -7,7 +7,7 @@ import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Optional, get_origin
+from typing import Annotated, Any, Literal, Optional, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -117,15 +117,20 @@ def _option(name: str, field: FieldInfo, default: object) -> Any:
     kinds = [kind for kind in kinds_of(field) if kind is not type(None)]
     kind = kinds[0] if kinds[0] in (int, float, bool) else str
     # typer would show a default given as a text in parentheses
-    shown = "" if default is None or default is False else f" \\[default: {default}]"
+    shown = "" if default is None or default is False else f" \\[default: {_plain(default)}]"
+    choices = get_args(kinds[0]) if get_origin(kinds[0]) is Literal else ()
     details = typer.Option(
         option_name(name, field),
         help=f"{field.description}{shown}",
         rich_help_panel=property_of(field, "group") or None,
-        metavar=property_of(field, "metavar"),
+        metavar=property_of(field, "metavar") or "|".join(choices) or None,
         show_default=False,
     )
     return Annotated[Optional[kind], details]  # noqa: UP045 - typer resolves this at run time
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _file_option() -> Any:

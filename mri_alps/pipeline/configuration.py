@@ -252,6 +252,7 @@ class ReconstructionConfiguration:
         "estimated from the scan.",
         default=None,
         group=SCAN_GROUP,
+        metavar="PATH",
     )
     noise_std: NoiseLevels | None = setting(
         "Standard deviation of the noise of a k-space sample per real component, in the units of "

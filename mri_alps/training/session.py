@@ -79,7 +79,7 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
         ) from error
     output = Path(output)
     recipe = choose_recipe(output, options)
-    if recipe.precision == "16-mixed" and options.accelerator == "cpu":
+    if recipe.precision == "16-mixed" and options.device == "cpu":
         raise ConfigurationError("16-mixed precision needs a GPU: choose bf16-mixed or 32-true")
     cache = Path(options.cache) if options.cache else output / "cache"
     with warnings.catch_warnings():

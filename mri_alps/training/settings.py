@@ -95,7 +95,9 @@ class SessionOptions:
         Entries of the recipe that override the file's and the run's own.
     """
 
-    config: Text | None = setting("JSON file with (part of) the recipe.", default=None)
+    config: Text | None = setting(
+        "JSON file with (part of) the recipe.", default=None, metavar="PATH"
+    )
     initial: Text | None = setting(
         "Start from these weights (a prior's name or file), not from 0. The recipe's network may "
         "have more levels or blocks: it starts as the same function.",
@@ -110,10 +112,17 @@ class SessionOptions:
         "Save and stop after this time.", default=None, at_least=0
     )
     cache: Text | None = setting(
-        "Folder for combined raw scans. Left out: cache in the run's folder.", default=None
+        "Folder for combined raw scans. Left out: cache in the run's folder.",
+        default=None,
+        metavar="PATH",
     )
     workers: Whole = setting("Processes that make batches.", default=0, group=MACHINE, at_least=0)
-    accelerator: Text = setting("auto, cpu, cuda, ...", default="auto", group=MACHINE)
+    device: Annotated[Text, Field(pattern=r"^[a-z]{2,16}(:[0-9]{1,3})?$")] = setting(
+        "auto, cpu, cuda, cuda:i, or another of Fabric's accelerators.",
+        default="auto",
+        group=MACHINE,
+        values="auto, cpu, cuda, cuda:i or another of Fabric's accelerators",
+    )
     devices: Annotated[Text, Field(pattern=r"^(auto|[0-9]{1,9})$")] = setting(
         "Count per node, or auto.", default="1", group=MACHINE, values="a number or auto"
     )
@@ -132,9 +141,11 @@ class SessionOptions:
     @property
     def fabric(self) -> dict[str, Any]:
         """Arguments of `lightning.fabric.Fabric`."""
+        accelerator, _, index = self.device.partition(":")
+        count = self.devices if self.devices == "auto" else int(self.devices)
         return {
-            "accelerator": self.accelerator,
-            "devices": self.devices if self.devices == "auto" else int(self.devices),
+            "accelerator": accelerator,
+            "devices": [int(index)] if index else count,
             "num_nodes": self.nodes,
             "strategy": self.strategy,
         }

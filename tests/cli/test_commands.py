@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 import mri_alps
+from mri_alps.cli.app import app
+from mri_alps.cli.help_texts import shown_default
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 from tests.pipeline.simulated_scan import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = app.registered_commands
 
 
 def test_inspect_says_what_is_in_the_file(scan, run):
@@ -47,10 +50,27 @@ def test_inspect_of_something_else_is_one_sentence(tmp_path, run):
     assert finished.err.startswith("mri-alps: error: ") and finished.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["demo", "inspect", "reconstruct", "evaluate", "train"])
-def test_every_command_has_help(run, command):
+@pytest.mark.parametrize("command", [each.name or each.callback.__name__ for each in COMMANDS])
+def test_every_command_has_help_in_one_spelling(run, command):
     finished = run(command, "--help")
     assert finished.code == 0 and "Usage" in finished.out
+    options = [line for line in finished.out.splitlines() if re.search(r" --[a-z]", line)]
+    assert options and not re.search(r"Left out: |\bINTEGER\b|\bTEXT\b", finished.out)
+    assert not [line for line in options if re.search(r"<(int|str|float|path)\b", line)]
+
+
+def test_help_shows_groups_and_defaults_and_what_samples_takes_a_device(run):
+    shown = run("reconstruct", "--help").out
+    assert "brain-small]" in shown and "[default: 100]" in shown
+    for group in ("Prior and sampler", "Scan and sampling", "Output", "Many scans, many machines"):
+        assert group in shown
+    takers = ["demo", "reconstruct", "masks", "design-mask", "train", "serve", "stream", "verify"]
+    assert all("--device" in run(command, "--help").out for command in takers)
+
+
+def test_a_default_in_words_is_shown_as_one():
+    assert shown_default("Of it. Left out: FILE with .h5.") == "Of it. \\[default: FILE with .h5]"
+    assert shown_default("Left out: a. Then more.") == "Left out: a. Then more."
 
 
 def test_version(run):

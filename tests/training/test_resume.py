@@ -124,7 +124,7 @@ def test_other_data_or_another_network_cannot_take_over(data, recipe, tmp_path):
 def command(data: Path, output: Path, config: Path, *options: str) -> list[str]:
     return [
         sys.executable, "-m", "mri_alps", "train", str(data), "--output", str(output),
-        "--config", str(config), "--accelerator", "cpu", *options,
+        "--config", str(config), "--device", "cpu", *options,
     ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from tests.training.tiny_training import TINY_RECIPE
 def options(tmp_path) -> SessionOptions:
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps({**TINY_RECIPE, "steps": 3}))
-    return SessionOptions(config=path, changes={"seed": 5}, accelerator="cpu")
+    return SessionOptions(config=path, changes={"seed": 5}, device="cpu")
 
 
 def test_changes_beat_the_file_beats_the_run_beats_the_defaults(options, data, tmp_path):
@@ -95,7 +95,7 @@ def test_a_new_run_goes_on_from_weights(options, data, tmp_path):
     going_on = SessionOptions(
         changes={"steps": 4, "learning_rate": 0.0},
         initial=tmp_path / "run" / "prior.safetensors",
-        accelerator="cpu",
+        device="cpu",
     )
     assert run_session([data], tmp_path / "next", going_on)
     second = load_prior(tmp_path / "next")
@@ -112,7 +112,7 @@ def test_a_new_run_goes_on_from_weights(options, data, tmp_path):
         (("--devices", "some"), "--devices is 'some', expected a number or auto"),
         (("--steps", "0"), "--steps is 0, expected a whole number of at least 1"),
         (("--validation-fraction", "1"), "--validation-fraction is 1.0, expected a number above 0"),
-        (("--accelerator", "cpu", "--precision", "16-mixed"), "needs a GPU"),
+        (("--device", "cpu", "--precision", "16-mixed"), "needs a GPU"),
     ],
 )
 def test_impossible_options_are_refused(data, tmp_path, run, options, words):
@@ -160,7 +160,7 @@ def test_a_larger_network_goes_on_from_weights(options, data, tmp_path):
     larger = SessionOptions(
         changes={"steps": 4, "learning_rate": 0.0, "unet": unet},
         initial=tmp_path / "run" / "prior.safetensors",
-        accelerator="cpu",
+        device="cpu",
     )
     assert run_session([data], tmp_path / "next", larger)
     first, second = (load_prior(tmp_path / name) for name in ("run", "next"))
