@@ -230,11 +230,19 @@ def check_readout(path: Path, kspace: np.ndarray, mask: np.ndarray) -> None:
 
 def _check_axis(path: Path, name: str, center: AxisCenter | None, other: AxisCenter | None) -> None:
     """Refuse an axis over which the energy peaks nowhere, though there is signal."""
-    if center is None or center.distinctness < FLAT or center.concentration >= SPREAD:
+    if center is None or center.concentration >= SPREAD:
         return
     sees_signal = other is not None and other.concentration >= CONCENTRATED
     is_level = center.distinctness < LEVEL and center.spacing == 1
-    if center.is_image_like or (sees_signal and is_level):
+    if sees_signal and is_level:
+        raise InputFileError(
+            f"{path}: the energy of the {center.size} samples along the {name} peaks nowhere, "
+            "so this is no axis of k-space, but shots of a radial or spiral scan, images, slices "
+            "or coils: give Cartesian k-space whose every spatial axis is Fourier encoded"
+        )
+    if center.distinctness < FLAT:
+        return
+    if center.is_image_like:
         raise InputFileError(
             f"{path}: the energy of the {center.size} samples along the {name} peaks nowhere, "
             "so this is no axis of k-space: give k-space whose every spatial axis is Fourier "

@@ -62,8 +62,10 @@ class Spool:
         size = acquisition.samples.nbytes
         if self._count == len(self._heads):
             self._grow()
+        self._stream.write(acquisition.trajectory.data)
         self._stream.write(acquisition.samples.data)
         self._heads[self._count] = acquisition.head
+        self._end += acquisition.trajectory.nbytes
         self._offsets[self._count], self._sizes[self._count] = self._end, size
         self._end += size
         self._count += 1

@@ -15,6 +15,9 @@ from mri_alps.rawdata import (
     write_ismrmrd,
 )
 from mri_alps.rawdata.header import parse_header
+from mri_alps.rawdata.ismrmrd import kinds
+from tests.rawdata.mrd_messages import acquisition_message
+from tests.rawdata.mrd_messages import text as message
 from tests.rawdata.rawdata_helpers import Limit, header, lines, make_acquisition, random_complex
 from tests.rawdata.rawdata_helpers import write_acquisitions as write
 
@@ -237,6 +240,22 @@ def test_not_cartesian(tmp_path, trajectory):
     text = header((8, 6, 1), trajectory=trajectory)
     write(tmp_path / "i.h5", text, lines(random_complex(0, 2, 8, 6)))
     refused(tmp_path / "i.h5", trajectory, "only Cartesian")
+
+
+@pytest.mark.parametrize("trajectory", ["cartesian", ""])
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_lines_with_trajectories_where_the_header_is_not_of_them(tmp_path, trajectory, as_stream):
+    made = lines(random_complex(0, 2, 8, 6))
+    for line in made[1:]:
+        line.resize(8, 2, trajectory_dimensions=2)
+        line.data[:], line.traj[:] = random_complex(1, 2, 8), 0.25
+    path = tmp_path / "t.h5"
+    text = header((8, 6, 1), trajectory=trajectory)
+    if as_stream:
+        path.write_bytes(message(kinds.HEADER, text) + b"".join(map(acquisition_message, made)))
+    else:
+        write(path, text, made)
+    refused(path, "5 of 6", "trajectory of their own")
 
 
 def test_lines_outside_the_grid(tmp_path):

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
+from mri_alps.core.errors import InputFileError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import center_block, kspace_to_cfl, read_cfl, read_raw, write_cfl
 from tests.rawdata.rawdata_helpers import fft_centered, random_complex
@@ -60,11 +61,30 @@ def test_volume(tmp_path, monkeypatch, shape, block_bytes):
 
 
 def test_slice_of_a_volume(tmp_path):
-    kspace = random_complex(0, 1, 6, 8, 3)
+    image = np.zeros((3, 24, 32))
+    image[:, 4:20, 6:25] = 1
+    kspace = np.moveaxis(fft_centered(image), 0, -1)[np.newaxis]
+    kspace = kspace.astype(np.complex64) + 0.01 * random_complex(0, 1, 24, 32, 3)
     write_cfl(tmp_path / "s", kspace)
     raw = read_raw(tmp_path / "s")
-    assert raw.n_slices == 1 and raw.shape == (6, 8)
+    assert raw.n_slices == 1 and raw.shape == (24, 32)
     np.testing.assert_array_equal(raw.read_slice(0), np.moveaxis(kspace[0], -1, 0))
+
+
+@pytest.mark.parametrize("n_shots", [5, 8, 50])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_shots_are_no_slice(tmp_path, n_shots, noise):
+    along = np.sinc((np.arange(64) - 32) / 8)  # the projection of a rectangle
+    shots = np.broadcast_to(along[np.newaxis, :, np.newaxis, np.newaxis], (1, 64, n_shots, 2))
+    kspace = shots.astype(np.complex64) + noise * random_complex(0, 1, 64, n_shots, 2)
+    write_cfl(tmp_path / "radial", kspace)
+    with pytest.raises(InputFileError, match=f"1 x 64 x {n_shots}"):
+        read_raw(tmp_path / "radial")
+    if n_shots < 8:  # so few lines have no peak to be looked for
+        return
+    write_cfl(tmp_path / "samples_first", kspace.reshape(64, n_shots, 1, 2))
+    with pytest.raises(InputFileError, match="peaks nowhere"):
+        read_raw(tmp_path / "samples_first")
 
 
 def test_averages_and_ignored_dimensions(tmp_path):

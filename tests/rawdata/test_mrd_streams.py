@@ -11,6 +11,7 @@ import pytest
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.rawdata import Selection, read_raw
 from mri_alps.rawdata.ismrmrd import kinds
+from tests.rawdata.mrd_messages import acquisition_message, message, text
 from tests.rawdata.rawdata_helpers import (
     header,
     lines,
@@ -20,19 +21,6 @@ from tests.rawdata.rawdata_helpers import (
 )
 
 HEADER = header((8, 6, 1))
-
-
-def message(kind, body=b""):
-    return struct.pack("<H", kind) + body
-
-
-def text(kind, content):
-    return message(kind, struct.pack("<I", len(content)) + content)
-
-
-def acquisition_message(line):
-    samples = np.ascontiguousarray(line.data, np.complex64).tobytes()
-    return message(kinds.ACQUISITION, bytes(line.getHead()) + line.traj.tobytes() + samples)
 
 
 def acquisitions():

@@ -16,6 +16,7 @@ from mri_alps.rawdata._files import check_matrix, check_slice_bytes
 from mri_alps.rawdata.bart.cfl import DIMENSIONS, bart_base, read_cfl
 from mri_alps.rawdata.decoupling import BlockCache, readout_to_image
 from mri_alps.rawdata.geometry import Geometry
+from mri_alps.rawdata.kspace_center import SPREAD, find_center
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import measured_range, net_acceleration
 from mri_alps.rawdata.settling import check_readout
@@ -76,7 +77,8 @@ def _warnings(dims: tuple[int, ...], spatial: list[int]) -> list[str]:
         warnings.append(f"the first entry is taken along {', '.join(ignored)}")
     if spatial == [1, 2]:
         warnings.append(
-            "READ is 1: taken as a slice (PHS1, PHS2) of a Cartesian scan, not as radial spokes"
+            "READ is 1: taken as a slice (PHS1, PHS2) of a Cartesian scan, as the energy along "
+            "PHS2 has a peak"
         )
     return warnings
 
@@ -164,10 +166,31 @@ def _slices(base: Path, axes: tuple[int, int], warnings: list[str]) -> RawKSpace
     shape = (dims[axes[0]], dims[axes[1]])
     check_slice_bytes(base, dims[3] * dims[5], *shape)
     source = BartSource(base, axes)
+    if dims[0] == 1:
+        _refuse_shots(base, source, dims[4] // 2)
     small = np.min_scalar_type(dims[5])  # counts of all slices are held at once
     counts = [source.count(index).astype(small) for index in range(dims[4])]
     names = ("phase_encode", "partition") if axes == (1, 2) else ("readout", "phase_encode")
     return _assemble(base, source, np.stack(counts), dims[4], dims[3], shape, names, warnings)
+
+
+def _refuse_shots(base: Path, source: BartSource, index: int) -> None:
+    """Refuse (1, samples, shots, coils), BART's layout of radial and spiral scans.
+
+    A slice of a Cartesian scan has nearly all of its energy on few lines of PHS2; each shot goes
+    through the centre of k-space.
+    """
+    kspace = source.read_kspace(index)
+    if not kspace.any() or not np.isfinite(kspace).all():  # said when it is read
+        return
+    shots = find_center([kspace], [source.count(index) > 0])[1]
+    if shots is None or shots.concentration < SPREAD:
+        raise InputFileError(
+            f"{base}: READ x PHS1 x PHS2 is 1 x {kspace.shape[1]} x {kspace.shape[2]} and the "
+            "energy along PHS2 has no peak, so these are samples x shots of a radial or spiral "
+            "scan, or too few lines to tell: only Cartesian k-space can be reconstructed, with "
+            "READ and PHS1 of a slice"
+        )
 
 
 def _volume(base: Path, warnings: list[str]) -> RawKSpace:

@@ -43,6 +43,7 @@ class Heads:
     center_sample: np.ndarray
     encoding_space_ref: np.ndarray
     sample_time_us: np.ndarray
+    trajectory_dimensions: np.ndarray
     position: np.ndarray
     read_dir: np.ndarray
     phase_dir: np.ndarray

@@ -23,6 +23,7 @@ from mri_alps.rawdata.ismrmrd._lines import (
 )
 from mri_alps.rawdata.ismrmrd._noise import measured_noise
 from mri_alps.rawdata.ismrmrd._source import SliceLines, VolumeLines
+from mri_alps.rawdata.ismrmrd._trajectories import count_trajectories
 from mri_alps.rawdata.ismrmrd.heads import (
     COUNTERS,
     NOT_IMAGING,
@@ -86,6 +87,20 @@ class ScanAssembler:
         self.not_chosen: list[str] = []
         self.imaging, self.calibration = self._select(selection)
         self.n_coils = check_counters(self.imaging, self.path)
+        self._refuse_trajectories()
+
+    def _refuse_trajectories(self) -> None:
+        """Refuse lines that say themselves that they are not where the counters place them."""
+        n_lines = count_trajectories(self.store, self.imaging)
+        if n_lines:
+            name = self.encoding.trajectory
+            said = f"says that the trajectory is {name}" if name else "names no trajectory"
+            raise InputFileError(
+                f"{self.path}: {n_lines} of {len(self.imaging)} imaging lines carry a trajectory "
+                f"of their own, while the header {said}, and placed by their counters they would "
+                "give a wrong image: correct the header, or remove the trajectories if the "
+                "lines are Cartesian"
+            )
 
     def note_choice(
         self, name: str, chosen: object, found: Sequence[object], wanted: object

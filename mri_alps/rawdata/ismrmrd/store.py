@@ -52,6 +52,9 @@ class AcquisitionStore(Protocol):
     def opened(self) -> contextlib.AbstractContextManager[SampleReader]:
         """Open for reading samples."""
 
+    def opened_trajectories(self) -> contextlib.AbstractContextManager[SampleReader]:
+        """Open for reading trajectories: float32 (sample, dimension), flat."""
+
 
 @dataclass(frozen=True)
 class Hdf5Acquisitions:
@@ -73,14 +76,26 @@ class Hdf5Acquisitions:
         with open_hdf5(self.path) as file:
             return read_heads(file[self.group]["data"], self.path)
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[SampleReader]:
+    def opened(self) -> contextlib.AbstractContextManager[SampleReader]:
         """Open the file; errors while it is open are InputFileErrors that name it."""
+        return self._opened("data")
+
+    def opened_trajectories(self) -> contextlib.AbstractContextManager[SampleReader]:
+        """Open the file for reading trajectories."""
+        return self._opened("traj")
+
+    @contextlib.contextmanager
+    def _opened(self, field: str) -> Iterator[SampleReader]:
         with open_hdf5(self.path) as file:
             data: Dataset = file[self.group]["data"]
+            if field not in (data.dtype.names or ()):
+                raise InputFileError(
+                    f"{self.path}: the acquisitions lack `{field}`: convert the scan with an "
+                    "ISMRMRD converter"
+                )
 
             def read(start: int, count: int) -> Sequence[np.ndarray]:
-                return data.fields("data")[start : start + count].reshape(-1)
+                return data.fields(field)[start : start + count].reshape(-1)
 
             yield read
 
@@ -89,7 +104,8 @@ class Hdf5Acquisitions:
 class SpooledAcquisitions:
     """Acquisitions whose samples lie in a file of no format, wherever each one begins.
 
-    Can be pickled, so that another process may read them.
+    The trajectory of each lies right before its samples, as in an MRD stream. Can be pickled, so
+    that another process may read them.
 
     Parameters
     ----------
@@ -116,14 +132,27 @@ class SpooledAcquisitions:
         """Return the acquisition headers."""
         return self.columns
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[SampleReader]:
+    def opened(self) -> contextlib.AbstractContextManager[SampleReader]:
         """Open the file for reading."""
+        return self._opened(self.offsets, self.sizes)
+
+    def opened_trajectories(self) -> contextlib.AbstractContextManager[SampleReader]:
+        """Open the file for reading trajectories."""
+        heads = self.columns
+        sizes = 4 * heads.number_of_samples * heads.trajectory_dimensions
+        return self._opened(self.offsets - sizes, sizes)
+
+    @contextlib.contextmanager
+    def _opened(self, offsets: np.ndarray, sizes: np.ndarray) -> Iterator[SampleReader]:
         try:
             with self.file.open("rb", buffering=0) as stream:
 
                 def read(start: int, count: int) -> Sequence[np.ndarray]:
-                    return [self._samples(stream.fileno(), i) for i in range(start, start + count)]
+                    numbers = range(start, start + count)
+                    return [
+                        self._floats(stream.fileno(), int(offsets[i]), int(sizes[i]), i)
+                        for i in numbers
+                    ]
 
                 yield read
         except OSError as error:
@@ -132,9 +161,8 @@ class SpooledAcquisitions:
                 f"holds {self.file}"
             ) from error
 
-    def _samples(self, descriptor: int, index: int) -> np.ndarray:
-        size = int(self.sizes[index])
-        data = os.pread(descriptor, size, int(self.offsets[index]))
+    def _floats(self, descriptor: int, offset: int, size: int, index: int) -> np.ndarray:
+        data = os.pread(descriptor, size, offset)
         if len(data) < size:
             raise InputFileError(
                 f"{self.path}: {len(data)} of {size} bytes of acquisition {index} are left: the "
