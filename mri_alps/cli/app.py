@@ -14,6 +14,7 @@ from mri_alps.cli.calibrate import calibrate
 from mri_alps.cli.design_mask import design_mask
 from mri_alps.cli.help_texts import spell
 from mri_alps.cli.masks import masks
+from mri_alps.cli.openrecon import openrecon
 from mri_alps.cli.options import DeviceOption, JsonOption, PriorOption
 from mri_alps.cli.run_settings import RunSettings
 from mri_alps.cli.send import send
@@ -328,6 +329,7 @@ app.command("design-mask")(design_mask)
 app.command()(serve)
 app.command()(send)
 app.command()(stream)
+app.command()(openrecon)
 spell(app)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,8 @@ class ImageMaker:
 
     def __init__(self, encoding: Encoding, configuration: OnlineConfiguration):
         self._encoding, self._configuration = encoding, configuration
-        self._scales: dict[int, float] = {}
+        self._slope: float | None = None
+        self.n_clipped = 0
 
     def images(self, result: JobResult, unit: Unit, reference: np.void) -> list[ismrmrd.Image]:
         """Return mean, standard deviation and, if there are any, samples of one unit.
@@ -63,6 +65,8 @@ class ImageMaker:
         reference : numpy.void
             Header of an acquisition of the unit: position, directions, time stamps.
         """
+        if self._slope is None:  # the first image decides for all, the deviation's included
+            self._slope = self._choose_slope(np.abs(result.mean))
         made = [
             self._image(_MEAN, result.mean, result, unit, reference),
             self._image(_STD, result.std, result, unit, reference),
@@ -80,7 +84,7 @@ class ImageMaker:
     def _image(
         self, series: _ImageSeries, array: np.ndarray, result: JobResult, unit: Unit, head: np.void
     ) -> ismrmrd.Image:
-        pixels, slope = self._pixels(series, _as_zyx(array, result.is_3d))
+        pixels = self._pixels(_as_zyx(array, result.is_3d))
         acquisition = ismrmrd.Acquisition(_without_samples(head))
         image = ismrmrd.Image.from_array(pixels, acquisition=acquisition, transpose=False)
         image.image_series_index = series.number
@@ -91,36 +95,33 @@ class ImageMaker:
         for name, value in unit._asdict().items():
             setattr(image, name, value)
         image.field_of_view = _field_of_view(self._encoding, pixels.shape, result.is_3d)
-        image.attribute_string = self._meta(series, pixels, slope, result, head).serialize()
+        image.attribute_string = self._meta(series, pixels, result, head).serialize()
         return image
 
-    def _pixels(self, series: _ImageSeries, array: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return what is sent, and what a value has to be multiplied by."""
+    def _choose_slope(self, mean: np.ndarray) -> float:
+        """Return what values that are sent have to be multiplied by."""
         if self._configuration.sending.data_type == "float32":
-            return np.ascontiguousarray(array[np.newaxis]), 1.0
-        magnitude = np.abs(array)
-        slope = self._scales.get(series.number)
-        if slope is None:  # the same for all images of a series
-            top = float(np.percentile(magnitude, _UINT16_PERCENTILE)) or float(magnitude.max())
-            slope = self._scales[series.number] = (top or 1.0) / _UINT16_LEVEL
-        scaled = np.clip(np.rint(magnitude / slope), 0, np.iinfo(np.uint16).max)
-        return np.ascontiguousarray(scaled.astype(np.uint16)[np.newaxis]), slope
+            return 1.0
+        top = float(np.percentile(mean, _UINT16_PERCENTILE)) or float(mean.max())
+        return (top or 1.0) / _UINT16_LEVEL
+
+    def _pixels(self, array: np.ndarray) -> np.ndarray:
+        if self._configuration.sending.data_type == "float32":
+            return np.ascontiguousarray(array[np.newaxis])
+        assert self._slope is not None
+        scaled, most = np.rint(np.abs(array) / self._slope), np.iinfo(np.uint16).max
+        self.n_clipped += int((scaled > most).sum())
+        return np.ascontiguousarray(np.minimum(scaled, most).astype(np.uint16)[np.newaxis])
 
     def _meta(
-        self,
-        series: _ImageSeries,
-        pixels: np.ndarray,
-        slope: float,
-        result: JobResult,
-        head: np.void,
+        self, series: _ImageSeries, pixels: np.ndarray, result: JobResult, head: np.void
     ) -> ismrmrd.Meta:
         settings = self._configuration.reconstruction
-        top = max(float(np.percentile(np.abs(pixels), _WINDOW_PERCENTILE)), 1e-30)
+        center, width = _window(pixels)
         meta = ismrmrd.Meta()
         meta["DataRole"] = "Image"
         meta["ImageProcessingHistory"] = ["MRI_ALPS", series.name]
-        meta["WindowCenter"] = f"{top / 2:.6g}"
-        meta["WindowWidth"] = f"{top:.6g}"
+        meta["WindowCenter"], meta["WindowWidth"] = center, width
         meta["Keep_image_geometry"] = "1"
         meta["ImageRowDir"] = [f"{value:.18f}" for value in head["read_dir"]]
         meta["ImageColumnDir"] = [f"{value:.18f}" for value in head["phase_dir"]]
@@ -128,7 +129,7 @@ class ImageMaker:
         meta["ImageComment"] = series.comment
         entries: dict[str, Any] = {
             "version": mri_alps.__version__,
-            "slope": f"{slope:.9g}",
+            "slope": f"{self._slope:.9g}",
             "units": "value * slope: root sum of squares of the scan's coils",
             "method": settings.method,
             "n_samples": settings.n_samples,
@@ -138,6 +139,16 @@ class ImageMaker:
         for name, value in entries.items():
             meta[f"mri_alps_{name}"] = str(value)
         return meta
+
+
+def _window(pixels: np.ndarray) -> tuple[str, str]:
+    """Return centre and width: whole numbers for whole pixels, of which a width has at least 2."""
+    top = float(np.percentile(np.abs(pixels), _WINDOW_PERCENTILE))
+    if pixels.dtype.kind == "u":
+        half = max(math.ceil(top / 2), 1)
+        return str(half), str(2 * half)
+    top = max(top, 1e-30)
+    return f"{top / 2:.6g}", f"{top:.6g}"
 
 
 def _as_zyx(array: np.ndarray, is_3d: bool) -> np.ndarray:

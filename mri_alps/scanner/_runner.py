@@ -123,9 +123,16 @@ class UnitRunner:
             if text not in self._warned:
                 self._warned.add(text)
                 self._send_log(WARNING, text)
+        clipped = self._maker.n_clipped
         for image in self._maker.images(result, due.unit, reference):
             self._send_image(image)
             self.n_images += 1
+        if self._maker.n_clipped > clipped:
+            self._send_log(
+                WARNING,
+                f"{due.unit}: {self._maker.n_clipped - clipped} pixels are above what 16 bits hold "
+                "in the scale of the first image and are cut off: ask for the data type float32",
+            )
         self._send_log(INFO, f"{due.unit}: done in {time.monotonic() - began:.1f} s")
 
     def _fail(self, due: Due, text: str) -> None:

@@ -41,7 +41,7 @@ class SendingConfiguration:
     )
     data_type: Literal["float32", "uint16"] = setting(
         "Of the images sent: float32, in the units of the scan's root-sum-of-squares image, or "
-        "uint16, scaled.",
+        "uint16: all of a scan divided by one number, their attribute mri_alps_slope.",
         default="float32",
         group="Output",
         from_client=True,
@@ -74,7 +74,8 @@ def configure(texts: list[str], defaults: OnlineConfiguration) -> OnlineConfigur
     ----------
     texts : list of str
         Each the name ``mri_alps`` (or nothing), or JSON: ``{"parameters": {...}}``, or the
-        parameters alone. Values may be strings.
+        parameters alone. Values may be strings. Names may lack their underscores, as OpenRecon
+        requires, in any case: ``nSamples`` is ``n_samples``.
     defaults : OnlineConfiguration
         What holds where nothing is said.
 
@@ -86,8 +87,13 @@ def configure(texts: list[str], defaults: OnlineConfiguration) -> OnlineConfigur
     given: dict[str, Any] = {}
     notes: list[str] = []
     known = client_settings()
+    spellings = {_without_underscores(name): name for name in known}
     for text in texts:
-        for name, value in _parameters(text).items():
+        spelled_as: dict[str, str] = {}
+        for spelled, value in _parameters(text).items():
+            name = spellings.get(_without_underscores(spelled), spelled)
+            if spelled_as.setdefault(name, spelled) != spelled:
+                raise _wrong(name, f"is given as {spelled_as[name]} and {spelled}")
             if name in known:
                 given[name] = _value(name, known[name], value)
             elif name not in _IGNORED and len(notes) < _MAX_NOTES:
@@ -99,6 +105,10 @@ def configure(texts: list[str], defaults: OnlineConfiguration) -> OnlineConfigur
     reconstruction = dataclasses.replace(defaults.reconstruction, **given)
     sending = dataclasses.replace(defaults.sending, **ours)
     return OnlineConfiguration(reconstruction, sending, tuple(notes))
+
+
+def _without_underscores(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _parameters(text: str) -> dict[str, Any]:

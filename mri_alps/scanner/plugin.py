@@ -11,7 +11,11 @@ from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.scanner._intake import ScanHeader, ScanIntake
 from mri_alps.scanner._runner import WARNING, SendLog, UnitRunner
 from mri_alps.scanner._saving import scan_name
-from mri_alps.scanner.configuration import OnlineConfiguration, configure
+from mri_alps.scanner.configuration import (
+    OnlineConfiguration,
+    SendingConfiguration,
+    configure,
+)
 from mri_alps.scanner.limits import Meter
 from mri_alps.scanner.protocol import ReceivedAcquisition
 from mri_alps.scanner.settings import Limits
@@ -33,6 +37,9 @@ def reconstruct_items(
 ) -> None:
     """Reconstruct a scan as it comes; slices are sent when they are complete.
 
+    Images are 16-bit integers unless the configuration asks for float32: what comes behind, a
+    scanner or a writer of DICOM, takes other pixels for integers.
+
     Parameters
     ----------
     acquisitions : iterable of ismrmrd.Acquisition
@@ -52,7 +59,8 @@ def reconstruct_items(
         If the scan cannot be reconstructed, in whole or in part.
     """
     scan = ScanHeader.parse(header_text(header), Path(scan_name()))
-    configuration = configure([config], OnlineConfiguration())
+    defaults = OnlineConfiguration(sending=SendingConfiguration(data_type="uint16"))
+    configuration = configure([config], defaults)
     for note in configuration.notes:
         send_log(WARNING, note)
     limits = Limits()

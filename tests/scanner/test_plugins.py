@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib import resources
 
 import h5py
 import ismrmrd
@@ -13,8 +12,7 @@ import numpy as np
 import pytest
 from ismrmrd.serialization import ProtocolDeserializer
 
-import mri_alps
-from mri_alps.core.errors import ConfigurationError, MriAlpsError
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.rawdata.ismrmrd.writer import write_acquisitions
@@ -81,25 +79,22 @@ def test_the_module_is_found_without_torch():
     assert done.stdout.strip() == "set()"
 
 
-def test_gadgetron_handler():
-    from mri_alps.scanner.gadgetron import handler
-
-    class Gadgetron(Connection):
-        header = ismrmrd.xsd.CreateFromDocument(header_xml())
-
-        def __iter__(self):
-            return iter(self.items)
-
-        def send(self, item):
-            self.images.append(item)
-
-    other = ismrmrd.Image.from_array(np.ones((2, 2), np.float32))
-    connection = Gadgetron([other, *scan()])
-    handler(connection, **SETTINGS)
-    assert connection.images[0] is other
-    assert [image.image_series_index for image in connection.images[1:]] == [1, 2]
-    with pytest.raises(MriAlpsError, match="n_samples"):
-        handler(Gadgetron(scan()), n_samples="none")
+def test_pixels_that_writers_of_dicom_take():
+    """The rules of mrd2dicom.py: 16-bit integers as they are, other pixels as raw bits."""
+    connection = Connection(scan(2))
+    ismrmrd_server.process(connection, CONFIG, header_xml().decode())
+    metas = [ismrmrd.Meta.deserialize(image.attribute_string) for image in connection.images]
+    assert len({meta["mri_alps_slope"] for meta in metas}) == 1  # mean and deviation, all slices
+    exact = Connection(scan(2))
+    asked = {"parameters": {**CONFIG["parameters"], "data_type": "float32"}}
+    ismrmrd_server.process(exact, asked, header_xml().decode())
+    for image, meta, other in zip(connection.images, metas, exact.images, strict=True):
+        assert image.data.dtype == np.uint16 and image.data.max() > 16
+        center, width = int(meta["WindowCenter"]), int(meta["WindowWidth"])
+        assert center >= 1 and width == 2 * center and width <= image.data.max() + 1
+        slope = float(meta["mri_alps_slope"])
+        assert np.abs(slope * image.data - other.data).max() <= 0.501 * slope
+        assert other.data.dtype == np.float32
 
 
 def test_stream_through_pipes():
@@ -201,20 +196,3 @@ def test_names_and_strings_are_taken():
         ['{"n_samples": "5", "seed": 3.0}', '{"parameters": {"seed": "4"}}'], OnlineConfiguration()
     )
     assert found.reconstruction == ReconstructionConfiguration(n_samples=5, seed=4)
-
-
-def test_openrecon_label_and_container():
-    folder = resources.files("mri_alps") / "scanner" / "openrecon"
-    label = json.loads((folder / "label.json").read_text())
-    settings = label["reconstruction"]
-    assert settings["transfer_protocol"]["protocol"] == "ISMRMRD" and settings["port"] == 9002
-    assert (settings["emitter"], settings["injector"]) == ("raw", "image")
-    assert label["general"]["version"] == mri_alps.__version__
-    values = {entry["id"]: entry["default"] for entry in label["parameters"]}
-    found = configure([json.dumps({"parameters": values})], OnlineConfiguration())
-    assert found.notes == () and found.sending.data_type == "uint16"
-    for entry in label["parameters"]:
-        for choice in entry.get("values", []):
-            configure([json.dumps({entry["id"]: choice["id"]})], OnlineConfiguration())
-    container = (folder / "Containerfile").read_text()
-    assert "pip install --no-cache-dir ." in container and "mri-alps" in container
