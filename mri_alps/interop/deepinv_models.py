@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.optional import require
 from mri_alps.interop._channels import channels_to_complex, complex_to_channels
-from mri_alps.interop._optional import require
 from mri_alps.interop.deepinv_operator import from_deepinv_physics
 from mri_alps.sampling import PosteriorSamples, sample_posterior
 

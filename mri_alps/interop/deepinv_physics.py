@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mri_alps.core.errors import ShapeError
+from mri_alps.core.optional import require
 from mri_alps.interop._channels import channels_to_complex, complex_to_channels
-from mri_alps.interop._optional import require
-from mri_alps.operators import LinearOperator, SenseOperator
+
+if TYPE_CHECKING:
+    from mri_alps.operators import LinearOperator
 
 deepinv: Any = require("deepinv", "a deepinv physics", "deepinv")
 
@@ -54,9 +56,7 @@ class DeepinvPhysics(deepinv.physics.LinearPhysics):
         if noise_std is not None:
             options["noise_model"] = deepinv.physics.GaussianNoise(sigma=noise_std)
         super().__init__(**options)
-        self.is_batched = (
-            isinstance(operator, SenseOperator) and operator.sensitivity_maps.ndim == 4
-        )
+        self.is_batched = operator.n_slices is not None
         image_shape = operator.domain_shape[1:] if self.is_batched else operator.domain_shape
         self.img_size = (2, *image_shape)
         if operator.device is not None:

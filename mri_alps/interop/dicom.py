@@ -16,7 +16,7 @@ import numpy as np
 
 import mri_alps
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.interop._optional import require
+from mri_alps.core.optional import require
 from mri_alps.interop.image_geometry import ImageGeometry
 from mri_alps.rawdata import atomic_path
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mri_alps.interop._optional import require
+from mri_alps.core.optional import require
 from mri_alps.interop.image_geometry import ImageGeometry
 from mri_alps.rawdata import atomic_path
 

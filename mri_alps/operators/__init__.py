@@ -15,6 +15,14 @@ from mri_alps.operators.elementary import (
     SensitivityOperator,
     to_dense,
 )
+from mri_alps.operators.noncartesian.operator import NonCartesianSenseOperator
+from mri_alps.operators.noncartesian.trajectories import (
+    golden_radial,
+    kooshball,
+    rosette,
+    spiral,
+    uniform_radial,
+)
 from mri_alps.operators.restoration.blur import (
     BlurOperator,
     gaussian_kernel,
@@ -40,6 +48,7 @@ __all__ = [
     "InpaintingOperator",
     "LinearOperator",
     "MatrixOperator",
+    "NonCartesianSenseOperator",
     "NormalOperator",
     "ScaledOperator",
     "SenseOperator",
@@ -47,10 +56,15 @@ __all__ = [
     "SumOperator",
     "box_mask",
     "gaussian_kernel",
+    "golden_radial",
+    "kooshball",
     "motion_kernel",
     "random_motion_kernel",
     "random_pixel_mask",
+    "rosette",
     "simulate",
     "single_coil_maps",
+    "spiral",
     "to_dense",
+    "uniform_radial",
 ]

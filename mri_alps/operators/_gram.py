@@ -144,23 +144,25 @@ class TransposedGram:
 
 
 class PlaneGram:
-    """Any mask: plain 2-D transforms of a few coil images at a time.
+    """Any mask: plain transforms along all axes of a few coil images at a time.
 
     Parameters
     ----------
     maps : torch.Tensor
         Complex, (coils, H, W) or (B, coils, H, W).
     mask : torch.Tensor
-        Boolean, (H, W) or (B or 1, H, W), in centred order.
+        Boolean, or real weights between F and F^H, (H, W) or (B or 1, H, W), in centred order.
+    n_axes : int
+        Number of image axes; with 3, maps and mask have an axis more.
     """
 
-    def __init__(self, maps: torch.Tensor, mask: torch.Tensor):
-        self.batched = maps.ndim == 4
+    def __init__(self, maps: torch.Tensor, mask: torch.Tensor, n_axes: int = 2):
+        self.batched = maps.ndim == n_axes + 2
         self.maps = maps if self.batched else maps[None]  # (B, coils, H, W)
-        mask = mask.reshape(-1, *mask.shape[-2:])
-        mask = mask.expand(len(mask), *maps.shape[-2:])
-        weights = _signed_mask(mask, (-2, -1), maps.dtype)
-        self.weights = weights.expand(len(self.maps), -1, -1, -1)  # (B, H, W, 2)
+        mask = mask.reshape(-1, *mask.shape[-n_axes:])
+        mask = mask.expand(len(mask), *maps.shape[-n_axes:])
+        weights = _signed_mask(mask, tuple(range(-n_axes, 0)), maps.dtype)
+        self.weights = weights.expand(len(self.maps), *weights.shape[1:])  # (B, H, W, 2)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return A^H A x."""
@@ -214,11 +216,12 @@ def _plane_coils(
     """Add conj(A^H A x) to `out` for x (N, H, W) and maps (coils, H, W)."""
     if x.numel() == 0:
         return
+    dim = tuple(range(1 - maps.ndim, 0))
     step = max(1, budget // (x.numel() * x.element_size()))
     for chunk in maps.split(step):
-        spectrum = torch.fft.fftn(x[:, None] * chunk, dim=(-2, -1))
+        spectrum = torch.fft.fftn(x[:, None] * chunk, dim=dim)
         torch.view_as_real(spectrum).mul_(weights)
-        coil_images = torch.fft.fftn(spectrum, dim=(-2, -1))
+        coil_images = torch.fft.fftn(spectrum, dim=dim)
         if len(chunk) == 1:
             out.addcmul_(coil_images[:, 0], chunk[0])
         else:

@@ -32,6 +32,9 @@ class LinearOperator(ABC):
         do. The result has the dtype and device of the argument.
     device : torch.device or None
         Where the images have to be; None if the operator holds no tensors.
+    n_slices : int or None
+        B if the operator is one of B slices side by side, with a domain (B, *image_shape) and a
+        range (B, ...); None for one image.
 
     Notes
     -----
@@ -43,6 +46,7 @@ class LinearOperator(ABC):
     range_shape: tuple[int, ...]
     dtype: torch.dtype | None = None
     device: torch.device | None = None
+    n_slices: int | None = None
 
     @abstractmethod
     def _forward(self, x: torch.Tensor) -> torch.Tensor: ...
@@ -264,6 +268,7 @@ class AdjointOperator(LinearOperator):
         self.operator = operator
         self.domain_shape, self.range_shape = operator.range_shape, operator.domain_shape
         self.dtype, self.device = operator.dtype, operator.device
+        self.n_slices = operator.n_slices
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.operator.adjoint(x)
@@ -295,6 +300,7 @@ class NormalOperator(LinearOperator):
         self.operator = operator
         self.domain_shape = self.range_shape = operator.domain_shape
         self.dtype, self.device = operator.dtype, operator.device
+        self.n_slices = operator.n_slices
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.operator.normal(x)
@@ -362,6 +368,7 @@ class ScaledOperator(LinearOperator):
         self.factor = complex_factor if complex_factor.imag else complex_factor.real
         self.domain_shape, self.range_shape = operator.domain_shape, operator.range_shape
         self.dtype, self.device = operator.dtype, operator.device
+        self.n_slices = operator.n_slices
 
     def _check(self, x: torch.Tensor, shape: tuple[int, ...], method: str) -> None:
         super()._check(x, shape, method)

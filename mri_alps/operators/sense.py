@@ -61,9 +61,10 @@ class SenseOperator(LinearOperator):
         mask: torch.Tensor,
         weights: torch.Tensor | None = None,
     ):
-        _check_maps(sensitivity_maps)
+        check_maps(sensitivity_maps)
         *batch, n_coils, height, width = sensitivity_maps.shape
         self.domain_shape = (*batch, height, width)
+        self.n_slices = batch[0] if batch else None
         self.range_shape = (*batch, n_coils, height, width)
         self.dtype, self.device = sensitivity_maps.dtype, sensitivity_maps.device
         self.sensitivity_maps = sensitivity_maps.detach()
@@ -224,7 +225,19 @@ def _fit(mask: torch.Tensor, domain_shape: tuple[int, ...], name: str) -> torch.
     return mask.clone()
 
 
-def _check_maps(maps: torch.Tensor) -> None:
+def check_maps(maps: torch.Tensor) -> None:
+    """Raise an error unless `maps` are sensitivity maps of one slice or of several.
+
+    Parameters
+    ----------
+    maps : torch.Tensor
+        Anything; expected complex, (coils, H, W) or (B, coils, H, W).
+
+    Raises
+    ------
+    DtypeError, ShapeError
+        Naming what was found.
+    """
     if not isinstance(maps, torch.Tensor) or maps.dtype not in (torch.complex64, torch.complex128):
         found = maps.dtype if isinstance(maps, torch.Tensor) else type(maps).__name__
         raise DtypeError(

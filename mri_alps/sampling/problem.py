@@ -273,8 +273,7 @@ def make_problem(
 def _count_slices(
     operator: OperatorLike, levels: torch.Tensor, domain_shape: Sequence[int]
 ) -> int | None:
-    maps = getattr(operator, "sensitivity_maps", None)
-    batched = getattr(maps, "ndim", 3) == 4 or levels.ndim == 1
+    batched = getattr(operator, "n_slices", None) is not None or levels.ndim == 1
     if levels.ndim > 1 or (levels.ndim == 1 and (len(levels),) != tuple(domain_shape[:1])):
         raise ShapeError(
             f"noise_std has shape {tuple(levels.shape)}, expected a scalar or one value for each "

@@ -7,7 +7,7 @@ import pytest
 
 import mri_alps.interop
 from mri_alps.core.errors import MissingDependencyError, MriAlpsError
-from mri_alps.interop._optional import require
+from mri_alps.core.optional import require
 
 
 @pytest.mark.parametrize("module", ["mri_alps", "mri_alps.interop", "mri_alps.cli.app"])

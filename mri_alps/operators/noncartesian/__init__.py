@@ -1,0 +1,1 @@
+"""Sampling along any trajectory: non-uniform Fourier transform, A^H A, the operator, patterns."""
