@@ -37,6 +37,7 @@ from mri_alps.operators.restoration.inpainting import (
 )
 from mri_alps.operators.sense import SenseOperator, single_coil_maps
 from mri_alps.operators.simulation import simulate
+from mri_alps.operators.soft_sense import SoftSenseOperator
 
 __all__ = [
     "AdjointOperator",
@@ -53,6 +54,7 @@ __all__ = [
     "ScaledOperator",
     "SenseOperator",
     "SensitivityOperator",
+    "SoftSenseOperator",
     "SumOperator",
     "box_mask",
     "gaussian_kernel",
