@@ -42,7 +42,8 @@ class SetsGram:
         out = torch.zeros_like(x, memory_format=torch.contiguous_format)
         on_host = x.device.type == "cpu"
         budget = _CPU_CHUNK_BYTES if on_host else _DEVICE_CHUNK_BYTES
-        for images, target in zip(*(a.split(1 if on_host else len(x)) for a in (x, out)), strict=True):
+        n_images = 1 if on_host else max(len(x), 1)
+        for images, target in zip(x.split(n_images), out.split(n_images), strict=True):
             step = max(1, budget // max(images[:, 0].numel() * images.element_size(), 1))
             for maps in self._maps.split(step, 1):
                 self._add(images, maps, target)

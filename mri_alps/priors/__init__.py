@@ -17,6 +17,7 @@ from mri_alps.priors.novelty import (
 )
 from mri_alps.priors.protocol import ScoreModel
 from mri_alps.priors.registry import DEFAULT_PRIOR, GAUSSIAN, available_priors, load_prior
+from mri_alps.priors.sets import PriorOfSets
 from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 from mri_alps.priors.unet import UNetConfig
 
@@ -26,6 +27,7 @@ __all__ = [
     "GaussianMixturePrior",
     "GaussianPrior",
     "NetworkPrior",
+    "PriorOfSets",
     "PriorSpectrum",
     "ScoreModel",
     "TwoChannelPrior",

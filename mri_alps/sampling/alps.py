@@ -180,6 +180,8 @@ def _ends(
     if math.isinf(handover) and not finish:
         return handover, finish, data_noise
     power = cast("PriorSpectrum", spectrum).image(problem.image_shape)
+    if problem.n_sets is not None:  # a learned prior is that of the first image
+        power = power[0]
     scale = math.sqrt(float(power.mean()))
     return handover * scale, finish * scale, data_noise
 

@@ -354,15 +354,11 @@ class _SolvedAtLevel(CovarianceAtLevel):
 
         The error is near the preconditioned residual, and its energy near that of the residual.
         """
-        n_values = self._n_pixels * (2 if self.problem.dtype.is_complex else 1)
+        n_values = self.problem.n_values
         limit = self.tolerance * n_values
         large = self._inner(preconditioned, preconditioned) > HIDDEN * n_values * added
         return (energy > RELAXED * limit) | ((energy > limit) & large)
 
     def _inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Re <a, b> of the images whose spectra are given."""
-        return inner_product(a, b, len(self.problem.image_shape)).real / self._n_pixels
-
-    @property
-    def _n_pixels(self) -> int:
-        return torch.Size(self.problem.image_shape).numel()
+        return inner_product(a, b, len(self.problem.image_shape)).real / self.problem.n_pixels

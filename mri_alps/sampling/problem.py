@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,6 +54,9 @@ class Problem:
         Shape of the unknown.
     n_slices : int or None
         B for an operator over a batch of slices, whose domain is (B, *image_shape).
+    n_sets : int or None
+        Of an operator whose unknown is several images that are seen together, one for each of its
+        sets of maps: the domain, and `image_shape`, is (n_sets, H, W).
     """
 
     operator: OperatorLike
@@ -61,6 +65,7 @@ class Problem:
     back_projection: torch.Tensor
     domain_shape: tuple[int, ...]
     n_slices: int | None
+    n_sets: int | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -74,8 +79,18 @@ class Problem:
 
     @property
     def dims(self) -> tuple[int, ...]:
-        """Negative axes of one image."""
-        return tuple(range(-len(self.image_shape), 0))
+        """Negative axes of one image: priors are stationary along these."""
+        return tuple(range(-len(self.image_shape) + (self.n_sets is not None), 0))
+
+    @property
+    def n_pixels(self) -> int:
+        """Of one image: the factor of the Fourier transform's norm."""
+        return math.prod(self.image_shape[dim] for dim in self.dims)
+
+    @property
+    def n_values(self) -> int:
+        """Real values of the unknown."""
+        return math.prod(self.image_shape) * (2 if self.dtype.is_complex else 1)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -267,13 +282,19 @@ def make_problem(
             f"the adjoint of {type(operator).__name__} returned a {type(back_projection).__name__} "
             f"of shape {shape}: expected a tensor of its domain_shape {domain_shape}"
         )
-    return Problem(operator, data, levels, back_projection, domain_shape, n_slices)
+    n_sets = getattr(operator, "n_sets", None)
+    return Problem(operator, data, levels, back_projection, domain_shape, n_slices, n_sets)
 
 
 def _count_slices(
     operator: OperatorLike, levels: torch.Tensor, domain_shape: Sequence[int]
 ) -> int | None:
     batched = getattr(operator, "n_slices", None) is not None or levels.ndim == 1
+    if getattr(operator, "n_sets", None) is not None and levels.ndim:
+        raise ShapeError(
+            f"noise_std has shape {tuple(levels.shape)}, expected a scalar for an operator of "
+            "several sets of maps, which is of one slice"
+        )
     if levels.ndim > 1 or (levels.ndim == 1 and (len(levels),) != tuple(domain_shape[:1])):
         raise ShapeError(
             f"noise_std has shape {tuple(levels.shape)}, expected a scalar or one value for each "

@@ -265,8 +265,7 @@ def _evaluate(
     spectrum = to_spectrum(context.score.score(x, level.sigma), problem)
     n_axes = len(problem.image_shape)
     power = inner_product(spectrum, spectrum / level.fisher, n_axes).real
-    n_values = torch.Size(problem.image_shape).numel() * (2 if problem.dtype.is_complex else 1)
-    energy = power.double() / (n_values * float(torch.Size(problem.image_shape).numel()))
+    energy = power.double() / (problem.n_values * float(problem.n_pixels))
     energy = energy.reshape(len(spectrum), -1).amax(1)
     finite = torch.isfinite(energy)
     return keep(finite, x), keep(finite, spectrum), energy

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
+from mri_alps.priors.sets import PriorOfSets
 from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.result import Callback, PosteriorSamples
 from mri_alps.sampling.spectrum_estimate import count_and_estimate
@@ -78,6 +79,10 @@ def require_spectrum(task: SamplingTask) -> tuple[PriorSpectrum, int]:
     """
     if task.spectrum is not None:
         return task.spectrum, 0
-    problem = task.problem
+    problem, model = task.problem, task.score_model
     generator = torch.Generator(device=problem.device).manual_seed(0)
+    if isinstance(model, PriorOfSets):
+        shape = problem.image_shape[1:]
+        spectrum, count = count_and_estimate(model.first, shape, generator, problem.dtype)
+        return cast("PriorSpectrum", model.spectrum_with(spectrum)), count
     return count_and_estimate(task.score_model, problem.image_shape, generator, problem.dtype)
