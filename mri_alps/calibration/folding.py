@@ -20,6 +20,7 @@ from scipy import ndimage
 from mri_alps.calibration._espirit import local_matrices, two_dominant_eigenvectors
 from mri_alps.calibration.scale import low_resolution_images
 from mri_alps.calibration.sensitivity import MAXIMUM_REGION, find_bright
+from mri_alps.core.crop import center_crop, center_range
 from mri_alps.core.fourier import ifftc
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def find_folding(operators: LocalOperators) -> Folding:
     block = operators.block
     second = _second_set(operators)
     small = (second.near_one.shape[0], second.near_one.shape[1])
-    images = _full_resolution(block, small)
+    images = center_crop(_full_resolution(block, second.grid), small)
     noise = 2 * math.prod(block.shape[1:]) / math.prod(small)
     total = float(images.abs().square().sum()) - noise * images.numel()
     taken = np.zeros(small)
@@ -121,24 +122,30 @@ class _SecondSet(NamedTuple):
         low-resolution images best.
     near_one : numpy.ndarray
         bool (h, w), those whose second eigenvalue is near 1.
+    grid : tuple of int
+        Pixels of the whole field of view that the operators are made for.
     """
 
     bright: np.ndarray
     maps: torch.Tensor
     near_one: np.ndarray
+    grid: tuple[int, int]
 
 
 def _second_set(operators: LocalOperators) -> _SecondSet:
-    block, lags, shape = operators
+    block, lags, whole, shape = operators
     small = (min(shape[0], MAXIMUM_REGION), min(shape[1], MAXIMUM_REGION))
-    low = low_resolution_images(block, small)
+    grid = (round(small[0] * whole[0] / shape[0]), round(small[1] * whole[1] / shape[1]))
+    rows, columns = (center_range(*pair) for pair in zip(grid, small, strict=True))
+    low = low_resolution_images(block, grid)[:, rows, columns]
     bright = find_bright(low.abs().square().sum(0).sqrt().numpy())
     start = low[:, torch.as_tensor(bright)].T.to(lags.device, torch.complex64)
-    local = local_matrices(lags, small)[torch.as_tensor(bright.ravel(), device=lags.device)]
+    local = local_matrices(lags, grid, rows).unflatten(0, (-1, grid[1]))[:, columns]
+    local = local[torch.as_tensor(bright, device=lags.device)]
     _, maps, values = two_dominant_eigenvectors(local, start)
     near_one = np.zeros(small, bool)
     near_one[bright] = values[1].cpu().numpy() > FOLDED_EIGENVALUE
-    return _SecondSet(bright, maps, near_one)
+    return _SecondSet(bright, maps, near_one, grid)
 
 
 def _full_resolution(block: np.ndarray, shape: tuple[int, int]) -> torch.Tensor:

@@ -21,7 +21,7 @@ from mri_alps.calibration.maps_error import (
     gaussian_mean,
     strict_misfit,
 )
-from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
+from mri_alps.calibration.sensitivity import enlarge_readout, local_operators, maps_of
 from mri_alps.core.crop import center_crop
 from mri_alps.operators import SenseOperator
 
@@ -151,11 +151,20 @@ class _Block:
         operator = SenseOperator(maps, self.mask, weights)
         image = gaussian_mean(operator, self.kspace * weights, self.noise_std)
         predicted = SenseOperator(maps, torch.ones_like(mask)).forward(image)
-        guess = center_crop(torch.where(mask, self.kspace, predicted), self.size)
-        known = center_crop(mask, self.size)
+        guess = torch.where(mask, self.kspace, predicted)
+        if self.mask.ndim == 1:
+            guess = enlarge_readout(guess)
+        grid = (guess.shape[1], guess.shape[2])
+        guess, known = center_crop(guess, self.size), center_crop(mask, self.size)
         block = complete_low_rank(guess, known, self.patch, self.rank, _ITERATIONS)
-        return estimate_sensitivity_maps(
-            block.cpu().numpy(), self.shape, noise_std=self.noise_std, device=maps.device
+        return maps_of(
+            local_operators(
+                block.cpu().numpy(),
+                self.shape,
+                noise_std=self.noise_std,
+                grid=grid,
+                device=maps.device,
+            )
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from mri_alps.calibration._espirit import (
 from mri_alps.calibration.scale import low_resolution_images
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
+from mri_alps.core.fourier import fftc, ifftc
 
 MAXIMUM_REGION = 32
 """More calibration lines than this cost time and add nothing: maps are smooth."""
@@ -24,6 +26,9 @@ THRESHOLD = 0.005
 """Singular values of patches below this fraction of the largest are noise in any case."""
 CROP = 0.8
 """Eigenvalue above which a pixel lies in the support."""
+MARGIN = 1.25
+"""Field of view that maps are estimated on, along a fully sampled readout, over the image's: maps
+of an object that fills the image need not be the same at both of its borders."""
 
 
 class LocalOperators(NamedTuple):
@@ -35,12 +40,15 @@ class LocalOperators(NamedTuple):
         Complex (coils, readout, phase_encode), at most 32x32: what they were fitted to.
     lags : torch.Tensor
         Their Fourier coefficients, see `lag_matrices`, on the device where work is done.
+    grid : tuple of int
+        Pixels of the field of view that `block` belongs to (readout, phase_encode).
     shape : tuple of int
-        Of the image (readout, phase_encode).
+        Of the image in its middle.
     """
 
     block: np.ndarray
     lags: torch.Tensor
+    grid: tuple[int, int]
     shape: tuple[int, int]
 
 
@@ -60,7 +68,8 @@ def estimate_sensitivity_maps(
     ----------
     calibration_kspace : numpy.ndarray
         Complex, shape (coils, readout, phase_encode): a block with DC at its N // 2, at least
-        4x4; only its central 32x32 is used.
+        4x4; only its central 32x32 is used. Of a block that holds all of the readout the field
+        of view is enlarged first (`enlarge_readout`).
     shape : tuple of int
         (readout, phase_encode) of the maps; odd or even, square or not.
     noise_std : float
@@ -115,6 +124,7 @@ def local_operators(
     *,
     noise_std: float = 1.0,
     threshold: float = THRESHOLD,
+    grid: tuple[int, int] | None = None,
     device: torch.device | str = "cpu",
 ) -> LocalOperators:
     """Fit ESPIRiT's local operators to a calibration region of several coils.
@@ -123,6 +133,8 @@ def local_operators(
     ----------
     calibration_kspace, shape, noise_std, threshold, device
         As `estimate_sensitivity_maps` takes them; noise of whitened coils if left out.
+    grid : tuple of int, optional
+        Pixels of the field of view that the region belongs to, if that is larger than the image.
 
     Raises
     ------
@@ -131,8 +143,49 @@ def local_operators(
     """
     data = np.asarray(calibration_kspace)
     _check(data, shape)
+    if grid is None and data.shape[1] == shape[0]:
+        data = enlarge_readout(torch.as_tensor(data)).numpy()
+        grid = (data.shape[1], shape[1])
     block = central_block(data)
-    return LocalOperators(block, _lags(block, threshold, noise_std, device), shape)
+    return LocalOperators(block, _lags(block, threshold, noise_std, device), grid or shape, shape)
+
+
+def enlarge_readout(kspace: torch.Tensor) -> torch.Tensor:
+    """Return the k-space of the same image in a field of view that is larger by `MARGIN`.
+
+    Kernels of a few samples are smooth and periodic over the field of view. Coils are not where
+    the object goes on to its borders, or was cut there with the readout's oversampling: with air
+    around it what they see is smooth again.
+
+    Parameters
+    ----------
+    kspace : torch.Tensor
+        Complex (coils, readout, phase_encode), all of the readout.
+
+    Returns
+    -------
+    torch.Tensor
+        Complex (coils, n, phase_encode) with n of the same parity, DC at n // 2.
+    """
+    margin = math.ceil((MARGIN - 1) * kspace.shape[1] / 2)
+    return fftc(torch.nn.functional.pad(ifftc(kspace, (1,)), (0, 0, margin, margin)), (1,))
+
+
+def reduce_readout(block: np.ndarray, grid: int, height: int) -> np.ndarray:
+    """Return the middle of k-space of an image from that of an enlarged one, as large a block.
+
+    Parameters
+    ----------
+    block : numpy.ndarray
+        Complex (coils, n, phase_encode), the middle of the readout of `grid` samples.
+    grid, height : int
+        Readout of the enlarged image and of the image.
+    """
+    kspace = np.zeros((len(block), grid, block.shape[2]), block.dtype)
+    size = block.shape[1:]
+    center_crop(kspace, size)[...] = block
+    images = center_crop(ifftc(torch.as_tensor(kspace), (1,)), (height, size[1]))
+    return center_crop(fftc(images, (1,)), (min(size[0], height), size[1])).numpy()
 
 
 def maps_of(
@@ -149,9 +202,10 @@ def maps_of(
     crop, cropping
         As `estimate_sensitivity_maps` takes them.
     """
-    block, lags, shape = operators
-    images = low_resolution_images(block, shape).to(lags.device)
-    maps, eigenvalues = dominant_eigenvectors(lags, shape, images)
+    block, lags, grid, shape = operators
+    images = low_resolution_images(block, grid).to(lags.device)
+    maps, eigenvalues = dominant_eigenvectors(lags, grid, images)
+    maps, eigenvalues, images = (center_crop(x, shape) for x in (maps, eigenvalues, images))
     maps = _fix_phase(maps, images)
     if cropping != "support":
         return maps * (eigenvalues > crop if cropping == "hard" else soft_weight(eigenvalues, crop))

@@ -13,7 +13,12 @@ from mri_alps.calibration.folding import Folding, find_folding, find_second_sets
 from mri_alps.calibration.joint_estimation import complete_center
 from mri_alps.calibration.noise import apply_to_coils
 from mri_alps.calibration.region import MINIMUM_LINES, require
-from mri_alps.calibration.sensitivity import local_operators, maps_of
+from mri_alps.calibration.sensitivity import (
+    enlarge_readout,
+    local_operators,
+    maps_of,
+    reduce_readout,
+)
 from mri_alps.calibration.support import (
     SignalBesideMaps,
     share_of_further_sets,
@@ -88,18 +93,22 @@ def estimate_maps(whitened: WhitenedSlice, device: torch.device | str) -> Mapped
     require(raw, whitened.index, region)
     if min(region.size) < MINIMUM_LINES and region.is_part_of_scan:
         # An image of one set of maps completed it: it says nothing of a second.
-        center = _complete(whitened)
-        maps = maps_of(local_operators(center, raw.shape, device=device))
+        center, grid = _complete(whitened)
+        maps = maps_of(local_operators(center, raw.shape, grid=grid, device=device))
+        center = reduce_readout(center, grid[0], raw.shape[0])
         return MappedSlice(whitened, maps, _COMPLETED, center=center)
     operators = local_operators(region.kspace, raw.shape, device=device)
     return MappedSlice(whitened, maps_of(operators), "ESPIRiT", folding=find_folding(operators))
 
 
-def _complete(whitened: WhitenedSlice) -> np.ndarray:
-    """Complete the centre from all of the scan's samples near it."""
+def _complete(whitened: WhitenedSlice) -> tuple[np.ndarray, tuple[int, int]]:
+    """Complete the centre from all of the scan's samples near it; with its field of view's grid."""
     kspace = torch.as_tensor(whitened.kspace)
     mask = torch.as_tensor(whitened.measured).expand(kspace.shape[1:])
-    return complete_center(kspace, mask).cpu().numpy()
+    if (mask == mask[:1]).all():  # whole lines
+        kspace = enlarge_readout(kspace)
+        mask = mask[:1].expand(kspace.shape[1:])
+    return complete_center(kspace, mask).cpu().numpy(), (kspace.shape[1], kspace.shape[2])
 
 
 def use_given_maps(
