@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import zipfile
 from collections.abc import Sequence
 from os import PathLike
@@ -16,6 +17,8 @@ from mri_alps.core.errors import ConfigurationError, InputFileError, ShapeError,
 from mri_alps.core.hdf5 import Dataset, check_readable, is_hdf5, open_hdf5
 from mri_alps.masks.kinds import as_boolean_mask
 
+_MASK_NAME = re.compile(r"mask\d*")
+"""CMRxRecon has them with the acceleration."""
 _LARGEST_ENTRY = 16  # bytes: complex128
 _LARGEST_HEADER = 4096  # bytes of .npy and .hdr files in front of, or about, the array
 
@@ -26,8 +29,8 @@ def load_mask(path: str | PathLike[str], shape: Sequence[int]) -> np.ndarray:
     Parameters
     ----------
     path : path-like
-        A .npy file, a .npz or HDF5 file with an array `mask` (or, in a .npz, one single array),
-        or a BART pattern (.cfl or .hdr, or their common stem). The kind is found by content.
+        A .npy file, a .npz or HDF5 file with an array `mask` (or, in a .npz, one single array;
+        MATLAB's with -v7.3 are HDF5), or a BART pattern (.cfl or .hdr, or their common stem). The kind is found by content.
     shape : sequence of int
         K-space matrix (H, W) that the mask is for.
 
@@ -80,13 +83,16 @@ def _read(path: Path, limit: int) -> np.ndarray:
 
 def _read_hdf5(path: Path, limit: int) -> np.ndarray:
     with open_hdf5(path) as file:
-        dataset = file.get("mask")
+        names = [name for name in file if _MASK_NAME.fullmatch(name)]
+        name = "mask" if "mask" in names else names[0] if len(names) == 1 else ""
+        dataset = file.get(name) if name else None
         if not isinstance(dataset, Dataset):
             raise InputFileError(
                 f"{path}: found the datasets {', '.join(file) or 'none'}, expected one named mask"
             )
         _check_size(path, math.prod(dataset.shape), limit)
-        return np.asarray(dataset[()])
+        array = np.asarray(dataset[()])
+        return array.T if "MATLAB_class" in dataset.attrs else array  # columns first
 
 
 def _read_npz(path: Path, limit: int) -> np.ndarray:

@@ -11,7 +11,15 @@ from mri_alps.rawdata.sampling_pattern import center_block, net_acceleration, sm
 if TYPE_CHECKING:
     from mri_alps.rawdata.raw import RawKSpace
 
-NAMES = {"fastmri": "fastMRI HDF5", "ismrmrd": "ISMRMRD", "bart": "BART cfl", "array": "array"}
+NAMES = {
+    "fastmri": "fastMRI HDF5",
+    "ismrmrd": "ISMRMRD",
+    "bart": "BART cfl",
+    "skm-tea": "SKM-TEA (HDF5)",
+    "calgary-campinas": "Calgary-Campinas (HDF5)",
+    "cmrxrecon": "CMRxRecon (MATLAB HDF5)",
+    "array": "array",
+}
 
 
 def describe(raw: RawKSpace) -> list[tuple[str, str]]:

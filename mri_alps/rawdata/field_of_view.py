@@ -15,6 +15,12 @@ NO_HEADER = (
 )
 """What is said of a file in fastMRI's layout that holds k-space alone."""
 
+NO_SIZE = (
+    "the file does not say how large its pixels are, they are stored as 1 mm, which --fov "
+    "(field_of_view) corrects"
+)
+"""What is said of other files that hold arrays alone."""
+
 
 def with_field_of_view(raw: RawKSpace, field_of_view: Sequence[float] | None) -> RawKSpace:
     """Return a scan whose final image has the size that the user gives.
@@ -44,7 +50,9 @@ def with_field_of_view(raw: RawKSpace, field_of_view: Sequence[float] | None) ->
     provenance = dict(raw.provenance)
     for name in ("warnings", "settled"):
         if name in provenance:
-            provenance[name] = [text for text in provenance[name] if text != NO_HEADER]
+            provenance[name] = [
+                text for text in provenance[name] if text not in (NO_HEADER, NO_SIZE)
+            ]
     size = " x ".join(f"{length:g}" for length in field_of_view[:2])
     provenance["processing"] = [
         *provenance.get("processing", []),

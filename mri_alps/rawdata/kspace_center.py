@@ -174,3 +174,39 @@ def _is_image_like(slices: Sequence[np.ndarray], axis: int) -> bool:
     transformed = (np.fft.fft(coil, axis=axis) for kspace in slices for coil in kspace)
     profile = sum((np.abs(coil.astype(np.complex128)) ** 2).sum(1 - axis) for coil in transformed)
     return energy_concentration(np.asarray(profile)) > IMAGE_LIKE
+
+
+def concentrations(block: np.ndarray) -> list[float | None]:
+    """Return how much of its energy each axis has in its best eighth, None where that says nothing.
+
+    Parameters
+    ----------
+    block : numpy.ndarray
+        Complex, as numpy or as pairs of fields has it, any shape; zeros were not measured.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = np.square(np.abs(as_complex(block)), dtype=np.float64)
+    found: list[float | None] = []
+    for axis in range(energy.ndim):
+        others = tuple(other for other in range(energy.ndim) if other != axis)
+        profile = energy.sum(others)
+        profile = profile[profile > 0]
+        usable = len(profile) >= SMALLEST_AXIS and np.isfinite(profile).all()
+        found.append(energy_concentration(profile) if usable else None)
+    return found
+
+
+def as_complex(array: np.ndarray) -> np.ndarray:
+    """Return complex64, of complex numbers or of records of a real and an imaginary part.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        As HDF5 holds it: written by numpy, or by MATLAB and ISMRMRD's C++ library.
+    """
+    with np.errstate(over="ignore"):  # an overflow is Inf, which who reads the slice reports
+        if array.dtype.names is None:
+            return array.astype(np.complex64, copy=False)
+        parts = np.empty(array.shape, np.complex64)
+        parts.real, parts.imag = array["real"], array["imag"]
+        return parts

@@ -5,19 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mri_alps.core.errors import ConfigurationError, InputFileError
+from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import Dataset, check_readable, is_hdf5, open_hdf5
 from mri_alps.core.values import as_path
 from mri_alps.rawdata.bart._reader import read_bart
 from mri_alps.rawdata.bart.cfl import bart_base
+from mri_alps.rawdata.choices import refuse_choices
 from mri_alps.rawdata.fastmri._reader import read_fastmri
 from mri_alps.rawdata.ismrmrd.reader import find_groups, read_ismrmrd
 from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.ismrmrd.stream import is_mrd_stream, read_mrd_stream
+from mri_alps.rawdata.layouts import layout_of, read_layout
 from mri_alps.rawdata.settling import settle_scan
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.raw import RawKSpace
+
+_MATLAB_5 = b"MATLAB 5.0 MAT-file"
 
 
 def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpace:
@@ -57,12 +61,13 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
         return read_ismrmrd(path, selection or Selection())
     if kind == "stream":
         return read_mrd_stream(path, selection or Selection())
+    if kind == "layout":
+        return settle_scan(read_layout(path, selection or Selection()))
+    if kind == "fastmri":
+        return settle_scan(read_fastmri(path, selection or Selection()))
     if selection is not None:
-        raise ConfigurationError(
-            f"{path} is a {kind} file: repetition, contrast, phase and set can only be selected "
-            "in ISMRMRD files"
-        )
-    return settle_scan(read_fastmri(path) if kind == "fastmri" else read_bart(path))
+        refuse_choices(path, "BART cfl", selection)
+    return settle_scan(read_bart(path))
 
 
 def _kind(path: Path) -> str:
@@ -75,6 +80,12 @@ def _kind(path: Path) -> str:
     check_readable(path)
     if is_mrd_stream(path):
         return "stream"
+    with path.open("rb") as file:
+        if file.read(len(_MATLAB_5)) == _MATLAB_5:
+            raise InputFileError(
+                f"{path} is a MATLAB file of version 5 to 7, which is no HDF5 and is not read: "
+                "save it with -v7.3"
+            )
     raise InputFileError(
         f"{path} is neither HDF5 (fastMRI, ISMRMRD) nor an MRD stream nor one of a "
         "BART .hdr/.cfl pair: convert it to one of these formats, or copy it again if it should be"
@@ -83,6 +94,8 @@ def _kind(path: Path) -> str:
 
 def _hdf5_kind(path: Path) -> str:
     with open_hdf5(path) as file:
+        if layout_of(file) is not None:
+            return "layout"
         if isinstance(file.get("kspace"), Dataset):
             return "fastmri"
         if find_groups(file):

@@ -205,3 +205,12 @@ def test_a_damaged_hdf5_mask_is_one_sentence(tmp_path):
     (tmp_path / "m.h5").write_bytes(content)
     with pytest.raises(InputFileError, match="damaged"):
         load_mask(tmp_path / "m.h5", SHAPE)
+
+
+def test_masks_that_matlab_wrote_have_their_columns_first(tmp_path):
+    for name in ("mask", "mask04"):
+        path = tmp_path / f"{name}.mat"
+        with h5py.File(path, "w", userblock_size=512) as file:
+            file[name] = POINTS.T.astype(float)
+            file[name].attrs["MATLAB_class"] = np.bytes_(b"double")
+        np.testing.assert_array_equal(load_mask(path, SHAPE), POINTS)

@@ -355,7 +355,7 @@ def test_bart_arrays_that_are_no_kspace(tmp_path):
 
 
 def test_selections_that_make_no_sense(tmp_path, fastmri):
-    with pytest.raises(ConfigurationError, match="only be selected in ISMRMRD"):
+    with pytest.raises(ConfigurationError, match="no repetition to choose"):
         read_raw(fastmri, selection=Selection(repetition=1))
     path = tmp_path / "i.h5"
     write_ismrmrd(path, random_complex(0, 1, 2, 8, 6))

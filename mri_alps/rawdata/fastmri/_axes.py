@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata.kspace_center import (
     CONCENTRATED,
-    SMALLEST_AXIS,
     SPREAD,
-    energy_concentration,
+    concentrations,
 )
 
 if TYPE_CHECKING:
@@ -50,8 +49,15 @@ class Expected:
     n_coils: int | None = None
 
 
+class Readable(Protocol):
+    """An array, or a dataset of a file."""
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Read what lies at an index of the first axis."""
+
+
 def find_order(
-    kspace: np.ndarray, shape: Sequence[int], expected: Expected, path: Path
+    kspace: Readable, shape: Sequence[int], expected: Expected, path: Path
 ) -> tuple[tuple[int, ...], str]:
     """Find which axes hold slices, coils, readout and phase encode.
 
@@ -82,7 +88,7 @@ def find_order(
     custom = tuple(range(len(shape)))
     if expected.matrix is not None and _fits(custom, shape, expected):
         return custom, ""
-    shares = [None, *_concentrations(np.asarray(kspace[shape[0] // 2]))]
+    shares = [None, *concentrations(np.asarray(kspace[shape[0] // 2]))]
     if _fits(custom, shape, expected) and not _is_wrong(custom, shares):
         return custom, ""
     fitting = _fitting(shape, expected, shares) or _fitting_readout(shape, expected, shares)
@@ -136,22 +142,6 @@ def _fits(order: tuple[int, ...], shape: Sequence[int], expected: Expected) -> b
 
 def _misses_coils(order: tuple[int, ...], shape: Sequence[int], expected: Expected) -> bool:
     return len(shape) == 4 and expected.n_coils not in (None, shape[order[1]])
-
-
-def _concentrations(block: np.ndarray) -> list[float | None]:
-    """How much of the energy each axis has in its best eighth; None where that says nothing."""
-    if block.dtype.names is not None:
-        block = block["real"] + 1j * block["imag"]
-    with np.errstate(over="ignore", invalid="ignore"):
-        energy = np.square(np.abs(block), dtype=np.float64)
-    found: list[float | None] = []
-    for axis in range(energy.ndim):
-        others = tuple(other for other in range(energy.ndim) if other != axis)
-        profile = energy.sum(others)
-        profile = profile[profile > 0]  # others were not measured
-        usable = len(profile) >= SMALLEST_AXIS and np.isfinite(profile).all()
-        found.append(energy_concentration(profile) if usable else None)
-    return found
 
 
 def _has_spread(order: tuple[int, ...], shares: list[float | None]) -> bool:

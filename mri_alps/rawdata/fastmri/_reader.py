@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,12 +13,22 @@ from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
 from mri_alps.core.plain import plain
 from mri_alps.rawdata._files import check_matrix, check_slice_bytes
+from mri_alps.rawdata.choices import refuse_choices
 from mri_alps.rawdata.fastmri._axes import Expected, find_order
+from mri_alps.rawdata.fastmri._stored import (
+    Storage,
+    StoredKSpace,
+    noise_of_repetitions,
+    storage_of,
+)
 from mri_alps.rawdata.field_of_view import NO_HEADER
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.header import Encoding, Header, parse_header
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import net_acceleration
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata.ismrmrd.scan import Selection
 
 SMALLEST_SLICE = 64
 """Bytes that the table of contents alone has for a slice of compressed zeros."""
@@ -37,12 +47,13 @@ class FastmriSource:
     reference_name: str | None
     has_ground_truth: bool
     order: tuple[int, ...]
+    storage: Storage
 
     def read_kspace(self, index: int) -> np.ndarray:
         """Return complex (coil, readout, phase_encode)."""
         slices, *others = self.order
         with open_hdf5(self.path) as file:
-            kspace = _to_complex(file["kspace"][(slice(None),) * slices + (index,)])
+            kspace = StoredKSpace(file["kspace"], self.storage)[(slice(None),) * slices + (index,)]
         kspace = kspace.transpose([axis - (axis > slices) for axis in others])
         return kspace[np.newaxis] if kspace.ndim == 2 else kspace
 
@@ -66,7 +77,7 @@ class FastmriSource:
         return image.T if self.order[-2] > self.order[-1] else image  # written like the k-space
 
 
-def read_fastmri(path: Path | str) -> RawKSpace:
+def read_fastmri(path: Path | str, selection: Selection | None = None) -> RawKSpace:
     """Open a file in fastMRI's layout; nothing but the header and the mask is read.
 
     Parameters
@@ -74,7 +85,10 @@ def read_fastmri(path: Path | str) -> RawKSpace:
     path : Path or str
         HDF5 with `kspace` (slices, coils, readout, phase encode) or (slices, readout, phase
         encode), and `ismrmrd_header`. Without the header it is taken on its own matrix, or on that
-        of its reference images.
+        of its reference images. A fifth axis holds repetitions; real and imaginary parts may be
+        the last axis.
+    selection : Selection, optional
+        Which repetition; the mean of those that differ by noise alone if left out.
 
     Returns
     -------
@@ -86,10 +100,19 @@ def read_fastmri(path: Path | str) -> RawKSpace:
     ------
     InputFileError
         If a dataset is missing, real where it must be complex, or of a wrong size.
+    ConfigurationError
+        If the selection asks for what the file does not have.
     """
     path = Path(path)
+    refuse_choices(path, "fastMRI", selection, "repetition")
+    told: dict[str, Any] = {"counters": {}, "not_chosen": [], "warnings": [], "processing": []}
     with open_hdf5(path) as file:
-        kspace = _dataset(file, "kspace", path)
+        stored = _dataset(file, "kspace", path)
+        repetition = None if selection is None else selection.repetition
+        storage = storage_of(stored, path, repetition, told)
+        if repetition is not None and storage.repetitions is None:
+            refuse_choices(path, "fastMRI with one repetition", selection)
+        kspace = StoredKSpace(stored, storage)
         _check_kspace(kspace.shape, kspace, path)
         attributes = {name: plain(value) for name, value in file.attrs.items()}
         reference_name = next((name for name in REFERENCES if name in file), None)
@@ -105,9 +128,19 @@ def read_fastmri(path: Path | str) -> RawKSpace:
         header = found or _no_header(shape, images[::-1] if images and is_turned else images)
         if sentence:
             header = dataclasses.replace(header, settled=(*header.settled, sentence))
-        source = FastmriSource(path, reference_name, "ground_truth" in file, order)
-    return _assemble(
+        source = FastmriSource(path, reference_name, "ground_truth" in file, order, storage)
+        noise = noise_of_repetitions(kspace, order)
+        n_averages = kspace.n_averages
+    raw = _assemble(
         path, shape, kspace_mask=file_mask, header=header, attributes=attributes, source=source
+    )
+    provenance = {**raw.provenance, "counters": told["counters"], "not_chosen": told["not_chosen"]}
+    for name in ("processing", "warnings"):
+        provenance[name] = [*told[name], *provenance[name]]
+    if noise is not None:
+        provenance["noise"] = {"source": f"differences of {n_averages} repetitions"}
+    return dataclasses.replace(
+        raw, noise_covariance=noise, n_averages=n_averages, provenance=provenance
     )
 
 
@@ -236,7 +269,9 @@ def _dataset(file: File, name: str, path: Path) -> Dataset:
     return found
 
 
-def _check_kspace(shape: tuple[int, ...], kspace: Dataset, path: Path) -> tuple[int, int, int, int]:
+def _check_kspace(
+    shape: tuple[int, ...], kspace: StoredKSpace, path: Path
+) -> tuple[int, int, int, int]:
     """Check a dataset whose axes, brought to the order of the layout, have a shape."""
     if not _is_complex(kspace.dtype):
         raise InputFileError(
@@ -346,10 +381,3 @@ def _is_complex(dtype: np.dtype) -> bool:
     if dtype.names is not None:  # complex numbers as ISMRMRD's C++ library stores them
         return dtype.names == ("real", "imag") and dtype["real"].kind == "f"
     return dtype.kind == "c"
-
-
-def _to_complex(array: np.ndarray) -> np.ndarray:
-    if array.dtype.names is not None:
-        return (array["real"] + 1j * array["imag"]).astype(np.complex64)
-    with np.errstate(over="ignore"):  # an overflow is Inf, which read_slice reports
-        return array.astype(np.complex64, copy=False)

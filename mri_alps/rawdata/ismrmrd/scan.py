@@ -12,6 +12,7 @@ import numpy as np
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import check_claim
 from mri_alps.rawdata._files import check_matrix, check_slice_bytes
+from mri_alps.rawdata.choices import in_words
 from mri_alps.rawdata.ismrmrd._geometry import group_slices, slice_geometry
 from mri_alps.rawdata.ismrmrd._lines import (
     Grid,
@@ -392,27 +393,6 @@ class ScanAssembler:
             "warnings": self.warnings,
             "processing": self.processing,
         }
-
-
-def in_words(values: Sequence[object]) -> str:
-    """Return values for a sentence, consecutive numbers as a range: "0 to 3, 7".
-
-    Parameters
-    ----------
-    values : sequence of int or str
-        Numbers in rising order, or names.
-    """
-    spans: list[list[Any]] = []
-    for value in values:
-        if spans and isinstance(value, int) and spans[-1][1] == value - 1:
-            spans[-1][1] = value
-        else:
-            spans.append([value, value])
-    texts = [
-        str(first) if first == last else f"{first}{',' if last == first + 1 else ' to'} {last}"
-        for first, last in spans
-    ]
-    return ", ".join([*texts[:20], f"and {len(texts) - 20} more"] if len(texts) > 20 else texts)
 
 
 def _line_counts(table: LineTable, n_groups: int, grid: Grid) -> np.ndarray:
