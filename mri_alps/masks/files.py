@@ -30,7 +30,8 @@ def load_mask(path: str | PathLike[str], shape: Sequence[int]) -> np.ndarray:
     ----------
     path : path-like
         A .npy file, a .npz or HDF5 file with an array `mask` (or, in a .npz, one single array;
-        MATLAB's with -v7.3 are HDF5), or a BART pattern (.cfl or .hdr, or their common stem). The kind is found by content.
+        MATLAB's with -v7.3 are HDF5), or a BART pattern (.cfl or .hdr, or their common stem). The
+        kind is found by content.
     shape : sequence of int
         K-space matrix (H, W) that the mask is for.
 

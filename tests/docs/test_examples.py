@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import h5py
@@ -34,7 +35,7 @@ WITH_PYTHON = [path for path in FILES if blocks(path, "python") and path.name !=
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """A folder with what the pages call scan.h5: one slice of the demo."""
+    """A folder with what the pages call scan.h5, one slice of the demo, and repetitions of it."""
     monkeypatch.chdir(tmp_path)
     with h5py.File(DEMO) as source, h5py.File(tmp_path / "scan.h5", "w") as target:
         for name in source:
@@ -42,6 +43,8 @@ def workplace(tmp_path, monkeypatch):
             sliced = name in ("kspace", "reconstruction_rss", "ground_truth")
             target[name] = data[1:2] if sliced else data[()]
         target.attrs.update(source.attrs)
+    for number in (1, 2, 3):
+        shutil.copy(tmp_path / "scan.h5", tmp_path / f"2022061003_T20{number}.h5")
     matplotlib.use("agg")
     return tmp_path
 
