@@ -170,8 +170,11 @@ class PlaneGram:
         out = torch.zeros_like(images, memory_format=torch.contiguous_format)
         for i, (maps, weights) in enumerate(zip(self.maps, self.weights, strict=True)):
             if _works_in_cache(x):
-                for image, target in zip(images[:, i], out[:, i], strict=True):
-                    _plane_coils(image[None], maps, weights, target[None], _CPU_CHUNK_BYTES)
+                # Small images go together, as many as all their coil images fit in the cache.
+                n_images = max(1, _CPU_CHUNK_BYTES // (maps.numel() * x.element_size()))
+                chunks = zip(images[:, i].split(n_images), out[:, i].split(n_images), strict=True)
+                for chunk, target in chunks:
+                    _plane_coils(chunk, maps, weights, target, _CPU_CHUNK_BYTES)
             else:
                 _plane_coils(images[:, i], maps, weights, out[:, i], _DEVICE_CHUNK_BYTES)
         return out.conj_physical_().reshape(x.shape)

@@ -4,13 +4,22 @@ Samples are whitened with the exact posterior, after which they must be standard
 statistics are chi-square, and six standard deviations are allowed.
 """
 
+import importlib.util
 import math
 
 import pytest
 import torch
 
 from mri_alps.core.random import standard_normal
-from mri_alps.operators import BlurOperator, DownsamplingOperator, InpaintingOperator, SenseOperator
+from mri_alps.operators import (
+    BlurOperator,
+    DownsamplingOperator,
+    InpaintingOperator,
+    NonCartesianSenseOperator,
+    SenseOperator,
+    golden_radial,
+    spiral,
+)
 from mri_alps.operators.restoration.blur import gaussian_kernel
 from mri_alps.operators.restoration.inpainting import random_pixel_mask
 from mri_alps.priors import GaussianPrior
@@ -67,6 +76,11 @@ def random_mask(shape):
     return random_pixel_mask(shape, 0.3, torch.Generator().manual_seed(1))
 
 
+def along(pattern, shape, n_shots, dtype=torch.complex128):
+    k = pattern(n_shots, 2 * max(shape), shape)
+    return NonCartesianSenseOperator(coil_maps(3, shape, dtype), k)
+
+
 C128, C64, F64, F32 = torch.complex128, torch.complex64, torch.float64, torch.float32
 CASES = {
     "lines along the last axis": (lambda: sense((10, 12), line_mask(12, 3, 2)), C128),
@@ -81,6 +95,11 @@ CASES = {
     "pooling": (lambda: DownsamplingOperator((8, 12), 4), C128),
     "bicubic, real": (lambda: DownsamplingOperator((8, 12), 4, "bicubic", F64), F64),
 }
+if importlib.util.find_spec("finufft"):  # the extra noncartesian
+    CASES |= {
+        "radial": (lambda: along(golden_radial, (10, 12), 4), C128),
+        "spiral, odd sizes, single": (lambda: along(spiral, (9, 11), 1, C64), C64),
+    }
 
 
 @pytest.mark.parametrize("noise_std", [0.02, 0.5])
