@@ -14,9 +14,9 @@ from mri_alps.operators._kinds import as_tensor
 _PIXEL_UNITS = 3.2
 _SMALLEST_GRID = 16
 _ROUNDING = 1e-3
-# Bytes a pixel at the peak of the set-up in three dimensions, where transforms of twice the
-# length along each axis are made in double precision (measured by benchmark_noncartesian.py).
-_BYTES_PER_PIXEL = {torch.complex64: 650, torch.complex128: 1400}
+# Peak of the resident memory at 64^3 and 96^3, in bytes a pixel: transforms of twice the length
+# along each axis, in double precision. In complex128 finufft's grid is four times as long.
+_BYTES_PER_PIXEL = {torch.complex64: 1150, torch.complex128: 2300}
 
 
 def as_trajectory(

@@ -113,12 +113,13 @@ def fourier_diagonal(maps: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor
         Double, *shape, on the centred frequency grid, on the device of the maps.
     """
     shape, size = maps.shape[1:], spectrum.shape
-    power = sum(torch.fft.fftn(m.to(torch.complex128), s=size).abs().square() for m in maps)
-    assert isinstance(power, torch.Tensor)
+    power = torch.zeros(size, dtype=torch.float64, device=maps.device)
+    for coil in maps:
+        power += torch.fft.fftn(coil, s=size).abs().square_()
     # |FFT(S)|^2 is the transform of the autocorrelation with the lag's sign turned.
-    correlation = torch.fft.ifftn(power).conj()
-    lags = torch.fft.ifftn(spectrum.to(maps.device))
-    folded = torch.fft.fftn(lags * correlation).real
+    product = torch.fft.ifftn(power).conj_physical_()
+    product *= torch.fft.ifftn(spectrum.to(maps.device))
+    folded = torch.fft.fftn(product).real
     for axis in range(-len(shape), 0):
         folded = _every_second(folded, axis, 0)
     return torch.fft.fftshift(folded).clamp_min(0) / math.prod(shape)
