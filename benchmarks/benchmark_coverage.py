@@ -57,14 +57,14 @@ def coil_maps(shape: tuple[int, int]) -> torch.Tensor:
     return stack / stack.abs().square().sum(0).sqrt()
 
 
-def held_out_images(count: int) -> list[torch.Tensor]:
+def held_out_images(count: int, seed: int = 3) -> list[torch.Tensor]:
     """Complex images of held-out patients with image scale 1."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("MRI_ALPS_SHARED_DATA", folder)) / "images"
     if not folder.is_dir():
         raise SystemExit(f"no images at {folder}: set MRI_ALPS_SHARED_DATA")
     _, held_out = split(load_images([folder]), 0.1, HELD_OUT, 0)
-    images = validation_images(held_out, count, seed=3)
+    images = validation_images(held_out, count, seed=seed)
     return [image / image_scale(image) for image in images]
 
 
