@@ -1,4 +1,4 @@
-"""Adapters to the toolboxes that laboratories already use: sigpy, deepinv, BART, NIfTI, DICOM.
+"""Adapters to the toolboxes that laboratories use: sigpy, deepinv, mrpro, BART, NIfTI, DICOM.
 
 Names are imported on first use, so that none of the optional packages is needed until one of
 its adapters is; an adapter whose package is missing says which pip command installs it.
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mri_alps.interop.deepinv_physics import DeepinvPhysics, as_deepinv_physics
     from mri_alps.interop.dicom import write_dicom
     from mri_alps.interop.image_geometry import ImageGeometry
+    from mri_alps.interop.mrpro_data import MrproImages, images_as_idata, raw_from_kdata
+    from mri_alps.interop.mrpro_operator import as_mrpro_operator, from_mrpro_operator
     from mri_alps.interop.nifti import write_nifti
     from mri_alps.interop.sigpy_linop import as_sigpy_linop, from_sigpy_linop
 
@@ -27,13 +29,18 @@ _HOME_OF = {
     "DeepinvPhysics": "mri_alps.interop.deepinv_physics",
     "DeepinvReconstructor": "mri_alps.interop.deepinv_models",
     "ImageGeometry": "mri_alps.interop.image_geometry",
+    "MrproImages": "mri_alps.interop.mrpro_data",
     "RAW_FORMATS": "mri_alps.interop.conversion",
     "as_deepinv_physics": "mri_alps.interop.deepinv_physics",
+    "as_mrpro_operator": "mri_alps.interop.mrpro_operator",
     "as_sigpy_linop": "mri_alps.interop.sigpy_linop",
     "convert": "mri_alps.interop.conversion",
     "from_deepinv_denoiser": "mri_alps.interop.deepinv_operator",
     "from_deepinv_physics": "mri_alps.interop.deepinv_operator",
+    "from_mrpro_operator": "mri_alps.interop.mrpro_operator",
     "from_sigpy_linop": "mri_alps.interop.sigpy_linop",
+    "images_as_idata": "mri_alps.interop.mrpro_data",
+    "raw_from_kdata": "mri_alps.interop.mrpro_data",
     "refuse_existing": "mri_alps.interop.conversion",
     "write_dicom": "mri_alps.interop.dicom",
     "write_nifti": "mri_alps.interop.nifti",
@@ -45,12 +52,17 @@ __all__ = [
     "DeepinvDenoiser",
     "DeepinvPhysics",
     "DeepinvReconstructor",
+    "MrproImages",
     "as_deepinv_physics",
+    "as_mrpro_operator",
     "as_sigpy_linop",
     "convert",
     "from_deepinv_denoiser",
     "from_deepinv_physics",
+    "from_mrpro_operator",
     "from_sigpy_linop",
+    "images_as_idata",
+    "raw_from_kdata",
     "write_dicom",
     "write_nifti",
 ]

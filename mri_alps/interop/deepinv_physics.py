@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -70,7 +70,7 @@ class DeepinvPhysics(deepinv.physics.LinearPhysics):
         for name, tensor in find_parameters(operator).items():
             self.register_buffer(name, tensor.clone())
             self._parameter_names += (name,)
-        self._operator, self._seen = operator, self._tensors()
+        self._held, self._seen = _Held(operator), self._tensors()
         self.img_size = self._image_size()
 
     @property
@@ -80,9 +80,9 @@ class DeepinvPhysics(deepinv.physics.LinearPhysics):
         pairs = zip(now, self._seen, strict=True)
         if any(a is not b or version != seen for (a, version), (b, seen) in pairs):
             parameters = {name: getattr(self, name) for name in self._parameter_names}
-            self._operator = operator_with(self._operator, parameters, self._device_holder)
-            self._seen = now
-        return self._operator
+            operator = operator_with(self._held.operator, parameters, self._device_holder)
+            self._held, self._seen = _Held(operator), now
+        return self._held.operator
 
     @property
     def is_batched(self) -> bool:
@@ -178,7 +178,7 @@ class DeepinvPhysics(deepinv.physics.LinearPhysics):
             if isinstance(value, torch.Tensor) and value.requires_grad:
                 raise ConfigurationError(
                     f"found a {name} that requires a gradient, expected one without: "
-                    f"{self._operator.name} is not differentiated by it, detach it"
+                    f"{self._held.operator.name} is not differentiated by it, detach it"
                 )
             tensor = torch.as_tensor(value).to(before[name])
             while tensor.ndim < before[name].ndim:
@@ -217,8 +217,8 @@ class DeepinvPhysics(deepinv.physics.LinearPhysics):
         if name not in known and not hasattr(noise, name) and name != "seed":
             has = ", ".join(self._parameter_names) or "no parameters"
             raise ConfigurationError(
-                f"found an argument {name!r}, which neither {self._operator.name} (it has {has}) "
-                f"nor {type(noise).__name__} knows: leave it out"
+                f"found an argument {name!r}, which neither {self._held.operator.name} (it has "
+                f"{has}) nor {type(noise).__name__} knows: leave it out"
             )
 
     def _tensors(self) -> list[tuple[torch.Tensor, int]]:
@@ -251,3 +251,13 @@ class DeepinvPhysics(deepinv.physics.LinearPhysics):
             for name in names:
                 setattr(self, name, torch.view_as_complex(getattr(self, name).contiguous()))
         return result
+
+
+class _Held:
+    """An operator, which never changes, so that copies share it; not all can be copied."""
+
+    def __init__(self, operator: LinearOperator):
+        self.operator = operator
+
+    def __deepcopy__(self, memo: dict) -> _Held:
+        return self

@@ -12,6 +12,7 @@ from mri_alps.operators import (
     NonCartesianSenseOperator,
     SenseOperator,
     gaussian_kernel,
+    golden_radial,
 )
 from mri_alps.operators.rounding import assert_equal_to_rounding
 

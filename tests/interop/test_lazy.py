@@ -12,7 +12,7 @@ from mri_alps.core.optional import require
 
 @pytest.mark.parametrize("module", ["mri_alps", "mri_alps.interop", "mri_alps.cli.app"])
 def test_nothing_optional_is_imported(module):
-    optional = ("deepinv", "nibabel", "pydicom", "sigpy")
+    optional = ("deepinv", "mrpro", "nibabel", "pydicom", "sigpy")
     code = f"import sys, {module}; print([name for name in {optional} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -23,6 +23,8 @@ def test_nothing_optional_is_imported(module):
     [
         ("DeepinvPhysics", "deepinv", "pip install 'mri-alps[deepinv]'"),
         ("DeepinvReconstructor", "deepinv", "pip install 'mri-alps[deepinv]'"),
+        ("as_mrpro_operator", "mrpro", "pip install 'mri-alps[mrpro]'"),
+        ("raw_from_kdata", "mrpro", "pip install 'mri-alps[mrpro]'"),
     ],
 )
 def test_a_missing_package_names_its_pip_command(monkeypatch, name, package, command):
