@@ -245,12 +245,19 @@ def convert(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that are there.")
     ] = False,
+    study: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="A DICOM image of the scanner's from the same examination: patient, study and "
+            "frame of reference are taken from it. Left out: from the raw data's header."
+        ),
+    ] = None,
 ) -> None:
     """Convert k-space between formats, or a reconstruction to NIfTI or DICOM.
 
     K-space is copied as it was measured. What the new format has no place for is
     named, and written to a JSON file beside it. Mean and standard deviation of a
-    reconstruction become two NIfTI files or two DICOM series.
+    reconstruction become two NIfTI files or DICOM series of the scanner's study.
 
     mri-alps convert scan.h5 scan.cfl
 
@@ -258,7 +265,7 @@ def convert(
     """
     from mri_alps.cli.convert import run_convert
 
-    run_convert(source, target, to, classic, overwrite)
+    run_convert(source, target, to, classic, overwrite, study)
 
 
 app.command()(train)

@@ -14,7 +14,12 @@ IMAGE_FORMATS = ("nifti", "dicom")
 
 
 def run_convert(
-    source: Path, target: Path, to: str | None, classic: bool = False, overwrite: bool = False
+    source: Path,
+    target: Path,
+    to: str | None,
+    classic: bool = False,
+    overwrite: bool = False,
+    study: Path | None = None,
 ) -> None:
     """Convert k-space to another raw format, or a reconstruction to images.
 
@@ -30,6 +35,8 @@ def run_convert(
         Classic DICOM, a file a slice.
     overwrite : bool
         Replace files that are there.
+    study : pathlib.Path, optional
+        A DICOM image of the scanner's, whose patient and study are taken.
 
     Raises
     ------
@@ -48,6 +55,8 @@ def run_convert(
         )
     if classic and to != "dicom":
         raise ConfigurationError(f"--classic is about DICOM, not {to}: leave it out")
+    if study is not None and to != "dicom":
+        raise ConfigurationError(f"--study is about DICOM, not {to}: leave it out")
     if not is_image:
         done = convert(source, target, to, overwrite)
         for note in done.notes:
@@ -56,12 +65,12 @@ def run_convert(
             print_message(f"{to} does not hold {sentence}; see {done.files[-1].name}")
         files = list(done.files)
     else:
-        files = _convert_images(source, target, to, classic, overwrite)
+        files = _convert_images(source, target, to, classic, overwrite, study)
     out().print("\n".join(str(file) for file in files), soft_wrap=True)
 
 
 def _convert_images(
-    source: Path, target: Path, to: str, classic: bool, overwrite: bool
+    source: Path, target: Path, to: str, classic: bool, overwrite: bool, study: Path | None
 ) -> list[Path]:
     from mri_alps.interop import ImageGeometry, write_dicom, write_nifti
 
@@ -88,7 +97,7 @@ def _convert_images(
         raise ConfigurationError(
             f"the folder {target} is not empty: name another, or add --overwrite"
         )
-    return write_dicom(reconstruction, target, classic)
+    return write_dicom(reconstruction, target, classic, study)
 
 
 def _is_reconstruction(source: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import MAX_HEADER_BYTES
 from mri_alps.rawdata._files import check_matrix
+from mri_alps.rawdata._study import study_of
 
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
 MAX_HEADER_ELEMENTS = 50_000
@@ -94,6 +95,7 @@ class Header:
     warnings: tuple[str, ...] = ()
     n_channels: int | None = None
     settled: tuple[str, ...] = ()
+    study: dict[str, Any] = field(default_factory=dict)
 
 
 def parse_header(text: bytes | str, path: Path) -> Header:
@@ -124,7 +126,14 @@ def parse_header(text: bytes | str, path: Path) -> Header:
     bandwidth = _number(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth", path)
     channels = _number(root, "acquisitionSystemInformation/receiverChannels", path)
     n_channels = None if channels is None else int(channels)
-    return Header(encodings, bandwidth, _parameters(root), tuple(warnings), n_channels)
+    return Header(
+        encodings,
+        bandwidth,
+        _parameters(root),
+        tuple(warnings),
+        n_channels,
+        study=study_of(root),
+    )
 
 
 def _parse_safely(text: bytes | str, path: Path) -> ElementTree.Element:

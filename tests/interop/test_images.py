@@ -1,4 +1,4 @@
-"""NIfTI and DICOM read back by their own libraries: values, spacing, orientation."""
+"""NIfTI read back by its own library: values, spacing, orientation."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def rotation():
     return (q * np.sign(np.linalg.det(q))).T
 
 
-def make_reconstruction(positions=None, slices=(0, 1, 2)):
+def make_reconstruction(positions=None, slices=(0, 1, 2), path=None):
     read, phase, normal = rotation()
     if positions is None:
         positions = np.array([5.0, -7.0, 11.0]) + np.arange(N_SLICES)[:, None] * 5.0 * normal
@@ -49,6 +49,7 @@ def make_reconstruction(positions=None, slices=(0, 1, 2)):
             "provenance": {"geometry": geometry, "header": {"vendor": "ACME"}},
         },
         scalars={},
+        path=path,
     )
 
 
@@ -104,78 +105,3 @@ def test_nifti_of_what_is_no_volume(tmp_path):
 
     zooms = nibabel.load(path).header.get_zooms()
     assert_equal_to_rounding(zooms, [*SPACING, THICKNESS], n_summed=3, dtype="float32")
-
-
-def check_pixel_place(position, orientation, spacing, made, k):
-    along_row, along_column = np.array(orientation, float).reshape(2, 3)
-    for _, i, j in PIXELS:
-        # the equation of DICOM PS3.3 C.7.6.2.1.1: columns step along a row
-        found = np.array(position, float) + j * float(spacing[1]) * along_row
-        found = found + i * float(spacing[0]) * along_column
-        assert_equal_to_rounding(found, place(made, k, i, j), n_summed=4, dtype="float32")
-
-
-def test_classic_dicom(tmp_path):
-    pydicom = pytest.importorskip("pydicom")
-    from mri_alps.interop import write_dicom
-
-    made = make_reconstruction()
-    paths = write_dicom(made, tmp_path / "d", classic=True)
-    assert len(paths) == 6
-    uids = set()
-    for name, images in (("mean", made.reconstruction), ("std", made.reconstruction_std)):
-        files = [pydicom.dcmread(p) for p in sorted((tmp_path / "d" / name).iterdir())]
-        assert len({file.SeriesInstanceUID for file in files}) == 1
-        uids |= {(file.StudyInstanceUID, file.SeriesInstanceUID) for file in files}
-        for k, file in enumerate(files):
-            values = file.pixel_array * float(file.RescaleSlope) + float(file.RescaleIntercept)
-            assert np.abs(values - images[k]).max() <= images.max() / 65535
-            spacing = file.PixelSpacing
-            check_pixel_place(
-                file.ImagePositionPatient, file.ImageOrientationPatient, spacing, made, k
-            )
-            assert float(file.SliceThickness) == THICKNESS
-            assert float(file.SpacingBetweenSlices) == pytest.approx(5.0)
-            assert "posterior" in file.SeriesDescription and file.Manufacturer == "ACME"
-    assert len(uids) == 2 and len({study for study, _ in uids}) == 1
-
-
-def test_enhanced_dicom(tmp_path):
-    pydicom = pytest.importorskip("pydicom")
-    from mri_alps.interop import write_dicom
-
-    made = make_reconstruction()
-    paths = write_dicom(made, tmp_path / "d")
-    assert [path.name for path in paths] == ["mean.dcm", "std.dcm"]
-    files = [pydicom.dcmread(path) for path in paths]
-    for file, images in zip(files, (made.reconstruction, made.reconstruction_std), strict=True):
-        shared = file.SharedFunctionalGroupsSequence[0]
-        slope = float(shared.PixelValueTransformationSequence[0].RescaleSlope)
-        assert file.NumberOfFrames == 3 and file.pixel_array.shape == images.shape
-        assert np.abs(file.pixel_array * slope - images).max() <= images.max() / 65535
-        for k, frame in enumerate(file.PerFrameFunctionalGroupsSequence):
-            check_pixel_place(
-                frame.PlanePositionSequence[0].ImagePositionPatient,
-                frame.PlaneOrientationSequence[0].ImageOrientationPatient,
-                shared.PixelMeasuresSequence[0].PixelSpacing,
-                made,
-                k,
-            )
-    assert files[0].StudyInstanceUID == files[1].StudyInstanceUID
-    assert files[0].SeriesInstanceUID != files[1].SeriesInstanceUID
-    again = [path.read_bytes() for path in write_dicom(made, tmp_path / "e")]
-    assert again == [path.read_bytes() for path in paths]
-
-
-def test_dicom_refuses_what_it_cannot_hold(tmp_path):
-    pytest.importorskip("pydicom")
-    from mri_alps.interop import write_dicom
-
-    made = make_reconstruction()
-    made.reconstruction[0, 0, 0] = np.nan
-    with pytest.raises(ConfigurationError, match="NaN"):
-        write_dicom(made, tmp_path)
-    del made.attributes["provenance"]["geometry"]
-    with pytest.raises(ConfigurationError, match="reconstruct the scan again"):
-        write_dicom(made, tmp_path)
-    assert list(tmp_path.iterdir()) == []

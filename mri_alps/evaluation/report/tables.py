@@ -22,6 +22,8 @@ from mri_alps.priors import NOVELTY_LIMIT
 
 MAX_CALIBRATIONS = 3
 _GOOD_MISFIT = (0.8, 1.25)
+_STUDY = "study"
+"""Key of the provenance with the patient and the examination: pages are handed on, it is not."""
 _COLUMNS = {
     "data_misfit": "data misfit",
     "score_energy": "score energy",
@@ -305,7 +307,11 @@ def _provenance_tables(data: ReportData) -> str:
     ]
     parts = [f"<h3>Result</h3>{html_table([*plain, ('file', data.path.name)])}"]
     for key in nested:
-        rows = [(name, _value(value)) for name, value in _attributes_of(data, key).items()]
+        rows = [
+            (name, _value(value))
+            for name, value in _attributes_of(data, key).items()
+            if name != _STUDY
+        ]
         title = key.replace("_", " ").capitalize()
         parts.append(f"<h3>{title}</h3>{html_table(rows)}" if rows else "")
     return "".join(parts)

@@ -228,6 +228,7 @@ def _assemble(
         size_is_known=encoding.size_is_known,
         provenance={
             "header": dict(header.parameters),
+            "study": dict(header.study),
             "flavour": "test" if kspace_mask is not None else "train/val",
             "mask_source": "dataset `mask`" if kspace_mask is not None else "fully sampled",
             "net_acceleration": net_acceleration(mask),

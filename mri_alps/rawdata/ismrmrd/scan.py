@@ -375,6 +375,7 @@ class ScanAssembler:
         left_out = {name: int(heads.has(flag).sum()) for name, flag in NOT_IMAGING.items()}
         return {
             "header": dict(self.header.parameters),
+            "study": dict(self.header.study),
             "dataset": self.store.group,
             "n_acquisitions": len(heads),
             "n_imaging_lines": len(self.imaging),
