@@ -118,7 +118,7 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
 
 def _open(source: Path) -> RawKSpace:
     raw = read_raw(source)
-    if raw.format == "ismrmrd":  # its oversampling is part of what was measured
+    if raw.format in ("ismrmrd", "twix"):  # its oversampling is part of what was measured
         return read_raw(source, selection=Selection(keep_oversampling=True))
     return raw
 

@@ -18,6 +18,7 @@ NAMES = {
     "skm-tea": "SKM-TEA (HDF5)",
     "calgary-campinas": "Calgary-Campinas (HDF5)",
     "cmrxrecon": "CMRxRecon (MATLAB HDF5)",
+    "twix": "Siemens raw data (twix)",
     "array": "array",
 }
 

@@ -17,6 +17,8 @@ from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.ismrmrd.stream import is_mrd_stream, read_mrd_stream
 from mri_alps.rawdata.layouts import layout_of, read_layout
 from mri_alps.rawdata.settling import settle_scan
+from mri_alps.rawdata.twix._measurements import is_twix
+from mri_alps.rawdata.twix.reader import read_twix
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.raw import RawKSpace
@@ -30,8 +32,8 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
     Parameters
     ----------
     path : Path or str
-        fastMRI HDF5, ISMRMRD HDF5, an MRD stream (what scanners send, in a file), or a BART pair
-        (x, x.cfl or x.hdr). The content decides, not the extension.
+        fastMRI HDF5, ISMRMRD HDF5, an MRD stream (what scanners send, in a file), Siemens raw
+        data (twix), or a BART pair (x, x.cfl or x.hdr). The content decides, not the extension.
     selection : Selection, optional
         Which measurement, encoding, repetition, contrast, phase and set of an ISMRMRD file; the
         first of each if left out.
@@ -61,6 +63,8 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
         return read_ismrmrd(path, selection or Selection())
     if kind == "stream":
         return read_mrd_stream(path, selection or Selection())
+    if kind == "twix":
+        return read_twix(path, selection or Selection())
     if kind == "layout":
         return settle_scan(read_layout(path, selection or Selection()))
     if kind == "fastmri":
@@ -78,6 +82,8 @@ def _kind(path: Path) -> str:
     if not path.is_dir() and bart_base(path) is not None:
         return "bart"
     check_readable(path)
+    if is_twix(path):
+        return "twix"
     if is_mrd_stream(path):
         return "stream"
     with path.open("rb") as file:
@@ -87,8 +93,9 @@ def _kind(path: Path) -> str:
                 "save it with -v7.3"
             )
     raise InputFileError(
-        f"{path} is neither HDF5 (fastMRI, ISMRMRD) nor an MRD stream nor one of a "
-        "BART .hdr/.cfl pair: convert it to one of these formats, or copy it again if it should be"
+        f"{path} is neither HDF5 (fastMRI, ISMRMRD) nor an MRD stream nor Siemens raw data nor one "
+        "of a BART .hdr/.cfl pair: convert it to one of these formats, or copy it again if it "
+        "should be"
     )
 
 

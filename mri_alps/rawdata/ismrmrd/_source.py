@@ -49,7 +49,7 @@ class SliceLines:
         grid = self.grid
         kspace = np.zeros((self.n_coils, grid.n_readout, grid.n_phase), np.complex64)
         count = np.zeros(kspace.shape[1:], np.int32)
-        with self.store.opened() as read:
+        with self.store.opened() as read, np.errstate(over="ignore", invalid="ignore"):
             which = np.flatnonzero(table.group == index)
             for line, samples in read_lines(read, table, which, self.store.path):
                 place = slice(table.column[line], table.column[line] + table.count[line])
@@ -119,7 +119,7 @@ class VolumeLines:
         count = np.zeros(shape[1:3], np.int32)
         crop = center_range(grid.n_readout, self.n_readout).start
         full = np.zeros((self.n_coils, grid.n_readout), np.complex64)
-        with self.store.opened() as read:
+        with self.store.opened() as read, np.errstate(over="ignore", invalid="ignore"):
             which = np.flatnonzero(table.group == volume)
             for line, samples in read_lines(read, table, which, self.store.path):
                 full[:] = 0
