@@ -52,6 +52,7 @@ class Encoding:
     trajectory: str
     acceleration: tuple[float, float] | None = None
     size_is_known: bool = True
+    trajectory_parameters: dict[str, float] = field(default_factory=dict)
 
     def crop_reason(self, axes: tuple[int, int] = (0, 1)) -> str:
         """Return what decides the final image, in words.
@@ -225,7 +226,19 @@ def _parse_encoding(element: ElementTree.Element, path: Path, warnings: list[str
         (_text(element, "trajectory") or "").lower(),
         None if acceleration[0] is None else (acceleration[0], acceleration[1] or 1.0),
         size_is_known,
+        _trajectory_parameters(element, path),
     )
+
+
+def _trajectory_parameters(element: ElementTree.Element, path: Path) -> dict[str, float]:
+    """Numbers of the trajectory's description, such as times of EPI's gradients."""
+    numbers = {}
+    for kind in ("userParameterLong", "userParameterDouble"):
+        for found in element.findall(f"{{*}}trajectoryDescription/{{*}}{kind}"):
+            name, value = _text(found, "name"), _number(found, "value", path)
+            if name and value is not None:
+                numbers[name] = value
+    return numbers
 
 
 def _matrix(element: ElementTree.Element, space: str, path: Path) -> tuple[int, int, int] | None:

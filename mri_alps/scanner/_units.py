@@ -71,6 +71,7 @@ class UnitTracker:
         self._last_average, self._n_expected = _expectations(encoding)
         self.units: dict[Unit, UnitLines] = {}
         self.noise: list[int] = []
+        self.phase_correction: dict[int, list[int]] = {}
         self.calibration: dict[int, list[int]] = {}
         self._of_slice: dict[int, list[int]] = {}  # where repetitions calibrate each other
         self.n_left_out = 0
@@ -85,6 +86,8 @@ class UnitTracker:
         flags = int(head["flags"])
         if _has(flags, ismrmrd.ACQ_IS_NOISE_MEASUREMENT):
             self.noise.append(number)
+        elif _has(flags, ismrmrd.ACQ_IS_PHASECORR_DATA):
+            self.phase_correction.setdefault(int(head["idx"]["slice"]), []).append(number)
         elif (
             not any(_has(flags, flag) for flag in NOT_IMAGING.values())
             and int(head["encoding_space_ref"]) == self._index
@@ -103,6 +106,7 @@ class UnitTracker:
             Only acquisitions with smaller numbers count.
         """
         parts = [self.noise, self.units[unit].numbers, self.calibration.get(unit.slice, [])]
+        parts.append(self.phase_correction.get(unit.slice, []))
         if self.is_interleaved:
             parts.append(self._of_slice[unit.slice])
         return np.unique(np.concatenate([before(part, end) for part in parts]))

@@ -235,7 +235,7 @@ def test_damaged_header(tmp_path, text, word):
     refused(tmp_path / "i.h5", word)
 
 
-@pytest.mark.parametrize("trajectory", ["radial", "spiral", "epi", "goldenangle", "other"])
+@pytest.mark.parametrize("trajectory", ["radial", "spiral", "goldenangle", "other"])
 def test_not_cartesian(tmp_path, trajectory):
     text = header((8, 6, 1), trajectory=trajectory)
     write(tmp_path / "i.h5", text, lines(random_complex(0, 2, 8, 6)))

@@ -11,6 +11,7 @@ import ismrmrd
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
+from mri_alps.rawdata.decoupling import readout_to_image
 from mri_alps.rawdata.ismrmrd.heads import Heads, kept_samples
 
 if TYPE_CHECKING:
@@ -55,11 +56,51 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class LineShift:
+    """By what each line is delayed and turned, to be undone before it is gridded.
+
+    Parameters
+    ----------
+    delay : numpy.ndarray
+        Samples of the grid, float, one entry a line.
+    phase : numpy.ndarray
+        Radians in the middle of the field of view.
+    n_readout : int
+        Of the grid.
+    """
+
+    delay: np.ndarray
+    phase: np.ndarray
+    n_readout: int
+
+    def undo(self, line: int, samples: np.ndarray, column: int) -> np.ndarray:
+        """Return complex64 (coil, count) samples, which begin at a column, where they belong.
+
+        Parameters
+        ----------
+        line : int
+            Of the table.
+        samples : numpy.ndarray
+            Complex (coil, count).
+        column : int
+            Of the first sample.
+        """
+        n, count = self.n_readout, samples.shape[1]
+        full = np.zeros((len(samples), n), np.complex64)
+        full[:, column : column + count] = samples
+        place = (np.arange(n) - n // 2) / n
+        turn = np.exp(-1j * (self.phase[line] + 2 * np.pi * self.delay[line] * place))
+        image = np.fft.ifftshift(readout_to_image(full, -1) * turn, axes=-1)
+        kspace = np.fft.fftshift(np.fft.fft(image, axis=-1, norm="ortho"), axes=-1)
+        return kspace[:, column : column + count].astype(np.complex64)
+
+
+@dataclass(frozen=True)
 class LineTable:
     """Where each line goes. Columns refer to lines in the order of increasing k.
 
     `reverse` lines are flipped first; then the samples [first, first + count) go to the columns
-    [column, column + count) of (group, row, partition).
+    [column, column + count) of (group, row, partition), after their `shift` was undone.
     """
 
     index: np.ndarray
@@ -71,6 +112,7 @@ class LineTable:
     count: np.ndarray
     column: np.ndarray
     n_samples: np.ndarray
+    shift: LineShift | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -291,7 +333,10 @@ def read_lines(
                 if table.reverse[line]:
                     kspace = kspace[:, ::-1]
                 first = table.first[line]
-                yield int(line), kspace[:, first : first + table.count[line]]
+                kept = kspace[:, first : first + table.count[line]]
+                if table.shift is not None:
+                    kept = table.shift.undo(int(line), kept, int(table.column[line]))
+                yield int(line), kept
 
 
 def _as_complex(values: np.ndarray, n_samples: int, path: Path) -> np.ndarray:

@@ -56,6 +56,7 @@ class Heads:
     phase: np.ndarray
     repetition: np.ndarray
     set: np.ndarray
+    segment: np.ndarray
 
     def __len__(self) -> int:
         return len(self.index)
@@ -63,6 +64,11 @@ class Heads:
     def take(self, which: np.ndarray) -> Heads:
         """Return the lines that a bool mask or an index array selects."""
         return Heads(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+    @classmethod
+    def none(cls) -> Heads:
+        """Return no lines."""
+        return cls(**{f.name: np.zeros(0, np.int64) for f in fields(cls)})
 
     def has(self, flag: int) -> np.ndarray:
         """Return whether ISMRMRD flag number `flag` (counted from 1) is set, per line."""
@@ -72,6 +78,16 @@ class Heads:
     def is_excluded(self) -> np.ndarray:
         """Lines that carry no image: navigators, phase correction, feedback, dummies."""
         return np.any([self.has(flag) for flag in NOT_IMAGING.values()], axis=0)
+
+    @property
+    def is_reversed(self) -> np.ndarray:
+        """Lines that were read against the direction of increasing k."""
+        return self.has(ismrmrd.ACQ_IS_REVERSE)
+
+    @property
+    def is_phase_correction(self) -> np.ndarray:
+        """EPI's lines without phase encoding, which tell how the two directions differ."""
+        return self.has(ismrmrd.ACQ_IS_PHASECORR_DATA) & ~self.is_noise
 
     @property
     def is_noise(self) -> np.ndarray:

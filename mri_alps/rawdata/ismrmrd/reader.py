@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import Dataset, File, Group, open_hdf5, read_text
 from mri_alps.rawdata.header import Encoding, Header, parse_header
+from mri_alps.rawdata.ismrmrd._epi import refuse_ramps
 from mri_alps.rawdata.ismrmrd.scan import ScanAssembler, Selection
 from mri_alps.rawdata.ismrmrd.store import AcquisitionStore, Hdf5Acquisitions
 
@@ -160,7 +161,7 @@ def choose_encoding(header: Header, index: int, path: Path) -> Encoding:
     Raises
     ------
     InputFileError
-        If its trajectory is not Cartesian.
+        If its trajectory is neither Cartesian nor that of an EPI without ramp sampling.
     ConfigurationError
         If there is no such encoding space.
     """
@@ -170,7 +171,9 @@ def choose_encoding(header: Header, index: int, path: Path) -> Encoding:
             f"choose 0 to {len(header.encodings) - 1}"
         )
     encoding = header.encodings[index]
-    if encoding.trajectory not in ("cartesian", ""):
+    if encoding.trajectory in ("cartesian", "", "epi"):
+        refuse_ramps(encoding, path)
+    else:
         raise InputFileError(
             f"{path}: the trajectory is {encoding.trajectory!r} and only Cartesian scans can be "
             "reconstructed: grid the data first, or use a non-Cartesian reconstruction"

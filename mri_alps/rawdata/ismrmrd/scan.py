@@ -13,6 +13,8 @@ from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import check_claim
 from mri_alps.rawdata._files import check_matrix, check_slice_bytes
 from mri_alps.rawdata.choices import in_words
+from mri_alps.rawdata.ismrmrd._directions import DirectedLines
+from mri_alps.rawdata.ismrmrd._epi import bring_together
 from mri_alps.rawdata.ismrmrd._geometry import group_slices, slice_geometry
 from mri_alps.rawdata.ismrmrd._lines import (
     Grid,
@@ -83,7 +85,13 @@ class ScanAssembler:
         self._keep_oversampling = selection.keep_oversampling
         if not encoding.trajectory:
             self.warnings.append("the header names no trajectory; Cartesian is assumed")
+        if encoding.trajectory == "epi" and not encoding.trajectory_parameters:
+            self.warnings.append(
+                "the header names an EPI and no times of its gradients; samples are taken to be "
+                "equally spaced, not to lie on ramps"
+            )
         self.heads = store.heads()
+        self._directions: dict[str, Any] = {}
         self.counters: dict[str, Any] = {}
         self.not_chosen: list[str] = []
         self.imaging, self.calibration = self._select(selection)
@@ -198,11 +206,12 @@ class ScanAssembler:
         table = self._place(self.imaging, group_of_line, grid, self.warnings)
         calibration = self._place_calibration(grid, groups)
         is_full = bool((table.count == grid.n_readout).all())
-        sources = (self.store, grid, table, calibration, self.n_coils)
         counts = _line_counts(table, len(groups), grid)
         n_averages = self._averages(counts)
         noise, noise_provenance, notes = self._noise(n_averages)
         self.warnings += notes
+        table, calibration = self._brought_together(table, calibration, grid, noise)
+        sources = (self.store, grid, table, calibration, self.n_coils)
         n_readout = grid.n_readout
         if is_3d:
             n_readout = self._volume_readout(grid, table, is_full)
@@ -278,6 +287,29 @@ class ScanAssembler:
             "sensitivity maps and not for the image"
         )
         return self._place(heads, group, grid, [])
+
+    def _brought_together(
+        self,
+        table: LineTable,
+        calibration: LineTable | None,
+        grid: Grid,
+        noise: np.ndarray | None,
+    ) -> tuple[LineTable, LineTable | None]:
+        """Undo what lines that were read in opposite directions differ by."""
+        heads = self.heads
+        space = self.imaging.encoding_space_ref[0]
+        same = (heads.encoding_space_ref == space) & (heads.active_channels == self.n_coils)
+        navigators = heads.take(heads.is_phase_correction & same)
+        calibrating = None
+        if calibration is not None:
+            place = np.searchsorted(heads.index, calibration.index)
+            calibrating = DirectedLines(heads.take(place), calibration)
+        imaging = DirectedLines(self.imaging, table)
+        found = bring_together(self.store, imaging, calibrating, navigators, grid, noise)
+        self.processing += found.processing
+        self.warnings += found.warnings
+        self._directions = found.provenance
+        return found.imaging, found.calibration
 
     def _volume_readout(self, grid: Grid, table: LineTable, is_full: bool) -> int:
         """Length of the readout in image space, of a 3-D scan; it has to be full."""
@@ -387,6 +419,7 @@ class ScanAssembler:
                 "minimum": int(counts[counts > 0].min()),
                 "maximum": int(counts.max()),
             },
+            "directions": self._directions,
             "noise": noise_provenance,
             "mask_source": "acquired lines",
             "net_acceleration": net_acceleration(mask),
