@@ -62,7 +62,8 @@ def run_convert(
         for note in done.notes:
             print_message(f"{source}: {note}")
         for sentence in done.not_held:
-            print_message(f"{to} does not hold {sentence}; see {done.files[-1].name}")
+            where = f"`conversion` in {target.name}" if to == "fastmri" else done.files[-1].name
+            print_message(f"{to} does not hold {sentence}; see {where}")
         files = list(done.files)
     else:
         files = _convert_images(source, target, to, classic, overwrite, study)

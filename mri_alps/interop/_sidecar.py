@@ -87,6 +87,11 @@ def _not_held(raw: RawKSpace, kspace: np.ndarray, to: str) -> list[str]:
             "a mask that differs between slices: `mask` is 3-D, which fastMRI's own tools do not "
             "read"
         )
+    elif to == "fastmri" and not (raw.mask == raw.mask[:, :1]).all():
+        named.append(
+            "a mask of points as one of whole lines: `mask` is 2-D, which fastMRI's own transforms "
+            "do not read"
+        )
     if to == "bart":
         named += _not_held_by_bart(raw, kspace)
     if raw.attributes and to != "fastmri":

@@ -1,7 +1,8 @@
 """Raw k-space from one format to another: what the target holds goes into it, the rest beside it.
 
 Samples are copied as the reader delivers them, readout oversampling included. What the target
-has no place for stands in a JSON file beside it, and is named.
+has no place for stands in a JSON file beside it, and is named; for fastMRI's layout the JSON is the
+dataset `conversion` of the file, since fastMRI's loaders open every file of a folder.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.interop._convert_ismrmrd import write_ismrmrd_scan
 from mri_alps.interop._sidecar import describe_rest
+from mri_alps.pipeline import root_sum_of_squares
 from mri_alps.rawdata import (
     RawKSpace,
     Selection,
@@ -38,7 +41,7 @@ class Conversion:
     Parameters
     ----------
     files : tuple of Path
-        The files, the JSON last.
+        The files, the JSON last if there is one.
     not_held : tuple of str
         What the target format could not hold, in words; the JSON has it.
     notes : tuple of str
@@ -84,19 +87,10 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
     source, target = Path(source), Path(target)
     raw = _open(source)
     files = _files(target, to, raw)
-    refuse_existing(source, [*files, sidecar_path(target)], overwrite)
+    sidecars = [] if to == "fastmri" else [sidecar_path(target)]
+    refuse_existing(source, [*files, *sidecars], overwrite)
     kspace = np.stack([raw.read_slice(index) for index in range(raw.n_slices)])
     calibration = _calibration(raw)
-    if to == "bart":
-        write_cfl(target, kspace_to_cfl(kspace))
-        if calibration is not None:
-            write_cfl(_calibration_base(target), kspace_to_cfl(calibration[0]))
-    elif to == "fastmri":
-        _write_fastmri(target, raw, kspace)
-        if calibration is not None:
-            write_cfl(_calibration_base(target), kspace_to_cfl(calibration[0]))
-    else:
-        write_ismrmrd_scan(target, raw, kspace, calibration)
     rest, not_held = describe_rest(raw, kspace, to)
     if calibration is not None and to != "ismrmrd":
         not_held.append(
@@ -111,9 +105,19 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
         "not_held_by_the_target": not_held,
         **rest,
     }
-    with atomic_path(sidecar_path(target)) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-    return Conversion((*files, sidecar_path(target)), tuple(not_held), tuple(notes_of(raw)))
+    text = json.dumps(content, indent=1) + "\n"
+    if to == "bart":
+        write_cfl(target, kspace_to_cfl(kspace))
+    elif to == "fastmri":
+        _write_fastmri(target, raw, kspace, text)
+    else:
+        write_ismrmrd_scan(target, raw, kspace, calibration)
+    if calibration is not None and to != "ismrmrd":
+        write_cfl(_calibration_base(target), kspace_to_cfl(calibration[0]))
+    for path in sidecars:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text)
+    return Conversion((*files, *sidecars), tuple(not_held), tuple(notes_of(raw)))
 
 
 def _open(source: Path) -> RawKSpace:
@@ -138,13 +142,12 @@ def _calibration(raw: RawKSpace) -> tuple[np.ndarray, np.ndarray] | None:
     return np.stack([part[0] for part in found]), np.stack([part[1] for part in found])
 
 
-def _write_fastmri(target: Path, raw: RawKSpace, kspace: np.ndarray) -> None:
+def _write_fastmri(target: Path, raw: RawKSpace, kspace: np.ndarray, text: str) -> None:
     first, stop = raw.acquired_range
     inside = np.zeros(raw.shape[1], bool)
     inside[first:stop] = True
     mask = smallest_mask(raw.slice_mask(0)) if len(raw.mask) == 1 else raw.mask
     is_full = mask.ndim == 1 and bool((mask == inside).all())
-    references = [raw.read_reference(index) for index in range(raw.n_slices)]
     truths = [raw.read_ground_truth(index) for index in range(raw.n_slices)]
     spacing = raw.pixel_spacing
     kept = {k: v for k, v in raw.attributes.items() if isinstance(v, (str, int, float))}
@@ -155,10 +158,26 @@ def _write_fastmri(target: Path, raw: RawKSpace, kspace: np.ndarray) -> None:
         recon_matrix=raw.crop,
         padding=(first, raw.shape[1] - stop),
         field_of_view=(spacing[0] * raw.crop[0], spacing[1] * raw.crop[1], raw.slice_thickness),
-        reconstruction=None if references[0] is None else np.stack(references),  # type: ignore[arg-type]
+        reconstruction=_reference(raw, kspace, is_full),
         ground_truth=None if truths[0] is None else np.stack(truths),  # type: ignore[arg-type]
         attributes={"acquisition": raw.acquisition or "UNKNOWN", **kept},
+        notes=text,
     )
+
+
+def _reference(raw: RawKSpace, kspace: np.ndarray, is_full: bool) -> np.ndarray | None:
+    """The file's own reference, or fastMRI's of a scan that was measured in full.
+
+    fastMRI's loaders train on `reconstruction_rss` and scale by its `max`; half of a k-space
+    (partial Fourier) has none.
+    """
+    given = [raw.read_reference(index) for index in range(raw.n_slices)]
+    if given[0] is not None:
+        return np.stack(given)  # type: ignore[arg-type]
+    first, stop = raw.acquired_range
+    if not is_full or abs(first - (raw.shape[1] - stop)) > 1:
+        return None
+    return np.stack([center_crop(root_sum_of_squares(part), raw.crop) for part in kspace])
 
 
 def _mask_shape(mask: np.ndarray, raw: RawKSpace) -> tuple[int, ...]:

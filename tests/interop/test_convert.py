@@ -5,6 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.interop import convert
@@ -18,6 +19,7 @@ from mri_alps.rawdata import (
     write_fastmri,
     write_ismrmrd,
 )
+from tests.rawdata.rawdata_helpers import ifft_centered
 
 SHAPE = (3, 4, 12, 10)  # slices, coils, readout, phase encode
 
@@ -81,7 +83,7 @@ def test_samples_and_masks_are_the_same_bit_by_bit(tmp_path, kind, to):
     found, expected = opened(target), opened(source)
     assert found.format == to and expected.format == kind
     check_same(found, expected)
-    assert done.files[-1] == tmp_path / "out.json"
+    assert done.files[-1] == (target if to == "fastmri" else tmp_path / "out.json")
     assert all(file.is_file() for file in done.files)
     if to != "bart":
         assert found.crop == expected.crop
@@ -160,6 +162,57 @@ def test_a_padded_fully_sampled_scan_stays_one(tmp_path):
     assert opened(tmp_path / "f.h5").acquired_range == (2, 8)
 
 
+def test_fastmris_loader_trains_on_a_scan_that_was_measured_in_full(tmp_path):
+    """Target, `max` and size of the image are there, for both of its transforms."""
+    from fastmri.data import SliceDataset
+    from fastmri.data.transforms import UnetDataTransform, VarNetDataTransform
+
+    kspace = complex_noise(*SHAPE)
+    write_fastmri(tmp_path / "in.h5", kspace, recon_matrix=(8, 8))
+    convert(tmp_path / "in.h5", tmp_path / "i.mrd", "ismrmrd")
+    convert(tmp_path / "i.mrd", tmp_path / "set" / "f.h5", "fastmri")
+    target = np.linalg.norm(ifft_centered(kspace), axis=1)[:, 2:10, 1:9]
+    for transform in (VarNetDataTransform(), UnetDataTransform("multicoil")):
+        if isinstance(transform, VarNetDataTransform):
+            transform.mask_func = lambda shape, offset, seed: (torch.ones(1, 1, shape[-2], 1), 4)
+        data = SliceDataset(tmp_path / "set", "multicoil", transform, use_dataset_cache=False)
+        sample = data[1]
+        assert float(sample.max_value) == pytest.approx(target.max(), rel=1e-5)
+        assert sample.target.shape == (8, 8)
+    with h5py.File(tmp_path / "set" / "f.h5") as file:
+        np.testing.assert_allclose(file["reconstruction_rss"], target, rtol=1e-4)
+        assert file.attrs["norm"] == pytest.approx(np.linalg.norm(target), rel=1e-5)
+
+
+def test_what_was_not_measured_in_full_gets_no_target(tmp_path):
+    kspace = complex_noise(*SHAPE)
+    write_fastmri(tmp_path / "lines.h5", kspace, mask=lines())
+    half = kspace.copy()
+    half[..., :4] = 0
+    write_fastmri(tmp_path / "half.h5", half, padding=(4, 0))
+    for name in ("lines", "half"):
+        convert(tmp_path / f"{name}.h5", tmp_path / "i.mrd", "ismrmrd", overwrite=True)
+        done = convert(tmp_path / "i.mrd", tmp_path / "f.h5", "fastmri", overwrite=True)
+        with h5py.File(done.files[0]) as file:
+            assert "reconstruction_rss" not in file and "max" not in file.attrs
+
+
+def test_a_mask_that_fastmris_transforms_cannot_read_is_named(tmp_path):
+    from fastmri.data import SliceDataset
+    from fastmri.data.transforms import VarNetDataTransform
+
+    points = np.random.default_rng(0).random(SHAPE[-2:]) < 0.5
+    write_fastmri(tmp_path / "in.h5", complex_noise(*SHAPE), mask=points)
+    convert(tmp_path / "in.h5", tmp_path / "b.cfl", "bart")
+    done = convert(tmp_path / "b.cfl", tmp_path / "set" / "f.h5", "fastmri")
+    assert any("`mask` is 2-D, which fastMRI's own transforms" in text for text in done.not_held)
+    data = SliceDataset(
+        tmp_path / "set", "multicoil", VarNetDataTransform(), use_dataset_cache=False
+    )
+    with pytest.raises(ValueError, match="cannot reshape"):
+        data[0]
+
+
 def test_single_coil(tmp_path):
     write_fastmri(tmp_path / "in.h5", complex_noise(2, 12, 10))
     convert(tmp_path / "in.h5", tmp_path / "b.cfl", "bart")
@@ -215,6 +268,9 @@ def test_real_scans_to_the_other_formats(shared_data, tmp_path, name):
         check_same(opened(target), expected)
         if to == "ismrmrd" or expected.geometry.is_nominal:
             continue
-        assert "positions" in " ".join(
-            json.loads((tmp_path / f"{to}_out.json").read_text())["not_held_by_the_target"]
-        )
+        if to == "fastmri":
+            with h5py.File(target) as file:
+                text = file["conversion"].asstr()[()]
+        else:
+            text = (tmp_path / f"{to}_out.json").read_text()
+        assert "positions" in " ".join(json.loads(text)["not_held_by_the_target"])

@@ -27,6 +27,7 @@ def write_fastmri(
     header: bytes | None = None,
     attributes: Mapping[str, Any] | None = None,
     compression: str | None = None,
+    notes: str | None = None,
 ) -> None:
     """Write a scan in fastMRI's layout; the file appears complete or not at all.
 
@@ -58,6 +59,8 @@ def write_fastmri(
         More attributes; `acquisition`, `patient_id`, `max` and `norm` have defaults.
     compression : str, optional
         h5py's compression filter, for example "gzip".
+    notes : str, optional
+        A text that goes with the scan, stored as the dataset `conversion`.
 
     Raises
     ------
@@ -92,6 +95,8 @@ def write_fastmri(
             chunks = (1, *array.shape[1:]) if compression and name != "mask" else None
             filters = compression if name != "mask" else None
             file.create_dataset(name, data=array, chunks=chunks, compression=filters)
+        if notes is not None:
+            file.create_dataset("conversion", data=notes, dtype=h5py.string_dtype())
         file.attrs.update(attrs)
 
 
