@@ -15,7 +15,7 @@ from mri_alps.pipeline.conformal import calibration_attributes
 from mri_alps.pipeline.identity import initial_identity
 from mri_alps.pipeline.result import NOT_CALIBRATED, NOT_POSSIBLE, SELF_CALIBRATION
 from mri_alps.pipeline.self_calibration import is_calibrated
-from mri_alps.priors import DEFAULT_PRIOR, GAUSSIAN, GaussianPrior
+from mri_alps.priors import DEFAULT_PRIOR, GAUSSIAN, HUB, GaussianPrior
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
@@ -102,7 +102,9 @@ def prior_label(prior: ScoreModel, name: str | None = None) -> str:
     """
     if name == DEFAULT_PRIOR and isinstance(prior, GaussianPrior):
         return GAUSSIAN  # which stands in where the weights are not installed
-    return Path(name).name if name else str(getattr(prior, "name", type(prior).__name__))
+    if name and not name.startswith(HUB):
+        return Path(name).name
+    return str(getattr(prior, "name", type(prior).__name__))  # one from the hub tells its commit
 
 
 def geometry_of(raw: RawKSpace) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Priors: what is known about images, as denoisers and scores at every noise level."""
 
+from mri_alps.priors._hub import HUB
+from mri_alps.priors._packaged import PackagedWeights, packaged_weights
 from mri_alps.priors.adapters import TwoChannelPrior, from_deepinv, from_diffusers
 from mri_alps.priors.checkpoint import load_prior_file, load_tensors, save_prior, save_tensors
 from mri_alps.priors.complex_layers import MagnitudeGate, RealGate
@@ -27,6 +29,7 @@ __all__ = [
     "GaussianMixturePrior",
     "GaussianPrior",
     "NetworkPrior",
+    "PackagedWeights",
     "PriorOfSets",
     "PriorSpectrum",
     "ScoreModel",
@@ -38,5 +41,6 @@ __all__ = [
     "from_diffusers",
     "load_prior",
     "load_prior_file",
+    "packaged_weights",
     "save_prior",
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -16,11 +17,10 @@ from mri_alps.priors.network import NetworkPrior
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.priors.unet import UNetConfig
 
-if TYPE_CHECKING:
-    import torch
-
 FORMAT = "mri_alps.prior/1"
 _KEY = "mri_alps"
+_BLOCKS = ("encoder_blocks", "decoder_blocks")
+_READ_AT_A_TIME = 2**20
 SPECTRUM_PREFIX = "spectrum."
 
 
@@ -115,7 +115,12 @@ def save_prior(
     save_tensors(path, tensors, metadata)
 
 
-def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPrior:
+def load_prior_file(
+    path: Path,
+    device: torch.device | str = "cpu",
+    sha256: str | None = None,
+    expected: str = "the one that was asked for: copy or download it again",
+) -> NetworkPrior:
     """Read a prior written by `save_prior`, ready for evaluation.
 
     Parameters
@@ -124,6 +129,10 @@ def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPr
         A safetensors file.
     device : torch.device or str
         Where the network shall run.
+    sha256 : str, optional
+        What the file's SHA-256 has to be, lower-case hexadecimal.
+    expected : str
+        Whose hash that is and what to do if it is not, for the message.
 
     Returns
     -------
@@ -134,8 +143,11 @@ def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPr
     Raises
     ------
     InputFileError
-        If the file is missing, damaged, of another format, or its weights do not fit.
+        If the file is missing, damaged, of another format or hash, or its weights do not fit.
     """
+    digest = _sha256(Path(path)) if Path(path).is_file() else ""
+    if digest and sha256 is not None and digest != sha256:
+        raise InputFileError(f"{path} has the SHA-256 {digest}, expected {sha256}, {expected}")
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         raise InputFileError(
@@ -147,8 +159,8 @@ def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPr
         for name in list(tensors)
         if name.startswith(SPECTRUM_PREFIX)
     }
-    model = build_prior(metadata.get("prior"), path)
     try:
+        model = _build_for(tensors, metadata.get("prior"), path)
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputFileError(
@@ -156,11 +168,43 @@ def load_prior_file(path: Path, device: torch.device | str = "cpu") -> NetworkPr
         ) from error
     model.provenance = dict(metadata.get("provenance", {}))
     model.name = Path(path).stem
-    model.checkpoint_sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    model.checkpoint_sha256 = digest
     model.to(device).eval().requires_grad_(False)
     if spectrum:
         model.prior_spectrum = PriorSpectrum.from_tensors(spectrum)
     return model
+
+
+def _build_for(tensors: dict[str, torch.Tensor], description: Any, path: Path) -> NetworkPrior:
+    """Make the network that a file describes, if its tensors are those of that network.
+
+    Compared first without memory for the weights: a description of a few bytes may ask for any
+    amount of it.
+    """
+    unet = description.get("unet") if isinstance(description, dict) else None
+    for name in _BLOCKS:
+        counts = unet.get(name) if isinstance(unet, dict) else None
+        n_blocks = sum(n for n in counts if isinstance(n, int)) if isinstance(counts, list) else 0
+        if n_blocks > len(tensors):
+            raise RuntimeError(f"{name} of {n_blocks} in all, and {len(tensors)} tensors for them")
+    with torch.device("meta"):
+        state = build_prior(description, path).state_dict()
+    wanted = {name: tuple(value.shape) for name, value in state.items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if wanted != found:
+        name = next(n for n in sorted(wanted | found) if wanted.get(n) != found.get(n))
+        raise RuntimeError(
+            f"{name} has shape {found.get(name, 'none')}, expected {wanted.get(name, 'none')}"
+        )
+    return build_prior(description, path)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_READ_AT_A_TIME):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def describe(model: NetworkPrior) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from mri_alps.core.devices import find_device
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
 from mri_alps.core.plugins import PRIORS, load_plugin, plugin_names
 from mri_alps.core.values import PATH, check
+from mri_alps.priors._hub import HUB, load_hub_prior
+from mri_alps.priors._packaged import packaged_weights
 from mri_alps.priors.checkpoint import load_prior_file
 from mri_alps.priors.gaussian import GaussianPrior
 from mri_alps.priors.protocol import ScoreModel
@@ -20,13 +22,11 @@ if TYPE_CHECKING:
 DEFAULT_PRIOR = "brain-small"
 """What `reconstruct` takes where no prior is named."""
 GAUSSIAN = "gaussian"
-_WEIGHTS = Path(__file__).parent / "weights"
-_SUFFIX = ".safetensors"
 
 
 def available_priors() -> list[str]:
     """List the names of the priors inside the package."""
-    return sorted(path.stem for path in _WEIGHTS.glob(f"*{_SUFFIX}"))
+    return list(packaged_weights())
 
 
 def load_prior(
@@ -38,21 +38,27 @@ def load_prior(
     ----------
     name_or_path : str or Path
         Name of a prior inside the package, "gaussian" (power-law spectrum, closed form), a
-        weights file, the folder of a training run (its averaged weights), or a name that an
+        weights file, the folder of a training run (its averaged weights), a name that an
         installed package registers in the entry-point group ``mri_alps.priors`` (see
-        `mri_alps.core.plugins`).
+        `mri_alps.core.plugins`), or ``hf:owner/name`` for the file ``prior.safetensors`` of a
+        repository on the Hugging Face Hub, ``hf:owner/name/file.safetensors`` for another file,
+        either with ``@revision`` (a branch, a tag or a commit) behind.
     device : torch.device or str
         Where it shall run.
 
     Returns
     -------
     ScoreModel
-        In evaluation mode; `prior_spectrum` is set if the weights carry one.
+        In evaluation mode; `prior_spectrum` is set if the weights carry one. The `name` of one
+        from the hub tells the commit.
 
     Raises
     ------
     InputFileError
-        If there is no such prior or its file cannot be used.
+        If there is no such prior, the hub cannot be reached, or the file cannot be used or has
+        another hash than the package's registry or the hub tell.
+    MissingDependencyError
+        If huggingface_hub is needed and not installed.
     ConfigurationError
         If the package that registers the name does not deliver a score model, or there is no such
         device.
@@ -63,9 +69,11 @@ def load_prior(
         # Wider at high frequencies than brains alone would have it: a real 8-coil brain, the
         # demo and a phantom with sharp edges all came out with a data misfit near 1.
         return GaussianPrior.power_law(exponent=2.5)
-    packaged = _WEIGHTS / f"{name_or_path}{_SUFFIX}"
-    if str(name_or_path) in available_priors():
-        return load_prior_file(packaged, device)
+    if str(name_or_path).startswith(HUB):
+        return load_hub_prior(str(name_or_path), device)
+    packaged = packaged_weights().get(str(name_or_path))
+    if packaged is not None:
+        return packaged.load(device)
     path = Path(name_or_path)
     if path.is_dir():
         path = path / "prior.safetensors"
@@ -77,7 +85,7 @@ def load_prior(
     names = ", ".join([*available_priors(), GAUSSIAN, *registered])
     raise InputFileError(
         f"no prior called {str(name_or_path)!r}: expected a weights file, the folder of a "
-        f"training run, or one of the priors known by name ({names})"
+        f"training run, hf:owner/name, or one of the priors known by name ({names})"
     )
 
 

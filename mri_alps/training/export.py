@@ -68,11 +68,12 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="Weights file to write.")],
     n_images: Annotated[int, typer.Option("--images", help="Held-out slices to look at.")] = 24,
 ) -> None:
-    """Write a run's averaged weights, ready for `load_prior`, and print its figures."""
+    """Write a run's averaged weights, ready for `load_prior`, and print its figures and hash."""
     scores = export_prior(run, data, output, n_images)
     print("| sigma | weighted loss | PSNR in dB |\n|---|---|---|")
     for score in scores:
         print(f"| {score['sigma']:g} | {score['loss']:.4f} | {score['psnr']:.2f} |")
+    print(f"\nSHA-256 {load_prior_file(output).checkpoint_sha256}")
 
 
 if __name__ == "__main__":

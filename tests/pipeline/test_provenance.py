@@ -3,7 +3,7 @@
 import hashlib
 
 import mri_alps
-from mri_alps.priors.registry import _WEIGHTS
+from mri_alps.priors import packaged_weights
 
 
 def test_a_result_names_its_prior_and_the_hash_of_its_weights(scan):
@@ -12,5 +12,5 @@ def test_a_result_names_its_prior_and_the_hash_of_its_weights(scan):
         scan.path, prior="brain-small", slices=(0,), n_samples=2, n_evaluations=2
     ).attributes
     assert found["prior"] == prior.name == "brain-small"
-    weights = (_WEIGHTS / "brain-small.safetensors").read_bytes()
+    weights = packaged_weights()["brain-small"].path.read_bytes()
     assert found["checkpoint_sha256"] == hashlib.sha256(weights).hexdigest()
