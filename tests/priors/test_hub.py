@@ -102,7 +102,7 @@ def test_weights_of_other_packages_are_refused(hub):
         (404, "RevisionNotFound", "has no revision main"),
         (404, "RepoNotFound", "has no somebody/head that may be read"),
         (403, "GatedRepo", "asks for consent"),
-        (400, "", "cannot be fetched"),
+        (400, "", "the hub cannot be reached"),
     ],
 )
 def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch, status, code, message):
