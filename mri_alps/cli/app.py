@@ -230,12 +230,12 @@ def convert(
         Path, typer.Argument(metavar="IN", help="Raw k-space, or a file of mri-alps reconstruct.")
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The file to write; for DICOM a folder.")
+        Path, typer.Argument(metavar="OUT", help="The file to write; for DICOM and BIDS a folder.")
     ],
     to: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="fastmri, ismrmrd or bart for k-space; nifti or dicom for a reconstruction. "
+            help="fastmri, ismrmrd or bart for k-space; nifti, dicom or bids for a reconstruction. "
             "Left out: told by OUT (.cfl, .hdr, .mrd, .nii, .nii.gz, a folder)."
         ),
     ] = None,
@@ -252,12 +252,24 @@ def convert(
             "frame of reference are taken from it. Left out: from the raw data's header."
         ),
     ] = None,
+    subject: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="BIDS' label of the subject. Left out: the name of the file."),
+    ] = None,
+    suffix: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="BIDS' name of the contrast: T1w, T2w, PDw, T2starw, FLAIR or angio. Left out: "
+            "told by the name of the protocol."
+        ),
+    ] = None,
 ) -> None:
-    """Convert k-space between formats, or a reconstruction to NIfTI or DICOM.
+    """Convert k-space between formats, or a reconstruction to NIfTI, DICOM or BIDS.
 
     K-space is copied as it was measured. What the new format has no place for is
-    named, and written to a JSON file beside it. Mean and standard deviation of a
-    reconstruction become two NIfTI files or DICOM series of the scanner's study.
+    named, and written to a JSON file beside it (into the file, for fastMRI). Mean and
+    standard deviation of a reconstruction become two NIfTI files, DICOM series of the
+    scanner's study, or a part of a BIDS derivative data set.
 
     mri-alps convert scan.h5 scan.cfl
 
@@ -265,7 +277,7 @@ def convert(
     """
     from mri_alps.cli.convert import run_convert
 
-    run_convert(source, target, to, classic, overwrite, study)
+    run_convert(source, target, to, classic, overwrite, study, subject, suffix)
 
 
 app.command()(train)

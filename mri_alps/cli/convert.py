@@ -8,9 +8,9 @@ from mri_alps.cli.terminal import out, print_message
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import is_hdf5, open_hdf5
 from mri_alps.interop import RAW_FORMATS, convert, refuse_existing
-from mri_alps.pipeline import RECONSTRUCTION_FORMAT, load_reconstruction
+from mri_alps.pipeline import RECONSTRUCTION_FORMAT, Reconstruction, load_reconstruction
 
-IMAGE_FORMATS = ("nifti", "dicom")
+IMAGE_FORMATS = ("nifti", "dicom", "bids")
 
 
 def run_convert(
@@ -20,6 +20,8 @@ def run_convert(
     classic: bool = False,
     overwrite: bool = False,
     study: Path | None = None,
+    subject: str | None = None,
+    suffix: str | None = None,
 ) -> None:
     """Convert k-space to another raw format, or a reconstruction to images.
 
@@ -28,7 +30,7 @@ def run_convert(
     source : pathlib.Path
         A raw file, or a file that `mri-alps reconstruct` wrote.
     target : pathlib.Path
-        What to write; for DICOM a folder.
+        What to write; for DICOM and BIDS a folder.
     to : str or None
         The format; None to tell it from the target's name.
     classic : bool
@@ -37,6 +39,8 @@ def run_convert(
         Replace files that are there.
     study : pathlib.Path, optional
         A DICOM image of the scanner's, whose patient and study are taken.
+    subject, suffix : str, optional
+        Of BIDS: label of the subject, name of the contrast.
 
     Raises
     ------
@@ -57,6 +61,9 @@ def run_convert(
         raise ConfigurationError(f"--classic is about DICOM, not {to}: leave it out")
     if study is not None and to != "dicom":
         raise ConfigurationError(f"--study is about DICOM, not {to}: leave it out")
+    for option, value in (("--subject", subject), ("--suffix", suffix)):
+        if value is not None and to != "bids":
+            raise ConfigurationError(f"{option} is about BIDS, not {to}: leave it out")
     if not is_image:
         done = convert(source, target, to, overwrite)
         for note in done.notes:
@@ -66,14 +73,19 @@ def run_convert(
             print_message(f"{to} does not hold {sentence}; see {where}")
         files = list(done.files)
     else:
-        files = _convert_images(source, target, to, classic, overwrite, study)
+        reconstruction = _load(source)
+        if to == "bids":
+            from mri_alps.interop import write_bids
+
+            files = write_bids(reconstruction, target, subject, suffix, overwrite)
+        else:
+            files = _convert_images(reconstruction, target, to, classic, overwrite, study)
     out().print("\n".join(str(file) for file in files), soft_wrap=True)
 
 
-def _convert_images(
-    source: Path, target: Path, to: str, classic: bool, overwrite: bool, study: Path | None
-) -> list[Path]:
-    from mri_alps.interop import ImageGeometry, write_dicom, write_nifti
+def _load(source: Path) -> Reconstruction:
+    """A reconstruction without its large arrays; says what its file does not know."""
+    from mri_alps.interop import ImageGeometry
 
     reconstruction = load_reconstruction(source, large=False)
     geometry = ImageGeometry.of(reconstruction)
@@ -89,8 +101,22 @@ def _convert_images(
             "not): the slices are stacked along z, and left and right are not known",
             "warning",
         )
+    return reconstruction
+
+
+def _convert_images(
+    reconstruction: Reconstruction,
+    target: Path,
+    to: str,
+    classic: bool,
+    overwrite: bool,
+    study: Path | None,
+) -> list[Path]:
+    from mri_alps.interop import write_dicom, write_nifti
+
     if to == "nifti":
-        refuse_existing(source, [target], overwrite)
+        assert reconstruction.path is not None
+        refuse_existing(reconstruction.path, [target], overwrite)
         return write_nifti(reconstruction, target)
     if target.is_file():
         raise ConfigurationError(f"{target} is a file: DICOM series go into a folder, name one")

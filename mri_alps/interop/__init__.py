@@ -1,4 +1,4 @@
-"""Adapters to the toolboxes that laboratories use: sigpy, deepinv, mrpro, BART, NIfTI, DICOM.
+"""Adapters to what laboratories use: sigpy, deepinv, mrpro, BART, NIfTI, DICOM, BIDS.
 
 Names are imported on first use, so that none of the optional packages is needed until one of
 its adapters is; an adapter whose package is missing says which pip command installs it.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mri_alps.core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from mri_alps.interop.bids import write_bids
     from mri_alps.interop.conversion import RAW_FORMATS, Conversion, convert, refuse_existing
     from mri_alps.interop.deepinv_models import DeepinvDenoiser, DeepinvReconstructor
     from mri_alps.interop.deepinv_operator import from_deepinv_denoiser, from_deepinv_physics
@@ -42,6 +43,7 @@ _HOME_OF = {
     "images_as_idata": "mri_alps.interop.mrpro_data",
     "raw_from_kdata": "mri_alps.interop.mrpro_data",
     "refuse_existing": "mri_alps.interop.conversion",
+    "write_bids": "mri_alps.interop.bids",
     "write_dicom": "mri_alps.interop.dicom",
     "write_nifti": "mri_alps.interop.nifti",
 }
@@ -63,6 +65,7 @@ __all__ = [
     "from_sigpy_linop",
     "images_as_idata",
     "raw_from_kdata",
+    "write_bids",
     "write_dicom",
     "write_nifti",
 ]

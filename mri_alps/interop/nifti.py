@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,20 +53,37 @@ def write_nifti(reconstruction: Reconstruction, path: Path | str) -> list[Path]:
         (f"{stem}_std", reconstruction.reconstruction_std, "posterior standard deviation"),
     ):
         volume = nibabel.Nifti1Image(np.moveaxis(images, 0, -1).astype(np.float32), affine)
-        volume.header.set_xyzt_units("mm")
         volume.header["descrip"] = f"mri_alps {description}".encode()
-        volume.set_qform(affine, code="scanner")
-        volume.set_sform(affine, code="scanner")
-        target = path.with_name(name + suffix)
-        content = volume.to_bytes()
-        if suffix.endswith(".gz"):
-            import gzip
-
-            content = gzip.compress(content, mtime=0)  # the same content gives the same file
-        with atomic_path(target) as temporary:
-            temporary.write_bytes(content)
-        written.append(target)
+        written.append(save_volume(volume, path.with_name(name + suffix), affine))
     return written
+
+
+def save_volume(volume: Any, path: Path, affine: np.ndarray) -> Path:
+    """Write a NIfTI volume in mm of the scanner; it appears complete or not at all.
+
+    Parameters
+    ----------
+    volume : nibabel.Nifti1Image
+        The volume.
+    path : Path
+        x.nii or x.nii.gz.
+    affine : np.ndarray
+        From `nifti_affine`.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    volume.header.set_xyzt_units("mm")
+    volume.set_qform(affine, code="scanner")
+    volume.set_sform(affine, code="scanner")
+    content = volume.to_bytes()
+    if path.name.endswith(".gz"):
+        content = gzip.compress(content, mtime=0)  # the same content gives the same file
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return path
 
 
 def nifti_affine(geometry: ImageGeometry, shape: tuple[int, ...]) -> np.ndarray:
