@@ -197,7 +197,13 @@ def test_a_bad_data_misfit_is_said(reconstruction):
     with h5py.File(reconstruction, "a") as file:
         file["facts/data_misfit"][...] = [1.0, 4.0]
     text = write_report(reconstruction).read_text(encoding="utf-8")
-    assert "do not explain the measurement" in text and "1 of 2 slices" in text
+    assert "do not explain the measurement to within" in text and "in 1 of 2 slices" in text
+    assert "closer to the measurement" not in text
+    with h5py.File(reconstruction, "a") as file:
+        file["facts/data_misfit"][...] = [1.0, 0.2]
+    text = write_report(reconstruction).read_text(encoding="utf-8")
+    assert "closer to the measurement than its noise lets expect in 1 of 2 slices" in text
+    assert "misfit 0.2 where" in text and "do not explain the measurement to within" not in text
 
 
 def with_diagnostics(path, r_hat, diagnostics):

@@ -16,12 +16,12 @@ from mri_alps.evaluation.calibration_figure import draw_calibration
 from mri_alps.evaluation.pictures import evenly_chosen
 from mri_alps.evaluation.report._data import ReportData, summary_of_levels
 from mri_alps.evaluation.report._left_out import left_out_sentence
+from mri_alps.evaluation.report._misfit import misfit_notes, span
 from mri_alps.evaluation.uncertainty_factor import calibrated_factors
 from mri_alps.pipeline import CALIBRATION, SELF_CALIBRATION, UNKNOWN_IMAGE
 from mri_alps.priors import NOVELTY_LIMIT
 
 MAX_CALIBRATIONS = 3
-_GOOD_MISFIT = (0.8, 1.25)
 _STUDY = "study"
 """Key of the provenance with the patient and the examination: pages are handed on, it is not."""
 _COLUMNS = {
@@ -120,14 +120,7 @@ def _warning_list(data: ReportData) -> str:
             f"samples: at least {data.n_used.min()} of {data.n_samples}."
         )
     misfit = np.asarray(scalars.get("data_misfit", []), dtype=float)
-    outside = (misfit < _GOOD_MISFIT[0]) | (misfit > _GOOD_MISFIT[1])
-    if outside.any():
-        notes.append(
-            f"The images do not explain the measurement to within its noise in {outside.sum()} "
-            f"of {len(misfit)} slices (data misfit {_span(misfit)} where 1 is expected): the "
-            "noise, the sensitivity maps or the sampler's length may be wrong, and with them "
-            "the standard deviation."
-        )
+    notes += misfit_notes(misfit)
     unexplained = np.asarray(scalars.get("calibration_misfit", []), dtype=float) > LARGEST_ERROR
     if unexplained.any():
         notes.append(
@@ -246,8 +239,8 @@ def _acquisition_table(data: ReportData) -> str:
         ("image", f"{shape[0]} x {shape[1]}"),
         ("coils", attributes.get("n_coils", "")),
         ("sampling", _acceleration_text(data)),
-        ("noise, per real component", f"{_span(noise)} of the image scale" if noise.size else ""),
-        ("image scale after whitening", _span(scale) if scale.size else ""),
+        ("noise, per real component", f"{span(noise)} of the image scale" if noise.size else ""),
+        ("image scale after whitening", span(scale) if scale.size else ""),
     ]
     return html_table([row for row in rows if str(row[1])])
 
@@ -386,10 +379,3 @@ def _value(value: object) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_value(each)}" for key, each in value.items())
     return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _span(values: np.ndarray) -> str:
-    if np.isnan(values).all():
-        return "unknown"
-    low, high = np.nanmin(values), np.nanmax(values)
-    return f"{low:.3g}" if np.isclose(low, high, rtol=0.01) else f"{low:.3g} to {high:.3g}"
