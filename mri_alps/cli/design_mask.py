@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from mri_alps.cli.options import describe_run, takes_sampling_settings
+from mri_alps.cli.options import describe_run, each, takes_sampling_settings
 from mri_alps.pipeline import ReconstructionConfiguration
 
 if TYPE_CHECKING:
-    from mri_alps.masks.design import DesignSettings
+    from mri_alps.masks.design import Design, DesignSettings
 
 
 @takes_sampling_settings
@@ -78,6 +78,7 @@ def run_design_mask(
     configuration : ReconstructionConfiguration
         Prior, sampler, slices.
     """
+    from mri_alps.cli.forecast import Forecast
     from mri_alps.cli.terminal import ProgressBar, out, print_message, stopped_by_signal
     from mri_alps.masks.design import (
         load_progress,
@@ -99,15 +100,18 @@ def run_design_mask(
         print_message(f"going on from {int(resume.measured.sum())} lines, as {stem}.json has them")
     described = describe_run(inputs, configuration, budget=task.settings.budget)
     kept = f"the lines found so far are kept in {stem}.json, repeat the command to go on"
+    forecast = Forecast(
+        "looks at the posterior",
+        task.n_looks(resume),
+        f"{task.n_slices} slices each: {each(configuration)}",
+    )
+
+    def keep(partial: Design) -> None:
+        save_progress(stem, identity, partial, described)
+        forecast()
+
     with stopped_by_signal(kept), ProgressBar() as progress:
-        designed = run_task(
-            task,
-            prior,
-            device,
-            progress,
-            resume,
-            lambda partial: save_progress(stem, identity, partial, described),
-        )
+        designed = run_task(task, prior, device, progress, resume, keep)
     save_progress(stem, identity, designed, described)
     written = write_mask_files(stem, designed, task.scans[0].shape)
     last = designed.points[-1] if designed.points else None

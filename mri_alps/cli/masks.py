@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mri_alps.cli.options import describe_run, takes_sampling_settings
+from mri_alps.cli.options import describe_run, each, takes_sampling_settings
 from mri_alps.pipeline import OUTPUT_GROUP, SCAN_GROUP, ReconstructionConfiguration
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ def run_masks(
     report : bool
         Whether to write a page.
     """
+    from mri_alps.cli.forecast import Forecast
     from mri_alps.cli.terminal import ProgressBar, out, print_message, stopped_by_signal
     from mri_alps.masks.study import correlation_sentence, make_study, run_study, write_study
     from mri_alps.pipeline import load_prior_for, prepare_directory
@@ -163,8 +164,11 @@ def run_masks(
     prior, device = load_prior_for(configuration)
     prepare_directory(output)
     kept = f"what is measured is kept in {output}, repeat the command to go on from there"
+    total = sum(len(s) * len(m) for s, m in zip(task.slices, task.masks, strict=True))
+    forecast = Forecast("posteriors", total, f"one per slice and mask: {each(configuration)}")
     with stopped_by_signal(kept), ProgressBar() as progress:
-        study = run_study(task, prior, device, output, progress)
+        study = run_study(task, prior, device, output, progress, forecast)
+    print_message("everything is sampled; tables and figures are written")
     settings = describe_run(
         inputs,
         configuration,

@@ -37,6 +37,18 @@ takes_sampling_settings = takes_settings(
 """For commands that sample posteriors with masks of their own."""
 
 
+def each(configuration: ReconstructionConfiguration) -> str:
+    """Return of what a posterior is made, in words.
+
+    Parameters
+    ----------
+    configuration : ReconstructionConfiguration
+        As it will be used.
+    """
+    samples, evaluations = configuration.n_samples, configuration.n_evaluations
+    return f"{samples} samples of {evaluations} evaluations each"
+
+
 def describe_run(
     inputs: Sequence[Path], configuration: ReconstructionConfiguration, **own: Any
 ) -> dict[str, Any]:

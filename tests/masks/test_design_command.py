@@ -54,6 +54,7 @@ def test_a_population_mask_is_written_for_reconstruct_and_scanners(tmp_path, cap
     rows = target.with_suffix(".csv").read_text().splitlines()
     assert rows[0].startswith("n_measured,expected_nmse,actual_nmse")
     assert len(rows) == 1 + 6 + 3  # six picks, two batches and the end
+    assert "3 looks at the posterior are sampled, 2 slices each: 4 samples of 6" in said.err
     first, last = (rows[i].split(",") for i in (1, -1))
     assert float(last[1]) < float(first[1])
     assert float(last[2]) < float(first[2])

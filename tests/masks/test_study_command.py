@@ -51,6 +51,7 @@ def test_tables_figures_and_page_are_written_and_an_interrupted_run_goes_on(
     code, said = run(capsys, *arguments, "-o", folder, "--report")
     assert code == 0, said.err
     assert "Pearson within slices" in said.err
+    assert "6 posteriors are sampled, one per slice and mask: 3 samples of 4" in said.err
     for name in ("mine", "random"):
         assert name in said.out
     with (folder / "masks.csv").open() as stream:

@@ -161,7 +161,7 @@ def design(
     start = np.asarray(start, bool)
     closed = np.zeros_like(start) if forbidden is None else np.asarray(forbidden, bool)
     check_budget(budget, int(start.sum()), int((start | ~closed).sum()))
-    batch = batch or max(1, -(-(budget - int(start.sum())) // DEFAULT_BATCHES))
+    batch = batch_size(budget - int(start.sum()), batch)
     done = Design(start) if resume is None else resume
     while (left := budget - int(done.measured.sum())) > 0:
         scans = measure(done.measured)
@@ -175,6 +175,19 @@ def design(
         if callback:
             callback(done)
     return done
+
+
+def batch_size(n_picks: int, asked: int | None) -> int:
+    """Return how many are picked between two looks at the posterior.
+
+    Parameters
+    ----------
+    n_picks : int
+        In all.
+    asked : int or None
+        None for an eighth of them.
+    """
+    return asked or max(1, -(-n_picks // DEFAULT_BATCHES))
 
 
 def _sampled_point(done: Design, scans: Sequence[ScanPosterior]) -> DesignPoint:

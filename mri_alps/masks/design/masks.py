@@ -18,7 +18,7 @@ from mri_alps.masks.design._scans import (
     start_region,
     unmeasurable,
 )
-from mri_alps.masks.design.loop import Design, check_budget, design
+from mri_alps.masks.design.loop import Design, batch_size, check_budget, design
 from mri_alps.masks.study._slices import (
     is_complete,
     open_scans,
@@ -27,6 +27,7 @@ from mri_alps.masks.study._slices import (
 )
 from mri_alps.pipeline import (
     ReconstructionConfiguration,
+    chosen_slices,
     load_prior_for,
     scan_identity,
     settings_hash,
@@ -94,6 +95,25 @@ class DesignTask:
     start: np.ndarray
     forbidden: np.ndarray
     repeated: bool
+
+    @property
+    def n_slices(self) -> int:
+        """How many posteriors are sampled at each look."""
+        return sum(len(chosen_slices(raw, self.configuration)) for raw in self.scans)
+
+    def n_looks(self, resume: Design | None = None) -> int:
+        """Return how often the posterior will be looked at.
+
+        Parameters
+        ----------
+        resume : Design, optional
+            What is done already.
+        """
+        n_start, budget = int(self.start.sum()), self.settings.budget
+        done = n_start if resume is None else int(resume.measured.sum())
+        is_evaluated = resume is not None and resume.is_evaluated
+        batch = batch_size(budget - n_start, self.settings.batch)
+        return -(-(budget - done) // batch) + (self.repeated and not is_evaluated)
 
     def identity(self, prior: ScoreModel) -> str:
         """Return a hash of all that decides the outcome.
