@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import linalg
 
 from mri_alps.calibration.image_corners import CENTRE_CORNERS, CORNERS, corner_estimates
 from mri_alps.calibration.noise import noise_covariance
@@ -34,6 +35,13 @@ INNER, OUTER = 0.5, 0.75
 """Distance from the centre, along both axes, where the outer half and the corners begin."""
 STEEPEST_FILTER = 2.2
 """Level at the centre of k-space over that of all of it up to which a filter may be the cause."""
+STEEPEST_ATTENUATION, ZERO_FILLED = 15.0, 1000.0
+"""Level at the border of the image over that far from the centre of k-space from which it is signal
+of an object that fills the view, no filter's doing; and from which zeros were filled in."""
+FEWEST_COILS, SPHERICITY = 4, 1.5
+"""Coils from which noise is told from signal by its covariance; and arithmetic over geometric mean
+of its eigenvalues, whitened by other noise, from which it is signal: a filter is the same for all
+coils."""
 _ORDER = (NOISE_SCAN, QUIET, OUTER_HALF, CORNERS, KSPACE_CORNERS)
 
 
@@ -180,6 +188,9 @@ def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> tuple[NoiseEstima
     signal: set[str] = set()
     if len(corners) == 2 and _mean_ratio(corners[1], corners[0]) > STEEPEST_FILTER:
         signal |= {CORNERS, CENTRE_CORNERS}
+    far = by_name.get(OUTER_HALF) or by_name.get(PERIPHERY)
+    if far is not None and any(_fills_view(corner, far) for corner in corners):
+        signal |= {CORNERS, CENTRE_CORNERS}
     # No filter makes the edge of k-space louder than what averages over all of it.
     average = [w for w in witnesses if w.method in (QUIET, CORNERS) and w.method not in signal]
     average = [w for w in average if not w.is_contaminated]
@@ -201,18 +212,30 @@ def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> tuple[NoiseEstima
     )
 
 
+def _fills_view(corner: NoiseEstimate, far: NoiseEstimate) -> bool:
+    """Whether the border of the image shows the object: too loud, and not alike in all coils."""
+    if not STEEPEST_ATTENUATION < _mean_ratio(corner, far) < ZERO_FILLED:
+        return False
+    if len(corner.covariance) < FEWEST_COILS:
+        return True
+    dead = np.diag(far.covariance).real <= 0
+    values = linalg.eigvalsh(corner.covariance, far.covariance + np.diag(dead.astype(float)))
+    values = np.maximum(values[-(~dead).sum() :], np.finfo(float).tiny)
+    return bool(values.mean() > SPHERICITY * np.exp(np.log(values).mean()))
+
+
 def _least_doubtful(witnesses: tuple[NoiseEstimate, ...]) -> NoiseVerdict:
     """Take the best witness where all have signal in them."""
     by_name = {witness.method: witness for witness in witnesses}
     outer, corners = by_name.get(OUTER_HALF), by_name.get(CORNERS)
     quietest = min(witnesses, key=lambda witness: witness.level)
-    is_filtered = outer is not None and outer.signal_ratio > STEEPEST_SIGNAL
+    is_filtered = outer is not None and STEEPEST_SIGNAL < outer.signal_ratio < math.inf
     far = by_name.get(KSPACE_CORNERS)
     if far is not None and not is_filtered and _mean_ratio(far, quietest) <= HARDLY_LOUDER:
         return NoiseVerdict(quietest, witnesses)
     if corners is not None and corners.signal_ratio <= MILD_SIGNAL:
-        chosen, why = corners, "it may be too large"  # were k-space filtered, not too small
-    elif is_filtered:
+        return NoiseVerdict(corners, witnesses)  # were k-space filtered, not too small
+    if is_filtered:
         in_kspace = [w for w in witnesses if w.method not in (CORNERS, CENTRE_CORNERS)]
         chosen = max(in_kspace, key=lambda witness: witness.level)
         why = "k-space seems to be filtered, and it is probably too small"
