@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WIDE = 30.0
 """Ratio of the largest to the smallest F from which it is treated band by band."""
-LINE_ITERATIONS, FOURIER_ITERATIONS = 100, 400
+LINE_ITERATIONS, FOURIER_ITERATIONS = 200, 400
 """Most iterations of a solution: what is not solved then is counted, and warned of."""
 FOURIER_UNDERSTATES = 100.0
 """Of the error in the widest directions, where points leave low frequencies unmeasured."""

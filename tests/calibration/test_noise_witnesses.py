@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mri_alps.calibration import calibrate_volume, prepare_slice, whitening_matrix
+from mri_alps.calibration.noise_witnesses import judge, noise_witnesses
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import raw_from_arrays
@@ -121,6 +122,19 @@ def test_an_image_without_a_border_is_not_taken_for_noise():
         mask = simulation.lines(SHAPE[1], acceleration, 16)
         found = calibrate_volume(raw_from_arrays((kspace * mask)[None], mask))
         assert ratio(found, matrix).mean() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("n_coils", [1, 2, 8])
+def test_an_object_that_fills_the_view_is_no_noise_of_filtered_kspace(n_coils):
+    rng = np.random.default_rng(n_coils)
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    image = 1 + 0.4 * np.cos(9 * x + 4 * y) * np.exp(2j * x) + 0.3 * (np.hypot(x, y) < 0.6)
+    coils = simulation.coils(n_coils, SHAPE) if n_coils > 1 else np.ones((1, *SHAPE))
+    matrix = 0.004**2 * np.eye(n_coils)
+    kspace = simulation.fft2c(image * coils) + simulation.noise(matrix, SHAPE, rng)
+    verdict = judge(noise_witnesses(kspace, np.ones(SHAPE, bool)))
+    # 40 to 200 times too large where the border of the image was believed.
+    assert 0.8 < verdict.chosen.level / 0.004 < 6
 
 
 def test_all_witnesses_are_told_in_units_of_the_file():
