@@ -235,8 +235,8 @@ def convert(
     to: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="fastmri, ismrmrd or bart for k-space; nifti, dicom or bids for a reconstruction. "
-            "Left out: told by OUT (.cfl, .hdr, .mrd, .nii, .nii.gz, a folder)."
+            help="fastmri, ismrmrd, mrd2 or bart for k-space; nifti, dicom or bids for a "
+            "reconstruction. Left out: told by OUT (.cfl, .hdr, .mrd, .mrd2, .nii, .nii.gz, a folder)."
         ),
     ] = None,
     classic: Annotated[

@@ -145,6 +145,8 @@ def _format_of(source: Path, target: Path, is_image: bool) -> str:
         return "bart"
     if name.endswith(".mrd"):
         return "ismrmrd"
+    if name.endswith(".mrd2"):
+        return "mrd2"
     if name.endswith((".h5", ".hdf5")) and not is_hdf5(source):  # BART, or a stream
         return "ismrmrd"  # which holds masks, noise and positions, unlike fastMRI's layout
     if is_image and (not target.suffix or target.is_dir()):

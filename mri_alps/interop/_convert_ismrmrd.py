@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ismrmrd
 import numpy as np
 
 from mri_alps.rawdata import Limit, make_header
-from mri_alps.rawdata.ismrmrd import make_acquisition, write_acquisitions
+from mri_alps.rawdata.ismrmrd import make_acquisition
 
 if TYPE_CHECKING:
     from mri_alps.rawdata import RawKSpace
 
 
-def write_ismrmrd_scan(
-    path: Path,
+def scan_as_lines(
     raw: RawKSpace,
     kspace: np.ndarray,
     calibration: tuple[np.ndarray, np.ndarray] | None,
-) -> None:
-    """Write 2-D slices with their sampling and their places.
+) -> tuple[bytes, list[ismrmrd.Acquisition]]:
+    """Return 2-D slices with their sampling and their places: XML header and lines.
 
     A line that was measured in part becomes one acquisition for each run of measured samples,
     the samples before the run being discarded (`discard_pre`).
 
     Parameters
     ----------
-    path : Path
-        The file.
     raw : RawKSpace
         Mask and geometry.
     kspace : np.ndarray
@@ -45,7 +41,7 @@ def write_ismrmrd_scan(
             flag = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION
             mask = calibration[1][index]
             acquisitions += list(_lines(raw, index, calibration[0][index], mask, flag))
-    write_acquisitions(path, _header(raw), acquisitions)
+    return _header(raw), acquisitions
 
 
 def _header(raw: RawKSpace) -> bytes:

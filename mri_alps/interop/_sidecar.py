@@ -21,7 +21,7 @@ def describe_rest(raw: RawKSpace, kspace: np.ndarray, to: str) -> tuple[dict[str
     kspace : np.ndarray
         Its samples, (slice, coil, readout, phase_encode).
     to : str
-        "fastmri", "ismrmrd" or "bart".
+        "fastmri", "ismrmrd", "mrd2" or "bart".
 
     Returns
     -------
@@ -67,7 +67,7 @@ def describe_rest(raw: RawKSpace, kspace: np.ndarray, to: str) -> tuple[dict[str
 
 def _not_held(raw: RawKSpace, kspace: np.ndarray, to: str) -> list[str]:
     named = []
-    if not raw.geometry.is_nominal and to != "ismrmrd":
+    if not raw.geometry.is_nominal and to not in ("ismrmrd", "mrd2"):
         named.append("positions and directions of the slices")
     if not raw.size_is_known and to != "bart":
         named.append("that the size of pixels is unknown: 1 mm is written")

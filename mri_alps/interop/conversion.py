@@ -16,7 +16,7 @@ import numpy as np
 
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.interop._convert_ismrmrd import write_ismrmrd_scan
+from mri_alps.interop._convert_ismrmrd import scan_as_lines
 from mri_alps.interop._sidecar import describe_rest
 from mri_alps.pipeline import root_sum_of_squares
 from mri_alps.rawdata import (
@@ -30,8 +30,10 @@ from mri_alps.rawdata import (
     write_cfl,
     write_fastmri,
 )
+from mri_alps.rawdata.ismrmrd import write_acquisitions, write_mrd2
 
-RAW_FORMATS = ("fastmri", "ismrmrd", "bart")
+RAW_FORMATS = ("fastmri", "ismrmrd", "mrd2", "bart")
+_OF_LINES = ("ismrmrd", "mrd2")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
     target : Path or str
         The file to write; for BART x, x.cfl or x.hdr.
     to : str
-        "fastmri", "ismrmrd" or "bart".
+        "fastmri", "ismrmrd", "mrd2" or "bart".
     overwrite : bool
         Replace files that are there.
 
@@ -92,7 +94,7 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
     kspace = np.stack([raw.read_slice(index) for index in range(raw.n_slices)])
     calibration = _calibration(raw)
     rest, not_held = describe_rest(raw, kspace, to)
-    if calibration is not None and to != "ismrmrd":
+    if calibration is not None and to not in _OF_LINES:
         not_held.append(
             f"separate calibration lines: in the BART array {_calibration_base(target).name}"
         )
@@ -111,8 +113,9 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
     elif to == "fastmri":
         _write_fastmri(target, raw, kspace, text)
     else:
-        write_ismrmrd_scan(target, raw, kspace, calibration)
-    if calibration is not None and to != "ismrmrd":
+        write = write_acquisitions if to == "ismrmrd" else write_mrd2
+        write(target, *scan_as_lines(raw, kspace, calibration))
+    if calibration is not None and to not in _OF_LINES:
         write_cfl(_calibration_base(target), kspace_to_cfl(calibration[0]))
     for path in sidecars:
         with atomic_path(path) as temporary:
@@ -122,7 +125,7 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
 
 def _open(source: Path) -> RawKSpace:
     raw = read_raw(source)
-    if raw.format in ("ismrmrd", "twix"):  # its oversampling is part of what was measured
+    if raw.format in ("ismrmrd", "mrd2", "twix"):  # its oversampling is part of what was measured
         return read_raw(source, selection=Selection(keep_oversampling=True))
     return raw
 
@@ -185,7 +188,7 @@ def _mask_shape(mask: np.ndarray, raw: RawKSpace) -> tuple[int, ...]:
 
 
 def _base(target: Path) -> Path:
-    known = (".cfl", ".hdr", ".h5", ".hdf5", ".mrd")
+    known = (".cfl", ".hdr", ".h5", ".hdf5", ".mrd", ".mrd2")
     return target.with_suffix("") if target.suffix in known else target
 
 
@@ -210,7 +213,7 @@ def _pair(base: Path) -> list[Path]:
 
 def _files(target: Path, to: str, raw: RawKSpace) -> list[Path]:
     files = _pair(_base(target)) if to == "bart" else [target]
-    if raw.has_calibration and to != "ismrmrd":
+    if raw.has_calibration and to not in _OF_LINES:
         files += _pair(_calibration_base(target))
     return files
 

@@ -19,6 +19,7 @@ NAMES = {
     "calgary-campinas": "Calgary-Campinas (HDF5)",
     "cmrxrecon": "CMRxRecon (MATLAB HDF5)",
     "twix": "Siemens raw data (twix)",
+    "mrd2": "MRD 2",
     "array": "array",
 }
 

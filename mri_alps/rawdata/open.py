@@ -16,6 +16,7 @@ from mri_alps.rawdata.ismrmrd.reader import find_groups, read_ismrmrd
 from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.ismrmrd.stream import is_mrd_stream, read_mrd_stream
 from mri_alps.rawdata.layouts import layout_of, read_layout
+from mri_alps.rawdata.mrd2.reader import is_mrd2, read_mrd2
 from mri_alps.rawdata.settling import settle_scan
 from mri_alps.rawdata.twix._measurements import is_twix
 from mri_alps.rawdata.twix.reader import read_twix
@@ -32,8 +33,9 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
     Parameters
     ----------
     path : Path or str
-        fastMRI HDF5, ISMRMRD HDF5, an MRD stream (what scanners send, in a file), Siemens raw
-        data (twix), or a BART pair (x, x.cfl or x.hdr). The content decides, not the extension.
+        fastMRI HDF5, ISMRMRD HDF5, an MRD stream (what scanners send, in a file; version 1 or 2),
+        Siemens raw data (twix), or a BART pair (x, x.cfl or x.hdr). The content decides, not the
+        extension.
     selection : Selection, optional
         Which measurement, encoding, repetition, contrast, phase and set of an ISMRMRD file; the
         first of each if left out.
@@ -65,6 +67,8 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
         return read_mrd_stream(path, selection or Selection())
     if kind == "twix":
         return read_twix(path, selection or Selection())
+    if kind == "mrd2":
+        return read_mrd2(path, selection or Selection())
     if kind == "layout":
         return settle_scan(read_layout(path, selection or Selection()))
     if kind == "fastmri":
@@ -84,6 +88,8 @@ def _kind(path: Path) -> str:
     check_readable(path)
     if is_twix(path):
         return "twix"
+    if is_mrd2(path):
+        return "mrd2"
     if is_mrd_stream(path):
         return "stream"
     with path.open("rb") as file:

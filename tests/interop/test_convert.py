@@ -117,7 +117,8 @@ def test_through_bart_and_back_with_the_json(tmp_path, kind):
 
 def test_oblique_positions_reach_ismrmrd(tmp_path, monkeypatch):
     from mri_alps.interop import convert as _  # noqa: F401 - the module below is loaded
-    from mri_alps.interop._convert_ismrmrd import write_ismrmrd_scan
+    from mri_alps.interop._convert_ismrmrd import scan_as_lines
+    from mri_alps.rawdata.ismrmrd import write_acquisitions
 
     raw = opened(make(tmp_path, "ismrmrd"))
     geometry = raw.geometry
@@ -128,7 +129,7 @@ def test_oblique_positions_reach_ismrmrd(tmp_path, monkeypatch):
     geometry.phase_direction[:] = phase
     geometry.slice_positions[:] += [4.0, -5.0, 6.0]
     kspace = np.stack([raw.read_slice(index) for index in range(raw.n_slices)])
-    write_ismrmrd_scan(tmp_path / "o.h5", raw, kspace, None)
+    write_acquisitions(tmp_path / "o.h5", *scan_as_lines(raw, kspace, None))
     found = opened(tmp_path / "o.h5").geometry
     assert not found.is_nominal
     assert_equal_to_rounding(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mri_alps.rawdata.ismrmrd.reader import choose_encoding, find_groups, make_scan
     from mri_alps.rawdata.ismrmrd.store import SampleReader, SpooledAcquisitions
     from mri_alps.rawdata.ismrmrd.writer import make_acquisition, write_acquisitions, write_xml
+    from mri_alps.rawdata.mrd2.writer import write_mrd2
 
 _HOME_OF = {
     "COUNTERS": "mri_alps.rawdata.ismrmrd.heads",
@@ -24,6 +25,7 @@ _HOME_OF = {
     "make_acquisition": "mri_alps.rawdata.ismrmrd.writer",
     "make_scan": "mri_alps.rawdata.ismrmrd.reader",
     "write_acquisitions": "mri_alps.rawdata.ismrmrd.writer",
+    "write_mrd2": "mri_alps.rawdata.mrd2.writer",
     "write_xml": "mri_alps.rawdata.ismrmrd.writer",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME_OF)
