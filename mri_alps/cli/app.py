@@ -236,7 +236,8 @@ def convert(
         Optional[str],  # noqa: UP045
         typer.Option(
             help="fastmri, ismrmrd, mrd2 or bart for k-space; nifti, dicom or bids for a "
-            "reconstruction. Left out: told by OUT (.cfl, .hdr, .mrd, .mrd2, .nii, .nii.gz, a folder)."
+            "reconstruction. Left out: told by OUT (.cfl, .hdr, .mrd, .mrd2, .nii, .nii.gz, a "
+            "folder)."
         ),
     ] = None,
     classic: Annotated[
