@@ -156,6 +156,7 @@ def test_enhanced(tmp_path, made):
         scale = check_values(file.pixel_array, slope, mapping, images)
         window = shared.FrameVOILUTSequence[0]
         check_window(window.WindowCenter, window.WindowWidth, images * scale)
+        assert float(shared.PixelMeasuresSequence[0].SpacingBetweenSlices) == pytest.approx(5.0)
         for k, frame in enumerate(file.PerFrameFunctionalGroupsSequence):
             check_pixel_place(
                 frame.PlanePositionSequence[0].ImagePositionPatient,
@@ -305,3 +306,22 @@ def test_dicom_refuses_what_it_cannot_hold(tmp_path, made):
     with pytest.raises(ConfigurationError, match="reconstruct the scan again"):
         write_dicom(made, tmp_path / "d")
     assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="dcm2niix is not installed")
+@pytest.mark.parametrize("classic", [True, False])
+def test_dcm2niix_finds_the_values_at_their_places(tmp_path, known, classic):
+    nibabel = pytest.importorskip("nibabel")
+    write_dicom(known, tmp_path / "d", classic)
+    (tmp_path / "n").mkdir()
+    command = ["dcm2niix", "-o", tmp_path / "n", "-f", "%s", tmp_path / "d"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    for name, images in (("501", known.reconstruction), ("502", known.reconstruction_std)):
+        found = nibabel.load(tmp_path / "n" / f"{name}.nii")
+        values = np.asarray(found.dataobj)
+        scale = 10.0 ** np.round(np.log10(values.max() / images.max()))
+        for k, i, j in PIXELS:
+            at = np.linalg.inv(found.affine) @ [*(place(known, k, i, j) * [-1, -1, 1]), 1]
+            voxel = np.rint(at[:3]).astype(int)
+            assert np.abs(at[:3] - voxel).max() < 1e-3
+            assert abs(values[tuple(voxel)] / scale - images[k, i, j]) <= images.max() / 65535

@@ -53,13 +53,26 @@ def classic(
     data.ImageOrientationPatient = orientation(geometry, index)
     data.ImagePositionPatient = values.decimals(geometry.corner(index, series.values.shape[1:]))
     if len(geometry.centers) > 1:
-        distance = np.linalg.norm(np.diff(geometry.centers, axis=0), axis=1).mean()
-        data.SpacingBetweenSlices = values.decimal(float(distance))
+        data.SpacingBetweenSlices = slice_distance(geometry)
     data.RescaleIntercept, data.RescaleSlope, data.RescaleType = "0", series.slope_text, "US"
     data.WindowCenter, data.WindowWidth = series.window()
     data.RealWorldValueMappingSequence = [series.real_world_mapping()]
     data.PixelData = series.pixels[index].astype("<u2").tobytes()
     return data
+
+
+def slice_distance(geometry: ImageGeometry) -> str:
+    """Return how far slices are apart on average; of a single one, its thickness.
+
+    Parameters
+    ----------
+    geometry : ImageGeometry
+        Where the slices lie.
+    """
+    if len(geometry.centers) < 2:
+        return values.decimal(geometry.thickness)
+    steps = np.linalg.norm(np.diff(geometry.centers, axis=0), axis=1)
+    return values.decimal(float(steps.mean()))
 
 
 def timing(facts: Facts) -> Dataset:

@@ -124,8 +124,7 @@ def _describe(data: Dataset, reconstruction: Reconstruction, series: DicomSeries
         item(
             PurposeOfReferenceCodeSequence=[code("109102", "DCM", "Processing Equipment")],
             Manufacturer="mri_alps",
-            ManufacturerModelName="mri_alps",
-            SoftwareVersions=mri_alps.__version__,
+            # Not model and version: readers that do not nest would take them for the scanner's.
             ContributionDescription=f"image reconstruction, {NOT_FOR_DIAGNOSIS}",
         )
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mri_alps.interop.dicom import _values as values
-from mri_alps.interop.dicom._classic import orientation, timing
+from mri_alps.interop.dicom._classic import orientation, slice_distance, timing
 from mri_alps.interop.dicom._common import UNKNOWN
 from mri_alps.interop.dicom._values import code, item
 
@@ -135,6 +135,7 @@ def _shared(series: DicomSeries, geometry: ImageGeometry, facts: Facts) -> dict[
             item(
                 PixelSpacing=values.decimals(geometry.spacing),
                 SliceThickness=values.decimal(geometry.thickness),
+                SpacingBetweenSlices=slice_distance(geometry),
             )
         ],
         "FrameAnatomySequence": [
