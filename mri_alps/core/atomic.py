@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
+import psutil
 
 from mri_alps.core.errors import ConfigurationError, OutputFileError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+_IS_WINDOWS = os.name == "nt"
 _RANDOM_LENGTH = 8
 """Of what `tempfile` puts into the names that it makes."""
 
@@ -86,12 +88,9 @@ def _place() -> str:
 
 def _lives(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # somebody else's
+        return psutil.pid_exists(process)  # signal 0 is Ctrl-C on Windows
+    except OverflowError:  # no number of this system's
         return True
-    return True
 
 
 def check_name_length(path: Path) -> None:
@@ -187,7 +186,9 @@ class _PatientFile(io.FileIO):
 
 def _flush(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    if _IS_WINDOWS and path.is_dir():  # which opens no folders, and keeps a journal of names
+        return
+    handle = os.open(path, os.O_RDWR if _IS_WINDOWS else os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:

@@ -26,6 +26,11 @@ def find_device(name: object) -> torch.device:
         device = None
     if device is None:
         raise ConfigurationError(f"unknown device {name!r}: use cpu, cuda or cuda:0")
+    if device.type == "mps":
+        raise ConfigurationError(
+            f"device {str(name)!r} was asked for, but the sampler has sums and factors in double "
+            "precision, which torch does not have on Apple's GPUs: use --device cpu"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigurationError(
             f"device {str(name)!r} was asked for and this machine has "

@@ -43,7 +43,8 @@ class Manifest:
         time = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         entry = outcome.to_dict() | {"time": time, "host": socket.gethostname()}
         line = json.dumps(entry, sort_keys=True) + "\n"
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        as_it_is = getattr(os, "O_BINARY", 0)  # on Windows
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | as_it_is, 0o666)
         try:
             if _ends_within_a_line(handle):
                 line = "\n" + line  # a killed run was writing
@@ -80,5 +81,7 @@ def read_manifest(path: str | Path) -> dict[str, dict]:
 
 
 def _ends_within_a_line(handle: int) -> bool:
-    size = os.fstat(handle).st_size
-    return size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+    if os.fstat(handle).st_size == 0:
+        return False
+    os.lseek(handle, -1, os.SEEK_END)  # what is appended goes to the end all the same
+    return os.read(handle, 1) != b"\n"

@@ -238,13 +238,18 @@ class SliceStore:
         """
         folder = self.folder.parent.parent
         path = folder / f"{self.target.name}.lock"
-        with _open_locked(path, self.target):
-            try:
-                yield
-            finally:
+        stream = _open_locked(path, self.target)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(PermissionError):  # Windows keeps what is open
                 path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+            stream.close()
+            if os.name == "nt":
+                with contextlib.suppress(OSError):  # another process has it by now
+                    path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def _of(self, index: int) -> Iterable[tuple[Path, str]]:
         return [(path, digest) for path, found, digest in self._files() if found == index]

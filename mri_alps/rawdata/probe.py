@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import select
+import queue
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import IO
 
 from mri_alps.core.errors import InputFileError, MriAlpsError
 from mri_alps.rawdata.ismrmrd.scan import Selection
@@ -74,13 +75,12 @@ class Probe:
             part = None if selection is None else dataclasses.asdict(selection)
             child.stdin.write(json.dumps([str(path), part]) + "\n")
             child.stdin.flush()
-        ready, _, _ = select.select([child.stdout], [], [], SECONDS)
-        line = child.stdout.readline() if ready else ""
+        line = _line_within(child.stdout, SECONDS)
         if line:
             answer: str | None = json.loads(line)
             return answer
         status = self._end()
-        if not ready:
+        if line is None:
             found = f"was not opened within {SECONDS:.0f} s"
         else:
             found = f"crashed the process that opened it ({_name(status)})"
@@ -93,10 +93,26 @@ class Probe:
         assert child.stdin is not None and child.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             child.stdin.close()
-        if child.poll() is None and not select.select([child.stdout], [], [], 1.0)[0]:
+        try:
+            child.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
             child.kill()  # it is at work still
+            child.wait()
         child.stdout.close()
         return child.wait()
+
+
+def _line_within(stream: IO[str], seconds: float) -> str | None:
+    """A line, "" at the end of the stream, None if neither comes in time.
+
+    A thread waits for it, since Windows has no limited wait for a pipe; it ends with the child.
+    """
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=lambda: lines.put(stream.readline()), daemon=True).start()
+    try:
+        return lines.get(timeout=seconds)
+    except queue.Empty:
+        return None
 
 
 def _start() -> subprocess.Popen[str]:

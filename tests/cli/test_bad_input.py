@@ -168,6 +168,7 @@ def test_a_disk_that_is_full_at_the_end_keeps_the_slices(scan, tmp_path, run, mo
         (("--slices", "7"), ("slices 0 to 1", "7")),
         (("--slices", "one"), ("--slices", "'one'")),
         (("--device", "tpu"), ("'tpu'", "cpu")),
+        (("--device", "mps"), ("'mps'", "double precision", "use --device cpu")),
         (("--prior", "no-such-prior"), ("no-such-prior",)),
         (("--method", "no-such-method"), ("no-such-method",)),
     ],

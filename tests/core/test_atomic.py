@@ -36,3 +36,22 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
     names = {path.name for path in tmp_path.iterdir()}
     assert {target.name, mine.name} < names and len(names) == 3
     assert any(name.startswith(".other.h5.") for name in names)  # until other.h5 is written
+
+
+def test_where_folders_cannot_be_opened_files_are_flushed_all_the_same(tmp_path, monkeypatch):
+    """As on Windows, which opens no folder and flushes only what is open for writing."""
+    flushed, opened, really_open = [], [], os.open
+
+    def as_windows_opens(path, flags, *rest, **options):
+        if os.path.isdir(path):
+            raise PermissionError(13, "Permission denied")
+        opened.append(flags & os.O_RDWR)
+        return really_open(path, flags, *rest, **options)
+
+    monkeypatch.setattr("mri_alps.core.atomic._IS_WINDOWS", True)
+    monkeypatch.setattr("mri_alps.core.atomic.os.open", as_windows_opens)
+    monkeypatch.setattr("mri_alps.core.atomic.os.fsync", flushed.append)
+    with atomic_path(tmp_path / "result.h5") as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "result.h5").read_text() == "whole"
+    assert len(flushed) == 1 and opened[-1] == os.O_RDWR
