@@ -9,7 +9,7 @@ from mri_alps.core.lazy import lazy_names
 if TYPE_CHECKING:
     from mri_alps.evaluation.calibration_figure import draw_calibration
     from mri_alps.evaluation.conformal import CalibrationReport, calibrate_folder
-    from mri_alps.evaluation.coverage import head_mask, interval_coverage
+    from mri_alps.evaluation.coverage import head_mask, interval_coverage, reliability
     from mri_alps.evaluation.figures import figure_format, new_figure, save_figure, window_top
     from mri_alps.evaluation.files import (
         number_text,
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
         evaluate_folder,
     )
     from mri_alps.evaluation.metrics import expected_nmse, image_metrics
-    from mri_alps.evaluation.pictures import MAX_ROWS, evenly_chosen, write_panel
+    from mri_alps.evaluation.pictures import (
+        MAX_ROWS,
+        evenly_chosen,
+        write_panel,
+        write_reliability,
+    )
     from mri_alps.evaluation.report.page import write_report
     from mri_alps.evaluation.score_files import draw_scores, write_scores
 
@@ -50,12 +55,14 @@ _HOME_OF = {
     "interval_coverage": "mri_alps.evaluation.coverage",
     "new_figure": "mri_alps.evaluation.figures",
     "number_text": "mri_alps.evaluation.files",
+    "reliability": "mri_alps.evaluation.coverage",
     "save_figure": "mri_alps.evaluation.figures",
     "stored_content": "mri_alps.evaluation.files",
     "window_top": "mri_alps.evaluation.figures",
     "write_csv": "mri_alps.evaluation.files",
     "write_json": "mri_alps.evaluation.files",
     "write_panel": "mri_alps.evaluation.pictures",
+    "write_reliability": "mri_alps.evaluation.pictures",
     "write_report": "mri_alps.evaluation.report.page",
     "write_scores": "mri_alps.evaluation.score_files",
     "write_text": "mri_alps.evaluation.files",
@@ -72,6 +79,7 @@ __all__ = [
     "head_mask",
     "image_metrics",
     "interval_coverage",
+    "reliability",
     "write_panel",
     "write_report",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, stats
 
 _THRESHOLD = 0.1  # of the 99th percentile: above the air's noise, below dark brain
 _SMALLEST_PART = 0.05  # of the largest connected region
+_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 def head_mask(reference: np.ndarray) -> np.ndarray:
@@ -61,3 +62,39 @@ def interval_coverage(
         return float("nan")
     inside = (lower <= reference) & (reference <= upper)
     return float(inside[region].mean())
+
+
+def reliability(
+    reference: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    region: np.ndarray,
+    n_samples: int,
+    level: float = 0.9,
+) -> dict[float, float]:
+    """Return how often intervals of all nominal coverages hold the reference.
+
+    Those of other levels are the stored ones, made narrower or wider as Student's t with n - 1
+    degrees of freedom has it (`mri_alps.sampling.statistics.predictive_interval`).
+
+    Parameters
+    ----------
+    reference, lower, upper, region : numpy.ndarray
+        As `interval_coverage` takes them; bounds of the nominal coverage `level`.
+    n_samples : int
+        Of the posterior, at least 2.
+    level : float
+        Nominal coverage of the bounds.
+
+    Returns
+    -------
+    dict
+        Nominal to observed coverage.
+    """
+    middle, half = (lower + upper) / 2, (upper - lower) / 2
+    stored = stats.t.ppf(0.5 + level / 2, n_samples - 1)
+    found = {}
+    for nominal in _LEVELS:
+        reach = half * float(stats.t.ppf(0.5 + nominal / 2, n_samples - 1) / stored)
+        found[nominal] = interval_coverage(reference, middle - reach, middle + reach, region)
+    return found

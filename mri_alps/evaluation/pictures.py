@@ -72,6 +72,37 @@ def write_panel(
     return picture
 
 
+def write_reliability(curves: dict[str, dict[float, float]], picture: Path, title: str) -> Path:
+    """Write a PNG: nominal against observed coverage, a curve each, beside what would be perfect.
+
+    Parameters
+    ----------
+    curves : dict
+        Name to (nominal to observed coverage).
+    picture : pathlib.Path
+        PNG to write.
+    title : str
+        Heading.
+
+    Returns
+    -------
+    pathlib.Path
+        `picture`.
+    """
+    figure = new_figure(4.6, 4.2)
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="perfect")
+    for name, curve in curves.items():
+        axis.plot(list(curve), list(curve.values()), "o-", markersize=4, label=name)
+    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.set_xlabel("nominal coverage of the interval")
+    axis.set_ylabel("share of pixels that it holds")
+    axis.set_title(title, fontsize=10)
+    axis.legend(fontsize=8, loc="upper left")
+    save_figure(figure, picture)
+    return picture
+
+
 def evenly_chosen(count: int, limit: int) -> list[int]:
     """Return at most `limit` indices spread evenly over `count`.
 

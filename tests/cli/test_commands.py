@@ -86,11 +86,13 @@ def test_unknown_options_are_refused(run):
 def test_demo(tmp_path, run):
     finished = run("demo", "--output", tmp_path / "demo")
     assert finished.code == 0, finished.err
-    for words in ("error", "coverage", "seconds", "network evaluations"):
+    for words in ("error", "coverage", "perfect", "Prior brain-small, equispaced lines, 4x"):
         assert words in finished.out
     assert (tmp_path / "demo" / "demo_brain.h5").exists()
     picture = tmp_path / "demo" / "demo_brain.png"
-    assert picture.exists() and str(picture) in finished.out
+    curve = picture.with_name("demo_brain_reliability.png")
+    for path in (picture, curve):
+        assert path.exists() and str(path) in finished.out
     ours, theirs = map(float, re.search(r"NMSE\)\W+([\d.e-]+)\W+([\d.e-]+)", finished.out).groups())
     # The Gaussian prior knows no anatomy; the network's gain is measured elsewhere.
     assert ours < 0.5 * theirs
