@@ -9,6 +9,7 @@ from typing import Any
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata._files import check_matrix
 from mri_alps.rawdata.header import Encoding, Header, Limit
+from mri_alps.rawdata.mrd2._study import study_of_mrd
 
 MAX_ENCODINGS = 64
 COUNTERS = (
@@ -61,6 +62,7 @@ def header_of(found: Any, path: Path) -> Header:
         {name: str(value) for name, value in parameters.items() if value},
         tuple(warnings),
         None if system is None else system.receiver_channels,
+        study=study_of_mrd(found),
     )
 
 

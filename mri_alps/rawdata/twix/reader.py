@@ -23,6 +23,7 @@ from mri_alps.rawdata.ismrmrd.reader import make_scan
 from mri_alps.rawdata.twix._measurements import Measurement, read_measurements
 from mri_alps.rawdata.twix._protocol import Protocol
 from mri_alps.rawdata.twix._store import TwixAcquisitions
+from mri_alps.rawdata.twix._study import study_of_protocol
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.ismrmrd.scan import Selection
@@ -291,7 +292,7 @@ def _header(
         "sequence": protocol.text("tSequenceFileName"),
     }
     found = {name: text for name, text in parameters.items() if text}
-    return Header((encoding,), NOISE_BANDWIDTH, found)
+    return Header((encoding,), NOISE_BANDWIDTH, found, study=study_of_protocol(protocol))
 
 
 def _readout(
