@@ -17,6 +17,7 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "data_scripts"
 OPTIONS = {
     "verify_fastmri": ("--report", "--expect", "--deep", "goes on"),
     "cache_calibration": ("--output", "--images", "goes on"),
+    "combine_fastmri": ("--images", "--dry-run", "hours", "goes on"),
     "make_split": ("--output", "--fraction", "--seed", "never a patient into both"),
     "make_training_set": ("--output", "holds out the same subjects"),
 }
@@ -167,6 +168,62 @@ def test_a_bad_scan_does_not_stop_the_others(folder, tmp_path, capsys):
     assert script.main([str(folder), "--output", str(tmp_path / "maps")]) == 1
     assert "2 of 3 scans" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "maps").iterdir()} == {"file2.h5", "file3.h5"}
+
+
+@pytest.fixture
+def anatomies(tmp_path):
+    """Brains and knees together, one of them undersampled."""
+    folder = tmp_path / "multicoil_train"
+    folder.mkdir()
+    names = ["file_brain_AXT2_1.h5", "file_brain_AXT2_2.h5", "file1000001.h5", "file1000002.h5"]
+    for seed, name in enumerate(names):
+        kspace, _ = make_kspace(2, 4, (48, 40), seed)
+        protocol = "AXT2" if "brain" in name else "CORPD_FBK"
+        write_fastmri(
+            folder / name,
+            kspace,
+            recon_matrix=(40, 40),
+            mask=np.arange(40) % 2 == 0 if seed == 3 else None,
+            attributes={"acquisition": protocol, "patient_id": name},
+        )
+    return folder
+
+
+def test_what_combining_takes_is_said_before_it_starts(anatomies, tmp_path, capsys, monkeypatch):
+    script, images = load("combine_fastmri"), tmp_path / "images"
+    arguments = [str(anatomies), "--images", str(images)]
+    assert script.main([*arguments, "--dry-run", "--processes", "3"]) == 0
+    said = capsys.readouterr()
+    assert "brain: 2 volumes of 2 patients, 4 slices" in said.out
+    assert "knee: 1 volumes of 1 patients, 2 slices" in said.out
+    assert "the other 3 take about" in said.out and "hours on 3 process(es)" in said.out
+    assert "file1000002.h5 is undersampled" in said.err and not images.exists()
+    # 6 slices of 40 x 40 pixels of 8 bytes; no less is found on the disk.
+    monkeypatch.setattr(script, "free_bytes", lambda folder: 6 * 40 * 40 * 8 - 1)
+    assert script.main(arguments) == 1
+    assert "make room" in capsys.readouterr().err and not images.exists()
+    monkeypatch.undo()
+    assert script.main(arguments) == 1  # one was left out
+    said = capsys.readouterr()
+    assert "[3/3]" in said.out and "3 of 3 volumes are in" in said.out
+    assert 76_800 <= sum(path.stat().st_size for path in images.iterdir()) < 80_000
+    (anatomies / "file1000002.h5").unlink()
+    assert script.main(arguments) == 0
+    assert "3 of 3 volumes are in" in capsys.readouterr().out
+
+
+def test_several_processes_combine_the_same(anatomies, tmp_path):
+    (anatomies / "file1000002.h5").unlink()
+    found = []
+    for processes in ("1", "2"):
+        images = tmp_path / processes
+        command = [sys.executable, "-W", "ignore", str(SCRIPTS / "combine_fastmri.py")]
+        subprocess.run(
+            [*command, str(anatomies), "--images", str(images), "--processes", processes],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        found.append({path.name: path.read_bytes() for path in images.iterdir()})
+    assert len(found[0]) == 3 and found[0] == found[1]
 
 
 def test_no_patient_is_in_both_lists(folder, tmp_path):

@@ -10,20 +10,27 @@ import typer
 
 from mri_alps.cli.settings_options import takes_settings
 from mri_alps.core.settings import description
+from mri_alps.expectation_maximisation import UNDERSAMPLED, RoundSettings
 from mri_alps.training import RECIPE, RecipeSettings, SessionOptions
 
 _RECIPE = ("steps", "decay_steps", "warmup_steps", "learning_rate", "seed", "precision")
 
 
 @takes_settings(
-    *(RecipeSettings, SessionOptions),
-    only=(*_RECIPE, "validation_fraction", *description(SessionOptions)),
+    *(RecipeSettings, SessionOptions, RoundSettings),
+    only=(
+        *_RECIPE,
+        "validation_fraction",
+        *description(SessionOptions),
+        *description(RoundSettings),
+    ),
 )
 def train(
     data: Annotated[
         list[Path],
         typer.Argument(
-            help="Files or folders: fully sampled fastMRI, ISMRMRD or BART scans, NIfTI, npz, npy."
+            help="Files or folders: fully sampled fastMRI, ISMRMRD or BART scans, NIfTI, npz, npy. "
+            "With --from-undersampled: raw scans."
         ),
     ],
     output: Annotated[
@@ -32,6 +39,7 @@ def train(
     ],
     recipe: Annotated[dict[str, Any], RecipeSettings],
     options: SessionOptions,
+    rounds: RoundSettings,
     validate: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer resolves this at run time
         typer.Option(
@@ -39,10 +47,22 @@ def train(
             rich_help_panel=RECIPE,
         ),
     ] = None,
+    from_undersampled: Annotated[
+        bool,
+        typer.Option(
+            help="Train from undersampled scans alone: on their posterior samples, round by round.",
+            rich_help_panel=UNDERSAMPLED,
+        ),
+    ] = False,
 ) -> None:
     """Train a prior by denoising score matching; repeat the command to resume."""
+    from mri_alps.expectation_maximisation import train_from_undersampled
     from mri_alps.training import run_session
 
     if validate:
         recipe["validation_groups"] = validate
-    run_session(data, output, dataclasses.replace(options, changes=recipe))
+    options = dataclasses.replace(options, changes=recipe)
+    if from_undersampled:
+        train_from_undersampled(data, output, options, rounds)
+    else:
+        run_session(data, output, options)

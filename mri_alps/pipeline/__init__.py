@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
     from mri_alps.pipeline.scans import Results, reconstruct_scans
     from mri_alps.pipeline.selection import SELECTING, chosen_slices, open_scan, selection_of
-    from mri_alps.pipeline.self_calibration import UNKNOWN_IMAGE
+    from mri_alps.pipeline.self_calibration import UNKNOWN_IMAGE, measure_left_out
     from mri_alps.pipeline.slice import (
         LoadedSlice,
         SampledSlice,
@@ -108,6 +108,7 @@ _HOME_OF = {
     "load_reconstruction": "mri_alps.pipeline.result",
     "make_configuration": "mri_alps.pipeline.volume",
     "mask_seed": "mri_alps.pipeline.undersampling",
+    "measure_left_out": "mri_alps.pipeline.self_calibration",
     "memory_bytes": "mri_alps.pipeline.resources",
     "output_folder": "mri_alps.pipeline.output",
     "output_path": "mri_alps.pipeline.output",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,6 +28,8 @@ class ImageRecord:
         Noise level per real component in the image's units, where it was measured.
     weight : float
         How often it is drawn in training, relative to others.
+    anatomy : str
+        What it shows; "" where that is not known.
     """
 
     image: np.ndarray
@@ -35,6 +37,7 @@ class ImageRecord:
     neighbours: tuple[str, ...] = ()
     noise_std: float | None = None
     weight: float = 1.0
+    anatomy: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def split(
     images : ImageSet
         Everything.
     fraction : float
-        Fraction of the groups that is held out (at least one group) when `patterns` is empty.
+        Fraction of the groups of each anatomy that is held out when `patterns` is empty: at least
+        one group, but none of a further anatomy that has only one.
     patterns : sequence of str
         Shell patterns; matching groups are held out.
     seed : int
@@ -102,8 +106,15 @@ def split(
                 )
         chosen = {name for pattern in patterns for name in fnmatch.filter(groups, pattern)}
     else:
-        ranked = sorted(groups, key=lambda name: hashlib.sha256(f"{seed}|{name}".encode()).digest())
-        chosen = set(ranked[: max(1, round(fraction * len(groups)))])
+        chosen = set()
+        anatomies = {record.group: record.anatomy for record in images.records}
+        for anatomy in set(anatomies.values()):
+            ranked = sorted(
+                (name for name in groups if anatomies[name] == anatomy),
+                key=lambda name: hashlib.sha256(f"{seed}|{name}".encode()).digest(),
+            )
+            least = 1 if len(ranked) > 1 or len(groups) == len(ranked) else 0
+            chosen |= set(ranked[: max(least, round(fraction * len(ranked)))])
     held_out = tuple(record for record in images.records if record.group in chosen)
     training = tuple(
         record
@@ -116,6 +127,25 @@ def split(
             f"{_listed(groups)}: give more data or other validation groups"
         )
     return ImageSet(training), ImageSet(held_out)
+
+
+def balanced(images: ImageSet) -> ImageSet:
+    """Weigh images so that every anatomy is drawn equally often, however many there are of it.
+
+    Parameters
+    ----------
+    images : ImageSet
+        To train on. Within an anatomy their weights keep their ratios.
+
+    Returns
+    -------
+    ImageSet
+        The same images in the same order.
+    """
+    totals: dict[str, float] = {}
+    for record in images.records:
+        totals[record.anatomy] = totals.get(record.anatomy, 0.0) + record.weight
+    return ImageSet(tuple(replace(r, weight=r.weight / totals[r.anatomy]) for r in images.records))
 
 
 def check_image(image: np.ndarray, name: str) -> None:

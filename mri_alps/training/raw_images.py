@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,10 @@ from mri_alps.training.images import ImageRecord
 if TYPE_CHECKING:
     import numpy as np
 
-_VERSION = "2"  # part of a cache entry's name: change it when combined images change
+ANATOMIES = ("brain", "knee", "prostate", "breast", "spine", "pelvis", "heart", "abdomen", "head")
+"""Words that `anatomy_of` looks for in names."""
+_KNEE_PROTOCOLS = ("CORPD_FBK", "CORPDFS_FBK")  # fastMRI's, whose knee files are called by number
+_VERSION = "3"  # part of a cache entry's name: change it when combined images change
 
 
 def read_raw_images(path: Path, cache: Path | None = None) -> list[ImageRecord]:
@@ -37,25 +41,89 @@ def read_raw_images(path: Path, cache: Path | None = None) -> list[ImageRecord]:
     -------
     list of ImageRecord
         Cropped to the scan's recon matrix, with their noise level; grouped by the file's
-        `patient_id`, or by file name.
+        `patient_id`, or by file name, with the anatomy of `anatomy_of`. From the cache they are
+        mapped, not read: they stay on disk until a crop is cut out of them.
 
     Raises
     ------
     InputFileError
         If the scan is damaged or undersampled.
     """
-    raw = read_raw(path)
-    entry = None if cache is None else Path(cache) / f"{_fingerprint(path)}.safetensors"
+    entry = None if cache is None else _entry(path, cache)
     if entry is not None and entry.is_file():
-        tensors, _ = load_tensors(entry)
+        tensors, facts = load_tensors(entry)
     else:
-        _check_fully_sampled(raw)
-        tensors = _combine(raw)
+        raw = read_raw(path)
+        check_fully_sampled(raw)
+        tensors, facts = _combine(raw), _facts(raw)
         if entry is not None:
-            save_tensors(entry, tensors, {"source": as_utf8(path.name)})
-    group = str(raw.attributes.get("patient_id") or path.stem)
+            save_tensors(entry, tensors, facts)
+    group, anatomy = facts["patient"], facts["anatomy"]
     images, noise = tensors["images"].numpy(), tensors["noise_std"].tolist()
-    return [ImageRecord(x, group, noise_std=std) for x, std in zip(images, noise, strict=True)]
+    return [
+        ImageRecord(x, group, noise_std=std, anatomy=anatomy)
+        for x, std in zip(images, noise, strict=True)
+    ]
+
+
+def patient_of(raw: RawKSpace) -> str:
+    """Return who was scanned, as far as the file says; its name where it does not.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    """
+    return str(raw.attributes.get("patient_id") or Path(raw.path).stem)
+
+
+def anatomy_of(raw: RawKSpace) -> str:
+    """Return what a scan shows, as far as names say; "" where they do not.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan. The first name that has one of `ANATOMIES` as a word decides: that of its file,
+        of its folder, of the folder above; else the name that fastMRI gives knee protocols.
+    """
+    path = Path(raw.path).resolve()
+    for name in (path.stem, path.parent.name, path.parent.parent.name):
+        found = set(re.findall("[a-z]+", name.lower())) & set(ANATOMIES)
+        if len(found) == 1:
+            return found.pop()
+    return "knee" if str(raw.acquisition or "") in _KNEE_PROTOCOLS else ""
+
+
+def are_kept(path: Path, cache: Path) -> bool:
+    """Return whether images of a scan are in the cache.
+
+    Parameters
+    ----------
+    path : Path
+        The scan.
+    cache : Path
+        Folder.
+    """
+    return _entry(path, cache).is_file()
+
+
+def keep_images(raw: RawKSpace, cache: Path, images: np.ndarray) -> None:
+    """Let images stand for a scan wherever this cache is used: posterior samples, for example.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan, which may be undersampled.
+    cache : Path
+        Folder.
+    images : np.ndarray
+        Complex64 (n, H, W), any number, of any scale, taken as free of noise.
+    """
+    tensors = {
+        "images": torch.from_numpy(images),
+        "noise_std": torch.zeros(len(images), dtype=torch.float64),
+    }
+    save_tensors(_entry(Path(raw.path), cache), tensors, _facts(raw))
 
 
 def combine_coils(
@@ -98,14 +166,35 @@ def _combine(raw: RawKSpace) -> dict[str, torch.Tensor]:
     return {"images": torch.stack(images), "noise_std": torch.tensor(noise, dtype=torch.float64)}
 
 
-def _check_fully_sampled(raw: RawKSpace) -> None:
+def check_fully_sampled(raw: RawKSpace) -> None:
+    """Raise `InputFileError` if a scan was undersampled, beside zero padding at its edges.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    """
     first, stop = raw.acquired_range
     measured = raw.mask[..., first:stop]
     if not measured.all():
         raise InputFileError(
             f"{raw.path} is undersampled ({measured.mean():.0%} of its k-space was measured): "
-            "training needs fully sampled scans, leave this file out"
+            "training needs fully sampled scans, leave this file out, or train on all of them "
+            "with --from-undersampled"
         )
+
+
+def _facts(raw: RawKSpace) -> dict[str, str]:
+    """What is kept of a scan beside its images, so that a run does not open it again."""
+    return {
+        "source": as_utf8(Path(raw.path).name),
+        "patient": as_utf8(patient_of(raw)),
+        "anatomy": anatomy_of(raw),
+    }
+
+
+def _entry(path: Path, cache: Path) -> Path:
+    return Path(cache) / f"{_fingerprint(path)}.safetensors"
 
 
 def _fingerprint(path: Path) -> str:

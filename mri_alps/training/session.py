@@ -7,6 +7,7 @@ import logging
 import math
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from mri_alps.training._loop import StepReport, Trainer
 from mri_alps.training._monitor import Monitor
 from mri_alps.training._state import CHECKPOINT, read_config
 from mri_alps.training.config import TrainingConfig
-from mri_alps.training.images import ImageSet, split
+from mri_alps.training.images import ImageSet, balanced, split
 from mri_alps.training.sources import load_images
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
     training, held_out = split(
         images, recipe.validation_fraction, recipe.validation_groups, recipe.seed
     )
+    if recipe.balance_anatomies:
+        training = balanced(training)
     initial = None if options.initial is None else load_initial(options.initial)
     trainer = Trainer(
         fabric,
@@ -116,16 +119,34 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
             last[:] = [report]
             monitor.step(report)
 
+    minutes = options.stop_after_minutes
     finished = trainer.run(
         recipe.steps,
         workers=options.workers,
         on_step=on_step,
         checkpoint_seconds=options.checkpoint_minutes * 60,
-        session_seconds=(options.stop_after_minutes or math.inf) * 60,
+        session_seconds=60 * (math.inf if minutes is None else minutes),
     )
     if monitor is not None:
         monitor.finish(last[0] if last else None)
     return finished
+
+
+def held_out_groups(data: Sequence[Path], cache: Path, recipe: TrainingConfig) -> set[str]:
+    """Return the patients or volumes that a run holds out.
+
+    Parameters
+    ----------
+    data : sequence of Path
+        See `load_images`.
+    cache : Path
+        Folder of combined raw scans.
+    recipe : TrainingConfig
+        Of the run.
+    """
+    images = load_images(data, cache)
+    held_out = split(images, recipe.validation_fraction, recipe.validation_groups, recipe.seed)[1]
+    return set(held_out.groups)
 
 
 def load_initial(name_or_path: str | Path) -> NetworkPrior:
@@ -168,4 +189,5 @@ def _describe(training: ImageSet, held_out: ImageSet) -> dict[str, Any]:
         "n_images": len(training),
         "n_held_out": len(held_out),
         "held_out_groups": held_out.groups,
+        "anatomies": dict(sorted(Counter(record.anatomy for record in training.records).items())),
     }

@@ -66,6 +66,11 @@ class RecipeSettings:
         "effects, which would change their noise.",
         default=False,
     )
+    balance_anatomies: bool = setting(
+        "Draw every anatomy equally often, however many slices there are of it. Raw scans tell it "
+        "by the names of file or folder (brain, knee, ...), npz by an array anatomy.",
+        default=False,
+    )
     exclude_padding: bool = setting(
         "Score no pixels beyond a slice's edges, where crops show its mirror image; otherwise "
         "zeros are learnt there.",

@@ -32,9 +32,9 @@ def load_images(paths: Sequence[Path], cache: Path | None = None) -> ImageSet:
         Files, or folders that are searched recursively, of: `.npz` (an array `images`, `image`
         or `img` of (n, H, W) or (H, W), magnitudes or complex; optionally, with n rows, `patient`
         or `subject`, `meta` or `name`, `box` (top, bottom, left, right: what was measured; the
-        rest is padding and left out), `weight` (how often it is drawn) and `noise_std` (per real
-        component, in the image's units)), `.npy`, `.nii`, `.nii.gz`, `.h5` and `.hdf5` (fully
-        sampled fastMRI and ISMRMRD scans), `.cfl` (BART).
+        rest is padding and left out), `weight` (how often it is drawn), `noise_std` (per real
+        component, in the image's units) and `anatomy`), `.npy`, `.nii`, `.nii.gz`, `.h5` and
+        `.hdf5` (fully sampled fastMRI and ISMRMRD scans), `.cfl` (BART).
     cache : Path, optional
         Folder in which combined raw scans are kept.
 
@@ -120,6 +120,15 @@ def _read_npz(path: Path) -> list[ImageRecord]:
                 )
             entries: list[dict[str, Any]] = [{key: float(value)} for value in values]
             records = [replace(r, **entry) for r, entry in zip(records, entries, strict=True)]
+        if "anatomy" in archive.files:
+            names = np.atleast_1d(archive["anatomy"])
+            if names.shape != (len(records),) or names.dtype.kind != "U":
+                raise InputFileError(
+                    f"{path} has the array anatomy of shape {names.shape} and type {names.dtype}, "
+                    f"expected a text for each of its {len(records)} images"
+                )
+            named = zip(records, names.tolist(), strict=True)
+            records = [replace(record, anatomy=name) for record, name in named]
         return records
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.training.images import ImageRecord, ImageSet, split
+from mri_alps.training.images import ImageRecord, ImageSet, balanced, split
 from mri_alps.training.sources import load_images
 
 
@@ -138,3 +138,31 @@ def test_bad_files_are_refused(tmp_path):
     (tmp_path / "v.nii").write_bytes(b"nonsense")
     with pytest.raises(InputFileError, match="NIfTI"):
         load_images([tmp_path])
+
+
+def test_each_anatomy_is_held_out_and_drawn_equally_often():
+    image = np.ones((8, 8), np.uint8)
+    records = [ImageRecord(image, f"b{i}", anatomy="brain") for i in range(40)]
+    records += [ImageRecord(image, f"k{i}", anatomy="knee", weight=1 + i) for i in range(4)]
+    records += [ImageRecord(image, "s", anatomy="spine")]
+    training, held_out = split(ImageSet(tuple(records)), 0.1, (), 0)
+    names = [r.anatomy for r in held_out.records]
+    assert names.count("brain") == 4 and names.count("knee") == 1
+    assert "spine" not in names  # whose only one is trained on
+    weights = {}
+    for record in balanced(training).records:
+        weights.setdefault(record.anatomy, []).append(record.weight)
+    assert set(weights) == {"brain", "knee", "spine"}
+    assert all(sum(found) == pytest.approx(1) for found in weights.values())
+    kept = [r.weight for r in training.records if r.anatomy == "knee"]
+    assert weights["knee"] == pytest.approx([w / sum(kept) for w in kept])
+
+
+def test_npz_with_anatomies(tmp_path):
+    path, images = tmp_path / "x.npz", np.ones((2, 8, 8), np.uint8)
+    np.savez(path, images=images, subject=list("ab"), anatomy=["knee", "brain"])
+    assert [r.anatomy for r in load_images([path]).records] == ["knee", "brain"]
+    for wrong in (["knee"], [1, 2]):
+        np.savez(path, images=images, subject=list("ab"), anatomy=wrong)
+        with pytest.raises(InputFileError, match="anatomy"):
+            load_images([path])

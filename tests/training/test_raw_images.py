@@ -1,5 +1,7 @@
 """Raw scans as training images: combined, cropped, cached, refused when undersampled."""
 
+import dataclasses
+
 import h5py
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.fourier import fftc, ifftc
+from mri_alps.rawdata import raw_from_arrays
 from mri_alps.training import raw_images
 from mri_alps.training.raw_images import read_raw_images
 from mri_alps.training.sources import load_images
@@ -88,6 +91,38 @@ def test_scans_are_combined_once(scan, tmp_path, monkeypatch):
         file.attrs["note"] = "x" * 5000
     with pytest.raises(AssertionError, match="combined again"):
         load_images([scan], cache)
+
+
+@pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")
+def test_cached_scans_are_not_opened_again(scan, tmp_path, monkeypatch):
+    first = read_raw_images(scan, tmp_path / "cache")
+
+    def forbidden(path):
+        raise AssertionError("opened again")
+
+    monkeypatch.setattr(raw_images, "read_raw", forbidden)
+    again = read_raw_images(scan, tmp_path / "cache")
+    for before, after in zip(first, again, strict=True):
+        assert np.array_equal(before.image, after.image)
+        assert dataclasses.replace(before, image=None) == dataclasses.replace(after, image=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "acquisition", "anatomy"),
+    [
+        ("a/multicoil_train/file_brain_AXT2_200_2000019.h5", "AXT2", "brain"),
+        ("a/knee_multicoil_val/file1000007.h5", "CORPD_FBK", "knee"),
+        ("a/multicoil_val/file1000007.h5", "CORPDFS_FBK", "knee"),
+        ("knee/multicoil_val/file_prostate_AXT2_1.h5", "AXT2", "prostate"),
+        ("knee/multicoil_val/file7.h5", "", "knee"),
+        ("kneeling/brainy/file7.h5", "AXT2", ""),
+        ("a/brain_and_knee/file7.h5", "CORPD_FBK", "knee"),
+    ],
+)
+def test_names_tell_the_anatomy(tmp_path, name, acquisition, anatomy):
+    scan = raw_from_arrays(np.zeros((1, 1, 8, 8), np.complex64))
+    scan = dataclasses.replace(scan, path=tmp_path / name, acquisition=acquisition)
+    assert raw_images.anatomy_of(scan) == anatomy
 
 
 def test_undersampled_scans_are_refused(scan):

@@ -55,6 +55,21 @@ def test_a_recipe_with_effects_and_counted_noise_is_trained(options, data, tmp_p
     assert all(torch.isfinite(value).all() for value in prior.state_dict().values())
 
 
+def test_a_session_of_no_time_takes_one_step(options, data, tmp_path):
+    stopped = dataclasses.replace(options, stop_after_minutes=0)
+    assert not run_session([data], tmp_path / "run", stopped)
+    assert load_prior(tmp_path / "run").provenance["step"] == 1
+
+
+def test_anatomies_are_balanced(options, data, tmp_path):
+    with np.load(data) as archive:
+        arrays = dict(archive)
+    np.savez(data, **arrays, anatomy=["head"] * 6 + ["knee"] * 6)
+    changed = dataclasses.replace(options, changes=options.changes | {"balance_anatomies": True})
+    assert run_session([data], tmp_path / "run", changed)
+    assert load_prior(tmp_path / "run").provenance["data"]["anatomies"] == {"head": 3, "knee": 3}
+
+
 @pytest.mark.filterwarnings("ignore:.*all of its 3 steps")
 def test_a_run_that_was_killed_in_its_last_validation_is_completed(
     options, data, tmp_path, monkeypatch

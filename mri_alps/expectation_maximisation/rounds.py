@@ -1,0 +1,202 @@
+"""A prior from undersampled scans alone: posterior samples and training in turn.
+
+Expectation maximisation as in Rozet et al., "Learning Diffusion Priors from Observations by
+Expectation Maximization", NeurIPS 2024: the scans' posterior samples under the current prior are
+the training images of the next one. It begins with a Gaussian prior, whose posterior is sampled
+exactly. What it needs of the scans is that their masks differ, so that what one has not measured,
+another one has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mri_alps.core.atomic import atomic_path
+from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
+from mri_alps.expectation_maximisation._images import draw_images
+from mri_alps.expectation_maximisation._judge import left_out_error
+from mri_alps.pipeline import ReconstructionConfiguration, find_scans, load_prior_for
+from mri_alps.priors import GAUSSIAN, load_prior, load_tensors, save_tensors
+from mri_alps.rawdata import read_raw
+from mri_alps.training import choose_recipe, held_out_groups, patient_of, run_session
+
+if TYPE_CHECKING:
+    from mri_alps.expectation_maximisation.settings import RoundSettings
+    from mri_alps.training import SessionOptions, TrainingConfig
+
+_LOGGER = logging.getLogger(__name__)
+PRIOR = "prior.safetensors"
+RECORD = "rounds.json"
+
+
+def train_from_undersampled(
+    data: Sequence[Path], output: Path, options: SessionOptions, settings: RoundSettings
+) -> bool:
+    """Train on scans with masks; repeat the call to go on after an interruption.
+
+    Parameters
+    ----------
+    data : sequence of pathlib.Path
+        Raw files, or folders of them; fully sampled ones may be among them.
+    output : pathlib.Path
+        Folder: a training run for each round, `rounds.json` with the error of left-out lines
+        after each, and `prior.safetensors`, of the round with the smallest.
+    options : SessionOptions
+        As `run_session` takes them, on one device. `initial` is the first prior, else a Gaussian
+        one.
+    settings : RoundSettings
+        Rounds, posterior samples.
+
+    Returns
+    -------
+    bool
+        True if all rounds are finished.
+
+    Raises
+    ------
+    ConfigurationError
+        If more than one device is asked for, or the folder holds a run with other settings.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If no round predicts left-out lines better than the first prior.
+    """
+    if (options.devices, options.nodes) != ("1", 1):
+        raise ConfigurationError(
+            f"training from undersampled scans takes one device, found --devices "
+            f"{options.devices} and --nodes {options.nodes}: leave them out"
+        )
+    output = Path(output)
+    scans = find_scans(data)
+    recipe = choose_recipe(output, options)
+    record = _Record.of(output, {"recipe": recipe.to_dict(), **dataclasses.asdict(settings)})
+    first = options.initial or GAUSSIAN
+    start = _steps_of(options.initial)
+    prior = first
+    for number in range(1, settings.rounds + 1):
+        folder = output / f"round{number}"
+        steps = start + math.ceil((recipe.steps - start) * number / settings.rounds)
+        if number > record.n_finished:
+            configuration = _configuration(prior, options, settings, recipe.seed + number)
+            model, device = load_prior_for(configuration)
+            usable = draw_images(scans, model, configuration, device, folder / "images")
+            judges = _judges(usable, folder / "images", recipe)
+            if number == 1:
+                record.judged(0, left_out_error(judges, model, configuration, device))
+            changes = recipe.to_dict() | {
+                "steps": steps,
+                "decay_steps": recipe.decay_steps // settings.rounds,
+            }
+            session = dataclasses.replace(
+                options,
+                config=None,
+                cache=str(folder / "images"),
+                initial=None if prior == GAUSSIAN else prior,
+                changes=changes,
+            )
+            if not run_session(usable, folder, session):
+                return False
+            prior = str(folder / PRIOR)
+            model, device = load_prior_for(dataclasses.replace(configuration, prior=prior))
+            record.judged(number, left_out_error(judges, model, configuration, device))
+        prior = str(folder / PRIOR)
+    _finish(output, record)
+    return True
+
+
+def _configuration(
+    prior: str, options: SessionOptions, settings: RoundSettings, seed: int
+) -> ReconstructionConfiguration:
+    # Fabric's other accelerators are not the sampler's.
+    return ReconstructionConfiguration(
+        prior=prior,
+        n_samples=settings.posterior_samples,
+        n_evaluations=settings.posterior_evaluations,
+        device=options.device,
+        seed=seed,
+        noise_std=None if settings.noise_std is None else (settings.noise_std,),
+        self_calibration="off",  # samples as the prior has them: nothing is widened
+    )
+
+
+def _steps_of(initial: str | None) -> int:
+    provenance = {} if initial is None else getattr(load_prior(initial), "provenance", {})
+    return int(provenance.get("step", 0))
+
+
+def _judges(scans: Sequence[Path], cache: Path, recipe: TrainingConfig) -> list[Path]:
+    """The scans of the patients who are held out."""
+    held_out = held_out_groups(scans, cache, recipe)
+    return [path for path in scans if patient_of(read_raw(path)) in held_out]
+
+
+@dataclasses.dataclass
+class _Record:
+    """What the rounds came to, kept in the run's folder."""
+
+    path: Path
+    settings: dict[str, Any]
+    left_out_db: list[float]
+
+    @classmethod
+    def of(cls, output: Path, settings: dict[str, Any]) -> _Record:
+        path = output / RECORD
+        settings = json.loads(json.dumps(settings))
+        if not path.exists():
+            return cls(path, settings, [])
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            known = cls(path, found["settings"], [float(x) for x in found["left_out_db"]])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"{path} is not the record of a training ({error}): choose another output folder"
+            ) from error
+        if known.settings != settings:
+            differ = [k for k, v in settings.items() if known.settings.get(k) != v]
+            raise ConfigurationError(
+                f"the run in {output} was started with other settings ({', '.join(differ)}): "
+                "repeat those, or choose another output folder"
+            )
+        return known
+
+    @property
+    def n_finished(self) -> int:
+        return len(self.left_out_db) - 1
+
+    def judged(self, number: int, error: float) -> None:
+        """Keep the error of left-out lines after a round; 0 is the prior at the beginning."""
+        _LOGGER.info("round %d: left-out lines are %.2f dB above their noise", number, error)
+        self.left_out_db[number:] = [error]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.path) as temporary:
+            found = {"left_out_db": self.left_out_db, "settings": self.settings}
+            temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def _finish(output: Path, record: _Record) -> None:
+    """Make the best round's weights those of the run, and say where none is better."""
+    errors = [math.inf if math.isnan(x) else x for x in record.left_out_db]
+    judged = any(map(math.isfinite, errors))
+    best = min(range(1, len(errors)), key=errors.__getitem__) if judged else len(errors) - 1
+    if not judged:
+        message = "no lines of the held-out scans can be left out: the last round is taken unjudged"
+        warnings.warn(message, MriAlpsWarning, stacklevel=3)
+    elif errors[best] >= errors[0]:
+        warnings.warn(
+            f"no round predicts left-out lines better than the prior at the beginning did "
+            f"({errors[best]:.2f} and {errors[0]:.2f} dB above the noise): give more --steps, "
+            "or more scans whose masks differ",
+            MriAlpsWarning,
+            stacklevel=3,
+        )
+    tensors, metadata = load_tensors(output / f"round{best}" / PRIOR)
+    metadata["provenance"]["from_undersampled"] = {"round": best, "left_out_db": record.left_out_db}
+    save_tensors(output / PRIOR, tensors, metadata)
