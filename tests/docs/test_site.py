@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from mri_alps.core.settings import description
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.scanner import Limits, ServerSettings
 from mri_alps.training import CropPlan, TrainingConfig
+from tests.waiting import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,3 +75,30 @@ def test_the_page_of_settings_has_them_all(site):
         missing = [name for name in description(cls) if f"<code>{name}</code>" not in page]
         assert not missing
     assert "settings of" not in page
+
+
+def test_the_search_works_in_pages_opened_from_the_disk(site):
+    """In a browser, without a server and without a network; the pages load nothing from one."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
+        pytest.skip("Debian's chromium, chromium-driver are missing")
+    pages = " ".join(path.read_text("utf-8") for path in site.rglob("*.html"))
+    assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=.?https?://(?!mri)", pages)
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for option in ("--headless=new", "--no-sandbox", "--disable-gpu"):
+        options.add_argument(option)
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    browser = webdriver.Chrome(options=options, service=service)
+    try:
+        browser.get((site / "guides" / "masks.html").as_uri())
+        browser.execute_script(
+            "const box = document.querySelector('input.md-search__input');"
+            "box.focus(); box.value = 'likelihood'; box.dispatchEvent(new Event('keyup'));"
+        )
+        found = "return document.querySelectorAll('.md-search-result__item').length"
+        WebDriverWait(browser, LONG).until(lambda _: browser.execute_script(found) > 0)
+    finally:
+        browser.quit()
