@@ -15,6 +15,8 @@ from mri_alps.calibration.noise_estimate import (
     estimate_noise,
     estimate_noise_covariance,
 )
+from mri_alps.calibration.noncartesian.delays import GradientDelays, measure_delays
+from mri_alps.calibration.noncartesian.prepare import read_shots
 from mri_alps.calibration.portrait import CalibrationPortrait, portray_calibration
 from mri_alps.calibration.prepare import prepare_slice
 from mri_alps.calibration.refinement import (
@@ -35,6 +37,7 @@ __all__ = [
     "CalibrationPortrait",
     "CalibrationRegion",
     "Explanation",
+    "GradientDelays",
     "InverseProblem",
     "MapsError",
     "NoiseEstimate",
@@ -55,9 +58,11 @@ __all__ = [
     "fit_maps_error",
     "image_scale",
     "judge",
+    "measure_delays",
     "noise_covariance",
     "portray_calibration",
     "prepare_slice",
+    "read_shots",
     "refine_sensitivity_maps",
     "row_compression_matrices",
     "sampling_weights",

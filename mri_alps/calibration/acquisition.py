@@ -8,7 +8,35 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from mri_alps.operators import SenseOperator
+from mri_alps.core.crop import center_crop
+from mri_alps.operators import NonCartesianSenseOperator, SenseOperator
+
+CENTER = 24
+"""Samples along each axis that count as the centre of k-space."""
+
+
+def sense_operator(
+    sensitivity_maps: torch.Tensor,
+    mask: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    trajectory: torch.Tensor | None = None,
+) -> SenseOperator | NonCartesianSenseOperator:
+    """Return A: along a trajectory if there is one, else on the grid of k-space.
+
+    Parameters
+    ----------
+    sensitivity_maps : torch.Tensor
+        Complex (coils, H, W).
+    mask : torch.Tensor
+        Of Cartesian samples; along a trajectory every sample counts.
+    weights : torch.Tensor, optional
+        Of samples.
+    trajectory : torch.Tensor, optional
+        float64 (samples, shots, 2).
+    """
+    if trajectory is None:
+        return SenseOperator(sensitivity_maps, mask, weights)
+    return NonCartesianSenseOperator(sensitivity_maps, trajectory, weights)
 
 
 class InverseProblem(NamedTuple):
@@ -16,15 +44,16 @@ class InverseProblem(NamedTuple):
 
     Parameters
     ----------
-    operator : SenseOperator
+    operator : SenseOperator or NonCartesianSenseOperator
         A, with the weights of measured samples.
     data : torch.Tensor
-        complex64 (coils, H, W), k-space times the weights.
+        complex64 (coils, H, W), or (coils, samples, shots) along a trajectory: k-space times the
+        weights.
     noise_std : float
         Of all of `data`.
     """
 
-    operator: SenseOperator
+    operator: SenseOperator | NonCartesianSenseOperator
     data: torch.Tensor
     noise_std: float
 
@@ -41,9 +70,10 @@ class Acquisition:
     ----------
     kspace : torch.Tensor
         complex64 (coils, H, W): whitened, compressed if asked for, divided by `scale`; zero
-        outside the mask.
+        outside the mask. Along a trajectory (coils, samples, shots), or (coils, samples, 1) where
+        some of the samples were not measured.
     mask : torch.Tensor
-        bool (H, W), or (W,) where whole lines were measured.
+        bool (H, W), or (W,) where whole lines were measured; True for all (samples, shots).
     sensitivity_maps : torch.Tensor
         complex64 (coils, H, W) of the whitened (and compressed) coils, sum over coils of
         |S|^2 = 1 inside the support and 0 outside.
@@ -73,6 +103,9 @@ class Acquisition:
     calibration_kspace : numpy.ndarray or None
         complex64 (coils, at most 32, at most 32): what of the calibration region maps are made
         of, of the whitened, uncompressed coils; possibly of size 0.
+    trajectory : torch.Tensor or None
+        float64 (samples, shots, 2), where the samples lie in cycles per field of view; None of
+        Cartesian scans.
     """
 
     kspace: torch.Tensor
@@ -88,6 +121,7 @@ class Acquisition:
     weights: torch.Tensor | None = None
     is_empty: bool = False
     calibration_kspace: np.ndarray | None = field(default=None, repr=False)
+    trajectory: torch.Tensor | None = field(default=None, repr=False)
 
     def problem(self) -> InverseProblem:
         """Return what `sample_posterior` takes after the prior: operator, data and noise level.
@@ -97,9 +131,21 @@ class Acquisition:
         """
         return InverseProblem(self.operator(), self.data(), self.noise_std)
 
-    def operator(self) -> SenseOperator:
+    def operator(self) -> SenseOperator | NonCartesianSenseOperator:
         """Return A with the weights, which goes with `data()`."""
-        return SenseOperator(self.sensitivity_maps, self.mask, self.weights)
+        return self.operator_with(self.weights)
+
+    def operator_with(
+        self, weights: torch.Tensor | None
+    ) -> SenseOperator | NonCartesianSenseOperator:
+        """Return A with other weights, or none.
+
+        Parameters
+        ----------
+        weights : torch.Tensor or None
+            Of the samples.
+        """
+        return sense_operator(self.sensitivity_maps, self.mask, weights, self.trajectory)
 
     def data(self) -> torch.Tensor:
         """Return k-space times the weights, (coils, H, W): noise and model error in one level."""
@@ -108,7 +154,17 @@ class Acquisition:
     @property
     def shape(self) -> tuple[int, int]:
         """(readout, phase_encode) of the image."""
-        return (self.kspace.shape[-2], self.kspace.shape[-1])
+        return (self.sensitivity_maps.shape[-2], self.sensitivity_maps.shape[-1])
+
+    @property
+    def center(self) -> torch.Tensor:
+        """Samples within 12 of the centre of k-space along both axes, bool, shape of a coil."""
+        if self.trajectory is not None:
+            return (self.trajectory.abs() < CENTER / 2).all(-1).to(self.kspace.device)
+        center = torch.zeros(self.shape, dtype=torch.bool, device=self.kspace.device)
+        size = (min(CENTER, self.shape[0]), min(CENTER, self.shape[1]))
+        center_crop(center, size)[...] = True
+        return center
 
     def raw_sensitivity_maps(self) -> torch.Tensor:
         """Maps of the scan's own coils, complex64 (coils, H, W): W^-1 S.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mri_alps.calibration.chain.mapped import GIVEN
 from mri_alps.calibration.folding import FOLDED_SHARE
 from mri_alps.calibration.line_weights import LARGEST_ERROR
+from mri_alps.calibration.noncartesian.delays import WARNED
 from mri_alps.calibration.peak import distance_from_center
 
 if TYPE_CHECKING:
     from mri_alps.calibration.chain import ScaledSlice, WeightedSlice
+    from mri_alps.calibration.volume import VolumeCalibration
 
 PLAUSIBLE_NOISE = (1e-5, 0.5)
 """Range of `noise_std` (relative to the image scale) beyond which something is wrong."""
@@ -62,7 +64,12 @@ def remarks_about(weighted: WeightedSlice) -> list[str]:
     ]
 
 
-def likeliest_cause(shift: tuple[int, int], maps: str | None, region: list[int]) -> str:
+def likeliest_cause(
+    shift: tuple[int, int],
+    maps: str | None,
+    region: list[int],
+    trajectory: dict[str, Any] | None = None,
+) -> str:
     """Return what is likeliest to be wrong where no image explains all coils, and what to do.
 
     Parameters
@@ -73,7 +80,20 @@ def likeliest_cause(shift: tuple[int, int], maps: str | None, region: list[int])
         Source of the maps.
     region : list of int
         Extent of the calibration region.
+    trajectory : dict, optional
+        What is known of it, of a scan along one.
     """
+    if trajectory is not None and maps != GIVEN:
+        if trajectory.get("largest_delay", 0) >= WARNED and not trajectory["delays_corrected"]:
+            return (
+                f"gradient delays of up to {trajectory['largest_delay']:.2f} cycles per field of "
+                "view, which were measured: correct them by --correct-delays"
+            )
+        return (
+            "the trajectory (another order of its axes or of the shots, another unit, or gradient "
+            "delays that were not measured) or motion between shots: check the trajectory, or hand "
+            "in the right one"
+        )
     if any(shift):
         return (
             f"the centre of k-space, whose largest samples lie {shift[0]} (readout) and {shift[1]} "
@@ -88,6 +108,25 @@ def likeliest_cause(shift: tuple[int, int], maps: str | None, region: list[int])
         f"the sensitivity maps, estimated from a calibration region of {region[0]}x{region[1]}: "
         "scan with more calibration lines, check for motion, or hand in better maps"
     )
+
+
+def path_facts(calibration: VolumeCalibration) -> dict[str, Any]:
+    """Return what is known of gradient delays, as JSON holds it.
+
+    Parameters
+    ----------
+    calibration : VolumeCalibration
+        Of a scan along a trajectory.
+    """
+    delays = calibration.delays
+    if delays is None:
+        return {"delays_corrected": False}
+    return {
+        "delays": [delays.first, delays.mixed, delays.second],
+        "largest_delay": delays.largest,
+        "opposed_pairs": delays.n_pairs,
+        "delays_corrected": calibration.delays_corrected,
+    }
 
 
 def _noise_level(scaled: ScaledSlice) -> list[str]:
@@ -152,8 +191,10 @@ def _misfit(weighted: WeightedSlice) -> list[str]:
     if found.found >= DOUBTFUL_MAPS:
         beside, region = scaled.mapped.unexplained, list(whitened.region.size)
         across = "" if beside is None else f" ({100 * beside.across:.0f} % in the centre)"
-        shift = distance_from_center(scaled.kspace)
-        cause = likeliest_cause(shift, scaled.mapped.source, region)
+        along = scaled.trajectory is not None
+        shift = (0, 0) if along else distance_from_center(scaled.kspace)
+        path = path_facts(whitened.calibration) if along else None
+        cause = likeliest_cause(shift, scaled.mapped.source, region, path)
         return [
             f"{whitened.name}: no image explains the data of all coils with these sensitivity "
             f"maps: an error of {100 * found.found:.0f} % of the signal would{across}, and "

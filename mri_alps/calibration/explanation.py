@@ -10,20 +10,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
 from mri_alps.calibration.doubts import likeliest_cause
 from mri_alps.calibration.line_weights import LARGEST_ERROR
 from mri_alps.calibration.maps_error import gaussian_mean
 from mri_alps.calibration.peak import distance_from_center
-from mri_alps.core.crop import center_crop
-from mri_alps.operators import SenseOperator
 
 if TYPE_CHECKING:
+    import torch
+
     from mri_alps.calibration.acquisition import Acquisition
 
-CENTER = 24
-"""Samples along each axis that count as the centre of k-space."""
 LARGEST_MISFIT = 0.25
 """Part of the centre, by its norm, that an image may leave over; half of it or less is left with
 maps that were shifted by a twentieth of the image, four fifths with those of other coils."""
@@ -80,11 +76,10 @@ def explain(acquisition: Acquisition, image: torch.Tensor) -> Explanation:
     """
     if acquisition.is_empty:
         return NOTHING_TO_EXPLAIN
-    kspace, shape = acquisition.kspace, acquisition.shape
-    maps, measured = acquisition.sensitivity_maps, acquisition.mask.expand(shape)
-    rest = kspace - SenseOperator(maps, measured).forward(image.to(kspace.device))
-    center = torch.zeros_like(measured)
-    center_crop(center, (min(CENTER, shape[0]), min(CENTER, shape[1])))[...] = True
+    kspace, center = acquisition.kspace, acquisition.center
+    measured = acquisition.mask.expand(kspace.shape[1:])
+    rest = kspace - acquisition.operator_with(None).forward(image.to(kspace.device))
+    rest = rest * measured
     inner, outer = measured & center, measured & ~center
     weighted = rest if acquisition.weights is None else rest * acquisition.weights
     variance = 2 * acquisition.noise_std**2
@@ -138,10 +133,12 @@ def _sampler_is_to_blame(acquisition: Acquisition) -> bool:
 
 def _cause(acquisition: Acquisition) -> str:
     info = acquisition.info
+    along_shots = acquisition.trajectory is not None
     return likeliest_cause(
-        distance_from_center(acquisition.kspace),
+        (0, 0) if along_shots else distance_from_center(acquisition.kspace),
         info.get("sensitivity_maps"),
         info.get("calibration_region", [0, 0]),
+        info.get("trajectory") if along_shots else None,
     )
 
 

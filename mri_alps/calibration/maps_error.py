@@ -12,10 +12,11 @@ A large one raises it, but to `LARGEST_ERROR` at most, and not at all for maps f
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from mri_alps.calibration.acquisition import sense_operator
 from mri_alps.calibration.line_weights import (
     LARGEST_ERROR,
     MAPS_ERROR,
@@ -25,7 +26,11 @@ from mri_alps.calibration.line_weights import (
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal
 from mri_alps.core.solvers import conjugate_gradient
-from mri_alps.operators import SenseOperator
+
+if TYPE_CHECKING:
+    from mri_alps.operators import NonCartesianSenseOperator, SenseOperator
+
+    AnyOperator = SenseOperator | NonCartesianSenseOperator
 
 HIGHEST_MISFIT = 1.05
 """Misfit up to which the usual allowance is kept."""
@@ -73,6 +78,7 @@ def fit_maps_error(
     sensitivity_maps: torch.Tensor,
     noise_std: float,
     largest: float = LARGEST_ERROR,
+    trajectory: torch.Tensor | None = None,
 ) -> MapsError:
     """Find the variance at which data and model agree where the usual allowance is too small.
 
@@ -93,6 +99,8 @@ def fit_maps_error(
         Per real component, in the units of `kspace`.
     largest : float
         Error that the weights allow for at most, whatever is found.
+    trajectory : torch.Tensor, optional
+        float64 (samples, shots, 2); `kspace` is (coils, samples, shots) then, and all of it counts.
 
     Returns
     -------
@@ -100,7 +108,7 @@ def fit_maps_error(
         Weights, errors and misfit.
     """
     weights = sampling_weights(kspace, mask, noise_std)
-    problem = _MisfitOfDraws(kspace, mask, sensitivity_maps, noise_std)
+    problem = _MisfitOfDraws(kspace, mask, sensitivity_maps, noise_std, trajectory)
     misfit = problem.misfit(weights, HIGHEST_MISFIT)
     if misfit <= HIGHEST_MISFIT:
         return MapsError(weights, MAPS_ERROR, misfit, MAPS_ERROR)
@@ -164,15 +172,15 @@ def strict_misfit(
     return _MisfitOfDraws(kspace, mask, sensitivity_maps, noise_std).misfit(weights, HIGHEST_MISFIT)
 
 
-def gaussian_mean(operator: SenseOperator, data: torch.Tensor, noise_std: float) -> torch.Tensor:
+def gaussian_mean(operator: AnyOperator, data: torch.Tensor, noise_std: float) -> torch.Tensor:
     """Posterior mean of the image under the stationary Gaussian prior, complex64 (H, W).
 
     Parameters
     ----------
-    operator : SenseOperator
+    operator : SenseOperator or NonCartesianSenseOperator
         A.
     data : torch.Tensor
-        Complex64 (coils, H, W), scaled so that the image has the scale 1.
+        Complex64, in its range, scaled so that the image has the scale 1.
     noise_std : float
         Per real component.
 
@@ -193,7 +201,7 @@ class _Equations:
     it nearly is where coils overlap: z is nearly white, whatever the noise level.
     """
 
-    def __init__(self, operator: SenseOperator, noise_std: float):
+    def __init__(self, operator: AnyOperator, noise_std: float):
         self.operator, self.variance = operator, noise_std**2
         self.precision = 1 / _image_power(operator.domain_shape).to(operator.device)
         self.root = (self.precision + operator.normal_fourier_diagonal() / self.variance).rsqrt()
@@ -220,12 +228,18 @@ class _MisfitOfDraws:
     """Data and maps, whose misfit depends on the weights."""
 
     def __init__(
-        self, kspace: torch.Tensor, mask: torch.Tensor, maps: torch.Tensor, noise_std: float
+        self,
+        kspace: torch.Tensor,
+        mask: torch.Tensor,
+        maps: torch.Tensor,
+        noise_std: float,
+        trajectory: torch.Tensor | None = None,
     ):
         self.kspace, self.mask, self.maps, self.noise_std = kspace, mask, maps, noise_std
+        self.trajectory = trajectory
         generator = torch.Generator().manual_seed(_SEED)  # on the CPU, so that devices agree
         shape, device = tuple(kspace.shape), kspace.device
-        self.prior_noise = standard_normal(shape[-2:], generator, torch.complex64).to(device)
+        self.prior_noise = standard_normal(maps.shape[-2:], generator, torch.complex64).to(device)
         self.data_noise = standard_normal(shape, generator, torch.complex64).to(device)
 
     def misfit(self, weights: torch.Tensor, enough: float = 1.0) -> float:
@@ -240,11 +254,11 @@ class _MisfitOfDraws:
         return self._draw(weights, 0.0)[0] / weights
 
     def _draw(self, weights: torch.Tensor, enough: float) -> tuple[torch.Tensor, float]:
-        operator = SenseOperator(self.maps, self.mask, weights)
+        operator = sense_operator(self.maps, self.mask, weights, self.trajectory)
         data = self.kspace * weights
         equations = _Equations(operator, self.noise_std)
         target = equations.target(data + self.noise_std * self.data_noise, self.prior_noise)
-        measured = operator.measured.expand(operator.range_shape)
+        measured = self.mask.expand(operator.range_shape)
         expected = 2 * self.noise_std**2 * max(int(measured.sum()), 1)
         z, misfit = torch.zeros_like(target), math.inf
         for _ in range(_ROUNDS):

@@ -229,7 +229,7 @@ def _from_lines(hybrid: np.ndarray, distance: np.ndarray) -> list[NoiseEstimate]
         most = int(np.ceil(QUIET_LINES * n_lines))
         samples = _outermost(hybrid[:, quiet], min(most, wanted // int(quiet.sum()) + 1))
         if samples[0].size >= max(400, 20 * n_coils):
-            found.append(_estimate(samples, QUIET))
+            found.append(estimate_from(samples, QUIET))
     most = int(PERIPHERY_LINES * n_lines)
     outer = _outermost(hybrid, max(8, min(most, wanted // n_positions + 1)))
     return [*found, _from_periphery(outer)]
@@ -251,8 +251,8 @@ def _quiet_positions(hybrid: np.ndarray) -> np.ndarray:
     energy = np.abs(hybrid) ** 2
     per_coil = np.median(energy, axis=(1, 2), keepdims=True)
     energy = (energy / np.maximum(per_coil, np.finfo(np.float32).tiny)).mean(axis=0)
-    near = _smooth(energy[:, : n_lines // 2].mean(axis=1))
-    far = _smooth(energy[:, n_lines // 2 :].mean(axis=1))
+    near = smooth(energy[:, : n_lines // 2].mean(axis=1))
+    far = smooth(energy[:, n_lines // 2 :].mean(axis=1))
     # Coils share noise: count them as half as many. Four standard deviations of the ratio.
     n_independent = max(1, n_coils // 2) * 3 * (n_lines // 2)
     limit = 1 + min(0.5, 4 * np.sqrt(2 / n_independent))
@@ -269,7 +269,16 @@ def _quiet_positions(hybrid: np.ndarray) -> np.ndarray:
     return (position < loud[0] - guard) | (position > loud[-1] + guard)
 
 
-def _smooth(values: np.ndarray, width: int = 3) -> np.ndarray:
+def smooth(values: np.ndarray, width: int = 3) -> np.ndarray:
+    """Return the moving average over neighbouring positions.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        float (positions,).
+    width : int
+        Positions, odd.
+    """
     padded = np.pad(values, width // 2, mode="edge")
     return np.convolve(padded, np.full(width, 1 / width), mode="valid")
 
@@ -287,7 +296,7 @@ def _from_periphery(hybrid: np.ndarray) -> NoiseEstimate:
     for choose, measure in ((0, 1), (1, 0)):
         level = _level(hybrid[:, :, choose::2])
         keep = level <= max(LEVEL_LIMIT * level.min(), np.sort(level)[n_least - 1])
-        parts.append(_estimate(hybrid[:, keep, measure::2], PERIPHERY))
+        parts.append(estimate_from(hybrid[:, keep, measure::2], PERIPHERY))
         # Noise has one level at all positions: where most are louder, signal reaches this far.
         level = _level(hybrid[:, :, measure::2])
         excess.append(float(np.median(level) / max(level[keep].mean(), tiny)))
@@ -304,7 +313,7 @@ def _level(hybrid: np.ndarray) -> np.ndarray:
     """Energy at every readout position, the coils weighted alike, smoothed."""
     energy = np.abs(hybrid) ** 2
     per_coil = np.median(energy, axis=(1, 2), keepdims=True)
-    return _smooth((energy / np.maximum(per_coil, np.finfo(np.float32).tiny)).mean(axis=(0, 2)))
+    return smooth((energy / np.maximum(per_coil, np.finfo(np.float32).tiny)).mean(axis=(0, 2)))
 
 
 def _from_points(kspace: np.ndarray, measured: np.ndarray) -> NoiseEstimate:
@@ -314,11 +323,19 @@ def _from_points(kspace: np.ndarray, measured: np.ndarray) -> NoiseEstimate:
     radius = np.hypot((x - n_readout // 2) / n_readout, (y - n_phase // 2) / n_phase)
     n_outer = max(int(PERIPHERY_POINTS * len(radius)), 40 * kspace.shape[0], 400)
     outer = np.argsort(radius, kind="stable")[-min(n_outer, len(radius)) :]
-    return _estimate(kspace[:, x[outer], y[outer]][:, None], PERIPHERY)
+    return estimate_from(kspace[:, x[outer], y[outer]][:, None], PERIPHERY)
 
 
-def _estimate(samples: np.ndarray, method: str) -> NoiseEstimate:
-    """Covariance of samples (coils, position, line), lines ordered outwards."""
+def estimate_from(samples: np.ndarray, method: str) -> NoiseEstimate:
+    """Return the covariance of samples, and whether those nearer the signal are louder.
+
+    Parameters
+    ----------
+    samples : numpy.ndarray
+        Complex (coils, position, line), lines ordered away from the signal.
+    method : str
+        How they were found.
+    """
     half = samples.shape[2] // 2
     near = (np.abs(samples[:, :, :half]) ** 2).mean(axis=(1, 2))
     far = (np.abs(samples[:, :, -half:]) ** 2).mean(axis=(1, 2))

@@ -172,6 +172,8 @@ def _positions(small: int, large: int) -> np.ndarray:
 
 
 def _profiles(acquisition: Acquisition, axes: tuple[str, str]) -> dict[str, np.ndarray]:
+    if acquisition.trajectory is not None:
+        return _profile_by_radius(acquisition)
     energy = acquisition.kspace.abs().square().mean(0).double().cpu().numpy()
     measured = np.broadcast_to(acquisition.mask.cpu().numpy(), energy.shape)
     noise = 2 * acquisition.noise_std**2
@@ -184,8 +186,19 @@ def _profiles(acquisition: Acquisition, axes: tuple[str, str]) -> dict[str, np.n
     return profiles
 
 
+def _profile_by_radius(acquisition: Acquisition) -> dict[str, np.ndarray]:
+    """Energy of samples along a trajectory by their distance from the centre of k-space."""
+    assert acquisition.trajectory is not None
+    radius = np.rint(np.linalg.norm(acquisition.trajectory.cpu().numpy(), axis=-1)).astype(int)
+    energy = acquisition.kspace.abs().square().mean(0).double().cpu().numpy()
+    count = np.bincount(radius.ravel())
+    mean = np.bincount(radius.ravel(), energy.ravel()) / np.maximum(count, 1)
+    decibel = 10 * np.log10(np.maximum(mean / (2 * acquisition.noise_std**2), 1e-6))
+    return {"distance from the centre": np.where(count > 0, decibel, np.nan)}
+
+
 def _line_weights(acquisition: Acquisition) -> np.ndarray | None:
-    if acquisition.weights is None:
+    if acquisition.weights is None or acquisition.trajectory is not None:
         return None
     weights = acquisition.weights.double().cpu().numpy()
     measured = np.broadcast_to(acquisition.mask.cpu().numpy(), acquisition.shape)

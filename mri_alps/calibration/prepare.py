@@ -20,7 +20,14 @@ from mri_alps.calibration.chain import (
     weigh,
     whiten,
 )
-from mri_alps.calibration.doubts import doubts_about, remarks_about
+from mri_alps.calibration.doubts import doubts_about, path_facts, remarks_about
+from mri_alps.calibration.noncartesian.prepare import (
+    read_shots,
+    refuse_cartesian_settings,
+    require_finufft,
+    shot_maps,
+    whiten_shots,
+)
 from mri_alps.calibration.sensitivity import central_block
 from mri_alps.calibration.volume import (
     NOISE_STD,
@@ -32,7 +39,7 @@ from mri_alps.core.devices import find_device
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.core.magnitudes import root_sum_of_squares
 from mri_alps.core.values import MOST, check, instance, number, whole
-from mri_alps.rawdata import RawKSpace, smallest_mask
+from mri_alps.rawdata import RawKSpace, RawTrajectoryData, smallest_mask
 
 _RULES = {
     "raw": instance(RawKSpace, named="a scan as read_raw returns it"),
@@ -58,6 +65,7 @@ def prepare_slice(
     row_compression_tolerance: float | None = None,
     noise_std: float | Sequence[float] | None = None,
     maps_error: float | None = None,
+    left_out: np.ndarray | None = None,
     device: torch.device | str = "cpu",
 ) -> Acquisition:
     """Whiten, calibrate and scale one slice.
@@ -93,6 +101,8 @@ def prepare_slice(
     maps_error : float, optional
         Relative error of the sensitivity maps that is allowed for, of scans with several coils,
         see `sampling_weights`; what the data call for if left out, see `fit_maps_error`.
+    left_out : numpy.ndarray, optional
+        bool (shots,) of a scan along a trajectory: shots that count as not measured.
     device : torch.device or str
         Where the result lies.
 
@@ -119,6 +129,18 @@ def prepare_slice(
     """
     check("prepare_slice", _RULES, locals())
     device = find_device(device)
+    if isinstance(raw, RawTrajectoryData):
+        refuse_cartesian_settings(raw, mask, row_compression_tolerance)
+        require_finufft(raw)
+        if calibration is None:
+            calibration = calibrate_volume(raw, noise_std=noise_std)
+        kspace, path = read_shots(raw, index, calibration, left_out)
+        if not kspace.size:
+            return _empty(raw, np.ones(raw.shape, bool), calibration, device)
+        shots, center = whiten_shots(raw, index, kspace, path, calibration)
+        scaled = scale(shot_maps(shots, center, sensitivity_maps, device))
+        compressed = compress(scaled, n_virtual_coils, compression_tolerance)
+        return _acquisition(weigh(compressed, maps_error))
     measured = combined_mask(raw, index, mask)
     kspace = raw.read_slice(index) * measured
     if calibration is None:
@@ -155,6 +177,7 @@ def _acquisition(weighted: WeightedSlice) -> Acquisition:
         maps_uncompressed=maps,
         info=_information(weighted),
         calibration_kspace=central_block(scaled.whitened.region.kspace),
+        trajectory=scaled.trajectory,
     )
 
 
@@ -185,6 +208,13 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
         info["maps_misfit"] = weighted.found.misfit
         info["maps_error_found"] = weighted.found.found
         info["noise_factor"] = weighted.found.noise_factor
+    if isinstance(whitened.raw, RawTrajectoryData):
+        info["trajectory"] = {
+            "kind": whitened.raw.kind,
+            "n_shots": whitened.raw.n_used_shots,
+            "unit": whitened.raw.units,
+            **path_facts(calibration),
+        }
     mapped = scaled.mapped
     if mapped.unexplained is not None:
         info["signal_beside_maps"] = mapped.unexplained._asdict()

@@ -14,10 +14,12 @@ import numpy as np
 from mri_alps.calibration.noise import whitening_matrix
 from mri_alps.calibration.noise_estimate import ENOUGH_SAMPLES, NoiseEstimate
 from mri_alps.calibration.noise_witnesses import NOISE_SCAN, judge, noise_witnesses
+from mri_alps.calibration.noncartesian.delays import GradientDelays, scan_delays
+from mri_alps.calibration.noncartesian.noise import shot_witnesses
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
 from mri_alps.core.magnitudes import unit_of
 from mri_alps.core.values import Rule, check, instance, number
-from mri_alps.rawdata import RawKSpace
+from mri_alps.rawdata import RawKSpace, RawTrajectoryData
 
 _LEVEL = number(0)
 NOISE_STD = Rule(
@@ -59,6 +61,10 @@ class VolumeCalibration:
         What the user should know.
     witnesses : tuple of dict
         What each part of the scan tells of its noise, as JSON holds it; empty if it was given.
+    delays : GradientDelays or None
+        Of a radial scan, where they could be measured.
+    delays_corrected : bool
+        Whether samples are taken to lie where the delays have them.
     """
 
     noise_covariance: np.ndarray
@@ -66,6 +72,8 @@ class VolumeCalibration:
     noise_source: str
     notes: tuple[str, ...] = ()
     witnesses: tuple[dict[str, Any], ...] = ()
+    delays: GradientDelays | None = None
+    delays_corrected: bool = False
 
 
 def combined_mask(raw: RawKSpace, index: int, mask: np.ndarray | None) -> np.ndarray:
@@ -123,6 +131,7 @@ def calibrate_volume(
     *,
     noise_std: float | Sequence[float] | None = None,
     noise_covariance: np.ndarray | None = None,
+    correct_delays: bool = False,
 ) -> VolumeCalibration:
     """Find the noise covariance of a scan and the matrix that whitens it.
 
@@ -141,6 +150,8 @@ def calibrate_volume(
         the file, independent between coils: the same for all, or one for each.
     noise_covariance : numpy.ndarray, optional
         complex (coils, coils), per real component, in the squared units of the file.
+    correct_delays : bool
+        Whether gradient delays, which are measured on every radial scan, are corrected as well.
 
     Returns
     -------
@@ -181,13 +192,25 @@ def calibrate_volume(
             f"a noise covariance of shape {covariance.shape} does not fit the {raw.n_coils} coils "
             f"of {raw.path}"
         )
+    delays = None
+    remarks: list[str] = []
+    if isinstance(raw, RawTrajectoryData):
+        delays, told, remarks = scan_delays(raw, correct_delays)
+        notes += told
+    elif correct_delays:
+        raise ConfigurationError(
+            f"{raw.path} is Cartesian, and gradient delays are corrected of radial scans: leave "
+            "--correct-delays out"
+        )
     for note in notes:
         warnings.warn(note, MriAlpsWarning, stacklevel=2)
+    notes += remarks
     covariance = covariance.astype(np.complex128)
     _check_range(raw, covariance)
     whitening = whitening_matrix(covariance, f"{raw.path}: ")
     facts = tuple(_facts(witness) for witness in witnesses)
-    return VolumeCalibration(covariance, whitening, source, tuple(notes), facts)
+    corrected = correct_delays and delays is not None
+    return VolumeCalibration(covariance, whitening, source, tuple(notes), facts, delays, corrected)
 
 
 def _facts(witness: NoiseEstimate) -> dict[str, Any]:
@@ -242,9 +265,7 @@ def _pooled(raw: RawKSpace, mask: np.ndarray | None, n_slices: int) -> list[Nois
     failures = []
     for index in chosen:
         try:
-            measured = combined_mask(raw, int(index), mask)
-            kspace = raw.read_slice(int(index)) * measured
-            found = noise_witnesses(kspace, measured, readout_crop) if kspace.any() else []
+            found = _of_slice(raw, int(index), mask, readout_crop)
         except InputFileError as error:  # a bad slice says nothing about the noise of the others
             failures.append(error)
             continue
@@ -255,6 +276,17 @@ def _pooled(raw: RawKSpace, mask: np.ndarray | None, n_slices: int) -> list[Nois
     if not estimates:
         raise InputFileError(f"{raw.path}: the k-space holds only zeros: export the scan again")
     return [_pool(found) for found in estimates.values()]
+
+
+def _of_slice(
+    raw: RawKSpace, index: int, mask: np.ndarray | None, readout_crop: int | None
+) -> list[NoiseEstimate]:
+    if isinstance(raw, RawTrajectoryData):
+        samples = raw.read_samples(index)
+        return shot_witnesses(samples, raw.trajectory(index), raw.kind) if samples.any() else []
+    measured = combined_mask(raw, index, mask)
+    kspace = raw.read_slice(index) * measured
+    return noise_witnesses(kspace, measured, readout_crop) if kspace.any() else []
 
 
 def _pool(estimates: list[NoiseEstimate]) -> NoiseEstimate:
@@ -288,7 +320,10 @@ def _energy_of_the_middle(raw: RawKSpace) -> float:
     """Mean square of the k-space of the slice nearest to the middle that holds any."""
     for index in sorted(range(raw.n_slices), key=lambda index: abs(index - raw.n_slices // 2)):
         with contextlib.suppress(InputFileError):
-            kspace = raw.read_slice(index)
+            if isinstance(raw, RawTrajectoryData):
+                kspace = raw.read_samples(index)
+            else:
+                kspace = raw.read_slice(index)
             unit = unit_of(kspace)
             energy = float((np.abs(kspace / unit) ** 2).mean())
             if energy > 0:

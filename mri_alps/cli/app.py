@@ -27,6 +27,7 @@ from mri_alps.pipeline import SELECTING, ReconstructionConfiguration
 
 INSPECTED = (
     *("noise_std", "mask", "acceleration", "center_fraction", "seed", "field_of_view"),
+    *("trajectory", "trajectory_units", "golden_angle", "matrix", "shots", "correct_delays"),
     *SELECTING,
 )
 """Settings that decide what calibration sees."""

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mri_alps.core.plugins import guarded
 from mri_alps.masks.kinds import achieved_acceleration
-from mri_alps.operators import SenseOperator
+from mri_alps.operators import LinearOperator, NonCartesianSenseOperator, SenseOperator
 from mri_alps.pipeline import (
     ReconstructionConfiguration,
     check_warm_start,
@@ -23,7 +23,7 @@ from mri_alps.pipeline import (
     undersampling_mask,
 )
 from mri_alps.priors import ScoreModel
-from mri_alps.rawdata import RawKSpace
+from mri_alps.rawdata import RawKSpace, RawTrajectoryData, acceleration
 
 # Applications of the normal operator per evaluation: what the sampler's solves take on scans.
 _NORMALS_PER_EVALUATION = 5
@@ -56,7 +56,12 @@ def plan(
     check_warm_start(raw, configuration)
     n_slices = len(chosen_slices(raw, configuration))
     mask = undersampling_mask(raw, configuration)
-    sampled = raw.slice_mask(0) if mask is None else raw.slice_mask(0) & mask
+    if isinstance(raw, RawTrajectoryData):
+        sampled = raw.mask[0]
+        factor = acceleration(raw.trajectory(0), raw.shape, raw.kind)
+    else:
+        sampled = raw.slice_mask(0) if mask is None else raw.slice_mask(0) & mask
+        factor = float(achieved_acceleration(sampled))
     seconds = n_slices * seconds_per_slice(raw, prior, configuration, device)
     lines = bool((sampled == sampled[:1]).all() or (sampled == sampled[:, :1]).all())
     evaluation = evaluation_bytes(prior, raw.shape, device) if device.type == "cpu" else None
@@ -68,7 +73,7 @@ def plan(
         "n_coils": raw.n_coils,
         "shape": list(raw.shape),
         "crop": list(raw.crop),
-        "acceleration": float(achieved_acceleration(sampled)),
+        "acceleration": factor,
         "n_samples": configuration.n_samples,
         "n_evaluations": configuration.n_evaluations,
         "output_bytes": n_slices * output_bytes_per_slice(raw, configuration),
@@ -141,8 +146,13 @@ def seconds_per_slice(
     batch = min(configuration.n_samples, 2)
     image = torch.zeros((batch, *raw.shape), dtype=torch.complex64, device=device)
     maps = torch.ones((raw.n_coils, *raw.shape), dtype=torch.complex64, device=device)
-    mask = torch.from_numpy(raw.slice_mask(0)).to(device)
-    operator = SenseOperator(maps, mask)
+    operator: LinearOperator
+    if isinstance(raw, RawTrajectoryData):
+        operator = NonCartesianSenseOperator(
+            maps, torch.as_tensor(raw.trajectory(0)[:2])
+        )  # as fast as with all
+    else:
+        operator = SenseOperator(maps, torch.from_numpy(raw.slice_mask(0)).to(device))
     sigma = float(prior.sigma_max)
     with guarded("the prior", prior):
         evaluation = _seconds(lambda: prior.denoise(image, sigma), device)

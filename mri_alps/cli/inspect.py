@@ -10,7 +10,12 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from mri_alps.calibration import Acquisition, portray_calibration, prepare_slice
+from mri_alps.calibration import (
+    Acquisition,
+    calibrate_volume,
+    portray_calibration,
+    prepare_slice,
+)
 from mri_alps.cli.terminal import out
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.evaluation import draw_calibration, figure_format, save_figure
@@ -76,7 +81,10 @@ def calibration_entries(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MriAlpsWarning)  # they come back as notes
             mask = undersampling_mask(raw, settings)
-            acquisition = prepare_slice(raw, index, mask, noise_std=settings.noise_std)
+            calibration = calibrate_volume(
+                raw, mask, noise_std=settings.noise_std, correct_delays=settings.correct_delays
+            )
+            acquisition = prepare_slice(raw, index, mask, calibration=calibration)
     except MriAlpsError as error:
         return [("problem", str(error))]
     info = acquisition.info
@@ -103,7 +111,26 @@ def calibration_entries(
             f"whiten {raw.n_coils} coils, estimate sensitivity maps, draw posterior samples on "
             f"{raw.shape[0]} x {raw.shape[1]}, crop to {raw.crop[0]} x {raw.crop[1]}",
         ),
+        *_delays(info),
         *(("note", note) for note in info["notes"]),
+    ]
+
+
+def _delays(info: dict[str, Any]) -> Entries:
+    path = info.get("trajectory")
+    if path is None or path["kind"] != "radial":
+        return []
+    if "delays" not in path:
+        return [("gradient delays", "not measured: too few spokes are read in opposite directions")]
+    first, mixed, second = path["delays"]
+    corrected = "corrected" if path["delays_corrected"] else "not corrected (--correct-delays does)"
+    return [
+        (
+            "gradient delays",
+            f"{first:+.3f} along the first image axis, {second:+.3f} along the second (mixed "
+            f"{mixed:+.3f}) cycles per field of view, by {path['opposed_pairs']} pairs of opposed "
+            f"spokes; {corrected}",
+        )
     ]
 
 

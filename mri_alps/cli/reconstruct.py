@@ -39,9 +39,10 @@ from mri_alps.pipeline import (
     reconstruct_to_file,
     reference_image,
     selection_of,
+    trajectory_options,
 )
 from mri_alps.priors import DEFAULT_PRIOR, ScoreModel
-from mri_alps.rawdata import RawKSpace
+from mri_alps.rawdata import RawKSpace, Selection, TrajectoryOptions
 from mri_alps.rawdata.probe import Probe
 from mri_alps.uncertainty import read_calibration
 
@@ -89,7 +90,7 @@ def run_reconstruct(
     if run.dry_run:
         return _plan(scans, prior, configuration, device, run.as_json)
     single = scans == list(inputs) and len(scans) == 1
-    probe = Probe()
+    probe, parts = Probe(), _meant(configuration)
     context = RunContext(
         configuration,
         prior,
@@ -98,9 +99,7 @@ def run_reconstruct(
         n_threads=run.threads,
         overwrite=run.overwrite,
         notify=print_message,
-        check=(lambda _: None)
-        if single
-        else (lambda path: probe.check(path, selection_of(configuration))),
+        check=(lambda _: None) if single else (lambda path: probe.check(path, *parts)),
     )
     finish = functools.partial(show_scan, report=run.report, print_paths=not run.as_json)
     kept = f"what is finished is kept in {output}, repeat the command to go on from there"
@@ -227,7 +226,7 @@ def _plan(
         for source in scans:
             try:
                 if len(scans) > 1:
-                    probe.check(source, selection_of(configuration))
+                    probe.check(source, *_meant(configuration))
                 plans.append(plan(open_scan(source, configuration), prior, configuration, device))
                 if not as_json:
                     out().print(plan_table(plans[-1]))
@@ -241,6 +240,13 @@ def _plan(
     if failures:
         print_message(f"{failures} of {len(scans)} inputs failed", "error")
     return failures == 0
+
+
+def _meant(
+    configuration: ReconstructionConfiguration,
+) -> tuple[Selection | None, TrajectoryOptions | None]:
+    """Return which part of a file is meant, and what is said of its trajectory."""
+    return selection_of(configuration), trajectory_options(configuration)
 
 
 def show_scan(job: ScanJob, report: bool = False, print_paths: bool = True) -> None:

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         used_mask,
         zero_filled,
     )
+    from mri_alps.pipeline.trajectories import trajectory_options
     from mri_alps.pipeline.undersampling import mask_seed, undersampling_mask
     from mri_alps.pipeline.volume import (
         load_prior_for,
@@ -124,6 +125,7 @@ _HOME_OF = {
     "scan_identity": "mri_alps.pipeline.identity",
     "settings_hash": "mri_alps.pipeline.identity",
     "settings_identity": "mri_alps.pipeline.identity",
+    "trajectory_options": "mri_alps.pipeline.trajectories",
     "undersampling_mask": "mri_alps.pipeline.undersampling",
     "used_mask": "mri_alps.pipeline.images",
     "versions": "mri_alps.pipeline.provenance",

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from mri_alps.core.errors import DtypeError, ShapeError
+from mri_alps.core.errors import ConfigurationError, DtypeError, ShapeError
 from mri_alps.pipeline.selection import open_scan, refuse_selection
-from mri_alps.rawdata import RawKSpace, raw_from_arrays, settle_scan
+from mri_alps.pipeline.trajectories import (
+    shots_from_arrays,
+    trajectory_options,
+    with_chosen_shots,
+)
+from mri_alps.rawdata import RawKSpace, TrajectoryOptions, raw_from_arrays, settle_scan
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
@@ -57,6 +62,7 @@ def open_source(
     source: RawKSpace | np.ndarray | torch.Tensor | str | os.PathLike[str],
     mask: np.ndarray | None,
     configuration: ReconstructionConfiguration,
+    trajectory: np.ndarray | None = None,
 ) -> RawKSpace:
     """Return the scan that a path, a scan or an array stands for.
 
@@ -69,6 +75,8 @@ def open_source(
         Of an array: bool, which of it was measured, broadcasts to (readout, phase_encode).
     configuration : ReconstructionConfiguration
         Says which part of a file is meant.
+    trajectory : numpy.ndarray, optional
+        Of an array (slice, coil, shot, sample), with fewer axes as above: real (shot, sample, 2).
 
     Raises
     ------
@@ -78,10 +86,19 @@ def open_source(
         If an array is no k-space.
     """
     kspace = None if isinstance(source, RawKSpace) else as_array(source)
+    options = trajectory_options(configuration) or TrajectoryOptions()
+    if trajectory is not None and kspace is None:
+        raise ConfigurationError(
+            "a trajectory was given as an array, and k-space as a file: name the trajectory's "
+            "file, or give both as arrays"
+        )
+    if kspace is not None and (trajectory is not None or options.says_something):
+        raw = shots_from_arrays(kspace, trajectory, options)
+        return with_chosen_shots(raw, configuration)
     if isinstance(source, RawKSpace) or kspace is not None:
         refuse_selection(configuration)
     if isinstance(source, RawKSpace):
-        return source
+        return with_chosen_shots(source, configuration)
     if kspace is None:
         return open_scan(cast("str | Path", source), configuration)
     if kspace.ndim not in _AXES:
@@ -95,7 +112,8 @@ def open_source(
             "imaginary part, or name the file"
         )
     kspace = kspace.reshape((1,) * (4 - kspace.ndim) + kspace.shape).astype(np.complex64)
-    return settle_scan(raw_from_arrays(kspace, mask), infer_mask=mask is None)
+    scan = settle_scan(raw_from_arrays(kspace, mask), infer_mask=mask is None)
+    return with_chosen_shots(scan, configuration)
 
 
 def maps_of_slice(maps: np.ndarray | None, raw: RawKSpace, index: int) -> np.ndarray | None:

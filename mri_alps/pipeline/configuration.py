@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SEED = 0
 SCAN_GROUP = "Scan and sampling"
+TRAJECTORY_GROUP = "Radial and spiral scans"
 SAMPLER_GROUP = "Prior and sampler"
 OUTPUT_GROUP = "Output"
 START_GROUP = "Warm start"
@@ -73,6 +74,9 @@ def several_numbers(value: object) -> Any:
     return tuple(listed) if isinstance(listed, (list, tuple)) else listed
 
 
+Matrix = Annotated[
+    tuple[Whole, ...], BeforeValidator(several_numbers), Field(min_length=1, max_length=2)
+]
 Slices = Annotated[tuple[Whole, ...], BeforeValidator(slice_numbers)]
 Level = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NoiseLevels = Annotated[tuple[Level, ...], BeforeValidator(several_numbers), Field(min_length=1)]
@@ -140,6 +144,45 @@ class ReconstructionConfiguration:
         group=SCAN_GROUP,
         above=0,
         at_most=1,
+    )
+    trajectory: Text | None = setting(
+        "Where the samples of a radial or spiral scan lie: .npy, .npz with 'trajectory', or BART "
+        "cfl (3, samples, shots). Left out: what the file says.",
+        default=None,
+        group=TRAJECTORY_GROUP,
+        metavar="FILE",
+    )
+    trajectory_units: Literal["auto", "fov", "pixel", "rad/pixel", "rad/m", "1/m"] = setting(
+        "Of k-space: cycles per field of view or per pixel, radians per pixel and so on.",
+        default="auto",
+        group=TRAJECTORY_GROUP,
+        metavar="auto|fov|pixel|rad/pixel|rad/m|1/m",
+    )
+    golden_angle: float | None = setting(
+        "Degrees from one spoke to the next, of radial scans without a trajectory: 111.246 as a "
+        "rule.",
+        default=None,
+        group=TRAJECTORY_GROUP,
+    )
+    matrix: Matrix | None = setting(
+        "Pixels of the image of a radial or spiral scan, one number or two, such as 256,256, where "
+        "its file does not say it.",
+        default=None,
+        group=TRAJECTORY_GROUP,
+        metavar="N[,N]",
+        values="one or two whole numbers such as 256,256",
+    )
+    shots: Text | None = setting(
+        "Use some shots of a radial or spiral scan, in the order of acquisition, as a test: 50 for "
+        "the first 50, 100:150 for a range. Left out: all.",
+        default=None,
+        group=TRAJECTORY_GROUP,
+        metavar="N|I:J",
+    )
+    correct_delays: bool = setting(
+        "Correct the gradient delays that are measured on every radial scan.",
+        default=False,
+        group=TRAJECTORY_GROUP,
     )
     seed: Whole | None = setting(
         "Of sampler and mask. Left out: 0, and the mask by file name as in fastMRI.",

@@ -15,7 +15,7 @@ from mri_alps.pipeline.configuration import COMPUTED_STARTS
 from mri_alps.pipeline.identity import file_identity, prior_identity
 from mri_alps.pipeline.result import SCALARS_GROUP
 from mri_alps.pipeline.selection import chosen_slices
-from mri_alps.rawdata import net_acceleration, pattern_name
+from mri_alps.rawdata import RawTrajectoryData, net_acceleration, pattern_name
 from mri_alps.uncertainty import (
     Conditions,
     ConformalCalibration,
@@ -51,7 +51,10 @@ def conditions_of_scan(
     prior : ScoreModel
         The prior.
     """
-    used = [combined_mask(raw, index, mask) for index in chosen_slices(raw, configuration)]
+    if isinstance(raw, RawTrajectoryData):
+        used = [raw.mask[0]]
+    else:
+        used = [combined_mask(raw, index, mask) for index in chosen_slices(raw, configuration)]
     return Conditions(
         acquisition=str(raw.acquisition or ""),
         pattern=pattern_name(used[0]),

@@ -8,10 +8,13 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from mri_alps.pipeline.configuration import COMPUTED_STARTS
 from mri_alps.pipeline.selection import SELECTING
+from mri_alps.pipeline.trajectories import TRAJECTORY_SETTINGS
+from mri_alps.rawdata import RawTrajectoryData
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
@@ -63,6 +66,12 @@ def settings_identity(
         del settings["coil_compression_tolerance"]
     for name in SELECTING:  # the scan's identity says which part of the file it is
         del settings[name]
+    for name in TRAJECTORY_SETTINGS:
+        del settings[name]
+    if configuration.shots is None:
+        del settings["shots"]
+    if not configuration.correct_delays:
+        del settings["correct_delays"]
     if configuration.noise_std is None:
         del settings["noise_std"]
     if configuration.calibration is None:
@@ -177,6 +186,9 @@ def scan_identity(raw: RawKSpace) -> str:
         if len(choice["available"]) > 1:  # which part of its file the scan is
             digest.update(f"{name}={choice['chosen']}".encode())
     digest.update(raw.mask.tobytes())
+    if isinstance(raw, RawTrajectoryData):
+        digest.update(repr((raw.chosen, raw.units)).encode())
+        digest.update(np.ascontiguousarray(raw.trajectory(0)).tobytes())
     if raw.noise_covariance is not None:
         digest.update(raw.noise_covariance.tobytes())
     return digest.hexdigest()[:_LENGTH]

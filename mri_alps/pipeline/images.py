@@ -10,6 +10,7 @@ import torch
 from mri_alps.core.crop import center_crop
 from mri_alps.core.fourier import ifftc
 from mri_alps.core.magnitudes import unit_of
+from mri_alps.pipeline._shot_images import used_points
 
 if TYPE_CHECKING:
     from mri_alps.calibration import Acquisition
@@ -65,8 +66,11 @@ def used_mask(acquisition: Acquisition) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Bool, (1, phase_encode) for whole lines, else (readout, phase_encode).
+        Bool, (1, phase_encode) for whole lines, else (readout, phase_encode); along a trajectory
+        the points next to its samples.
     """
+    if acquisition.trajectory is not None:
+        return used_points(acquisition)
     mask = np.atleast_2d(acquisition.mask.cpu().numpy())
     return np.broadcast_to(mask, (mask.shape[-2], acquisition.kspace.shape[-1]))
 

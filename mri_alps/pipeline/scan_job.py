@@ -37,6 +37,7 @@ from mri_alps.pipeline.slice import (
     costs_one_slice,
 )
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
+from mri_alps.pipeline.trajectories import with_chosen_shots
 from mri_alps.rawdata import RawKSpace, notes_of, with_field_of_view
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class ScanJob:
             If the scan or the target cannot be used.
         """
         if isinstance(self._source, RawKSpace):
-            raw = self._source
+            raw = with_chosen_shots(self._source, self.context.configuration)
         else:
             self.context.check(self._source)
             raw = open_scan(self._source, self.context.configuration)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.pipeline.trajectories import trajectory_options, with_chosen_shots
 from mri_alps.rawdata import RawKSpace, Selection, read_raw
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def open_scan(path: Path | str, configuration: ReconstructionConfiguration) -> R
     ConfigurationError
         If it does not have what is asked for; the message lists what it has.
     """
-    return read_raw(path, selection=selection_of(configuration))
+    options = trajectory_options(configuration)
+    raw = read_raw(path, selection=selection_of(configuration), trajectory=options)
+    return with_chosen_shots(raw, configuration)
 
 
 def refuse_selection(configuration: ReconstructionConfiguration) -> None:
@@ -61,6 +64,13 @@ def refuse_selection(configuration: ReconstructionConfiguration) -> None:
     ConfigurationError
         If there is one.
     """
+    options = trajectory_options(configuration)
+    if options is not None:
+        raise ConfigurationError(
+            "trajectory, trajectory_units, golden_angle and matrix say how a file is read, and a "
+            "scan was given that is opened already: give the path, or say it by "
+            "read_raw(path, trajectory=TrajectoryOptions(...))"
+        )
     if chosen := _chosen(configuration):
         raise ConfigurationError(
             f"{', '.join(chosen)} choose a part of a file, and a scan was given that is opened "

@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from mri_alps.calibration import apply_to_coils, combined_mask
+from mri_alps.calibration import apply_to_coils, combined_mask, read_shots
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.core.random import stream_seed
-from mri_alps.operators import SenseOperator
 from mri_alps.pipeline.result import SELF_CALIBRATION
-from mri_alps.rawdata import center_block
+from mri_alps.rawdata import (
+    RawTrajectoryData,
+    acceleration,
+    center_block,
+    covered_radius,
+    visited_points,
+)
 from mri_alps.sampling import sample_posterior
 from mri_alps.uncertainty import (
     UncertaintyFactors,
     choose_left_out,
+    choose_left_out_shots,
     compare_left_out,
     fit_factors,
     scale_deviations,
@@ -27,6 +33,7 @@ from mri_alps.uncertainty import (
 
 if TYPE_CHECKING:
     from mri_alps.calibration import Acquisition
+    from mri_alps.operators import LinearOperator
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
     from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor
     from mri_alps.pipeline.slice_store import SliceStore
@@ -123,12 +130,16 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
         measured.
     """
     raw, settings = reconstructor.raw, reconstructor.configuration
-    measured = combined_mask(raw, index, reconstructor.mask)
     plan = plan_predictions(settings.n_samples, settings.n_evaluations)
     seed = settings.sampler_seed
-    folds = choose_left_out(
-        measured, center_block(measured), plan.n_folds, stream_seed(seed, index, 1)
-    )
+    if isinstance(raw, RawTrajectoryData):
+        path = raw.trajectory(index)
+        folds = choose_left_out_shots(path, plan.n_folds, stream_seed(seed, index, 1))
+    else:
+        measured = combined_mask(raw, index, reconstructor.mask)
+        folds = choose_left_out(
+            measured, center_block(measured), plan.n_folds, stream_seed(seed, index, 1)
+        )
     found = []
     for number, fold in enumerate(folds):
         try:
@@ -152,7 +163,14 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
         if len(result.samples) < 2:
             continue
         device = acquisition.kspace.device
-        kspace = apply_to_coils(acquisition.whitening, raw.read_slice(index))
+        places = None
+        if isinstance(raw, RawTrajectoryData):
+            kspace, places, fold = _outer_samples(reconstructor, index, fold)
+            if not places.size:
+                continue
+        else:
+            kspace = raw.read_slice(index)
+        kspace = apply_to_coils(acquisition.whitening, kspace)
         found.append(
             compare_left_out(
                 acquisition.maps_uncompressed,
@@ -161,9 +179,27 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
                 result.samples.to(device),
                 acquisition.noise_std,
                 N_PREDICTIONS * plan.n_evaluations,
+                trajectory=None if places is None else torch.as_tensor(places, device=device),
             )
         )
     return found
+
+
+def _outer_samples(
+    reconstructor: SliceReconstructor, index: int, shots: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return samples, places and grid points of left-out shots beyond what the others cover.
+
+    Near the centre of k-space all shots meet: what was left out there is known from the others,
+    and says nothing of what was never measured.
+    """
+    raw = reconstructor.raw
+    assert isinstance(raw, RawTrajectoryData)
+    kspace, places = read_shots(raw, index, reconstructor.calibration, ~shots)
+    radius = covered_radius(read_shots(raw, index, reconstructor.calibration, shots)[1], 1.0)
+    outer = np.linalg.norm(places, axis=-1) > radius
+    places = places[outer]
+    return kspace[:, outer], places, visited_points(places, raw.shape)
 
 
 def tell_factors(path: object, factors: UncertaintyFactors | None, is_open: bool = True) -> None:
@@ -237,6 +273,10 @@ def calibrate_scan(
 
 def _is_open(reconstructor: SliceReconstructor, index: int) -> bool:
     """Whether something of a slice that shows something was left unmeasured."""
+    raw = reconstructor.raw
+    if isinstance(raw, RawTrajectoryData):
+        path = raw.trajectory(index)
+        return acceleration(path, raw.shape, raw.kind) > 1 and bool(raw.read_samples(index).any())
     measured = combined_mask(reconstructor.raw, index, reconstructor.mask)
     return not measured.all() and bool(reconstructor.raw.read_slice(index).any())
 
@@ -312,7 +352,7 @@ def with_factors(
     return dataclasses.replace(result, samples=scaled.to(result.samples.device))
 
 
-def _with_coherent_error(acquisition: Acquisition) -> SenseOperator:
+def _with_coherent_error(acquisition: Acquisition) -> LinearOperator:
     """Return A with weights for an error of the maps that is the same in all coils.
 
     Weights are noise over noise and error together. Noise averages out over coils, an error of the
@@ -322,7 +362,7 @@ def _with_coherent_error(acquisition: Acquisition) -> SenseOperator:
     if weights is not None:
         allowance = weights.double().pow(-2) - 1
         weights = (1 + len(acquisition.kspace) * allowance).rsqrt().to(weights.dtype)
-    return SenseOperator(acquisition.sensitivity_maps, acquisition.mask, weights)
+    return acquisition.operator_with(weights)
 
 
 def factors_as_scalars(factors: UncertaintyFactors | None) -> dict[str, Any]:

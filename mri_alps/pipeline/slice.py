@@ -31,6 +31,7 @@ from mri_alps.core.errors import (
     OutputFileError,
 )
 from mri_alps.pipeline._arguments import maps_of_slice
+from mri_alps.pipeline._shot_images import shot_preview
 from mri_alps.pipeline.batches import check_samples, choose_batch, draw_in_batches
 from mri_alps.pipeline.conformal import calibration_for, with_calibration
 from mri_alps.pipeline.explained import explain_slice
@@ -46,7 +47,12 @@ from mri_alps.pipeline.self_calibration import (
 from mri_alps.pipeline.undersampling import names_mask_file, undersampling_mask
 from mri_alps.pipeline.warm_start import WarmStart, check_warm_start, warm_start
 from mri_alps.priors import measure_novelty
-from mri_alps.rawdata import RawKSpace, read_sensitivity_maps, with_measured_zeros
+from mri_alps.rawdata import (
+    RawKSpace,
+    RawTrajectoryData,
+    read_sensitivity_maps,
+    with_measured_zeros,
+)
 from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior, sample_statistics
 
 if TYPE_CHECKING:
@@ -189,7 +195,12 @@ class SliceReconstructor:
             raw = with_measured_zeros(raw, mask)
         else:
             mask = undersampling_mask(raw, configuration)
-        calibration = calibrate_volume(raw, mask, noise_std=configuration.noise_std)
+        calibration = calibrate_volume(
+            raw,
+            mask,
+            noise_std=configuration.noise_std,
+            correct_delays=configuration.correct_delays,
+        )
         return cls(raw, configuration, prior, device, mask, calibration)
 
     def self_calibrated(self, indices: Sequence[int]) -> SliceReconstructor:
@@ -232,7 +243,8 @@ class SliceReconstructor:
             Complex (coils, readout, phase_encode) of the scan's own coils. Left out: those that
             were given for the scan, those of the configuration's file, or estimated.
         left_out : numpy.ndarray, optional
-            Bool (readout, phase_encode): samples that count as not measured.
+            Bool (readout, phase_encode): samples that count as not measured; (shots,) of a scan
+            along a trajectory.
         """
         raw, settings = self.raw, self.configuration
         if sensitivity_maps is None:
@@ -240,7 +252,8 @@ class SliceReconstructor:
         if sensitivity_maps is None and settings.sensitivity_maps is not None:
             sensitivity_maps = read_sensitivity_maps(settings.sensitivity_maps, raw, index)
         mask = self.mask
-        if left_out is not None:
+        along_shots = isinstance(raw, RawTrajectoryData)
+        if left_out is not None and not along_shots:
             mask = ~left_out if mask is None else mask & ~left_out
         return prepare_slice(
             raw,
@@ -249,6 +262,7 @@ class SliceReconstructor:
             calibration=self.calibration,
             sensitivity_maps=sensitivity_maps,
             row_compression_tolerance=settings.coil_compression_tolerance,
+            left_out=left_out if along_shots else None,
             device=self.device,
         )
 
@@ -274,7 +288,10 @@ class SliceReconstructor:
             raw.n_coils,
             acquisition.info.get("sensitivity_maps", "nothing"),
         )
-        image = zero_filled(raw, index, acquisition.mask.cpu().numpy())
+        if isinstance(raw, RawTrajectoryData):
+            image = shot_preview(acquisition)
+        else:
+            image = zero_filled(raw, index, acquisition.mask.cpu().numpy())
         reference = reference_image(raw, index)
         start = warm_start(settings, raw, index, acquisition)
         seconds = time.perf_counter() - started

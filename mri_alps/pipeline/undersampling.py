@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.masks.files import load_mask
 from mri_alps.masks.kinds import MASK_KINDS, make_mask
+from mri_alps.pipeline.trajectories import with_chosen_shots
+from mri_alps.rawdata import RawTrajectoryData
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +69,8 @@ def undersampling_mask(
     """
     if configuration.mask is None:
         return None
+    if isinstance(raw, RawTrajectoryData):
+        with_chosen_shots(raw, configuration)  # refuses
     if configuration.mask in MASK_KINDS:
         return make_mask(
             configuration.mask,

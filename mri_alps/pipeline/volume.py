@@ -42,6 +42,7 @@ def reconstruct(
     source: RawKSpace | np.ndarray | torch.Tensor | str | os.PathLike[str],
     *,
     mask: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
+    trajectory: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
     sensitivity_maps: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> Reconstruction:
@@ -57,6 +58,10 @@ def reconstruct(
         A kind of mask or a file, see `ReconstructionConfiguration`. A bool array that broadcasts
         to (readout, phase_encode) says which samples of k-space in an array were measured, and
         which of a scan are used.
+    trajectory : path-like or array, optional
+        Of a radial or spiral scan: a file, or for k-space in an array ([slice,] coil, shot,
+        sample) a real array ([slice,] shot, sample, 2), in the order of the image axes, 0 at DC,
+        in cycles per field of view or a unit that `trajectory_units` names.
     sensitivity_maps : path-like or array, optional
         A file, or complex (coil, readout, phase_encode), with or without a slice axis before it;
         estimated if left out.
@@ -83,14 +88,15 @@ def reconstruct(
         If samples are exactly zero in all coils and slices, which are taken as not measured, or
         the centre of k-space is not where it should be: it is moved there.
     """
-    drawn, maps = as_array(mask), as_array(sensitivity_maps)
+    drawn, maps, places = as_array(mask), as_array(sensitivity_maps), as_array(trajectory)
     named = {
         "mask": None if drawn is not None else mask,
+        "trajectory": None if places is not None else trajectory,
         "sensitivity_maps": None if maps is not None else sensitivity_maps,
     }
     check("reconstruct", dict.fromkeys(named, _NAME_OR_ARRAY), named)
     configuration = make_configuration(settings | named)
-    raw = open_source(source, drawn, configuration)
+    raw = open_source(source, drawn, configuration, places)
     raw = with_field_of_view(raw, configuration.field_of_view)
     prior, device = load_prior_for(configuration)
     # The mask of an array is that of its scan by now, moved to the centre with its k-space.
@@ -119,7 +125,7 @@ def reconstruct(
     attributes = attributes_of(
         raw, prior, configuration, shown, configuration.prior or DEFAULT_PRIOR
     )
-    arrays = {"mask": drawn, "sensitivity_maps": maps}
+    arrays = {"mask": drawn, "trajectory": places, "sensitivity_maps": maps}
     attributes |= {
         "arrays_given": ", ".join(name for name, array in arrays.items() if array is not None),
         "noise_source": reconstructor.calibration.noise_source,

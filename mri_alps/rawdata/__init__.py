@@ -22,6 +22,16 @@ from mri_alps.rawdata.header import (
 from mri_alps.rawdata.image_files import StoredImage, read_image
 from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.ismrmrd.writer import write_ismrmrd
+from mri_alps.rawdata.noncartesian import (
+    UNITS,
+    RawTrajectoryData,
+    TrajectoryOptions,
+    acceleration,
+    chosen_trajectory,
+    covered_radius,
+    trajectory_from_arrays,
+    visited_points,
+)
 from mri_alps.rawdata.open import read_raw
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import (
@@ -36,8 +46,10 @@ from mri_alps.rawdata.settling import settle_scan, with_measured_zeros
 __all__ = [
     "Geometry",
     "RawKSpace",
+    "RawTrajectoryData",
     "Selection",
     "StoredImage",
+    "TrajectoryOptions",
     "atomic_path",
     "center_block",
     "describe",
@@ -49,6 +61,7 @@ __all__ = [
     "read_raw",
     "read_sensitivity_maps",
     "settle_scan",
+    "trajectory_from_arrays",
     "with_field_of_view",
     "write_cfl",
     "write_fastmri",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mri_alps.rawdata.noncartesian import RawTrajectoryData, acceleration, covered_radius
 from mri_alps.rawdata.sampling_pattern import center_block, net_acceleration, smallest_mask
 
 if TYPE_CHECKING:
@@ -44,14 +45,9 @@ def describe(raw: RawKSpace) -> list[tuple[str, str]]:
         ("acquisition", raw.acquisition or "unknown"),
         ("encoded matrix", _space(geometry.encoded_matrix, geometry.encoded_field_of_view)),
         ("recon matrix", _space(geometry.recon_matrix, geometry.recon_field_of_view)),
-        ("k-space", f"{raw.shape[0]} x {raw.shape[1]} ({raw.axes[0]} x {raw.axes[1]})"),
         ("slices", _slices(raw)),
         ("coils", str(raw.n_coils)),
-        ("mask", _mask(raw)),
-        ("acceleration", _acceleration(raw)),
-        ("partial Fourier", _partial_fourier(raw)),
-        ("calibration region", _calibration(raw)),
-        ("averages", str(raw.n_averages)),
+        *(_along_shots(raw) if isinstance(raw, RawTrajectoryData) else _on_grid(raw)),
         ("noise", _noise(raw)),
         ("final image", f"{raw.crop[0]} x {raw.crop[1]}"),
         ("pixels", _pixels(raw)),
@@ -62,6 +58,35 @@ def describe(raw: RawKSpace) -> list[tuple[str, str]]:
     entries += [("what will be done", text) for text in raw.provenance.get("processing", [])]
     entries += [("note", text) for text in raw.provenance.get("warnings", [])]
     return entries
+
+
+def _on_grid(raw: RawKSpace) -> list[tuple[str, str]]:
+    return [
+        ("k-space", f"{raw.shape[0]} x {raw.shape[1]} ({raw.axes[0]} x {raw.axes[1]})"),
+        ("mask", _mask(raw)),
+        ("acceleration", _acceleration(raw)),
+        ("partial Fourier", _partial_fourier(raw)),
+        ("calibration region", _calibration(raw)),
+        ("averages", str(raw.n_averages)),
+    ]
+
+
+def _along_shots(raw: RawTrajectoryData) -> list[tuple[str, str]]:
+    path = raw.trajectory(raw.n_slices // 2)
+    n_shots, n_samples = path.shape[:2]
+    used = "" if n_shots == raw.n_shots else f", of {raw.n_shots} in the file"
+    factor = acceleration(path, raw.shape, raw.kind)
+    full = ""
+    if raw.kind == "radial":
+        full = f" (about {round(factor * n_shots)} spokes sample {max(raw.shape)} pixels fully)"
+        full = full if factor > 1 else ""
+    return [
+        ("trajectory", f"{raw.kind}, {n_shots} shots x {n_samples} samples{used}"),
+        ("unit of k-space", raw.units),
+        ("image grid", f"{raw.shape[0]} x {raw.shape[1]} ({raw.axes[0]} x {raw.axes[1]})"),
+        ("undersampling", f"{factor:.3g}{full}"),
+        ("covered radius", f"{covered_radius(path):g} cycles per field of view"),
+    ]
 
 
 def _pixels(raw: RawKSpace) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mri_alps.core.errors import InputFileError
+from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import Dataset, check_readable, is_hdf5, open_hdf5
 from mri_alps.core.values import as_path
 from mri_alps.rawdata.bart._reader import read_bart
@@ -17,6 +17,8 @@ from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.ismrmrd.stream import is_mrd_stream, read_mrd_stream
 from mri_alps.rawdata.layouts import layout_of, read_layout
 from mri_alps.rawdata.mrd2.reader import is_mrd2, read_mrd2
+from mri_alps.rawdata.noncartesian.files import is_npz, read_bart_shots, read_npz
+from mri_alps.rawdata.noncartesian.options import TrajectoryOptions
 from mri_alps.rawdata.settling import settle_scan
 from mri_alps.rawdata.twix._measurements import is_twix
 from mri_alps.rawdata.twix.reader import read_twix
@@ -27,22 +29,30 @@ if TYPE_CHECKING:
 _MATLAB_5 = b"MATLAB 5.0 MAT-file"
 
 
-def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpace:
+def read_raw(
+    path: Path | str,
+    *,
+    selection: Selection | None = None,
+    trajectory: TrajectoryOptions | None = None,
+) -> RawKSpace:
     """Open a raw k-space file of any supported format; its samples stay in the file.
 
     Parameters
     ----------
     path : Path or str
         fastMRI HDF5, ISMRMRD HDF5, an MRD stream (what scanners send, in a file; version 1 or 2),
-        Siemens raw data (twix), or a BART pair (x, x.cfl or x.hdr). The content decides, not the
-        extension.
+        Siemens raw data (twix), or a BART pair (x, x.cfl or x.hdr); or, of shots along a
+        trajectory, .npz. The content decides, not the extension.
     selection : Selection, optional
         Which measurement, encoding, repetition, contrast, phase and set of an ISMRMRD file; the
         first of each if left out.
+    trajectory : TrajectoryOptions, optional
+        What the file does not say of a non-Cartesian scan: the trajectory, its unit, the matrix.
 
     Returns
     -------
     RawKSpace
+        A `RawTrajectoryData` of a radial or spiral scan, or any other along a trajectory.
         Slices are read one at a time by `read_slice`. The centre of k-space is where its energy
         is, and exact zeros are not measured, whatever the header says: see `settle_scan`.
 
@@ -61,10 +71,22 @@ def read_raw(path: Path | str, *, selection: Selection | None = None) -> RawKSpa
         raise InputFileError(
             f"{path} cannot be read ({error.strerror or error}): check the path and its permissions"
         ) from error
+    options = trajectory or TrajectoryOptions()
     if kind == "ismrmrd":
-        return read_ismrmrd(path, selection or Selection())
+        return read_ismrmrd(path, selection or Selection(), options)
     if kind == "stream":
-        return read_mrd_stream(path, selection or Selection())
+        return read_mrd_stream(path, selection or Selection(), options)
+    if kind == "npz":
+        refuse_choices(path, "numpy arrays", selection)
+        return read_npz(path, options)
+    if kind == "bart" and options.says_something:
+        refuse_choices(path, "BART cfl", selection)
+        return read_bart_shots(path, options)
+    if options.says_something:
+        raise ConfigurationError(
+            f"{path} is a {kind} file, of which Cartesian lines alone are read: leave out what was "
+            "said of a trajectory, or hand in the shots as ISMRMRD, BART or .npz"
+        )
     if kind == "twix":
         return read_twix(path, selection or Selection())
     if kind == "mrd2":
@@ -92,6 +114,8 @@ def _kind(path: Path) -> str:
         return "mrd2"
     if is_mrd_stream(path):
         return "stream"
+    if is_npz(path):
+        return "npz"
     with path.open("rb") as file:
         if file.read(len(_MATLAB_5)) == _MATLAB_5:
             raise InputFileError(
@@ -100,8 +124,8 @@ def _kind(path: Path) -> str:
             )
     raise InputFileError(
         f"{path} is neither HDF5 (fastMRI, ISMRMRD) nor an MRD stream nor Siemens raw data nor one "
-        "of a BART .hdr/.cfl pair: convert it to one of these formats, or copy it again if it "
-        "should be"
+        "of a BART .hdr/.cfl pair, nor .npz: convert it to one of these formats, or copy it "
+        "again if it should be"
     )
 
 

@@ -16,10 +16,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from mri_alps.core.errors import InputFileError, MriAlpsError
 from mri_alps.rawdata.ismrmrd.scan import Selection
+from mri_alps.rawdata.noncartesian import RawTrajectoryData, TrajectoryOptions
 from mri_alps.rawdata.open import read_raw
 
 SECONDS = 300.0
@@ -46,7 +47,12 @@ class Probe:
         """End the child."""
         self._end()
 
-    def check(self, path: Path, selection: Selection | None = None) -> None:
+    def check(
+        self,
+        path: Path,
+        selection: Selection | None = None,
+        trajectory: TrajectoryOptions | None = None,
+    ) -> None:
         """Raise unless `path` can be opened without harm.
 
         Parameters
@@ -55,6 +61,8 @@ class Probe:
             A raw file.
         selection : Selection, optional
             The part of it that is meant.
+        trajectory : TrajectoryOptions, optional
+            What is said of its trajectory.
 
         Raises
         ------
@@ -62,18 +70,21 @@ class Probe:
             If it cannot be opened, or the process that opened it crashed or did not end.
         """
         with self._lock:
-            answer = self._ask(path, selection)
+            answer = self._ask(path, selection, trajectory)
         if answer is not None:
             raise InputFileError(answer)
 
-    def _ask(self, path: Path, selection: Selection | None) -> str | None:
+    def _ask(
+        self, path: Path, selection: Selection | None, trajectory: TrajectoryOptions | None
+    ) -> str | None:
         if self._child is None:
             self._child = _start()
         child = self._child
         assert child.stdin is not None and child.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it died: the empty answer says so
             part = None if selection is None else dataclasses.asdict(selection)
-            child.stdin.write(json.dumps([str(path), part]) + "\n")
+            options = None if trajectory is None else dataclasses.asdict(trajectory)
+            child.stdin.write(json.dumps([str(path), part, options], default=str) + "\n")
             child.stdin.flush()
         line = _line_within(child.stdout, SECONDS)
         if line:
@@ -138,19 +149,30 @@ def _name(status: int) -> str:
 def serve() -> None:
     """Open the files that are named on standard input, and say what is wrong with each."""
     for line in sys.stdin:
-        path, part = json.loads(line)
+        path, part, options = json.loads(line)
         selection = None if part is None else Selection(**part)
-        print(json.dumps(_problem(Path(path), selection)), flush=True)
+        print(json.dumps(_problem(Path(path), selection, _options(options))), flush=True)
 
 
-def _problem(path: Path, selection: Selection | None) -> str | None:
+def _options(values: dict[str, Any] | None) -> TrajectoryOptions | None:
+    if values is None:
+        return None
+    matrix = values.pop("matrix")
+    return TrajectoryOptions(**values, matrix=None if matrix is None else tuple(matrix))
+
+
+def _problem(
+    path: Path, selection: Selection | None, trajectory: TrajectoryOptions | None
+) -> str | None:
     try:
-        raw = read_raw(path, selection=selection)
+        raw = read_raw(path, selection=selection, trajectory=trajectory)
     except MriAlpsError as error:
         return str(error)
     except Exception:  # noqa: BLE001 - the reconstruction says what it is
         return None
     with contextlib.suppress(Exception):
-        if raw.axes[1] != "partition":  # of a 3-D scan, any slice needs all lines
+        if isinstance(raw, RawTrajectoryData):
+            raw.read_samples(0)
+        elif raw.axes[1] != "partition":  # of a 3-D scan, any slice needs all lines
             raw.read_slice(0)
     return None

@@ -238,7 +238,8 @@ def _check_axis(path: Path, name: str, center: AxisCenter | None, other: AxisCen
         raise InputFileError(
             f"{path}: the energy of the {center.size} samples along the {name} peaks nowhere, "
             "so this is no axis of k-space, but shots of a radial or spiral scan, images, slices "
-            "or coils: give Cartesian k-space whose every spatial axis is Fourier encoded"
+            "or coils: name the trajectory of shots (--trajectory), or give k-space whose every "
+            "spatial axis is Fourier encoded"
         )
     if center.distinctness < FLAT:
         return

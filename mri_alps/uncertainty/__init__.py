@@ -15,7 +15,7 @@ from mri_alps.uncertainty.factors import (
     UncertaintyFactors,
     fit_factors,
 )
-from mri_alps.uncertainty.left_out import choose_left_out
+from mri_alps.uncertainty.left_out import choose_left_out, choose_left_out_shots
 from mri_alps.uncertainty.scaling import scale_deviations
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "LeftOutEnergies",
     "UncertaintyFactors",
     "choose_left_out",
+    "choose_left_out_shots",
     "combine_scores",
     "compare_left_out",
     "fit_factors",

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from mri_alps.core.fourier import fftc
 from mri_alps.core.random import standard_normal
-from mri_alps.operators import SenseOperator
+from mri_alps.operators import LinearOperator, NonCartesianSenseOperator, SenseOperator
 from mri_alps.uncertainty.factors import LeftOutEnergies, frequency_radius
 
 TILES = 8
@@ -25,6 +25,7 @@ def compare_left_out(
     samples: torch.Tensor,
     noise_std: float,
     n_evaluations: int = 0,
+    trajectory: torch.Tensor | None = None,
 ) -> LeftOutEnergies:
     """Compare samples that were left out with what posterior samples from the others predict.
 
@@ -45,8 +46,15 @@ def compare_left_out(
         Per real component.
     n_evaluations : int
         For the record.
+    trajectory : torch.Tensor, optional
+        float64 (points, 2), where samples that were left out lie, in cycles per field of view;
+        `kspace` is (coils, points) then, and `left_out` marks the points of the grid next to them.
     """
-    operator = SenseOperator(sensitivity_maps, left_out)
+    operator: LinearOperator = (
+        SenseOperator(sensitivity_maps, left_out)
+        if trajectory is None
+        else NonCartesianSenseOperator(sensitivity_maps, trajectory)
+    )
     n_samples = len(samples)
     mean = samples.mean(0)
     inside = object_mask(mean)

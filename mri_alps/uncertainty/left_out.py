@@ -72,6 +72,35 @@ def choose_left_out(
     return tuple(fold.reshape(mask.shape) for fold in flat)
 
 
+def choose_left_out_shots(
+    trajectory: np.ndarray, n_folds: int = 1, seed: int = 0
+) -> tuple[np.ndarray, ...]:
+    """Choose whole shots to leave out, of all directions alike.
+
+    Parameters
+    ----------
+    trajectory : numpy.ndarray
+        Float (shots, samples, 2).
+    n_folds : int
+        How many sets.
+    seed : int
+        Of the choice.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Bool (shots,) each, disjoint; fewer than `n_folds`, or none, where there are too few shots.
+    """
+    n_shots = len(trajectory)
+    # Two directions through the centre are the same: the angle is doubled.
+    far = np.linalg.norm(trajectory, axis=-1).argmax(axis=1)
+    place = trajectory[np.arange(n_shots), far]
+    angle = np.angle((place[:, 0] + 1j * place[:, 1]) ** 2)
+    generator = np.random.default_rng(seed)
+    chosen = _choose(np.arange(n_shots), angle, n_shots, n_folds, generator)
+    return tuple(np.isin(np.arange(n_shots), fold) for fold in chosen)
+
+
 def _choose(
     items: np.ndarray,
     distance: np.ndarray,

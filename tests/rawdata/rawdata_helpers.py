@@ -34,6 +34,9 @@ def header(encoded, recon=None, limit=None, **options):
     limits.update(options.pop("limits", {}))
     view = tuple(float(size) for size in encoded)
     recon_view = tuple(float(size) for size in recon)
+    if "view" in options:
+        view = options.pop("view")
+        recon_view = tuple(v * r / e for v, r, e in zip(view, recon, encoded, strict=True))
     return make_header(encoded, recon, view, recon_view, limits=limits, **options)
 
 

@@ -236,10 +236,16 @@ def test_damaged_header(tmp_path, text, word):
 
 
 @pytest.mark.parametrize("trajectory", ["radial", "spiral", "goldenangle", "other"])
-def test_not_cartesian(tmp_path, trajectory):
+def test_not_cartesian_and_without_a_trajectory(tmp_path, trajectory):
     text = header((8, 6, 1), trajectory=trajectory)
     write(tmp_path / "i.h5", text, lines(random_complex(0, 2, 8, 6)))
-    refused(tmp_path / "i.h5", trajectory, "only Cartesian")
+    refused(tmp_path / "i.h5", trajectory, "6 of 6 shots carry no trajectory")
+
+
+def test_a_trajectory_of_no_known_name(tmp_path):
+    text = header((8, 6, 1), trajectory="epi with ramp sampling")
+    write(tmp_path / "i.h5", text, lines(random_complex(0, 2, 8, 6)))
+    refused(tmp_path / "i.h5", "ramp sampling")
 
 
 @pytest.mark.parametrize("trajectory", ["cartesian", ""])

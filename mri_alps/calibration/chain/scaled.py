@@ -36,6 +36,9 @@ class ScaledSlice:
         complex64 (coils, H, W), of unit norm over the coils.
     refined : RefinedMaps or None
         What a refinement of the maps found, if there was one.
+    trajectory : torch.Tensor or None
+        float64 (samples, shots, 2) of a scan along one, in cycles per field of view; `kspace` and
+        `mask` are (coils, samples, shots) and (samples, shots) then.
     """
 
     mapped: MappedSlice
@@ -44,6 +47,7 @@ class ScaledSlice:
     scale: float
     sensitivity_maps: torch.Tensor
     refined: RefinedMaps | None = None
+    trajectory: torch.Tensor | None = None
 
     @property
     def whitened(self) -> WhitenedSlice:
@@ -71,12 +75,15 @@ def scale(mapped: MappedSlice) -> ScaledSlice:
     """
     whitened, maps = mapped.whitened, mapped.sensitivity_maps
     found = _scale_of(whitened, maps, mapped.center)
+    path = whitened.trajectory
+    measured = smallest_mask(whitened.measured) if path is None else whitened.measured
     return ScaledSlice(
         mapped,
         torch.as_tensor(whitened.kspace / np.float32(found), device=maps.device),
-        torch.as_tensor(smallest_mask(whitened.measured), device=maps.device),
+        torch.as_tensor(measured, device=maps.device),
         found,
         maps,
+        trajectory=None if path is None else torch.as_tensor(path, device=maps.device),
     )
 
 

@@ -58,5 +58,6 @@ def weigh(compressed: CompressedSlice, maps_error: float | None = None) -> Weigh
         found = scaled.refined.error
     else:  # maps from outside are used as they were given: no more is allowed for than usual
         largest = MAPS_ERROR if scaled.mapped.source == GIVEN else LARGEST_ERROR
-        found = fit_maps_error(kspace, mask, compressed.sensitivity_maps, noise_std, largest)
+        maps, path = compressed.sensitivity_maps, scaled.trajectory
+        found = fit_maps_error(kspace, mask, maps, noise_std, largest, path)
     return WeightedSlice(compressed, found.weights, found.relative_error, found)

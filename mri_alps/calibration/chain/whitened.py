@@ -31,6 +31,9 @@ class WhitenedSlice:
         bool (H, W).
     region : CalibrationRegion
         Of the same coils; possibly empty.
+    trajectory : numpy.ndarray or None
+        float64 (samples, shots, 2) of a scan along one; `kspace` and `measured` are (coils,
+        samples, shots) and (samples, shots) then.
     """
 
     raw: RawKSpace
@@ -39,6 +42,7 @@ class WhitenedSlice:
     kspace: np.ndarray
     measured: np.ndarray
     region: CalibrationRegion
+    trajectory: np.ndarray | None = None
 
     @property
     def name(self) -> str:

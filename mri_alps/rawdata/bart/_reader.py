@@ -188,8 +188,8 @@ def _refuse_shots(base: Path, source: BartSource, index: int) -> None:
         raise InputFileError(
             f"{base}: READ x PHS1 x PHS2 is 1 x {kspace.shape[1]} x {kspace.shape[2]} and the "
             "energy along PHS2 has no peak, so these are samples x shots of a radial or spiral "
-            "scan, or too few lines to tell: only Cartesian k-space can be reconstructed, with "
-            "READ and PHS1 of a slice"
+            "scan, or too few lines to tell: name the trajectory (--trajectory traj), or give "
+            "Cartesian k-space with READ and PHS1"
         )
 
 

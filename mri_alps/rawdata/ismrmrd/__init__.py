@@ -9,6 +9,7 @@ from mri_alps.core.lazy import lazy_names
 if TYPE_CHECKING:
     from mri_alps.rawdata.ismrmrd.heads import COUNTERS, NOT_IMAGING, Heads, heads_from_records
     from mri_alps.rawdata.ismrmrd.reader import choose_encoding, find_groups, make_scan
+    from mri_alps.rawdata.ismrmrd.shots import NON_CARTESIAN
     from mri_alps.rawdata.ismrmrd.store import SampleReader, SpooledAcquisitions
     from mri_alps.rawdata.ismrmrd.writer import make_acquisition, write_acquisitions, write_xml
     from mri_alps.rawdata.mrd2.writer import write_mrd2
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _HOME_OF = {
     "COUNTERS": "mri_alps.rawdata.ismrmrd.heads",
     "Heads": "mri_alps.rawdata.ismrmrd.heads",
+    "NON_CARTESIAN": "mri_alps.rawdata.ismrmrd.shots",
     "NOT_IMAGING": "mri_alps.rawdata.ismrmrd.heads",
     "SampleReader": "mri_alps.rawdata.ismrmrd.store",
     "SpooledAcquisitions": "mri_alps.rawdata.ismrmrd.store",

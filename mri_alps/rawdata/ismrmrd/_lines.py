@@ -339,6 +339,23 @@ def read_lines(
                 yield int(line), kept
 
 
+def read_acquisition(read: SampleReader, index: int, n_samples: int, path: Path) -> np.ndarray:
+    """Return the samples of one acquisition, complex64 (coil, sample), as they are stored.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the samples of acquisitions.
+    index : int
+        Its number.
+    n_samples : int
+        What its header says.
+    path : pathlib.Path
+        The file, for messages.
+    """
+    return _as_complex(read(index, 1)[0], n_samples, path)
+
+
 def _as_complex(values: np.ndarray, n_samples: int, path: Path) -> np.ndarray:
     if n_samples == 0 or values.size == 0 or values.size % (2 * n_samples):
         raise InputFileError(

@@ -16,7 +16,14 @@ from mri_alps.core.hdf5 import Dataset, File, Group, open_hdf5, read_text
 from mri_alps.rawdata.header import Encoding, Header, parse_header
 from mri_alps.rawdata.ismrmrd._epi import refuse_ramps
 from mri_alps.rawdata.ismrmrd.scan import ScanAssembler, Selection
+from mri_alps.rawdata.ismrmrd.shots import (
+    CARTESIAN,
+    NON_CARTESIAN,
+    ShotAssembler,
+    is_non_cartesian,
+)
 from mri_alps.rawdata.ismrmrd.store import AcquisitionStore, Hdf5Acquisitions
+from mri_alps.rawdata.noncartesian.options import TrajectoryOptions
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.raw import RawKSpace
@@ -43,7 +50,11 @@ def _is_measurement(group: Group) -> bool:
     return has_lines or isinstance(group.get("xml"), Dataset)
 
 
-def read_ismrmrd(path: Path | str, selection: Selection = Selection()) -> RawKSpace:
+def read_ismrmrd(
+    path: Path | str,
+    selection: Selection = Selection(),
+    options: TrajectoryOptions = TrajectoryOptions(),
+) -> RawKSpace:
     """Open an ISMRMRD file: headers and noise acquisitions are read, imaging lines are not.
 
     Parameters
@@ -52,16 +63,19 @@ def read_ismrmrd(path: Path | str, selection: Selection = Selection()) -> RawKSp
         The HDF5 file.
     selection : Selection
         Which part of it.
+    options : TrajectoryOptions
+        What the user says of its trajectory.
 
     Returns
     -------
     RawKSpace
-        Averages are averaged; slices are in order of position along their normal.
+        Averages are averaged; slices are in order of position along their normal. A
+        `RawTrajectoryData` of a scan that is not Cartesian.
 
     Raises
     ------
     InputFileError
-        If the file is damaged, incomplete, contradicts itself, or is not Cartesian.
+        If the file is damaged, incomplete or contradicts itself, or its trajectory is unknown.
     ConfigurationError
         If the selection asks for what the file does not have.
     """
@@ -70,13 +84,18 @@ def read_ismrmrd(path: Path | str, selection: Selection = Selection()) -> RawKSp
         name, names = _choose_group(file, path, selection.dataset)
         header = parse_header(_xml(file[name], path), path)
         details = _details(file, path, names) if len(names) > 1 else {}
-    scan = make_scan(Hdf5Acquisitions(path, name), header, selection)
+    scan = make_scan(Hdf5Acquisitions(path, name), header, selection, options)
     scan.note_choice("dataset", name, names, selection.dataset)
     scan.counters["dataset"]["details"] = details
     return scan.assemble()
 
 
-def make_scan(store: AcquisitionStore, header: Header, selection: Selection) -> ScanAssembler:
+def make_scan(
+    store: AcquisitionStore,
+    header: Header,
+    selection: Selection,
+    options: TrajectoryOptions = TrajectoryOptions(),
+) -> ScanAssembler:
     """Select acquisitions, from wherever they lie.
 
     Parameters
@@ -87,6 +106,8 @@ def make_scan(store: AcquisitionStore, header: Header, selection: Selection) -> 
         The XML header.
     selection : Selection
         Which part of it.
+    options : TrajectoryOptions
+        What the user says of its trajectory.
 
     Returns
     -------
@@ -96,11 +117,13 @@ def make_scan(store: AcquisitionStore, header: Header, selection: Selection) -> 
     Raises
     ------
     InputFileError
-        If it is not Cartesian, or has no lines.
+        If it cannot be reconstructed (echo-planar), or has no lines.
     ConfigurationError
         If the selection asks for what there is not.
     """
     encoding = choose_encoding(header, selection.encoding or 0, store.path)
+    if is_non_cartesian(encoding, options):
+        return ShotAssembler(store, header, encoding, selection, options)
     return ScanAssembler(store, header, encoding, selection)
 
 
@@ -161,7 +184,7 @@ def choose_encoding(header: Header, index: int, path: Path) -> Encoding:
     Raises
     ------
     InputFileError
-        If its trajectory is neither Cartesian nor that of an EPI without ramp sampling.
+        If its trajectory cannot be reconstructed, as that of an EPI with ramp sampling.
     ConfigurationError
         If there is no such encoding space.
     """
@@ -171,11 +194,12 @@ def choose_encoding(header: Header, index: int, path: Path) -> Encoding:
             f"choose 0 to {len(header.encodings) - 1}"
         )
     encoding = header.encodings[index]
-    if encoding.trajectory in ("cartesian", "", "epi"):
+    if encoding.trajectory in (*CARTESIAN, "epi"):
         refuse_ramps(encoding, path)
-    else:
+    elif encoding.trajectory not in NON_CARTESIAN:
         raise InputFileError(
-            f"{path}: the trajectory is {encoding.trajectory!r} and only Cartesian scans can be "
-            "reconstructed: grid the data first, or use a non-Cartesian reconstruction"
+            f"{path}: the trajectory is {encoding.trajectory!r}, and Cartesian, radial, spiral "
+            "and other scans whose samples lie where their trajectory says can be reconstructed: "
+            "correct and grid the data first, or use another program"
         )
     return encoding

@@ -83,7 +83,7 @@ class ScanAssembler:
         self.warnings = list(header.warnings)
         self.processing: list[str] = []
         self._keep_oversampling = selection.keep_oversampling
-        if not encoding.trajectory:
+        if not encoding.trajectory and type(self) is ScanAssembler:
             self.warnings.append("the header names no trajectory; Cartesian is assumed")
         if encoding.trajectory == "epi" and not encoding.trajectory_parameters:
             self.warnings.append(
@@ -96,9 +96,9 @@ class ScanAssembler:
         self.not_chosen: list[str] = []
         self.imaging, self.calibration = self._select(selection)
         self.n_coils = check_counters(self.imaging, self.path)
-        self._refuse_trajectories()
+        self._check_trajectories()
 
-    def _refuse_trajectories(self) -> None:
+    def _check_trajectories(self) -> None:
         """Refuse lines that say themselves that they are not where the counters place them."""
         n_lines = count_trajectories(self.store, self.imaging)
         if n_lines:
@@ -107,8 +107,8 @@ class ScanAssembler:
             raise InputFileError(
                 f"{self.path}: {n_lines} of {len(self.imaging)} imaging lines carry a trajectory "
                 f"of their own, while the header {said}, and placed by their counters they would "
-                "give a wrong image: correct the header, or remove the trajectories if the "
-                "lines are Cartesian"
+                "give a wrong image: correct the header to radial, spiral or other, or say "
+                "--trajectory-units, or remove the trajectories if the lines are Cartesian"
             )
 
     def note_choice(

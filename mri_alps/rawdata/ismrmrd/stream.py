@@ -20,6 +20,7 @@ from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.rawdata.ismrmrd.heads import heads_from_records
 from mri_alps.rawdata.ismrmrd.reader import make_scan
 from mri_alps.rawdata.ismrmrd.store import SpooledAcquisitions
+from mri_alps.rawdata.noncartesian.options import TrajectoryOptions
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.ismrmrd.scan import Selection
@@ -60,7 +61,9 @@ def is_mrd_stream(path: Path) -> bool:
     return kind in _START and length <= path.stat().st_size
 
 
-def read_mrd_stream(path: Path, selection: Selection) -> RawKSpace:
+def read_mrd_stream(
+    path: Path, selection: Selection, options: TrajectoryOptions = TrajectoryOptions()
+) -> RawKSpace:
     """Open a stream of MRD messages: headers are read, samples are not.
 
     Parameters
@@ -69,6 +72,8 @@ def read_mrd_stream(path: Path, selection: Selection) -> RawKSpace:
         The file.
     selection : Selection
         Which part of it.
+    options : TrajectoryOptions
+        What the user says of its trajectory.
 
     Raises
     ------
@@ -92,7 +97,7 @@ def read_mrd_stream(path: Path, selection: Selection) -> RawKSpace:
     heads = heads_from_records(records, np.arange(len(records)), path)
     offsets, sizes = np.array(contents.offsets, np.int64), np.array(contents.sizes, np.int64)
     store = SpooledAcquisitions(path, path, heads, offsets, sizes)
-    scan = make_scan(store, parse_header(contents.header, path), selection)
+    scan = make_scan(store, parse_header(contents.header, path), selection, options)
     scan.warnings += contents.notes
     return scan.assemble()
 

@@ -20,6 +20,7 @@ from mri_alps.rawdata.choices import note_choice
 from mri_alps.rawdata.header import Encoding, Header, Limit
 from mri_alps.rawdata.ismrmrd.heads import heads_from_records
 from mri_alps.rawdata.ismrmrd.reader import make_scan
+from mri_alps.rawdata.ismrmrd.shots import NON_CARTESIAN
 from mri_alps.rawdata.twix._measurements import Measurement, read_measurements
 from mri_alps.rawdata.twix._protocol import Protocol
 from mri_alps.rawdata.twix._store import TwixAcquisitions
@@ -104,6 +105,13 @@ def read_twix(path: Path, selection: Selection) -> RawKSpace:
     noise = _noise_of(measurements, measurement, protocol, told, path)
     store = _store(path, measurement, noise, protocol, chosen)
     header = _header(measurement, protocol, path, told)
+    trajectory = header.encodings[0].trajectory
+    if trajectory in NON_CARTESIAN:
+        raise InputFileError(
+            f"{path}: the trajectory is {trajectory!r}, and Siemens raw data do not say where its "
+            "samples lie: convert the scan by siemens_to_ismrmrd, and reconstruct that with "
+            "--golden-angle or --trajectory"
+        )
     scan = make_scan(store, header, dataclasses.replace(selection, dataset=None))
     scan.warnings[:0] = [*told["warnings"], *measurement.notes]
     scan.processing[:0] = told["processing"]

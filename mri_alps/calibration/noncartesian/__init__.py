@@ -1,0 +1,1 @@
+"""Calibration of scans along trajectories: noise, gradient delays, the centre, one slice."""
