@@ -134,6 +134,12 @@ def _take(
             f"{path}: acquisition {len(contents.heads)} carries phase offsets of its samples, "
             "which are not applied: apply them to the samples and leave them out"
         )
+    places = getattr(acquisition, "trajectory", None)
+    if places is not None and np.any(places):
+        raise InputFileError(
+            f"{path}: acquisition {len(contents.heads)} carries a trajectory, which is read of "
+            "ISMRMRD HDF5 and version 1 streams alone: convert the scan to one of these"
+        )
     data = np.ascontiguousarray(acquisition.data, "<c8")
     start = contents.offsets[-1] + contents.sizes[-1] if contents.offsets else 0
     place = whole.find(data.tobytes(), start, counted.position) if data.size else start
