@@ -18,7 +18,7 @@ def test_kspace_to_bart_names_what_is_lost(scan, run, tmp_path):
 
 def test_reconstruction_to_nifti_and_dicom(scan, run, tmp_path):
     pytest.importorskip("nibabel")
-    pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
     assert run("reconstruct", scan.path, "-o", tmp_path / "out", *FAST).code == 0
     result = tmp_path / "out" / "scan.h5"
     finished = run("convert", result, tmp_path / "s.nii.gz")
@@ -28,6 +28,13 @@ def test_reconstruction_to_nifti_and_dicom(scan, run, tmp_path):
     assert (tmp_path / "d" / "std.dcm").exists()
     assert "not empty" in run("convert", result, tmp_path / "d").err
     assert "can be converted to nifti or dicom" in run("convert", result, "x.cfl").err
+    again = run("convert", result, tmp_path / "e", "--study", tmp_path / "d" / "mean.dcm")
+    assert again.code == 0, again.err
+    refused = run("convert", result, tmp_path / "x.nii", "--study", tmp_path / "d" / "mean.dcm")
+    assert refused.code == 1 and "--study is about DICOM" in refused.err
+    refused = run("convert", result, tmp_path / "f", "--study", scan.path)
+    assert refused.code == 1 and "cannot be read as DICOM" in refused.err
+    assert not (tmp_path / "f").exists()
 
 
 def test_formats_that_are_not_said(scan, run, tmp_path):
