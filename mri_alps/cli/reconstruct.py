@@ -19,7 +19,7 @@ from mri_alps.cli.report import run_report
 from mri_alps.cli.run_settings import RunSettings
 from mri_alps.cli.terminal import ProgressBar, err, out, print_message, stopped_by_signal
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
-from mri_alps.evaluation import MAX_ROWS, evenly_chosen, write_panel
+from mri_alps.evaluation import MAX_ROWS, evenly_chosen, write_panel, write_planes
 from mri_alps.pipeline import (
     Manifest,
     ReconstructionConfiguration,
@@ -31,6 +31,7 @@ from mri_alps.pipeline import (
     chosen_slices,
     find_scans,
     load_prior_for,
+    middle_volume,
     open_scan,
     output_folder,
     output_path,
@@ -327,6 +328,11 @@ def draw(raw: RawKSpace, target: Path, configuration: ReconstructionConfiguratio
         The settings, for the heading.
     """
     indices = chosen_slices(raw, configuration)
+    volume = middle_volume(raw, indices)
+    if len(volume) > MAX_ROWS and reference_image(raw, indices[volume[0]]) is None:
+        spacing = (raw.slice_thickness, *raw.pixel_spacing)
+        picture = target.with_suffix(".png")
+        return write_planes(target, picture, volume, spacing, _title(raw, configuration))
     shown = [indices[row] for row in evenly_chosen(len(indices), MAX_ROWS)]
     reference = {}
     for index in shown:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         write_panel,
         write_reliability,
     )
+    from mri_alps.evaluation.planes import write_planes
     from mri_alps.evaluation.report.page import write_report
     from mri_alps.evaluation.score_files import draw_scores, write_scores
 
@@ -62,6 +63,7 @@ _HOME_OF = {
     "write_csv": "mri_alps.evaluation.files",
     "write_json": "mri_alps.evaluation.files",
     "write_panel": "mri_alps.evaluation.pictures",
+    "write_planes": "mri_alps.evaluation.planes",
     "write_reliability": "mri_alps.evaluation.pictures",
     "write_report": "mri_alps.evaluation.report.page",
     "write_scores": "mri_alps.evaluation.score_files",
@@ -81,5 +83,6 @@ __all__ = [
     "interval_coverage",
     "reliability",
     "write_panel",
+    "write_planes",
     "write_report",
 ]

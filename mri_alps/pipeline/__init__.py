@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         settings_hash,
         settings_identity,
     )
-    from mri_alps.pipeline.images import root_sum_of_squares
+    from mri_alps.pipeline.images import middle_volume, root_sum_of_squares
     from mri_alps.pipeline.inputs import choose_part, find_scans
     from mri_alps.pipeline.manifest import Manifest
     from mri_alps.pipeline.output import (
@@ -119,6 +119,7 @@ _HOME_OF = {
     "reconstruct": "mri_alps.pipeline.volume",
     "reconstruct_scans": "mri_alps.pipeline.scans",
     "reconstruct_to_file": "mri_alps.pipeline.volume",
+    "middle_volume": "mri_alps.pipeline.images",
     "reference_image": "mri_alps.pipeline.images",
     "representative": "mri_alps.pipeline.result",
     "root_sum_of_squares": "mri_alps.pipeline.images",

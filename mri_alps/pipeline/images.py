@@ -13,6 +13,8 @@ from mri_alps.core.magnitudes import unit_of
 from mri_alps.pipeline._shot_images import used_points
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mri_alps.calibration import Acquisition
     from mri_alps.rawdata import RawKSpace
 
@@ -92,3 +94,29 @@ def reference_image(raw: RawKSpace, index: int) -> np.ndarray | None:
     if reference is None or reference.shape[0] < raw.crop[0] or reference.shape[1] < raw.crop[1]:
         return None
     return np.asarray(center_crop(reference, raw.crop), dtype=np.float32)
+
+
+def middle_volume(raw: RawKSpace, indices: Sequence[int]) -> range:
+    """Return which of some slices are those of one volume, the middle one.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    indices : sequence of int
+        Slices, for example those of a file.
+
+    Returns
+    -------
+    range
+        Places in `indices`; empty where slices are no readout positions of a 3-D scan, or some
+        between others are missing.
+    """
+    if raw.axes[1] != "partition" or not indices:
+        return range(0)
+    length = raw.n_slices // int(raw.provenance.get("n_slabs", 1))
+    slab = indices[len(indices) // 2] // length
+    rows = [row for row, index in enumerate(indices) if index // length == slab]
+    found = [indices[row] for row in rows]
+    is_whole = found == list(range(found[0], found[0] + len(found)))
+    return range(rows[0], rows[-1] + 1) if is_whole and len(rows) > 1 else range(0)

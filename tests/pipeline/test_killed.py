@@ -18,8 +18,13 @@ def killed_runs(tmp_path, kind, seed=0, n_slices=3, n_scans=1):
     inputs = [
         str(write_tiny(tmp_path / "in" / f"scan{i}.h5", n_slices, seed=i)) for i in range(n_scans)
     ]
+    return run_task(tmp_path, inputs, [*TINY, "--save-samples"], kind, seed)
+
+
+def run_task(tmp_path, inputs, options, kind, seed=0):
+    """The same with inputs and options of any kind."""
     task = {
-        "inputs": inputs, "options": [*TINY, "--save-samples"], "output": str(tmp_path / "out"),
+        "inputs": inputs, "options": options, "output": str(tmp_path / "out"),
         "kind": kind, "seed": seed,
     }  # fmt: skip
     done = subprocess.run(

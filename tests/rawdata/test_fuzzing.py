@@ -1,5 +1,6 @@
 """Damaged and hostile files: an error of ours or an image, never a crash, a hang or a flood."""
 
+import importlib.util
 import os
 import re
 import struct
@@ -8,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -15,6 +17,9 @@ from hypothesis import strategies as st
 
 from mri_alps.rawdata import kspace_to_cfl, write_cfl, write_fastmri, write_ismrmrd
 from mri_alps.rawdata.header import Limit, make_header
+from mri_alps.rawdata.ismrmrd import write_mrd2
+from tests.pipeline.simulated_scan import simulate
+from tests.rawdata import twix_files
 from tests.rawdata.rawdata_helpers import lines as imaging_lines
 from tests.rawdata.rawdata_helpers import random_complex
 from tests.rawdata.rawdata_helpers import write_acquisitions as write
@@ -24,7 +29,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits memory a
 
 FLOOR, FACTOR = 48 * 2**20, 64  # bytes, and times the file: what opening may allocate
 CHANGES = ("flip", "byte", "word", "cut", "zeros", "ones", "copy", "digits", "early")
-KINDS = ("fastmri", "fastmri-gzip", "ismrmrd", "ismrmrd-3d", "bart")
+LAYOUTS = ("skm-tea", "calgary-campinas", "cmrxrecon", "repetitions")
+OPTIONAL = {"twix": "twixtools", "mrd2": "mrd"}
+"""Kinds that are read by a package of their own."""
+KINDS = (
+    *("fastmri", "fastmri-gzip", "ismrmrd", "ismrmrd-3d", "bart", *LAYOUTS),
+    *(kind for kind, name in OPTIONAL.items() if importlib.util.find_spec(name)),
+)
 
 
 class Worker:
@@ -99,11 +110,41 @@ def make_originals(folder):
     ]
     write(folder / "ismrmrd-3d", header, partitions)
     write_cfl(folder / "bart", kspace_to_cfl(kspace * mask))
+    make_layouts(folder)
+    view = (240.0, 180.0, 5.0)
+    if "twix" in KINDS:
+        image = [twix_files.line(kspace[0, :, :, row], Lin=row, CenterLin=6) for row in range(12)]
+        noisy = [twix_files.line(noise, "NOISEADJSCAN")]
+        parts = [("adjust", twix_files.protocol(8, 12, view), noisy)]
+        parts += [("gre", twix_files.protocol(8, 12, view), [twix_files.sync(256), *image])]
+        twix_files.write_vd(folder / "twix", parts)
+    if "mrd2" in KINDS:
+        whole = make_header((16, 12, 1), (16, 12, 1), view, view)
+        write_mrd2(folder / "mrd2", whole, imaging_lines(kspace[0]))
     found = {path.name: [path.read_bytes()] for path in folder.iterdir()}
     return {
         **{kind: found[kind] for kind in KINDS if kind != "bart"},
         "bart": [found["bart.hdr"][0], found["bart.cfl"][0]],
     }
+
+
+def make_layouts(folder):
+    """Arrays of an object, as the sets whose layouts are checked against their data have them."""
+    kspace = simulate(8, 0, (20, 16))[0]
+    records = np.empty((2, 8, 4, 16, 20), [("real", "<f4"), ("imag", "<f4")])
+    records["real"], records["imag"] = kspace.real.swapaxes(2, 3), kspace.imag.swapaxes(2, 3)
+    pairs = np.stack([kspace.real, kspace.imag], axis=2).reshape(8, 8, 20, 16)
+    volume = np.stack([kspace, kspace], axis=-1).transpose(0, 2, 3, 4, 1).astype(np.complex64)
+    stored = {
+        "skm-tea": {"kspace": volume, "maps": np.ones((8, 20, 16, 4, 1), np.complex64)},
+        "calgary-campinas": {"kspace": pairs.transpose(0, 2, 3, 1).astype(np.float32)},
+        "cmrxrecon": {"kspace_full": records},
+        "repetitions": {"kspace": np.stack([kspace, 2 * kspace]).astype(np.complex64)},
+    }
+    for name, arrays in stored.items():
+        with h5py.File(folder / name, "w") as file:
+            for key, value in arrays.items():
+                file[key] = value
 
 
 @st.composite
@@ -231,8 +272,6 @@ def test_a_header_that_claims_more_than_the_file_can_hold(worker, tmp_path, matr
 
 
 def test_datasets_that_claim_more_than_the_file_holds(worker, tmp_path, originals):
-    import h5py
-
     for name, dataset, length in (
         ("fastmri", "kspace", (2, 3, 8000, 8000)),
         ("fastmri", "ground_truth", (2, 64, 48)),

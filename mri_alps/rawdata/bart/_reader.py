@@ -276,6 +276,7 @@ def _assemble(
             "dimensions": [int(size) for size in read_cfl(base).shape],
             "mask_source": "inferred: zero in all coils means unsampled (BART's convention)",
             "net_acceleration": net_acceleration(mask),
+            "n_slabs": dims[4],
             "warnings": warnings,
             "processing": ["no crop: a cfl header has no recon matrix"],
         },

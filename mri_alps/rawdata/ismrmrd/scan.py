@@ -414,6 +414,7 @@ class ScanAssembler:
             "n_calibration_lines": 0 if calibration is None else len(calibration),
             "left_out": {name: count for name, count in left_out.items() if count},
             "counters": self.counters,
+            "n_slabs": len(groups),
             "slice_order": [int(index) for index in groups],
             "averages": {
                 "minimum": int(counts[counts > 0].min()),
