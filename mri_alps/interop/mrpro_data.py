@@ -44,7 +44,8 @@ def raw_from_kdata(kdata: Any, path: Path | str) -> RawKSpace:
     Parameters
     ----------
     kdata : mrpro.data.KData
-        Any that `mri_alps.read_raw` can read as a file. Noise scans are no part of it: of one
+        Cartesian or of 2-D trajectories, radial for example: any that `mri_alps.read_raw` can
+        read as a file. Noise scans are no part of it: of one
         that `kdata.prewhiten` has used, `noise_std` is 0.5 ** 0.5 for one of the same bandwidth.
     path : Path or str
         The file to write; it is read while slices are, and stays.

@@ -237,6 +237,36 @@ def test_kdata_in_and_idata_out(kdata, tmp_path, vendor):
     assert spacing.x * 1e3 == pytest.approx(raw.pixel_spacing[0])
 
 
+@pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")  # of the small scan
+def test_radial_kdata_in_and_idata_out(kdata, tmp_path):
+    """Spokes of the same scan, made by mrpro, are placed by their trajectory."""
+    pytest.importorskip("finufft", reason="pip install 'mri-alps[noncartesian]'")
+    fourier = FourierOp.from_kdata(kdata)
+    (coils,) = fourier.adjoint(kdata.data)
+    spokes = radial((64, 64), n_spokes=96)
+    angles = torch.arange(96) * GOLDEN_ANGLE
+    radius = torch.arange(-64, 64) / 2
+    trajectory = KTrajectory(
+        kz=torch.zeros(1, 1, 1, 1, 1),
+        ky=(torch.sin(angles)[:, None] * radius)[None, None, None].float(),
+        kx=(torch.cos(angles)[:, None] * radius)[None, None, None].float(),
+    )
+    (samples,) = spokes(coils)
+    header = kdata.header
+    header.encoding_matrix, header.encoding_fov = header.recon_matrix, header.recon_fov
+    header.acq_info = kdata[..., :1, :].header.acq_info
+    header.trajectory_type = type(header.trajectory_type).RADIAL
+    raw = raw_from_kdata(KData(header, samples, trajectory), tmp_path / "radial.mrd")
+    result = mri_alps.reconstruct(raw, prior="gaussian", n_samples=2, n_evaluations=6)
+    images = images_as_idata(result, header)
+    direct = coils.abs().square().sum(-4, keepdim=True).sqrt()
+    inside = images.mean.data > 0
+    error = ((images.mean.data - direct) * inside).norm()
+    assert error < 0.2 * direct.norm()
+    for turned in (direct.mT, direct.flip(-1), direct.flip(-2), direct.flip(-1, -2)):
+        assert ((images.mean.data - turned) * inside).norm() > 1.3 * error
+
+
 def test_what_is_no_kdata_or_does_not_fit_is_refused(kdata, tmp_path):
     with pytest.raises(ConfigurationError, match=r"expected mrpro\.data\.KData"):
         raw_from_kdata(kdata.data, tmp_path / "again.mrd")
