@@ -1,15 +1,15 @@
 """A prior trained from undersampled scans alone, against one trained on the images themselves.
 
-    python benchmarks/benchmark_undersampled_training.py FOLDER [--steps 600] [--rounds 4]
+    python benchmarks/benchmark_undersampled_training.py FOLDER [--steps 480] [--rounds 2]
 
 FOLDER is a new one; scans and both trainings go there. Heads of `shared/data/images` at 64 x 64
 (the periphery of their k-space left out), with simulated phase, are seen by eight simulated coils
-with noise of 0.02 of the image scale, in volumes of a few slices; a random mask of every fourth
-line, eight in the centre, is another one for each volume. `mri-alps train --from-undersampled`
-gets these files, `mri-alps train` the complex images that they were made of, both with the same
-network, recipe and number of steps; the noise level is given, since 64 x 64 have no room without
-signal to measure it. Held-out patients are in neither; their images are denoised by
-both. Exits with 1 if the first loses more than 1 dB at any level.
+with noise of 0.02 of the image scale, in volumes of a few slices; the mask, every fourth line with
+eight in the centre, has another offset for each volume. `mri-alps train --from-undersampled` gets
+these files, `mri-alps train` the same scans fully sampled and with a tenth of the noise, both with
+the same network, recipe and number of steps. Held-out patients are in neither; their fully sampled
+scans, combined in the same way, are denoised by both. The noise level is given, since 64 x 64 have
+no room without signal to measure it. Exits with 1 if the first loses more than 1 dB at any level.
 """
 
 from __future__ import annotations
@@ -56,16 +56,17 @@ RECIPE = {
 }
 
 
-def heads(folder: Path, n_volumes: int) -> tuple[list[list[torch.Tensor]], list[torch.Tensor]]:
-    """Complex (64, 64) images in volumes, one of them to be held out in training; held-out ones."""
+def heads(folder: Path, n_volumes: int) -> tuple[list[list[torch.Tensor]], ...]:
+    """Complex (64, 64) images in volumes, and in volumes of held-out patients."""
     names = ("openms_longitudinal_256_u8.npz", "cheng_every3rd_256_u8.npz")
     records = load_images([folder / name for name in names]).records
     training, held_out = split(ImageSet(records), 0.1, HELD_OUT, 0)
     chosen = np.linspace(0, len(training) - 1, n_volumes * SLICES_PER_VOLUME).round().astype(int)
     images = phased([training.records[i] for i in chosen], 1)
     volumes = [images[i::n_volumes] for i in range(n_volumes)]
-    last = np.linspace(0, len(held_out) - 1, 24).round().astype(int)
-    return volumes, phased([held_out.records[i] for i in last], 2)
+    last = np.linspace(0, len(held_out) - 1, 4 * SLICES_PER_VOLUME).round().astype(int)
+    others = phased([held_out.records[i] for i in last], 2)
+    return volumes, [others[i::4] for i in range(4)]
 
 
 def phased(records: list[ImageRecord], seed: int) -> list[torch.Tensor]:
@@ -91,20 +92,23 @@ def coils() -> torch.Tensor:
     return maps / maps.abs().square().sum(0).sqrt()
 
 
-def write_scans(volumes: list[list[torch.Tensor]], folder: Path) -> None:
-    """Undersampled fastMRI files, one for each volume."""
+def write_scans(volumes: list[list[torch.Tensor]], folder: Path, acceleration: float) -> None:
+    """FastMRI files, one for each volume; fully sampled ones have a tenth of the noise."""
     folder.mkdir(parents=True)
     maps = coils()
     for number, images in enumerate(volumes):
-        mask = make_mask("random", (SIZE, SIZE), ACCELERATION, CENTER_FRACTION, seed=number)
-        operator = SenseOperator(maps, torch.as_tensor(mask).expand(SIZE, SIZE))
+        shape = (SIZE, SIZE)
+        mask = np.ones((1, SIZE), bool)
+        if acceleration > 1:
+            mask = make_mask("equispaced", shape, acceleration, CENTER_FRACTION, seed=number)
+        operator = SenseOperator(maps, torch.as_tensor(mask).expand(shape))
         generator = torch.Generator().manual_seed(stream_seed(3, number))
-        kspace = [simulate(operator, image, NOISE_STD, generator).numpy() for image in images]
+        noise_std = NOISE_STD if acceleration > 1 else NOISE_STD / 10
+        kspace = [simulate(operator, image, noise_std, generator).numpy() for image in images]
         write_fastmri(
             folder / f"volume{number:03d}.h5",
             np.stack(kspace),
-            mask=mask.reshape(-1),
-            field_of_view=(220.0, 220.0, 5.0),
+            mask=mask.reshape(-1) if acceleration > 1 else None,
             attributes={"patient_id": f"volume{number:03d}"},
         )
 
@@ -119,10 +123,10 @@ def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--volumes", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--evaluations", type=int, default=40)
+    parser.add_argument("--volumes", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=480)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--evaluations", type=int, default=24)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     shared = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -130,18 +134,19 @@ def main() -> None:
     if not shared.is_dir():
         raise SystemExit(f"no images at {shared}: set MRI_ALPS_SHARED_DATA")
     folder = arguments.folder
-    volumes, held_out = heads(shared, arguments.volumes)
-    if not (folder / "scans").exists():
-        write_scans(volumes, folder / "scans")
-        names = [f"volume{i:03d}" for i, images in enumerate(volumes) for _ in images]
-        everything = torch.stack([image for images in volumes for image in images]).numpy()
-        np.savez(folder / "images.npz", images=everything, patient=names)
+    volumes, others = heads(shared, arguments.volumes)
+    if not (folder / "held_out").exists():
+        write_scans(volumes, folder / "scans", ACCELERATION)
+        write_scans(volumes, folder / "full", 1)
+        write_scans(others, folder / "held_out", 1)
+    combined = load_images([folder / "held_out"], folder / "cache")
+    held_out = validation_images(combined, len(combined), 0)
     recipe = RECIPE | {"steps": arguments.steps, "decay_steps": arguments.steps // 4}
     options = SessionOptions(
         device="cpu", validate_minutes=1e6, show_progress=False, changes=recipe
     )
     started = time.perf_counter()
-    run_session([folder / "images.npz"], folder / "from_images", options)
+    run_session([folder / "full"], folder / "from_images", options)
     between = time.perf_counter()
     settings = RoundSettings(
         rounds=arguments.rounds, posterior_evaluations=arguments.evaluations, noise_std=NOISE_STD

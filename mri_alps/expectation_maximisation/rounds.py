@@ -2,9 +2,10 @@
 
 Expectation maximisation as in Rozet et al., "Learning Diffusion Priors from Observations by
 Expectation Maximization", NeurIPS 2024: the scans' posterior samples under the current prior are
-the training images of the next one. It begins with a Gaussian prior, whose posterior is sampled
-exactly. What it needs of the scans is that their masks differ, so that what one has not measured,
-another one has.
+the training images of the next one. It begins with a Gaussian prior whose spectrum is found in
+the same way. What it needs of the scans is that their masks differ, so that what one has not
+measured, another one has. A network that has been trained too little has worse samples than the
+prior before it: samples are those of the prior that predicts left-out lines best so far.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
+from mri_alps.expectation_maximisation._gaussian import fit_gaussian
 from mri_alps.expectation_maximisation._images import draw_images
 from mri_alps.expectation_maximisation._judge import left_out_error
-from mri_alps.pipeline import ReconstructionConfiguration, find_scans, load_prior_for
+from mri_alps.pipeline import ReconstructionConfiguration, find_scans
 from mri_alps.priors import GAUSSIAN, load_prior, load_tensors, save_tensors
 from mri_alps.rawdata import read_raw
 from mri_alps.training import choose_recipe, held_out_groups, patient_of, run_session
@@ -46,11 +48,12 @@ def train_from_undersampled(
     data : sequence of pathlib.Path
         Raw files, or folders of them; fully sampled ones may be among them.
     output : pathlib.Path
-        Folder: a training run for each round, `rounds.json` with the error of left-out lines
-        after each, and `prior.safetensors`, of the round with the smallest.
+        Folder: a training run for each round, the posterior samples that they were trained on,
+        `rounds.json` with the error of left-out lines at the beginning and after each round, and
+        `prior.safetensors`, of the round with the smallest.
     options : SessionOptions
-        As `run_session` takes them, on one device. `initial` is the first prior, else a Gaussian
-        one.
+        As `run_session` takes them, on one device. `initial` is the first prior; else it is a
+        Gaussian one.
     settings : RoundSettings
         Rounds, posterior samples.
 
@@ -78,46 +81,47 @@ def train_from_undersampled(
     scans = find_scans(data)
     recipe = choose_recipe(output, options)
     record = _Record.of(output, {"recipe": recipe.to_dict(), **dataclasses.asdict(settings)})
-    first = options.initial or GAUSSIAN
     start = _steps_of(options.initial)
-    prior = first
-    for number in range(1, settings.rounds + 1):
-        folder = output / f"round{number}"
-        steps = start + math.ceil((recipe.steps - start) * number / settings.rounds)
-        if number > record.n_finished:
-            configuration = _configuration(prior, options, settings, recipe.seed + number)
-            model, device = load_prior_for(configuration)
-            usable = draw_images(scans, model, configuration, device, folder / "images")
-            judges = _judges(usable, folder / "images", recipe)
-            if number == 1:
-                record.judged(0, left_out_error(judges, model, configuration, device))
-            changes = recipe.to_dict() | {
-                "steps": steps,
-                "decay_steps": recipe.decay_steps // settings.rounds,
-            }
-            session = dataclasses.replace(
-                options,
-                config=None,
-                cache=str(folder / "images"),
-                initial=None if prior == GAUSSIAN else prior,
-                changes=changes,
-            )
-            if not run_session(usable, folder, session):
-                return False
-            prior = str(folder / PRIOR)
-            model, device = load_prior_for(dataclasses.replace(configuration, prior=prior))
-            record.judged(number, left_out_error(judges, model, configuration, device))
-        prior = str(folder / PRIOR)
+    for number in range(record.n_finished + 1, settings.rounds + 1):
+        best = record.best  # whose samples may be there from a round before
+        folder, cache = output / f"round{number}", output / f"samples{best}"
+        configuration = _configuration(options, settings, recipe.seed + best)
+        device = configuration.torch_device()
+        if best:
+            model = load_prior(output / f"round{best}", device)
+        elif options.initial is not None:
+            model = load_prior(options.initial, device)
+        else:
+            model = fit_gaussian(scans, configuration, device)
+        usable = draw_images(scans, model, configuration, device, cache)
+        judges = _judges(usable, cache, recipe)
+        if number == 1:
+            record.judged(0, left_out_error(judges, model, configuration, device))
+        changes = recipe.to_dict() | {
+            "steps": start + math.ceil((recipe.steps - start) * number / settings.rounds),
+            "decay_steps": recipe.decay_steps // settings.rounds,
+        }
+        session = dataclasses.replace(
+            options,
+            config=None,
+            cache=str(cache),
+            initial=options.initial if number == 1 else str(output / f"round{number - 1}"),
+            changes=changes,
+        )
+        if not run_session(usable, folder, session):
+            return False
+        trained = load_prior(folder, device)
+        record.judged(number, left_out_error(judges, trained, configuration, device))
     _finish(output, record)
     return True
 
 
 def _configuration(
-    prior: str, options: SessionOptions, settings: RoundSettings, seed: int
+    options: SessionOptions, settings: RoundSettings, seed: int
 ) -> ReconstructionConfiguration:
     # Fabric's other accelerators are not the sampler's.
     return ReconstructionConfiguration(
-        prior=prior,
+        prior=GAUSSIAN,  # by name; the model itself is handed on
         n_samples=settings.posterior_samples,
         n_evaluations=settings.posterior_evaluations,
         device=options.device,
@@ -169,7 +173,15 @@ class _Record:
 
     @property
     def n_finished(self) -> int:
-        return len(self.left_out_db) - 1
+        return max(len(self.left_out_db) - 1, 0)
+
+    @property
+    def best(self) -> int:
+        """The round that predicts left-out lines best; the last where there is no such line."""
+        errors = self.left_out_db
+        if not any(map(math.isfinite, errors)):
+            return self.n_finished
+        return min(range(len(errors)), key=lambda i: (math.isnan(errors[i]), errors[i]))
 
     def judged(self, number: int, error: float) -> None:
         """Keep the error of left-out lines after a round; 0 is the prior at the beginning."""

@@ -5,13 +5,21 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning
-from mri_alps.expectation_maximisation import RoundSettings, rounds, train_from_undersampled
+from mri_alps.core.fourier import fftc
+from mri_alps.expectation_maximisation import (
+    RoundSettings,
+    _gaussian,
+    rounds,
+    train_from_undersampled,
+)
 from mri_alps.expectation_maximisation._images import draw_images
 from mri_alps.masks import make_mask
+from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.pipeline import ReconstructionConfiguration, load_prior_for
-from mri_alps.priors import load_prior
+from mri_alps.priors import frequency_radius, load_prior
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 from mri_alps.training import SessionOptions
 from mri_alps.training.raw_images import read_raw_images
@@ -63,12 +71,9 @@ def test_rounds_are_trained_judged_and_taken_up_again(scans, tmp_path, monkeypat
     assert load_prior(output / "round1").provenance["step"] == 3
     last = load_prior(output / "round2").provenance
     assert (last["step"], last["data"]["n_images"], last["data"]["n_held_out"]) == (6, 4, 2)
-    # Samples of the second round are others than those of the first.
-    path = scans / "scan0.h5"
-    first, second = (read_raw_images(path, output / f"round{n}" / "images") for n in (1, 2))
-    assert len(first) == len(second) == 2 and first[0].image.shape == tuple(CROP)
-    assert not np.array_equal(first[0].image, second[0].image)
-    assert not np.array_equal(first[0].image, first[1].image)
+    # The samples are of the scan's image, and differ from each other.
+    first, second = read_raw_images(scans / "scan0.h5", output / "samples0")
+    assert first.image.shape == tuple(CROP) and not np.array_equal(first.image, second.image)
 
     def forbidden(*arguments):
         raise AssertionError("done again")
@@ -78,6 +83,53 @@ def test_rounds_are_trained_judged_and_taken_up_again(scans, tmp_path, monkeypat
     assert train_from_undersampled([scans], output, OPTIONS, SETTINGS)
     with pytest.raises(ConfigurationError, match=r"other settings \(rounds\)"):
         train_from_undersampled([scans], output, OPTIONS, dataclasses.replace(SETTINGS, rounds=3))
+
+
+@pytest.mark.slow
+def test_samples_are_those_of_the_prior_that_predicts_best(scans, tmp_path, monkeypatch):
+    """The first network is worse than the Gaussian, the second is better."""
+    errors = iter([3.0, 4.0, 2.0, 1.0])
+    monkeypatch.setattr(rounds, "left_out_error", lambda *arguments: next(errors))
+    settings = dataclasses.replace(SETTINGS, rounds=3)
+    assert train_from_undersampled([scans], tmp_path, OPTIONS, settings)
+    assert sorted(path.name for path in tmp_path.glob("samples*")) == ["samples0", "samples2"]
+    path = scans / "scan0.h5"
+    before, after = (read_raw_images(path, tmp_path / f"samples{n}")[0].image for n in (0, 2))
+    assert not np.array_equal(before, after)
+    # Each round goes on from the weights of the one before.
+    assert [load_prior(tmp_path / f"round{n}").provenance["step"] for n in (1, 2, 3)] == [2, 4, 6]
+    assert load_prior(tmp_path).provenance["from_undersampled"]["round"] == 3
+
+
+def test_the_gaussian_prior_has_the_spectrum_of_the_scans(scans):
+    configuration = ReconstructionConfiguration(
+        prior="gaussian", n_samples=2, self_calibration="off", seed=1
+    )
+    paths = sorted(scans.iterdir())
+    prior = _gaussian.fit_gaussian(paths, configuration, torch.device("cpu"))
+    truth = torch.as_tensor(simulate()[1][0])
+    power, radius = fftc(truth).abs().square(), frequency_radius(truth.shape)
+    expected = [power[(radius - r).abs() < 0.03].mean() for r in (0.05, 0.15, 0.3)]
+    found = [float(prior.power(truth.shape)[(radius - r).abs() < 0.03].mean())
+             for r in (0.05, 0.15, 0.3)]  # fmt: skip
+    # In the units of the image scale; what is hardly measured at all stays wide.
+    for index in (1, 2):
+        ratio = (found[index] / found[0]) / float(expected[index] / expected[0])
+        assert 0.3 < ratio < 4
+    default = load_prior("gaussian")
+    other = _gaussian.fit_gaussian([paths[0].with_name("none.h5")], configuration, "cpu")
+    assert torch.equal(other.power((16, 16)), default.power((16, 16)))
+
+
+def test_a_radial_spectrum_goes_through_its_bands():
+    power = torch.linspace(3, 0.1, 24)
+    power[[0, 7]] = 0  # bands without a frequency
+    spectrum = _gaussian._radial(power)
+    centers = 0.5 * 2**0.5 * ((torch.arange(24, dtype=torch.float64) + 0.5) / 24) ** 2
+    found = spectrum(centers).float()
+    assert_equal_to_rounding(found[power > 0].numpy(), power[power > 0].numpy())
+    assert power[8] < found[7] < power[6] and found[0] == found[1]
+    assert_equal_to_rounding(spectrum(torch.tensor([0.9])).float().numpy(), power[-1:].numpy())
 
 
 def test_a_scan_that_cannot_be_used_is_left_out(scans, tmp_path):
