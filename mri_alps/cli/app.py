@@ -226,6 +226,7 @@ def report(
 
 
 @app.command()
+@takes_settings(ReconstructionConfiguration, only=("field_of_view", *SELECTING))
 def convert(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="Raw k-space, or a file of mri-alps reconstruct.")
@@ -265,13 +266,16 @@ def convert(
             "told by the name of the protocol."
         ),
     ] = None,
+    *,
+    configuration: ReconstructionConfiguration,
 ) -> None:
     """Convert k-space between formats, or a reconstruction to NIfTI, DICOM or BIDS.
 
     K-space is copied as it was measured. What the new format has no place for is
     named, and written to a JSON file beside it (into the file, for fastMRI). Mean and
     standard deviation of a reconstruction become two NIfTI files, DICOM series of the
-    scanner's study, or a part of a BIDS derivative data set.
+    scanner's study, or a part of a BIDS derivative data set. Of what a file has
+    several of (contrasts, for example), each is written into a file of its own.
 
     mri-alps convert scan.h5 scan.cfl
 
@@ -279,7 +283,7 @@ def convert(
     """
     from mri_alps.cli.convert import run_convert
 
-    run_convert(source, target, to, classic, overwrite, study, subject, suffix)
+    run_convert(source, target, to, classic, overwrite, study, subject, suffix, configuration)
 
 
 app.command()(train)

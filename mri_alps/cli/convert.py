@@ -8,7 +8,18 @@ from mri_alps.cli.terminal import out, print_message
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import is_hdf5, open_hdf5
 from mri_alps.interop import RAW_FORMATS, convert, refuse_existing
-from mri_alps.pipeline import RECONSTRUCTION_FORMAT, Reconstruction, load_reconstruction
+from mri_alps.pipeline import (
+    RECONSTRUCTION_FORMAT,
+    Reconstruction,
+    ReconstructionConfiguration,
+    choices_of,
+    describe_parts,
+    is_unasked,
+    load_reconstruction,
+    part_name,
+    parts_of,
+    selection_of,
+)
 
 IMAGE_FORMATS = ("nifti", "dicom", "bids")
 
@@ -22,6 +33,7 @@ def run_convert(
     study: Path | None = None,
     subject: str | None = None,
     suffix: str | None = None,
+    configuration: ReconstructionConfiguration | None = None,
 ) -> None:
     """Convert k-space to another raw format, or a reconstruction to images.
 
@@ -41,6 +53,8 @@ def run_convert(
         A DICOM image of the scanner's, whose patient and study are taken.
     subject, suffix : str, optional
         Of BIDS: label of the subject, name of the contrast.
+    configuration : ReconstructionConfiguration, optional
+        Which parts of a raw file are meant, and its field of view.
 
     Raises
     ------
@@ -64,23 +78,60 @@ def run_convert(
     for option, value in (("--subject", subject), ("--suffix", suffix)):
         if value is not None and to != "bids":
             raise ConfigurationError(f"{option} is about BIDS, not {to}: leave it out")
+    configuration = configuration or ReconstructionConfiguration()
     if not is_image:
-        done = convert(source, target, to, overwrite)
+        files = _convert_parts(source, target, to, overwrite, configuration)
+    elif choices_of(configuration) or configuration.field_of_view is not None:
+        raise ConfigurationError(
+            f"{source} is a reconstruction, of which no part is chosen and whose pixels have their "
+            "size: leave these options out"
+        )
+    elif to == "bids":
+        from mri_alps.interop import write_bids
+
+        files = write_bids(_load(source), target, subject, suffix, overwrite)
+    else:
+        files = _convert_images(_load(source), target, to, classic, overwrite, study)
+    out().print("\n".join(str(file) for file in files), soft_wrap=True)
+
+
+def _convert_parts(
+    source: Path, target: Path, to: str, overwrite: bool, configuration: ReconstructionConfiguration
+) -> list[Path]:
+    parts = parts_of(source, configuration)
+    if len(parts) > 1:
+        print_message(describe_parts(source, parts))
+    files: list[Path] = []
+    for part in parts:
+        own = target if len(parts) == 1 else _named(target, part_name(part))
+        try:
+            done = convert(
+                source,
+                own,
+                to,
+                overwrite,
+                selection=selection_of(part),
+                field_of_view=part.field_of_view,
+            )
+        except InputFileError as error:
+            if not is_unasked(part, configuration) or (part is parts[-1] and not files):
+                raise
+            print_message(f"{part_name(part)[1:]} is left out: {error}", "warning")
+            continue
         for note in done.notes:
             print_message(f"{source}: {note}")
         for sentence in done.not_held:
-            where = f"`conversion` in {target.name}" if to == "fastmri" else done.files[-1].name
+            where = f"`conversion` in {own.name}" if to == "fastmri" else done.files[-1].name
             print_message(f"{to} does not hold {sentence}; see {where}")
-        files = list(done.files)
-    else:
-        reconstruction = _load(source)
-        if to == "bids":
-            from mri_alps.interop import write_bids
+        files += done.files
+    return files
 
-            files = write_bids(reconstruction, target, subject, suffix, overwrite)
-        else:
-            files = _convert_images(reconstruction, target, to, classic, overwrite, study)
-    out().print("\n".join(str(file) for file in files), soft_wrap=True)
+
+def _named(target: Path, part: str) -> Path:
+    known = target.suffix in (".cfl", ".hdr", ".h5", ".hdf5", ".mrd")
+    return target.with_name(
+        f"{target.stem}{part}{target.suffix}" if known else f"{target.name}{part}"
+    )
 
 
 def _load(source: Path) -> Reconstruction:

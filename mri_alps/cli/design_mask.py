@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from mri_alps.cli.options import describe_run, each, takes_sampling_settings
+from mri_alps.cli.options import describe_run, each, takes_sampling_settings, tell_notes
 from mri_alps.pipeline import ReconstructionConfiguration
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def run_design_mask(
 
     stem = output_stem(output, inputs)
     task = make_task(inputs, settings, configuration)
+    tell_notes(task.scans)
     prior, device = load_prior_for(configuration)
     prepare_directory(stem.parent)
     identity = task.identity(prior)

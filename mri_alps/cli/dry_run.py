@@ -20,6 +20,7 @@ from mri_alps.pipeline import (
     chosen_slices,
     evaluation_bytes,
     memory_bytes,
+    part_name,
     undersampling_mask,
 )
 from mri_alps.priors import ScoreModel
@@ -68,6 +69,7 @@ def plan(
     batch = choose_batch(prior, raw.shape, raw.n_coils, configuration.n_samples, device)
     return {
         "source": str(raw.path),
+        "part": part_name(configuration)[1:],
         "n_slices": n_slices,
         "n_slices_in_file": raw.n_slices,
         "n_coils": raw.n_coils,
@@ -94,7 +96,8 @@ def plan_table(planned: dict[str, Any]) -> Table:
     planned : dict
         From `plan`.
     """
-    table = Table(title=f"{Path(planned['source']).name}: nothing is written", show_header=False)
+    name = f"{Path(planned['source']).name} {planned['part']}".strip()
+    table = Table(title=f"{name}: nothing is written", show_header=False)
     table.add_row("slices", f"{planned['n_slices']} of {planned['n_slices_in_file']}")
     readout, phase_encode = planned["shape"]
     table.add_row("k-space of a slice", f"{planned['n_coils']} coils, {readout} x {phase_encode}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mri_alps.cli.options import describe_run, each, takes_sampling_settings
+from mri_alps.cli.options import describe_run, each, takes_sampling_settings, tell_notes
 from mri_alps.pipeline import OUTPUT_GROUP, SCAN_GROUP, ReconstructionConfiguration
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ def run_masks(
     from mri_alps.pipeline import load_prior_for, prepare_directory
 
     task = make_study(inputs, masks, accelerations, configuration)
+    tell_notes(task.scans)
     prior, device = load_prior_for(configuration)
     prepare_directory(output)
     kept = f"what is measured is kept in {output}, repeat the command to go on from there"

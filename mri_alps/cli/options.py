@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from mri_alps.cli.settings_options import takes_settings
 from mri_alps.pipeline import SAMPLER_GROUP, SELECTING, ReconstructionConfiguration
+
+if TYPE_CHECKING:
+    from mri_alps.rawdata import RawKSpace
 
 PriorOption = Annotated[
     Optional[str],  # noqa: UP045 - typer resolves this at run time
@@ -30,7 +33,7 @@ takes_sampling_settings = takes_settings(
     ReconstructionConfiguration,
     only=(
         *("prior", "method", "n_samples", "n_evaluations", "seed", "device"),
-        *("center_fraction", "slices", *SELECTING),
+        *("center_fraction", "slices", "field_of_view", *SELECTING),
     ),
     defaults={"n_evaluations": 50},  # many posteriors are sampled, and only compared
 )
@@ -47,6 +50,22 @@ def each(configuration: ReconstructionConfiguration) -> str:
     """
     samples, evaluations = configuration.n_samples, configuration.n_evaluations
     return f"{samples} samples of {evaluations} evaluations each"
+
+
+def tell_notes(scans: Iterable[RawKSpace]) -> None:
+    """Print what readers did to scans, but for what calibration warns of.
+
+    Parameters
+    ----------
+    scans : iterable of RawKSpace
+        The scans.
+    """
+    from mri_alps.cli.terminal import print_message
+    from mri_alps.rawdata import notes_of
+
+    for raw in scans:
+        for note in notes_of(raw, with_warnings=False):
+            print_message(f"{raw.path}: {note}")
 
 
 def describe_run(

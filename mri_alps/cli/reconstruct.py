@@ -27,6 +27,7 @@ from mri_alps.pipeline import (
     RunContext,
     ScanJob,
     ScanOutcome,
+    choices_of,
     choose_part,
     chosen_slices,
     find_scans,
@@ -35,6 +36,8 @@ from mri_alps.pipeline import (
     open_scan,
     output_folder,
     output_path,
+    part_name,
+    parts_of,
     pixel_aspect,
     reconstruct_scans,
     reconstruct_to_file,
@@ -43,7 +46,7 @@ from mri_alps.pipeline import (
     trajectory_options,
 )
 from mri_alps.priors import DEFAULT_PRIOR, ScoreModel
-from mri_alps.rawdata import RawKSpace, Selection, TrajectoryOptions
+from mri_alps.rawdata import RawKSpace, Selection, TrajectoryOptions, list_parts
 from mri_alps.rawdata.probe import Probe
 from mri_alps.uncertainty import read_calibration
 
@@ -90,8 +93,14 @@ def run_reconstruct(
     prior, device = load_prior_for(here or configuration)
     if run.dry_run:
         return _plan(scans, prior, configuration, device, run.as_json)
-    single = scans == list(inputs) and len(scans) == 1
-    probe, parts = Probe(), _meant(configuration)
+    named = scans == list(inputs) and len(scans) == 1
+    probe = Probe()
+    list_them: Any = probe.parts
+    single = False
+    if named:
+        listed = list_parts(scans[0], choices_of(configuration))
+        list_them = lambda *_: listed  # noqa: E731 - it was opened here once, and is again
+        single = len(parts_of(scans[0], configuration, list_them)) == 1
     context = RunContext(
         configuration,
         prior,
@@ -100,7 +109,8 @@ def run_reconstruct(
         n_threads=run.threads,
         overwrite=run.overwrite,
         notify=print_message,
-        check=(lambda _: None) if single else (lambda path: probe.check(path, *parts)),
+        check=(lambda *_: None) if named else probe.check,
+        list_parts=list_them,
     )
     finish = functools.partial(show_scan, report=run.report, print_paths=not run.as_json)
     kept = f"what is finished is kept in {output}, repeat the command to go on from there"
@@ -149,6 +159,8 @@ class Report:
         if self._single and outcome.error is not None:
             return
         self._manifest.write(outcome)
+        if outcome.status == "left out":
+            print_message(f"{outcome.part} is left out: {outcome.reason}", "warning")
         if not outcome.is_good and not self._single:
             print_message(outcome.reason, "error")
 
@@ -224,18 +236,21 @@ def _plan(
     plans: list[dict[str, Any]] = []
     failures = 0
     with Probe() as probe:
+        is_one = len(scans) == 1
         for source in scans:
-            try:
-                if len(scans) > 1:
-                    probe.check(source, *_meant(configuration))
-                plans.append(plan(open_scan(source, configuration), prior, configuration, device))
-                if not as_json:
-                    out().print(plan_table(plans[-1]))
-            except MriAlpsError as error:
-                if len(scans) == 1:
-                    raise
-                print_message(str(error), "error")
-                failures += 1
+            parts = parts_of(source, configuration, list_parts if is_one else probe.parts)
+            for part in parts:
+                try:
+                    if not is_one:
+                        probe.check(source, *_meant(part))
+                    plans.append(plan(open_scan(source, part), prior, part, device))
+                    if not as_json:
+                        out().print(plan_table(plans[-1]))
+                except MriAlpsError as error:
+                    if is_one and len(parts) == 1:
+                        raise
+                    print_message(str(error), "error")
+                    failures += 1
     if as_json:
         print(json.dumps(plans, indent=2))
     if failures:
@@ -355,7 +370,8 @@ def _title(raw: RawKSpace, configuration: ReconstructionConfiguration) -> str:
         kind = Path(configuration.mask).name
         sampling = f"{kind} mask, acceleration {configuration.acceleration:g}"
     return (
-        f"{Path(raw.path).name}: {sampling}, {configuration.n_samples} samples, "
+        f"{Path(raw.path).name} {part_name(configuration)[1:]}".rstrip()
+        + f": {sampling}, {configuration.n_samples} samples, "
         f"{configuration.n_evaluations} evaluations each"
     )
 

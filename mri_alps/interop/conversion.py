@@ -7,7 +7,9 @@ dataset `conversion` of the file, since fastMRI's loaders open every file of a f
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from mri_alps.rawdata import (
     notes_of,
     read_raw,
     smallest_mask,
+    with_field_of_view,
     write_cfl,
     write_fastmri,
 )
@@ -55,7 +58,15 @@ class Conversion:
     notes: tuple[str, ...] = field(default=())
 
 
-def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = False) -> Conversion:
+def convert(
+    source: Path | str,
+    target: Path | str,
+    to: str,
+    overwrite: bool = False,
+    *,
+    selection: Selection | None = None,
+    field_of_view: Sequence[float] | None = None,
+) -> Conversion:
     """Convert raw k-space.
 
     Parameters
@@ -68,6 +79,10 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
         "fastmri", "ismrmrd", "mrd2" or "bart".
     overwrite : bool
         Replace files that are there.
+    selection : Selection, optional
+        Which part of the source; the first if left out.
+    field_of_view : sequence of float, optional
+        Of the final image in mm, where the source does not say it.
 
     Returns
     -------
@@ -87,7 +102,7 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
             f"k-space can be converted to {', '.join(RAW_FORMATS)}, not to {to!r}"
         )
     source, target = Path(source), Path(target)
-    raw = _open(source)
+    raw = with_field_of_view(_open(source, selection), field_of_view)
     files = _files(target, to, raw)
     sidecars = [] if to == "fastmri" else [sidecar_path(target)]
     refuse_existing(source, [*files, *sidecars], overwrite)
@@ -123,10 +138,11 @@ def convert(source: Path | str, target: Path | str, to: str, overwrite: bool = F
     return Conversion((*files, *sidecars), tuple(not_held), tuple(notes_of(raw)))
 
 
-def _open(source: Path) -> RawKSpace:
-    raw = read_raw(source)
+def _open(source: Path, selection: Selection | None) -> RawKSpace:
+    raw = read_raw(source, selection=selection)
     if raw.format in ("ismrmrd", "mrd2", "twix"):  # its oversampling is part of what was measured
-        return read_raw(source, selection=Selection(keep_oversampling=True))
+        whole = dataclasses.replace(selection or Selection(), keep_oversampling=True)
+        return read_raw(source, selection=whole)
     return raw
 
 

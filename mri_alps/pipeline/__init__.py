@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         output_path,
         prepare_directory,
     )
+    from mri_alps.pipeline.parts import describe_parts, is_unasked, open_parts, parts_of
     from mri_alps.pipeline.progress import Progress
     from mri_alps.pipeline.provenance import pixel_aspect, versions
     from mri_alps.pipeline.resources import evaluation_bytes, memory_bytes
@@ -47,7 +48,15 @@ if TYPE_CHECKING:
     )
     from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
     from mri_alps.pipeline.scans import Results, reconstruct_scans
-    from mri_alps.pipeline.selection import SELECTING, chosen_slices, open_scan, selection_of
+    from mri_alps.pipeline.selection import (
+        SELECTING,
+        choices_of,
+        chosen_slices,
+        open_scan,
+        part_name,
+        scan_name,
+        selection_of,
+    )
     from mri_alps.pipeline.self_calibration import UNKNOWN_IMAGE, measure_left_out
     from mri_alps.pipeline.slice import (
         LoadedSlice,
@@ -97,8 +106,15 @@ _HOME_OF = {
     "choose_batch": "mri_alps.pipeline.batches",
     "choose_part": "mri_alps.pipeline.inputs",
     "SELECTING": "mri_alps.pipeline.selection",
+    "choices_of": "mri_alps.pipeline.selection",
     "chosen_slices": "mri_alps.pipeline.selection",
+    "describe_parts": "mri_alps.pipeline.parts",
+    "part_name": "mri_alps.pipeline.selection",
+    "is_unasked": "mri_alps.pipeline.parts",
+    "open_parts": "mri_alps.pipeline.parts",
+    "parts_of": "mri_alps.pipeline.parts",
     "open_scan": "mri_alps.pipeline.selection",
+    "scan_name": "mri_alps.pipeline.selection",
     "selection_of": "mri_alps.pipeline.selection",
     "conditions_of_file": "mri_alps.pipeline.conformal",
     "costs_one_slice": "mri_alps.pipeline.slice",

@@ -53,6 +53,49 @@ def slice_numbers(value: object) -> Any:
     return tuple(dict.fromkeys(found))
 
 
+def chosen_numbers(value: object) -> Any:
+    """Return the numbers that a number or a text such as ``0,2-3`` names; ``all`` as it is.
+
+    Parameters
+    ----------
+    value : any
+        A number, a text, or a sequence of int.
+
+    Raises
+    ------
+    ValueError
+        If the text has another form, or there is no number.
+    """
+    if value is None or value == "all":
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = (value,)
+    found = slice_numbers(value)
+    if not found or any(not isinstance(n, int) or isinstance(n, bool) or n < 0 for n in found):
+        raise ValueError(value)
+    return found
+
+
+def chosen_names(value: object) -> Any:
+    """Return the names that commas separate in a text; ``all`` as it is.
+
+    Parameters
+    ----------
+    value : any
+        A text, or a sequence of texts.
+
+    Raises
+    ------
+    ValueError
+        If there is no name.
+    """
+    if isinstance(value, str) and value != "all":
+        value = tuple(name.strip() for name in value.split(",") if name.strip())
+    if value is not None and not value:
+        raise ValueError(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
 def several_numbers(value: object) -> Any:
     """Return the numbers that a text such as ``0.1,0.2`` or a number names, as a tuple.
 
@@ -78,6 +121,8 @@ Matrix = Annotated[
     tuple[Whole, ...], BeforeValidator(several_numbers), Field(min_length=1, max_length=2)
 ]
 Slices = Annotated[tuple[Whole, ...], BeforeValidator(slice_numbers)]
+Numbers = Annotated[Literal["all"] | tuple[Whole, ...], BeforeValidator(chosen_numbers)]
+Names = Annotated[Literal["all"] | tuple[Text, ...], BeforeValidator(chosen_names)]
 Level = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NoiseLevels = Annotated[tuple[Level, ...], BeforeValidator(several_numbers), Field(min_length=1)]
 
@@ -254,41 +299,52 @@ class ReconstructionConfiguration:
         metavar="MM,MM[,MM]",
         values="two or three positive lengths such as 230,172.5",
     )
-    dataset: Text | None = setting(
-        "Measurement of an ISMRMRD file, the name of its HDF5 group. Left out: the first one.",
+    dataset: Names | None = setting(
+        "Measurements of a file, by name (of ISMRMRD the HDF5 group) or number, or all, each into "
+        "a file of its own. Left out: all groups; of other files one, which is said.",
         default=None,
         group=SCAN_GROUP,
-        metavar="GROUP",
+        metavar="NAME,...|all",
+        values="names, separated by commas, or all",
     )
-    encoding: Whole | None = setting(
-        "Encoding space of an ISMRMRD file, counted from 0. Left out: 0.",
+    encoding: Numbers | None = setting(
+        "Encoding spaces of an ISMRMRD file such as 0 or 0,2-3, or all, each into a file of "
+        "its own. Left out: all.",
         default=None,
         group=SCAN_GROUP,
-        at_least=0,
+        metavar="I,J-K|all",
+        values="numbers and ranges such as 0,2-3, or all",
     )
-    contrast: Whole | None = setting(
-        "Contrast (echo) of an ISMRMRD file. Left out: the first one.",
+    contrast: Numbers | None = setting(
+        "Contrasts (echoes) such as 0 or 0,2-3, or all, each into a file of "
+        "its own. Left out: all.",
         default=None,
         group=SCAN_GROUP,
-        at_least=0,
+        metavar="I,J-K|all",
+        values="numbers and ranges such as 0,2-3, or all",
     )
-    repetition: Whole | None = setting(
-        "Repetition of an ISMRMRD file. Left out: the first one.",
+    repetition: Numbers | None = setting(
+        "Repetitions, such as 0 or 0,2-3, or all, each into a file of its own. Left out: all.",
         default=None,
         group=SCAN_GROUP,
-        at_least=0,
+        metavar="I,J-K|all",
+        values="numbers and ranges such as 0,2-3, or all",
     )
-    phase: Whole | None = setting(
-        "Phase (cardiac, for example) of an ISMRMRD file. Left out: the first one.",
+    phase: Numbers | None = setting(
+        "Phases (cardiac, for example) such as 0 or 0,2-3, or all, each into a file of "
+        "its own. Left out: all.",
         default=None,
         group=SCAN_GROUP,
-        at_least=0,
+        metavar="I,J-K|all",
+        values="numbers and ranges such as 0,2-3, or all",
     )
-    set: Whole | None = setting(
-        "Set (of flow encodings, for example) of an ISMRMRD file. Left out: the first one.",
+    set: Numbers | None = setting(
+        "Sets (of flow encodings, for example) such as 0 or 0,2-3, or all, each into a file of "
+        "its own. Left out: all.",
         default=None,
         group=SCAN_GROUP,
-        at_least=0,
+        metavar="I,J-K|all",
+        values="numbers and ranges such as 0,2-3, or all",
     )
     sensitivity_maps: Text | None = setting(
         "Sensitivity maps: BART cfl (from bart ecalib) or HDF5 (from --save-maps). Left out: "

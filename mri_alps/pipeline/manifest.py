@@ -56,6 +56,9 @@ class Manifest:
 def read_manifest(path: str | Path) -> dict[str, dict]:
     """Return the last line of each input, by its path as it was given.
 
+    Of a file with several parts, each has a line of its own: after the path stands a "#" and its
+    name, such as ``scan.h5#contrast-1``.
+
     Parameters
     ----------
     path : str or pathlib.Path
@@ -74,7 +77,8 @@ def read_manifest(path: str | Path) -> dict[str, dict]:
     for line in lines:
         try:
             entry = json.loads(line)
-            found[entry["source"]] = entry
+            part = entry.get("part", "")
+            found[entry["source"] + (f"#{part}" if part else "")] = entry
         except (ValueError, KeyError, TypeError):
             continue
     return found

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from mri_alps.pipeline.output import (
 )
 from mri_alps.pipeline.provenance import attributes_of
 from mri_alps.pipeline.result import SliceReconstruction, read_slices, representative
-from mri_alps.pipeline.selection import chosen_slices, open_scan, part_name
+from mri_alps.pipeline.selection import chosen_slices, open_scan, part_name, selection_of
 from mri_alps.pipeline.self_calibration import self_calibrated
 from mri_alps.pipeline.slice import (
     LoadedSlice,
@@ -37,8 +37,16 @@ from mri_alps.pipeline.slice import (
     costs_one_slice,
 )
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
-from mri_alps.pipeline.trajectories import with_chosen_shots
-from mri_alps.rawdata import RawKSpace, notes_of, with_field_of_view
+from mri_alps.pipeline.trajectories import trajectory_options, with_chosen_shots
+from mri_alps.rawdata import (
+    AS_ASKED,
+    RawKSpace,
+    Selection,
+    TrajectoryOptions,
+    list_parts,
+    notes_of,
+    with_field_of_view,
+)
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
@@ -66,7 +74,10 @@ class RunContext:
     notify : callable
         Told in one sentence what the user should know.
     check : callable
-        Given each raw file before it is opened, raises if it should not be.
+        Given each raw file, which part of it is meant and how it was sampled, before it is opened;
+        raises if it should not be.
+    list_parts : callable
+        Says which parts a raw file has, as `mri_alps.rawdata.list_parts` does.
     """
 
     configuration: ReconstructionConfiguration
@@ -76,7 +87,8 @@ class RunContext:
     n_threads: int | None = None
     overwrite: bool = False
     notify: Callable[[str], None] = lambda _: None
-    check: Callable[[Path], None] = lambda _: None
+    check: Callable[[Path, Selection | None, TrajectoryOptions | None], None] = lambda *_: None
+    list_parts: Callable[[Path, Mapping[str, Any]], list[dict[str, Any]]] = list_parts
 
     def compute_settings(self) -> ComputeSettings:
         """Return how slices are computed where nothing is there to go on from."""
@@ -100,7 +112,8 @@ class ScanOutcome:
         The reconstruction, if there is one now.
     status : str
         "finished", "skipped" (was there already), "incomplete" (some of its slices failed and
-        are NaN) or "failed".
+        are NaN), "left out" (a part of a file that nobody asked for cannot be reconstructed, while
+        others can) or "failed".
     reason : str
         Why it failed, or why the first of its slices did.
     failed_slices : dict
@@ -113,6 +126,8 @@ class ScanOutcome:
         Of the settings.
     error : Exception or None
         What was raised.
+    part : str
+        Which part of the raw file, "" if it has but one.
     """
 
     source: Path
@@ -125,11 +140,12 @@ class ScanOutcome:
     configuration_hash: str = ""
     error: Exception | None = None
     failed_slices: dict[int, str] = dataclasses.field(default_factory=dict)
+    part: str = ""
 
     @property
     def is_good(self) -> bool:
-        """Whether the whole reconstruction is there."""
-        return self.status in ("finished", "skipped")
+        """Whether the whole reconstruction is there, or was nobody's wish."""
+        return self.status in ("finished", "skipped", "left out")
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a line of the manifest holds, as JSON can hold it."""
@@ -142,6 +158,25 @@ class ScanOutcome:
         }
 
 
+@dataclasses.dataclass
+class Siblings:
+    """The parts of one file.
+
+    Parameters
+    ----------
+    n_parts : int
+        How many there are.
+    n_left_out : int
+        How many of them cannot be reconstructed, which nobody asked for.
+    told : set of str
+        What was said of one of them and holds for the others.
+    """
+
+    n_parts: int
+    n_left_out: int = 0
+    told: set[str] = dataclasses.field(default_factory=set)
+
+
 class ScanJob:
     """A scan to be reconstructed; nothing is read before `open`.
 
@@ -152,7 +187,9 @@ class ScanJob:
     output : pathlib.Path
         Folder of the reconstruction.
     context : RunContext
-        What all scans have in common.
+        What all scans have in common, and which part of the file this one is.
+    siblings : Siblings, optional
+        The parts of its file.
 
     Attributes
     ----------
@@ -176,6 +213,10 @@ class ScanJob:
         What went wrong first.
     failed_slices : dict
         Errors that cost one slice each, by its index.
+    refusal : Exception or None
+        Why it cannot be opened, where that is known before.
+    is_optional : bool
+        True for a part of a file that nobody asked for: it is left out if it cannot be opened.
     """
 
     raw: RawKSpace
@@ -184,7 +225,17 @@ class ScanJob:
     reconstructor: SliceReconstructor
     scan_hash: str
 
-    def __init__(self, source: Path | RawKSpace, output: Path, context: RunContext):
+    def __init__(
+        self,
+        source: Path | RawKSpace,
+        output: Path,
+        context: RunContext,
+        siblings: Siblings | None = None,
+    ):
+        self.refusal: Exception | None = None
+        self.is_optional = False
+        self._siblings = siblings or Siblings(1)
+        self._is_open = False
         self._source = source
         self.path = Path(source.path if isinstance(source, RawKSpace) else source)
         self.target = output_path(self.path, Path(output), part_name(context.configuration))
@@ -199,6 +250,11 @@ class ScanJob:
         self._resources = contextlib.ExitStack()
         self._started = time.perf_counter()
 
+    @property
+    def name(self) -> str:
+        """The file's name, and which part of it this is."""
+        return f"{self.path.name} {part_name(self.context.configuration)[1:]}".strip()
+
     def open(self) -> None:
         """Open the scan, and find out what of it is done already.
 
@@ -207,14 +263,17 @@ class ScanJob:
         MriAlpsError
             If the scan or the target cannot be used.
         """
+        if self.refusal is not None:
+            raise self.refusal
         if isinstance(self._source, RawKSpace):
             raw = with_chosen_shots(self._source, self.context.configuration)
         else:
-            self.context.check(self._source)
+            own = self.context.configuration
+            self.context.check(self._source, selection_of(own), trajectory_options(own))
             raw = open_scan(self._source, self.context.configuration)
         check_target(self.path, self.target)
         raw = with_field_of_view(raw, self.context.configuration.field_of_view)
-        self.raw = raw
+        self.raw, self._is_open = raw, True
         self.indices = chosen_slices(raw, self.context.configuration)
         self.scan_hash = scan_identity(raw)
         self._identity = {
@@ -250,10 +309,10 @@ class ScanJob:
 
     def _tell(self) -> None:
         """Say what the reader did to the scan, but for what calibration warns of."""
-        told = self.raw.provenance
-        warned = {*told.get("settled", []), *told.get("not_chosen", [])}
-        for note in notes_of(self.raw):
-            if note not in warned:
+        for note in notes_of(self.raw, with_warnings=False):
+            is_choice = self._siblings.n_parts > 1 and note.endswith(AS_ASKED)  # its name says it
+            if not is_choice and note not in self._siblings.told:
+                self._siblings.told.add(note)
                 self.context.notify(f"{self.path}: {note}")
 
     def calibrate(self) -> None:
@@ -362,6 +421,10 @@ class ScanJob:
                 )
         self.release()
         status = "failed" if error is not None else "skipped" if self.skipped else "finished"
+        if isinstance(error, InputFileError) and self.is_optional and not self._is_open:
+            self._siblings.n_left_out += 1
+            if self._siblings.n_left_out < self._siblings.n_parts:
+                status = "left out"
         reason = "" if error is None else describe_error(error)
         reasons = self._reasons()
         if status == "finished" and reasons:
@@ -377,6 +440,7 @@ class ScanJob:
             seconds=time.perf_counter() - self._started,
             configuration_hash=settings_hash(self._settings),
             error=error,
+            part=part_name(self.context.configuration)[1:],
         )
 
     def _reasons(self) -> dict[int, str]:

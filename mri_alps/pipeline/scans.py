@@ -11,6 +11,7 @@ import torch
 
 from mri_alps.pipeline._overlap import Occupation, overlap
 from mri_alps.pipeline._threads import use_threads
+from mri_alps.pipeline.parts import scan_jobs
 from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
 
 if TYPE_CHECKING:
@@ -74,10 +75,11 @@ def reconstruct_scans(
     Returns
     -------
     Results
-        One outcome per input.
+        One outcome per input, or per part of it: of what a file has several of, each part is a
+        scan of its own.
     """
     run = _Run(context, progress, finish, report)
-    steps = run.steps(ScanJob(source, output, context) for source in sources)
+    steps = run.steps(scan_jobs(sources, output, context))
     try:
         occupation = overlap(steps, run.sample, run.save)
     finally:
@@ -129,7 +131,7 @@ class _Run:
         """Draw samples."""
         job = item.job
         if item.begins and self._progress and job.missing:
-            self._progress.start_scan(job.path.name, len(job.missing))
+            self._progress.start_scan(job.name, len(job.missing))
         if item.loaded is not None and job.failure is None:
             if torch.get_num_threads() != job.compute_settings.n_threads:
                 torch.set_num_threads(job.compute_settings.n_threads)

@@ -1,4 +1,4 @@
-"""Which part of a file, and which slices of it, are reconstructed."""
+"""Which parts of a file, and which slices of them, are reconstructed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
 
 SELECTING = ("dataset", "encoding", "contrast", "repetition", "phase", "set")
-"""Settings that say which part of a file is meant."""
+"""Settings that say which parts of a file are meant."""
 
 
 def selection_of(configuration: ReconstructionConfiguration) -> Selection | None:
@@ -24,9 +24,21 @@ def selection_of(configuration: ReconstructionConfiguration) -> Selection | None
     ----------
     configuration : ReconstructionConfiguration
         The settings.
+
+    Raises
+    ------
+    ConfigurationError
+        If they ask for several.
     """
-    chosen = _chosen(configuration)
-    return Selection(**chosen) if chosen else None
+    chosen = choices_of(configuration)
+    several = [n for n, values in chosen.items() if values == "all" or len(values) > 1]
+    if several:
+        raise ConfigurationError(
+            f"{', '.join(several)} ask for several parts of a file, and one is opened here: give "
+            "one value each, or reconstruct by the command line, which makes a file of each"
+        )
+    one = {name: values[0] for name, values in chosen.items()}
+    return Selection(**one) if one else None
 
 
 def open_scan(path: Path | str, configuration: ReconstructionConfiguration) -> RawKSpace:
@@ -71,7 +83,7 @@ def refuse_selection(configuration: ReconstructionConfiguration) -> None:
             "scan was given that is opened already: give the path, or say it by "
             "read_raw(path, trajectory=TrajectoryOptions(...))"
         )
-    if chosen := _chosen(configuration):
+    if chosen := choices_of(configuration):
         raise ConfigurationError(
             f"{', '.join(chosen)} choose a part of a file, and a scan was given that is opened "
             "already: give the path, or choose by read_raw(path, selection=Selection(...))"
@@ -86,11 +98,38 @@ def part_name(configuration: ReconstructionConfiguration) -> str:
     configuration : ReconstructionConfiguration
         The settings.
     """
-    words = (f"_{name}-{value}" for name, value in _chosen(configuration).items())
+    return _words(choices_of(configuration))
+
+
+def scan_name(raw: RawKSpace) -> str:
+    """Return the name of a scan's file without suffix, and which part of the file it is.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    """
+    counters = raw.provenance.get("counters", {})
+    several = [n for n in SELECTING if len(counters.get(n, {}).get("available", ())) > 1]
+    return Path(raw.path).stem + _words({name: [counters[name]["chosen"]] for name in several})
+
+
+def _words(choices: dict[str, Any]) -> str:
+    words = (
+        f"_{name}-{values if values == 'all' else ','.join(map(str, values))}"
+        for name, values in choices.items()
+    )
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", "".join(words))
 
 
-def _chosen(configuration: ReconstructionConfiguration) -> dict[str, Any]:
+def choices_of(configuration: ReconstructionConfiguration) -> dict[str, Any]:
+    """Return the settings that choose a part of a file: "all", or values.
+
+    Parameters
+    ----------
+    configuration : ReconstructionConfiguration
+        The settings.
+    """
     values = {name: getattr(configuration, name) for name in SELECTING}
     return {name: value for name, value in values.items() if value is not None}
 

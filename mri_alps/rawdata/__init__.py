@@ -6,6 +6,7 @@
 from mri_alps.core.atomic import atomic_path
 from mri_alps.rawdata.arrays import raw_from_arrays
 from mri_alps.rawdata.bart.cfl import kspace_to_cfl, read_cfl, write_cfl
+from mri_alps.rawdata.choices import AS_ASKED
 from mri_alps.rawdata.decoupling import readout_to_image
 from mri_alps.rawdata.description import describe, notes_of
 from mri_alps.rawdata.fastmri.writer import write_fastmri
@@ -16,6 +17,7 @@ from mri_alps.rawdata.header import (
     Encoding,
     Header,
     Limit,
+    keep_encoding,
     make_header,
     parse_header,
 )
@@ -33,6 +35,7 @@ from mri_alps.rawdata.noncartesian import (
     visited_points,
 )
 from mri_alps.rawdata.open import read_raw
+from mri_alps.rawdata.parts import list_parts
 from mri_alps.rawdata.raw import RawKSpace
 from mri_alps.rawdata.sampling_pattern import (
     center_block,
@@ -54,6 +57,7 @@ __all__ = [
     "center_block",
     "describe",
     "kspace_to_cfl",
+    "list_parts",
     "notes_of",
     "raw_from_arrays",
     "read_cfl",

@@ -13,6 +13,8 @@ Value = TypeVar("Value", int, str)
 
 COUNTERS = ("dataset", "encoding", "repetition", "contrast", "phase", "set")
 """What can be chosen by a selection."""
+AS_ASKED = "is read, as asked for"
+"""How a sentence ends that says what was chosen."""
 
 
 def refuse_choices(path: Path, title: str, selection: object, *allowed: str) -> None:
@@ -77,9 +79,7 @@ def note_choice(
     if len(found) < 2:
         return chosen
     if wanted is not None:
-        provenance["processing"].append(
-            f"{name} {chosen} of {in_words(found)} is read, as asked for"
-        )
+        provenance["processing"].append(f"{name} {chosen} of {in_words(found)} {AS_ASKED}")
         return chosen
     sentence = (
         f"{name} {chosen} is read, the file has {in_words(found)}: choose another one by the "

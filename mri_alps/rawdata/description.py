@@ -107,16 +107,20 @@ def _choices(raw: RawKSpace) -> list[tuple[str, str]]:
     return entries
 
 
-def notes_of(raw: RawKSpace) -> list[str]:
+def notes_of(raw: RawKSpace, *, with_warnings: bool = True) -> list[str]:
     """Return what the reader left out, cropped, reordered or guessed, a sentence each.
 
     Parameters
     ----------
     raw : RawKSpace
         From `read_raw`.
+    with_warnings : bool
+        Whether what calibration warns of is among them.
     """
     told = raw.provenance
-    return list(dict.fromkeys([*told.get("processing", []), *told.get("warnings", [])]))
+    notes = list(dict.fromkeys([*told.get("processing", []), *told.get("warnings", [])]))
+    warned = set() if with_warnings else {*told.get("settled", []), *told.get("not_chosen", [])}
+    return [note for note in notes if note not in warned]
 
 
 def _space(matrix: tuple[int, int, int], view: tuple[float, float, float]) -> str:

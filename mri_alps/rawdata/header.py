@@ -137,6 +137,37 @@ def parse_header(text: bytes | str, path: Path) -> Header:
     )
 
 
+def keep_encoding(text: bytes | str, index: int, path: Path) -> bytes:
+    """Return a header with one of its encoding spaces alone.
+
+    Parameters
+    ----------
+    text : bytes or str
+        The XML document.
+    index : int
+        Which one, from 0.
+    path : Path
+        Named in errors.
+
+    Raises
+    ------
+    InputFileError
+        If the header cannot be parsed, or has no such encoding space.
+    """
+    root = _parse_safely(text, path)
+    found = root.findall("{*}encoding")
+    if not 0 <= index < len(found):
+        raise InputFileError(
+            f"{path}: the XML header has {len(found)} encoding spaces and lines of number {index}: "
+            "export the scan again"
+        )
+    for number, element in enumerate(found):
+        if number != index:
+            root.remove(element)
+    ElementTree.register_namespace("", NAMESPACE)
+    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+
+
 def _parse_safely(text: bytes | str, path: Path) -> ElementTree.Element:
     if len(text) > MAX_HEADER_BYTES:
         raise InputFileError(

@@ -66,7 +66,7 @@ def read_raw(
     """
     path = as_path("read_raw", path)
     try:
-        kind = _kind(path)
+        kind = kind_of(path)
     except OSError as error:  # a name that is too long, a folder that cannot be searched
         raise InputFileError(
             f"{path} cannot be read ({error.strerror or error}): check the path and its permissions"
@@ -100,7 +100,19 @@ def read_raw(
     return settle_scan(read_bart(path))
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
+    """Return which reader a file is for, by its content.
+
+    Parameters
+    ----------
+    path : Path
+        A file.
+
+    Raises
+    ------
+    InputFileError
+        If it is of no supported format.
+    """
     if path.is_file():
         check_readable(path)
         if is_hdf5(path):

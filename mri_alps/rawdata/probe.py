@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,7 @@ from mri_alps.core.errors import InputFileError, MriAlpsError
 from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.noncartesian import RawTrajectoryData, TrajectoryOptions
 from mri_alps.rawdata.open import read_raw
+from mri_alps.rawdata.parts import list_parts
 
 SECONDS = 300.0
 """A file that takes longer to open keeps the library going round in circles."""
@@ -69,33 +71,59 @@ class Probe:
         InputFileError
             If it cannot be opened, or the process that opened it crashed or did not end.
         """
+        part = None if selection is None else dataclasses.asdict(selection)
+        options = None if trajectory is None else dataclasses.asdict(trajectory)
         with self._lock:
-            answer = self._ask(path, selection, trajectory)
-        if answer is not None:
-            raise InputFileError(answer)
+            problem = self._ask("check", path, part, options)["problem"]
+        if problem is not None:
+            raise InputFileError(problem)
+
+    def parts(self, path: Path, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the parts of a file, as `list_parts` does.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            A raw file.
+        asked : mapping
+            What was asked for.
+
+        Raises
+        ------
+        InputFileError
+            If the process that opened it crashed or did not end.
+        """
+        with self._lock:
+            answer = self._ask("parts", path, dict(asked), None)
+        if answer["problem"] is not None:
+            raise InputFileError(answer["problem"])
+        parts: list[dict[str, Any]] = answer["parts"]
+        return parts
 
     def _ask(
-        self, path: Path, selection: Selection | None, trajectory: TrajectoryOptions | None
-    ) -> str | None:
+        self,
+        what: str,
+        path: Path,
+        part: dict[str, Any] | None,
+        options: dict[str, Any] | None,
+    ) -> dict[str, Any]:
         if self._child is None:
             self._child = _start()
         child = self._child
         assert child.stdin is not None and child.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it died: the empty answer says so
-            part = None if selection is None else dataclasses.asdict(selection)
-            options = None if trajectory is None else dataclasses.asdict(trajectory)
-            child.stdin.write(json.dumps([str(path), part, options], default=str) + "\n")
+            child.stdin.write(json.dumps([what, str(path), part, options], default=str) + "\n")
             child.stdin.flush()
         line = _line_within(child.stdout, SECONDS)
         if line:
-            answer: str | None = json.loads(line)
+            answer: dict[str, Any] = json.loads(line)
             return answer
         status = self._end()
         if line is None:
             found = f"was not opened within {SECONDS:.0f} s"
         else:
             found = f"crashed the process that opened it ({_name(status)})"
-        return f"{path} {found}: it is damaged or hostile, copy or export it again"
+        return {"problem": f"{path} {found}: it is damaged or hostile, copy or export it again"}
 
     def _end(self) -> int:
         child, self._child = self._child, None
@@ -147,11 +175,16 @@ def _name(status: int) -> str:
 
 
 def serve() -> None:
-    """Open the files that are named on standard input, and say what is wrong with each."""
+    """Open the files that are named on standard input: say what is wrong with each, or in it."""
     for line in sys.stdin:
-        path, part, options = json.loads(line)
-        selection = None if part is None else Selection(**part)
-        print(json.dumps(_problem(Path(path), selection, _options(options))), flush=True)
+        what, path, part, options = json.loads(line)
+        answer: dict[str, Any] = {"problem": None}
+        if what == "parts":
+            answer["parts"] = list_parts(Path(path), part)
+        else:
+            selection = None if part is None else Selection(**part)
+            answer["problem"] = _problem(Path(path), selection, _options(options))
+        print(json.dumps(answer), flush=True)
 
 
 def _options(values: dict[str, Any] | None) -> TrajectoryOptions | None:

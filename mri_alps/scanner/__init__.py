@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mri_alps.core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from mri_alps.scanner._sent_part import SentPart
     from mri_alps.scanner.channel import FileChannel
     from mri_alps.scanner.client import save_images, send_scan
     from mri_alps.scanner.configuration import (
@@ -33,6 +34,7 @@ _HOME_OF = {
     "OnlineConfiguration": "mri_alps.scanner.configuration",
     "ScanSession": "mri_alps.scanner.session",
     "SendingConfiguration": "mri_alps.scanner.configuration",
+    "SentPart": "mri_alps.scanner._sent_part",
     "ServerSettings": "mri_alps.scanner.settings",
     "SessionOptions": "mri_alps.scanner.receiver",
     "WorkerPool": "mri_alps.scanner.workers",

@@ -16,9 +16,10 @@ from ismrmrd.hdf5 import acquisition_header_dtype
 
 from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import InputFileError, MriAlpsError
-from mri_alps.core.hdf5 import check_readable, is_hdf5, open_hdf5, read_text
+from mri_alps.core.hdf5 import open_hdf5
 from mri_alps.rawdata.ismrmrd import find_groups, kinds
 from mri_alps.scanner import protocol
+from mri_alps.scanner._sent_part import SentPart, open_part
 from mri_alps.scanner.limits import QUOTAS
 from mri_alps.scanner.protocol import MessageReader, ProtocolError
 from mri_alps.scanner.settings import GIB, Limits, Quota
@@ -88,6 +89,7 @@ def send_scan(
     progress: SendProgress | None = None,
     limits: Limits | None = None,
     timeout: float | None = None,
+    part: SentPart | None = None,
 ) -> Reply:
     """Stream an ISMRMRD file to a server and wait for its answer.
 
@@ -105,6 +107,8 @@ def send_scan(
         How long the server's messages may be.
     timeout : float, optional
         Seconds without a sign of life after which the server is given up.
+    part : SentPart, optional
+        Which part of the file; all of its first measurement if left out.
 
     Raises
     ------
@@ -113,7 +117,8 @@ def send_scan(
     ServerError
         If the server cannot be reached.
     """
-    header, n_acquisitions = _open_scan(file)
+    part = part or SentPart()
+    header, lines = open_part(file, part)
     try:
         connection = socket.create_connection((host, port), timeout=10.0)
     except OSError as error:
@@ -123,7 +128,7 @@ def send_scan(
         ) from error
     with connection:
         connection.settimeout(timeout)
-        sender = _Sender(connection, file, header, config, n_acquisitions, progress)
+        sender = _Sender(connection, file, header, config, lines, part, progress)
         sender.start()
         reply = receive(lambda count: connection.recv(count), progress, limits or _LIMITS)
         with contextlib.suppress(OSError):  # the server is done: so is sending
@@ -183,18 +188,22 @@ class _Sender(threading.Thread):
         file: Path,
         header: bytes,
         config: str,
-        n_acquisitions: int,
+        lines: np.ndarray,
+        part: SentPart,
         progress: SendProgress | None,
     ):
         super().__init__(name="mri-alps sender", daemon=True)
         self._connection, self._file, self._header = connection, file, header
-        self._config, self._total, self._progress = config, n_acquisitions, progress
+        self._config, self._lines, self._part = config, lines, part
+        self._progress = progress
         self.error: Exception | None = None
 
     def run(self) -> None:
         """Send everything."""
         try:
-            for message in scan_messages(self._file, self._header, self._config, self._tell):
+            for message in scan_messages(
+                self._file, self._header, self._config, self._lines, self._part, self._tell
+            ):
                 self._connection.sendall(message)
         except (OSError, MriAlpsError) as error:
             # The server may have said why before it closed: what it said counts.
@@ -205,11 +214,16 @@ class _Sender(threading.Thread):
 
     def _tell(self, done: int) -> None:
         if self._progress:
-            self._progress.sent(done, self._total)
+            self._progress.sent(done, len(self._lines))
 
 
 def scan_messages(
-    file: Path, header: bytes, config: str, report_count: Callable[[int], None] = lambda _: None
+    file: Path,
+    header: bytes,
+    config: str,
+    lines: np.ndarray,
+    part: SentPart,
+    report_count: Callable[[int], None] = lambda _: None,
 ) -> Iterator[bytes]:
     """Yield a scan as MRD messages: configuration, header, acquisitions, close.
 
@@ -221,6 +235,10 @@ def scan_messages(
         Its XML header.
     config : str
         A name, or JSON.
+    lines : np.ndarray
+        Int, which acquisitions.
+    part : SentPart
+        Of the file.
     report_count : callable
         Called with the number of acquisitions so far.
     """
@@ -230,10 +248,12 @@ def scan_messages(
         yield protocol.config_file_message(config)
     yield protocol.header_message(header)
     with open_hdf5(file) as opened:
-        data = opened[find_groups(opened)[0]]["data"]
-        for start in range(0, data.shape[0], _CHUNK_LINES):
-            rows = data[start : start + _CHUNK_LINES]
+        data = opened[part.dataset or find_groups(opened)[0]]["data"]
+        for start in range(0, len(lines), _CHUNK_LINES):
+            rows = data[lines[start : start + _CHUNK_LINES]]
             heads = _as_wire(rows["head"], file)
+            if part.encoding is not None:
+                heads["encoding_space_ref"] = 0  # the only one that is sent
             yield b"".join(
                 struct.pack("<H", kinds.ACQUISITION)
                 + head.tobytes()
@@ -243,25 +263,6 @@ def scan_messages(
             )
             report_count(start + len(rows))
     yield protocol.close_message()
-
-
-def _open_scan(file: Path) -> tuple[bytes, int]:
-    """Return header and number of acquisitions of a file, checked."""
-    check_readable(file)
-    if not is_hdf5(file):
-        raise InputFileError(f"{file} is not HDF5: send an ISMRMRD file")
-    with open_hdf5(file) as opened:
-        groups = find_groups(opened)
-        if not groups or "xml" not in opened[groups[0]] or "data" not in opened[groups[0]]:
-            raise InputFileError(
-                f"{file} is no ISMRMRD file, which has a group with `data` and `xml`: convert the "
-                "scan to one"
-            )
-        group = opened[groups[0]]
-        text = read_text(group["xml"])
-        if text is None:
-            raise InputFileError(f"{file}: the dataset `xml` holds no text: export the scan again")
-        return text if isinstance(text, bytes) else str(text).encode(), len(group["data"])
 
 
 def _as_wire(heads: np.ndarray, file: Path) -> np.ndarray:

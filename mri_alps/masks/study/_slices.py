@@ -18,9 +18,10 @@ from mri_alps.pipeline import (
     LoadedSlice,
     SliceReconstructor,
     chosen_slices,
-    open_scan,
+    open_parts,
     reference_image,
     root_sum_of_squares,
+    scan_name,
 )
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class StudySlice:
 
     @property
     def scan_name(self) -> str:
-        """The file's name without suffix."""
-        return Path(self.raw.path).stem
+        """The file's name without suffix, and which part of the file it is."""
+        return scan_name(self.raw)
 
     def reconstructor(
         self,
@@ -107,7 +108,7 @@ class StudySlice:
 def open_scans(
     inputs: Sequence[Path], configuration: ReconstructionConfiguration
 ) -> list[RawKSpace]:
-    """Open scans and make sure that their names tell them apart.
+    """Open scans, each part of a file that is meant; their names have to tell them apart.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def open_scans(
             f"two of the inputs are called {twice[0]}: results are named after their scan, so "
             "give one of them another name, or study them apart"
         )
-    return [open_scan(path, configuration) for path in inputs]
+    return [raw for path in inputs for raw in open_parts(Path(path), configuration)]
 
 
 def study_slices(

@@ -15,7 +15,7 @@ from mri_alps.core.atomic import atomic_path
 from mri_alps.evaluation import stored_content
 from mri_alps.masks.study._slices import slice_name
 from mri_alps.masks.study.measure import MaskResult
-from mri_alps.pipeline import scan_identity, settings_hash
+from mri_alps.pipeline import scan_identity, scan_name, settings_hash
 
 if TYPE_CHECKING:
     from mri_alps.masks.study.candidates import Candidate
@@ -69,7 +69,7 @@ class ResultStore:
             np.savez_compressed(stream, facts=content, **result.images)  # type: ignore[arg-type]
 
     def _path(self, index: int, candidate: Candidate) -> Path:
-        name = f"{slice_name(Path(self._raw.path).stem, index)}_{candidate.label}"
+        name = f"{slice_name(scan_name(self._raw), index)}_{candidate.label}"
         return self._folder / f"{_UNSAFE.sub('_', name)}.npz"
 
     def _identity(self, index: int, candidate: Candidate, mask: np.ndarray) -> str:

@@ -30,6 +30,7 @@ from mri_alps.pipeline import (
     load_prior_for,
     make_configuration,
     prepare_directory,
+    scan_name,
     settings_identity,
 )
 
@@ -235,7 +236,7 @@ def run_study(
     results: list[MaskResult] = []
     for raw, indices, masks in zip(task.scans, task.slices, task.masks, strict=True):
         if progress:
-            progress.start_scan(Path(raw.path).name, len(indices) * len(masks))
+            progress.start_scan(scan_name(raw), len(indices) * len(masks))
         scan = CalibratedScan(raw, task.configuration.noise_std)
         store = None if folder is None else ResultStore(folder, raw, settings)
         for index in indices:

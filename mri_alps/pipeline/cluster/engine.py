@@ -16,13 +16,14 @@ from mri_alps.pipeline._overlap import Occupation
 from mri_alps.pipeline.cluster import _tasks as tasks
 from mri_alps.pipeline.cluster.local import connect
 from mri_alps.pipeline.identity import prior_identity
-from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
+from mri_alps.pipeline.parts import scan_jobs
 from mri_alps.pipeline.scans import Finish, Results
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
     from mri_alps.pipeline.progress import Progress
+    from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
 
 RETRIES = 3
 """A slice whose worker raised something unforeseen is tried so often again."""
@@ -147,7 +148,7 @@ class Engine:
 
         started = time.perf_counter()
         n_workers = 1
-        jobs = (ScanJob(source, self._output, self._context) for source in sources)
+        jobs = scan_jobs(sources, self._output, self._context)
         try:
             while True:
                 n_workers = max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
@@ -158,7 +159,7 @@ class Engine:
                 if futures:
                     wait(futures, return_when="FIRST_COMPLETED")
                 self._collect()
-                self._show(len(sources))
+                self._show(max(len(sources), len(self._outcomes) + len(self._scans)))
         finally:
             for scan in self._scans:  # left only by an interruption
                 self._client.cancel(list(scan.waiting))
@@ -206,7 +207,7 @@ class Engine:
             store_identity=job.store.identity,
             scan_identity=job.scan_hash,
             prior_identity=prior_identity(self._context.prior, self._context.configuration.prior),
-            configuration=self._context.configuration,
+            configuration=job.context.configuration,
             compute_settings=job.compute_settings,
         )
 

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from mri_alps.rawdata.ismrmrd.heads import COUNTERS, NOT_IMAGING, Heads, heads_from_records
     from mri_alps.rawdata.ismrmrd.reader import choose_encoding, find_groups, make_scan
     from mri_alps.rawdata.ismrmrd.shots import NON_CARTESIAN
-    from mri_alps.rawdata.ismrmrd.store import SampleReader, SpooledAcquisitions
+    from mri_alps.rawdata.ismrmrd.store import Hdf5Acquisitions, SampleReader, SpooledAcquisitions
     from mri_alps.rawdata.ismrmrd.writer import make_acquisition, write_acquisitions, write_xml
     from mri_alps.rawdata.mrd2.writer import write_mrd2
 
 _HOME_OF = {
     "COUNTERS": "mri_alps.rawdata.ismrmrd.heads",
+    "Hdf5Acquisitions": "mri_alps.rawdata.ismrmrd.store",
     "Heads": "mri_alps.rawdata.ismrmrd.heads",
     "NON_CARTESIAN": "mri_alps.rawdata.ismrmrd.shots",
     "NOT_IMAGING": "mri_alps.rawdata.ismrmrd.heads",

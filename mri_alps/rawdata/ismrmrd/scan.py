@@ -12,7 +12,7 @@ import numpy as np
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import check_claim
 from mri_alps.rawdata._files import check_matrix, check_slice_bytes
-from mri_alps.rawdata.choices import in_words
+from mri_alps.rawdata.choices import AS_ASKED, in_words
 from mri_alps.rawdata.ismrmrd._directions import DirectedLines
 from mri_alps.rawdata.ismrmrd._epi import bring_together
 from mri_alps.rawdata.ismrmrd._geometry import group_slices, slice_geometry
@@ -131,7 +131,7 @@ class ScanAssembler:
         if len(found) < 2:
             return
         if wanted is not None:
-            self.processing.append(f"{name} {chosen} of {in_words(found)} is read, as asked for")
+            self.processing.append(f"{name} {chosen} of {in_words(found)} {AS_ASKED}")
             return
         sentence = (
             f"{name} {chosen} is read, the file has {in_words(found)}: choose another one by the "

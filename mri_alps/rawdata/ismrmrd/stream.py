@@ -15,7 +15,7 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_header_dtype, image_header_dtype, waveform_header_dtype
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
-from mri_alps.rawdata.header import MAX_HEADER_BYTES, parse_header
+from mri_alps.rawdata.header import MAX_HEADER_BYTES, Header, parse_header
 from mri_alps.rawdata.ismrmrd import kinds
 from mri_alps.rawdata.ismrmrd.heads import heads_from_records
 from mri_alps.rawdata.ismrmrd.reader import make_scan
@@ -87,6 +87,25 @@ def read_mrd_stream(
             f"{path} is an MRD stream, which holds one measurement without a name: leave "
             f"dataset {selection.dataset!r} out"
         )
+    store, header, notes = open_mrd_stream(path)
+    scan = make_scan(store, header, selection, options)
+    scan.warnings += notes
+    return scan.assemble()
+
+
+def open_mrd_stream(path: Path) -> tuple[SpooledAcquisitions, Header, list[str]]:
+    """Return the acquisitions of a stream, its header, and what is to be said of it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Raises
+    ------
+    InputFileError
+        If it is damaged, or holds no acquisitions.
+    """
     contents = _index(path)
     if contents.header is None or not contents.heads:
         missing = "header" if contents.header is None else "acquisition"
@@ -97,9 +116,7 @@ def read_mrd_stream(
     heads = heads_from_records(records, np.arange(len(records)), path)
     offsets, sizes = np.array(contents.offsets, np.int64), np.array(contents.sizes, np.int64)
     store = SpooledAcquisitions(path, path, heads, offsets, sizes)
-    scan = make_scan(store, parse_header(contents.header, path), selection, options)
-    scan.warnings += contents.notes
-    return scan.assemble()
+    return store, parse_header(contents.header, path), contents.notes
 
 
 def _held(contents: _Contents) -> str:
