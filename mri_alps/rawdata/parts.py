@@ -58,7 +58,7 @@ def _parts(path: Path, asked: dict[str, Any]) -> list[Part]:
         return [part for name in names for part in _of_group(path, name)]
     if kind == "stream":
         return _of_lines(open_mrd_stream(path)[0].heads())
-    if kind == "bart" or (kind == "fastmri" and not _has_repetitions(path)):
+    if kind in ("bart", "npz") or (kind == "fastmri" and not _has_repetitions(path)):
         return [{}]
     return _of_choices(path, asked)
 
