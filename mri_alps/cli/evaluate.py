@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mri_alps.cli.terminal import out, print_message
@@ -70,11 +71,11 @@ def evaluation_table(report: EvaluationReport) -> Table:
     report : EvaluationReport
         The scores.
     """
-    table = Table(title="Reconstructions against targets")
+    table = Table(title="Reconstructions against targets", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("volume", overflow="fold")
     table.add_column("acquisition", overflow="fold")
     for name in ("slices", *METRICS, *INTERVAL_SCORES):
-        table.add_column(_HEADINGS.get(name, name), justify="right")
+        table.add_column(_HEADINGS.get(name, name), justify="right", overflow="fold")
     for volume in report.volumes:
         values = [volume.metrics[name] for name in METRICS]
         values += [getattr(volume, name) for name in INTERVAL_SCORES]
@@ -86,8 +87,16 @@ def evaluation_table(report: EvaluationReport) -> Table:
         for name, group in groups.items() if len(groups) > 1 else ():
             _add_summary(table, name, group)
         _add_summary(table, "all", report)
+    for column in table.columns[2:]:  # numbers are never taken apart, names and headings are
+        words = [word for cell in column.cells for word in str(cell).split()]
+        column.min_width = max(map(len, words), default=1)
+    left_out = []
     if report.missing:
-        table.caption = f"{len(report.missing)} targets without a reconstruction are left out."
+        left_out.append(f"{len(report.missing)} targets without a reconstruction are left out.")
+    if report.unscored:
+        left_out.append(f"Not scored: {', '.join(report.unscored)}.")
+    if left_out:
+        table.caption = " ".join(left_out)
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from mri_alps.pipeline import (
     pixel_aspect,
     undersampling_mask,
 )
-from mri_alps.rawdata import RawKSpace, describe, with_field_of_view
+from mri_alps.rawdata import RawKSpace, describe, net_acceleration, with_field_of_view
 
 Entries = list[tuple[str, str]]
 
@@ -43,7 +44,8 @@ def run_inspect(
     file : pathlib.Path
         A raw file.
     as_json : bool
-        Print a JSON object instead of a table; a label that occurs more than once has a list.
+        Print a JSON object instead of a table: the texts by label, a list where a label occurs more
+        than once, and sizes, counts and conditions as numbers and booleans.
     settings : ReconstructionConfiguration
         Noise and retrospective mask, as in `reconstruct`.
     figure : pathlib.Path, optional
@@ -54,7 +56,7 @@ def run_inspect(
     raw = with_field_of_view(open_scan(file, settings), settings.field_of_view)
     entries = describe(raw) + calibration_entries(raw, settings, figure)
     if as_json:
-        print(json.dumps(as_dictionary(entries), indent=2))
+        print(json.dumps(as_dictionary(entries) | measures_of(raw), indent=2))
         return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for label, text in entries:
@@ -166,15 +168,58 @@ def _trust_in_maps(info: dict[str, Any]) -> str:
     )
 
 
-def as_dictionary(entries: Entries) -> dict[str, str | list[str]]:
-    """Return texts by label; a label that occurs more than once has a list.
+def as_dictionary(entries: Entries) -> dict[str, Any]:
+    """Return texts by label, numbers as such; a label that occurs more than once has a list.
 
     Parameters
     ----------
     entries : list of (str, str)
         Labels and texts.
     """
-    grouped: dict[str, list[str]] = {}
+    grouped: dict[str, list[Any]] = {}
     for label, text in entries:
-        grouped.setdefault(label, []).append(text)
+        grouped.setdefault(label, []).append(_as_number(text))
     return {label: texts[0] if len(texts) == 1 else texts for label, texts in grouped.items()}
+
+
+def _as_number(text: str) -> str | int | float:
+    if text.isdecimal():
+        return int(text)
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
+
+
+def measures_of(raw: Any) -> dict[str, Any]:
+    """Return sizes, counts and conditions of a scan for programs.
+
+    Parameters
+    ----------
+    raw : RawKSpace or RawTrajectoryData
+        The scan.
+    """
+    geometry = raw.geometry
+    found: dict[str, Any] = {
+        "n_slices": int(raw.n_slices),
+        "n_coils": int(raw.n_coils),
+        "shape": [int(size) for size in raw.shape],
+        "crop": [int(size) for size in raw.crop],
+        "encoded_matrix": [int(size) for size in geometry.encoded_matrix],
+        "recon_matrix": [int(size) for size in geometry.recon_matrix],
+        "encoded_field_of_view_mm": [float(size) for size in geometry.encoded_field_of_view],
+        "recon_field_of_view_mm": [float(size) for size in geometry.recon_field_of_view],
+        "pixel_size_is_known": bool(raw.size_is_known),
+        "noise_is_measured": raw.noise_covariance is not None,
+    }
+    if isinstance(raw, RawKSpace):
+        found |= {
+            "pixel_spacing_mm": [float(size) for size in raw.pixel_spacing],
+            "net_acceleration": float(net_acceleration(raw.mask)),
+            "n_averages": int(raw.n_averages),
+            "is_fully_sampled": bool(raw.mask.all()),
+            "has_calibration_lines": bool(raw.has_calibration),
+            "is_3d": raw.axes[1] == "partition",
+        }
+    return found

@@ -78,10 +78,13 @@ class EvaluationReport:
         One per target file, in the order of names.
     missing : tuple of str
         Names of target files without a reconstruction, which are left out.
+    unscored : dict
+        From the names of files that cannot be scored to the reasons.
     """
 
     volumes: tuple[VolumeScore, ...]
     missing: tuple[str, ...] = ()
+    unscored: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Return mean and standard deviation over volumes of each metric and of the intervals.
@@ -120,6 +123,7 @@ class EvaluationReport:
         return {
             "volumes": [dataclasses.asdict(volume) for volume in self.volumes],
             "missing": list(self.missing),
+            "unscored": dict(self.unscored),
             "summary": self.summary(),
             "by_acquisition": {
                 name: report.summary() for name, report in self.by_acquisition().items()
@@ -146,15 +150,26 @@ def evaluate_folder(reconstructions: str | Path, targets: str | Path) -> Evaluat
     Raises
     ------
     InputFileError
-        If a file cannot be used, or no target has a reconstruction; the message names it.
+        If no file can be scored, or no target has a reconstruction; the message names the first.
 
     Warns
     -----
     MriAlpsWarning
-        If some targets have no reconstruction: they are left out.
+        If some targets have no reconstruction, or some files cannot be scored: they are left out.
     """
     pairs, missing = pair_files("evaluate_folder", reconstructions, targets)
-    return EvaluationReport(tuple(score_volume(*pair) for pair in pairs), missing)
+    volumes, failures = [], {}
+    for reconstruction, target in pairs:
+        try:
+            volumes.append(score_volume(reconstruction, target))
+        except InputFileError as error:
+            failures[reconstruction.name] = error
+    if not volumes:
+        raise next(iter(failures.values()))
+    unscored = {name: str(error) for name, error in failures.items()}
+    for reason in unscored.values():
+        warnings.warn(f"left out of the scores: {reason}", MriAlpsWarning, stacklevel=2)
+    return EvaluationReport(tuple(volumes), missing, unscored)
 
 
 @dataclasses.dataclass(frozen=True)

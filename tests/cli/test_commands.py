@@ -25,7 +25,10 @@ def test_inspect_says_what_is_in_the_file(scan, run):
 
 def test_inspect_as_json(scan, run):
     entries = json.loads(run("inspect", scan.path, "--json").out)
-    assert entries["coils"] == "4" and entries["slices"] == "2"
+    assert entries["coils"] == 4 and entries["slices"] == 2
+    assert entries["shape"] == [80, 64] and entries["crop"] == [64, 64]
+    assert entries["is_fully_sampled"] is True and entries["noise_is_measured"] is False
+    assert all(size > 0 for size in entries["pixel_spacing_mm"])
     assert any("whiten 4 coils" in text for text in entries["what will be done"])
     assert any("5 % is allowed for" in str(text) for text in entries.values())
 

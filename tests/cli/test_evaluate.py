@@ -132,8 +132,42 @@ def test_single_coil_targets_are_found(tmp_path):
 )
 def test_what_cannot_be_scored_is_named(folders, spoil, message):
     spoil(*folders)
+    files = [folder / "b.h5" for folder in folders]
+    is_one = all(file.exists() for file in files)  # others can be scored
     with pytest.raises(InputFileError, match=message):
-        evaluate_folder(*folders)
+        evaluate_folder(*(files if is_one else folders))
+    if is_one:
+        with pytest.warns(MriAlpsWarning, match=message):
+            report = evaluate_folder(*folders)
+        assert [volume.name for volume in report.volumes] == ["a.h5"]
+        assert list(report.unscored) == ["b.h5"]
+
+
+def test_what_can_be_scored_is_and_the_rest_is_listed(folders, run):
+    write(folders[0] / "b.h5", other=np.zeros(3))
+    finished = run("evaluate", *folders)
+    said = " ".join(finished.err.split())
+    assert finished.code == 0 and "left out of the scores: " in said and "b.h5" in said
+    assert "Not scored: b.h5." in finished.out
+    found = json.loads(run("evaluate", *folders, "--json").out)
+    assert "no dataset 'reconstruction'" in found["unscored"]["b.h5"]
+
+
+def test_names_are_whole_at_100_columns(folders, capsys, monkeypatch):
+    name = "file_brain_AXFLAIR_200_6002425_contrast-1_repetition-0.h5"
+    for folder in folders:
+        (folder / "a.h5").rename(folder / name)
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        main(["evaluate", *map(str, folders)])
+    printed = capsys.readouterr().out
+    assert "…" not in printed and max(map(len, printed.splitlines())) <= 100
+    begin = next(line for line in printed.splitlines() if line.strip().startswith(name[:4]))
+    width = len(begin) - len(begin.lstrip()) + len(begin.split()[0])
+    assert name in "".join(line[:width].strip() for line in printed.splitlines())
+    report = evaluate_folder(*folders)
+    for volume in report.volumes:
+        assert f"{volume.metrics['NMSE']:.4g}" in printed
 
 
 @pytest.mark.parametrize("content", [np.array([b"a", b"b"]), np.ones((3, 44, 36), complex)])
