@@ -31,6 +31,7 @@ from mri_alps.pipeline import (
     choose_part,
     chosen_slices,
     find_scans,
+    image_size,
     load_prior_for,
     middle_volume,
     open_scan,
@@ -350,7 +351,8 @@ def draw(raw: RawKSpace, target: Path, configuration: ReconstructionConfiguratio
         return write_planes(target, picture, volume, spacing, _title(raw, configuration))
     shown = [indices[row] for row in evenly_chosen(len(indices), MAX_ROWS)]
     reference = {}
-    for index in shown:
+    is_finer = image_size(raw, configuration) != tuple(raw.crop)
+    for index in () if is_finer else shown:
         with contextlib.suppress(InputFileError):  # of a slice that failed, and is blank
             image = reference_image(raw, index)
             if image is not None:
@@ -359,7 +361,7 @@ def draw(raw: RawKSpace, target: Path, configuration: ReconstructionConfiguratio
         target,
         target.with_suffix(".png"),
         reference,
-        pixel_aspect=pixel_aspect(raw),
+        pixel_aspect=pixel_aspect(raw, image_size(raw, configuration)),
         title=_title(raw, configuration),
     )
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from mri_alps.pipeline.images import middle_volume, root_sum_of_squares
     from mri_alps.pipeline.inputs import choose_part, find_scans
+    from mri_alps.pipeline.interpolation import image_size
     from mri_alps.pipeline.manifest import Manifest
     from mri_alps.pipeline.output import (
         RECONSTRUCTION_FORMAT,
@@ -121,6 +122,7 @@ _HOME_OF = {
     "describe_failures": "mri_alps.pipeline.failures",
     "evaluation_bytes": "mri_alps.pipeline.resources",
     "find_scans": "mri_alps.pipeline.inputs",
+    "image_size": "mri_alps.pipeline.interpolation",
     "load_prior_for": "mri_alps.pipeline.volume",
     "load_reconstruction": "mri_alps.pipeline.result",
     "make_configuration": "mri_alps.pipeline.volume",

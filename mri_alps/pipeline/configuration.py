@@ -377,6 +377,13 @@ class ReconstructionConfiguration:
         default=False,
         group=OUTPUT_GROUP,
     )
+    interpolate: bool = setting(
+        "Interpolate the final images to the recon matrix of the header, by zeros around their "
+        "k-space, where its pixels are finer than what was measured: mean, samples, and the "
+        "deviation of the interpolated samples.",
+        default=False,
+        group=OUTPUT_GROUP,
+    )
     save_samples: bool = setting("Keep the samples.", default=False, group=OUTPUT_GROUP)
     save_maps: bool = setting("Keep the sensitivity maps.", default=False, group=OUTPUT_GROUP)
 

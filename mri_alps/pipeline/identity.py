@@ -74,6 +74,8 @@ def settings_identity(
         del settings["correct_delays"]
     if configuration.noise_std is None:
         del settings["noise_std"]
+    if not configuration.interpolate:
+        del settings["interpolate"]
     if configuration.calibration is None:
         del settings["calibration"]
     else:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RECONSTRUCTION_FORMAT = "mri_alps reconstruction 1"
 _IMAGE_UNITS = "root sum of squares of the scan's coils"
+_INTERPOLATED = ("posterior_mean", "samples")
 _COMPLEX_UNITS = "coil-combined image; sensitivity_maps times it are the raw coil images"
 
 
@@ -236,11 +237,9 @@ class ReconstructionWriter:
                 name, shape, array.dtype, chunks=chunks, fletcher32=chunks is not None
             )
             if array.dtype.kind in "fc" and array.ndim:
-                dataset.attrs["units"] = (
-                    _IMAGE_UNITS
-                    if array.ndim == 2 and not np.iscomplexobj(array)
-                    else _COMPLEX_UNITS
-                )
+                is_image = array.ndim == 2 and not np.iscomplexobj(array)
+                is_finer = "interpolation" in self._file.attrs and name in _INTERPOLATED
+                dataset.attrs["units"] = _IMAGE_UNITS if is_image or is_finer else _COMPLEX_UNITS
         return self._file[name]
 
 

@@ -13,6 +13,11 @@ import mri_alps
 from mri_alps.pipeline.configuration import COMPUTED_STARTS
 from mri_alps.pipeline.conformal import calibration_attributes
 from mri_alps.pipeline.identity import initial_identity
+from mri_alps.pipeline.interpolation import (
+    image_size,
+    image_spacing,
+    interpolation_attributes,
+)
 from mri_alps.pipeline.result import NOT_CALIBRATED, NOT_POSSIBLE, SELF_CALIBRATION
 from mri_alps.pipeline.self_calibration import is_calibrated
 from mri_alps.priors import DEFAULT_PRIOR, GAUSSIAN, HUB, GaussianPrior
@@ -62,6 +67,7 @@ def attributes_of(
     prior_name : str, optional
         Name or file under which the prior was loaded.
     """
+    size = image_size(raw, configuration)
     uncalibrated = NOT_POSSIBLE if is_calibrated(configuration, prior) else NOT_CALIBRATED
     start = configuration.initial
     initial = {} if start is None else {"initial": Path(start).name}
@@ -82,10 +88,11 @@ def attributes_of(
         "acquisition": str(raw.acquisition or ""),
         "n_coils": raw.n_coils,
         "kspace_shape": " x ".join(str(size) for size in raw.shape),
-        "pixel_aspect": pixel_aspect(raw),
+        "pixel_aspect": pixel_aspect(raw, size),
         "interval": "90 % predictive interval, Student t",
         SELF_CALIBRATION: first.diagnostics.get(SELF_CALIBRATION, uncalibrated),
-        "provenance": raw.provenance | {"geometry": geometry_of(raw)},
+        "provenance": raw.provenance | {"geometry": geometry_of(raw, size)},
+        **interpolation_attributes(raw, configuration),
         **calibration_attributes(configuration),
     }
 
@@ -107,7 +114,7 @@ def prior_label(prior: ScoreModel, name: str | None = None) -> str:
     return str(getattr(prior, "name", type(prior).__name__))  # one from the hub tells its commit
 
 
-def geometry_of(raw: RawKSpace) -> dict[str, Any]:
+def geometry_of(raw: RawKSpace, size: tuple[int, int] | None = None) -> dict[str, Any]:
     """Return size and place of the image's pixels, as JSON can hold it.
 
     Parameters
@@ -115,10 +122,12 @@ def geometry_of(raw: RawKSpace) -> dict[str, Any]:
     raw : RawKSpace
         The scan. Positions are those of the central pixel, index N // 2 along both axes, of
         each of its slices, in mm and in the patient's coordinates (left, posterior, superior).
+    size : tuple of int, optional
+        Of the final image, where it is interpolated.
     """
     geometry = raw.geometry
     return {
-        "pixel_spacing": list(raw.pixel_spacing),
+        "pixel_spacing": list(raw.pixel_spacing if size is None else image_spacing(raw, size)),
         "slice_thickness": raw.slice_thickness,
         "size_is_known": raw.size_is_known,
         "slice_positions": np.asarray(geometry.slice_positions, float).tolist(),
@@ -129,14 +138,16 @@ def geometry_of(raw: RawKSpace) -> dict[str, Any]:
     }
 
 
-def pixel_aspect(raw: RawKSpace) -> float:
+def pixel_aspect(raw: RawKSpace, size: tuple[int, int] | None = None) -> float:
     """Return the height of an image pixel over its width; 1 where that cannot be.
 
     Parameters
     ----------
     raw : RawKSpace
         The scan.
+    size : tuple of int, optional
+        Of the final image, where it is interpolated.
     """
-    sizes = raw.pixel_spacing
+    sizes = raw.pixel_spacing if size is None else image_spacing(raw, size)
     aspect = sizes[0] / sizes[1] if min(sizes) > 0 else 1.0
     return float(aspect) if np.isfinite(aspect) and 0.05 < aspect < 20 else 1.0

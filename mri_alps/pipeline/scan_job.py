@@ -21,6 +21,7 @@ from mri_alps.pipeline.identity import (
     settings_hash,
     settings_identity,
 )
+from mri_alps.pipeline.interpolation import interpolation_attributes
 from mri_alps.pipeline.output import (
     ReconstructionWriter,
     check_target,
@@ -309,6 +310,15 @@ class ScanJob:
 
     def _tell(self) -> None:
         """Say what the reader did to the scan, but for what calibration warns of."""
+        own = self.context.configuration
+        finer = interpolation_attributes(self.raw, own)
+        if own.interpolate:
+            self.context.notify(
+                f"{self.target.name}: {finer['interpolation']}"
+                if finer
+                else f"{self.path}: nothing is interpolated: the recon matrix is not finer than "
+                "what was measured, or its pixels are not known"
+            )
         for note in notes_of(self.raw, with_warnings=False):
             is_choice = self._siblings.n_parts > 1 and note.endswith(AS_ASKED)  # its name says it
             if not is_choice and note not in self._siblings.told:

@@ -36,6 +36,7 @@ from mri_alps.pipeline.batches import check_samples, choose_batch, draw_in_batch
 from mri_alps.pipeline.conformal import calibration_for, with_calibration
 from mri_alps.pipeline.explained import explain_slice
 from mri_alps.pipeline.images import reference_image, used_mask, zero_filled
+from mri_alps.pipeline.interpolation import image_size, interpolate
 from mri_alps.pipeline.result import CALIBRATION, UNEXPLAINED, SliceReconstruction
 from mri_alps.pipeline.self_calibration import (
     calibrate_scan,
@@ -420,14 +421,22 @@ class SliceReconstructor:
         started = time.perf_counter()
         loaded, samples, result = sampled.loaded, sampled.samples, sampled.result
         raw, acquisition = loaded.raw, loaded.acquisition
-        statistics = with_calibration(sample_statistics(samples), self.conformal)
         weight = acquisition.rss_weight.cpu().numpy() * acquisition.scale
+        size, crop = image_size(raw, self.configuration), raw.crop
+        is_finer = size != tuple(crop)
+        scale: float | np.ndarray = acquisition.scale
+        if is_finer:  # samples first, so that the deviation is that of what is seen
+            samples = interpolate(samples * weight, crop, size).astype(np.complex64)
+            weight, scale = np.ones(size, np.float32), 1.0
+        statistics = with_calibration(sample_statistics(samples), self.conformal)
         rss_units = {
             "reconstruction": np.abs(statistics.mean) * weight,
             "reconstruction_std": statistics.magnitude_std * weight,
             "reconstruction_lower": statistics.lower * weight,
             "reconstruction_upper": statistics.upper * weight,
-            "zero_filled": loaded.zero_filled,
+            "zero_filled": abs(interpolate(loaded.zero_filled, crop, size))
+            if is_finer
+            else loaded.zero_filled,
         }
         maps = (
             acquisition.raw_sensitivity_maps().cpu().numpy()
@@ -436,10 +445,10 @@ class SliceReconstructor:
         )
         scaled_samples = None
         if self.configuration.save_samples:
-            scaled_samples = _with_lost(samples, result.lost) * acquisition.scale
+            scaled_samples = _with_lost(samples, result.lost) * scale
         return SliceReconstruction(
             index=loaded.index,
-            posterior_mean=(statistics.mean * acquisition.scale).astype(np.complex64),
+            posterior_mean=(statistics.mean * scale).astype(np.complex64),
             samples=None if scaled_samples is None else scaled_samples.astype(np.complex64),
             sensitivity_maps=None if maps is None else maps.astype(np.complex64),
             scalars={
@@ -458,10 +467,10 @@ class SliceReconstructor:
                 "seconds": loaded.seconds + sampled.seconds + time.perf_counter() - started,
             },
             mask=used_mask(acquisition),
-            reference=loaded.reference,
+            reference=None if is_finer else loaded.reference,
             diagnostics=_diagnostics(sampled) | factors_as_diagnostics(sampled.factors),
             **{
-                name: center_crop_or_pad(image, raw.crop).astype(np.float32)
+                name: center_crop_or_pad(image, size).astype(np.float32)
                 for name, image in rss_units.items()
             },
         )
