@@ -123,7 +123,12 @@ def _delays(info: dict[str, Any]) -> Entries:
     if path is None or path["kind"] != "radial":
         return []
     if "delays" not in path:
-        return [("gradient delays", "not measured: too few spokes are read in opposite directions")]
+        return [
+            (
+                "gradient delays",
+                "not measured: too few spokes are read in opposite directions, or do not agree",
+            )
+        ]
     first, mixed, second = path["delays"]
     corrected = "corrected" if path["delays_corrected"] else "not corrected (--correct-delays does)"
     return [

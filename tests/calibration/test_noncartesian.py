@@ -81,6 +81,12 @@ def test_no_delays_without_opposed_spokes():
         calibrate_volume(raw, correct_delays=True)
 
 
+def test_no_delays_of_noise():
+    places = scans.radial(60)
+    noise = np.random.default_rng(0).standard_normal((2, 4, 60, 96))
+    assert measure_delays([(noise[0] + 1j * noise[1], places)]) is None
+
+
 def delayed(n_shots=60, delay=(0.3, 0.0, 0.3)):
     from mri_alps.calibration.noncartesian.delays import GradientDelays
 
@@ -188,6 +194,19 @@ def test_given_maps():
     assert acquisition.info["sensitivity_maps"] == "user"
     image = np.abs(least_squares(acquisition).numpy())
     assert np.isfinite(image).all()
+
+
+@pytest.mark.parametrize("is_larger", [False, True])
+def test_an_object_larger_than_the_field_of_view(is_larger):
+    places = scans.radial(48)
+    samples = scans.samples_at(places)
+    if is_larger:  # the same object, in a field of view of 0.6 of its own
+        raw = trajectory_from_arrays(samples, 0.6 * places, (28, 28))
+        with pytest.warns(MriAlpsWarning, match="larger than the field of view"):
+            calibrate_volume(raw)
+        return
+    notes = calibrate_volume(trajectory_from_arrays(samples, places, scans.SHAPE)).notes
+    assert not any("larger than the field of view" in note for note in notes)
 
 
 def test_coil_compression():

@@ -21,11 +21,15 @@ def missing(*names):
 
 def needs(path):
     """Return the packages that a notebook imports beyond the package's own dependencies."""
-    return {"7_deepinv_prior": ("deepinv",), "5_train_a_prior": ("lightning",)}.get(path.stem, ())
+    return {
+        "5_train_a_prior": ("lightning",),
+        "7_deepinv_prior": ("deepinv",),
+        "9_radial_scan": ("finufft",),
+    }.get(path.stem, ())
 
 
-def test_there_are_eight_pairs():
-    assert len(NOTEBOOKS) == 8
+def test_there_are_nine_pairs():
+    assert len(NOTEBOOKS) == 9
     assert [p.with_suffix(".py") for p in NOTEBOOKS] == sorted(FOLDER.glob("*.py"))
 
 

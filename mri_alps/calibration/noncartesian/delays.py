@@ -11,11 +11,13 @@ Proc ISMRM 19:2816, 2011).
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mri_alps.calibration.noncartesian.field_of_view import LARGEST_SHARE, share_outside
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata import readout_to_image
 
@@ -26,6 +28,8 @@ LARGEST_ANGLE = 5.0
 """Degrees by which spokes may fail to be opposed and still be compared."""
 FEWEST_PAIRS = 3
 """Of different directions, that three numbers are found from."""
+LARGEST_ERROR = 0.1
+"""Standard error, in cycles per field of view, above which pairs do not agree on any delay."""
 TOLD, WARNED = 0.05, 0.1
 """Cycles per field of view from which a delay is noted, and warned of."""
 
@@ -107,19 +111,33 @@ def scan_delays(
             samples = raw.read_samples(index)
             if samples.any():
                 slices.append((samples, raw.trajectory(index)))
+    beside = max((share_outside(*each) for each in slices), default=math.nan)
+    warned = []
+    if beside > LARGEST_SHARE:
+        warned = [
+            f"{raw.path}: the object is larger than the field of view of the image: "
+            f"{100 * beside:.1f} % of the energy of the projections lie beside it, where at most "
+            f"{100 * LARGEST_SHARE:.0f} % is expected, and fold into the image: reconstruct on a "
+            "larger one (correct the header's encoded matrix and field of view, or hand in k times "
+            "two with twice the matrix)"
+        ]
     found = measure_delays(slices) if slices else None
     if found is None:
         told = (
-            f"{raw.path}: gradient delays could not be measured, since hardly any two of its "
-            f"{raw.n_used_shots} spokes are read in opposite directions"
+            f"{raw.path}: gradient delays could not be measured, since too few of its "
+            f"{raw.n_used_shots} spokes are read in opposite directions, or these do not agree"
         )
-        return (None, [told], []) if corrected else (None, [], [told])
+        return (None, [*warned, told], []) if corrected else (None, warned, [told])
     if corrected:
-        return found, [], [f"{raw.path}: gradient delays are corrected: {found}"]
+        return found, warned, [f"{raw.path}: gradient delays are corrected: {found}"]
     told = f"{raw.path}: gradient delays: {found}"
     if found.largest >= WARNED:
-        return found, [f"{told}; correct them by --correct-delays (correct_delays=True)"], []
-    return found, [], [told] if found.largest >= TOLD else []
+        return (
+            found,
+            [*warned, f"{told}; correct them by --correct-delays (correct_delays=True)"],
+            [],
+        )
+    return found, warned, [told] if found.largest >= TOLD else []
 
 
 def measure_delays(
@@ -136,7 +154,8 @@ def measure_delays(
     Returns
     -------
     GradientDelays or None
-        None where there are too few opposed spokes to tell, or samples are not equally far apart.
+        None where there are too few opposed spokes to tell, or they do not agree, or samples are
+        not equally far apart.
     """
     rows, shifts, weights = [], [], []
     for samples, trajectory in slices:
@@ -155,7 +174,12 @@ def measure_delays(
     singular = np.linalg.svd(matrix, compute_uv=False)
     if singular[-1] < 0.05 * singular[0]:  # all of nearly the same direction
         return None
-    solved = np.linalg.lstsq(matrix, np.array(shifts) * root, rcond=None)[0]
+    target = np.array(shifts) * root
+    solved = np.linalg.lstsq(matrix, target, rcond=None)[0]
+    scatter = float(((target - matrix @ solved) ** 2).sum()) / max(len(rows) - 3, 1)
+    error = np.sqrt(scatter * np.diag(np.linalg.inv(matrix.T @ matrix)).max())
+    if not error <= LARGEST_ERROR:
+        return None
     first, mixed, second = (float(value) for value in solved)
     return GradientDelays(first, mixed, second, len(rows))
 
