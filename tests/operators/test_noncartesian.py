@@ -161,6 +161,10 @@ def test_derivatives_are_those_of_a_linear_map():
     assert torch.autograd.gradcheck(operator.forward, x)
     assert torch.autograd.gradcheck(operator.adjoint, y)
     assert torch.autograd.gradcheck(operator.normal, x)
+    images = normal(3, *size)
+    found, tangents = torch.func.jvp(operator.forward, (images,), (images,))
+    assert_equal_to_rounding(tangents, found)
+    assert torch.equal(torch.func.vmap(operator.forward)(images), found)
 
 
 def test_other_precision_and_noise():

@@ -140,6 +140,14 @@ class _Transform(torch.autograd.Function):
     def jvp(ctx: Any, tangent: torch.Tensor, *_: None) -> torch.Tensor:
         return _Transform.apply(tangent, ctx.nufft, ctx.kind)
 
+    @staticmethod
+    def vmap(
+        _: Any, in_dims: tuple[Any, ...], x: torch.Tensor, nufft: Nufft, kind: tuple[int, int]
+    ) -> tuple[torch.Tensor, int]:
+        moved = x.movedim(in_dims[0], 0)
+        found = _Transform.apply(moved.flatten(0, 1), nufft, kind)
+        return found.unflatten(0, moved.shape[:2]), 0
+
 
 def _radians(k: torch.Tensor, n: int) -> np.ndarray:
     """Return 2 pi k / n in [-pi, pi), reduced before the factor pi is rounded."""
