@@ -31,7 +31,7 @@ from mri_alps.rawdata.bart.cfl import read_cfl, write_cfl
 NOISE_STD = 0.05
 LEVEL = 0.9
 BART_ITERATIONS = 100
-BART_WEIGHTS = tuple(0.5 * 10 ** (step / 5) for step in range(6))
+BART_WEIGHTS = tuple(0.1 * 10 ** (step / 5) for step in range(8))
 """Grid of L1 weights, in units of noise_std."""
 
 
