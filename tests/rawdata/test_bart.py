@@ -105,3 +105,30 @@ def test_shared_poisson_brain(shared_data):
     assert raw.shape == (180, 230) and raw.n_coils == 8
     assert raw.mask.mean() == pytest.approx(0.124, abs=0.001)
     assert center_block(raw.slice_mask(0)) == (24, 24)
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ("1cxys", ("PHS1 6, PHS2 32, COIL 24, MAPS 3", "PHS2 and COIL")),
+        ("1cxy", ("PHS1 6, PHS2 32, COIL 24", "PHS2 and COIL")),
+        ("cx1y", ("READ 6, PHS1 32, COIL 24", "PHS1 and COIL")),
+        ("cxy1", ("READ 6, PHS1 32, PHS2 24", "PHS1 and PHS2")),
+        ("c11xy", ("READ 6, COIL 32, MAPS 24", "COIL and MAPS")),
+    ],
+)
+def test_dimensions_in_another_order_are_named(tmp_path, order, words):
+    x, y = (np.arange(n) - n // 2 for n in (32, 24))
+    decay = np.exp(-np.hypot(x[:, None], y) / 1.5)
+    rng = np.random.default_rng(0)
+    kspace = rng.standard_normal((3, 6, 32, 24, 2)) @ [1, 1j] * decay + 0.001
+    found = kspace if "s" in order else kspace[0]
+    axes = "scxy" if "s" in order else "cxy"
+    letters = order.replace("1", "")
+    array = np.transpose(found, [axes.index(letter) for letter in letters])
+    sizes = iter(array.shape)
+    array = array.reshape([1 if letter == "1" else next(sizes) for letter in order])
+    write_cfl(tmp_path / "x", array.astype(np.complex64))
+    with pytest.raises(InputFileError) as caught:
+        read_raw(tmp_path / "x.cfl")
+    assert all(word in str(caught.value) for word in (*words, "READ 32 and PHS1 24"))

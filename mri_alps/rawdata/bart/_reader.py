@@ -13,6 +13,7 @@ import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata._files import check_matrix, check_slice_bytes
+from mri_alps.rawdata.bart._order import refuse_other_order
 from mri_alps.rawdata.bart.cfl import DIMENSIONS, bart_base, read_cfl
 from mri_alps.rawdata.decoupling import BlockCache, readout_to_image
 from mri_alps.rawdata.geometry import Geometry
@@ -49,6 +50,7 @@ def read_bart(path: Path | str) -> RawKSpace:
     assert base is not None  # read_cfl has raised otherwise
     dims = array.shape
     check_matrix(base, "matrix of the BART header", *dims[:3], dims[_COIL], dims[_SLICE])
+    refuse_other_order(base, array)
     if dims[4] > 1:
         raise InputFileError(
             f"{base}: {dims[4]} sets in the dimension MAPS, so these are sensitivity maps and no "

@@ -165,7 +165,7 @@ def _sentence(order: tuple[int, ...], shape: Sequence[int], expected: Expected) 
     if expected.matrix is not None:
         sizes = f"{expected.matrix[0]} x {expected.matrix[1]}"
         is_whole = shape[order[-1]] == expected.matrix[1]
-        why = f"fits the {'matrix' if is_whole else 'readout'} of the header, {sizes},"
+        why = f"fits the {'matrix' if is_whole else 'readout'} of the header, {sizes}"
     elif expected.n_phase is not None:
         why = f"fits the mask of {expected.n_phase} phase encodes"
     else:
