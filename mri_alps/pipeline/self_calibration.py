@@ -179,7 +179,7 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
                 result.samples.to(device),
                 acquisition.noise_std,
                 N_PREDICTIONS * plan.n_evaluations,
-                trajectory=None if places is None else torch.as_tensor(places, device=device),
+                None if places is None else torch.as_tensor(places, device=device),
             )
         )
     return found
