@@ -19,11 +19,14 @@ import numpy as np
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.interop._convert_ismrmrd import scan_as_lines
+from mri_alps.interop._convert_shots import refuse_format, trajectory_base, write_shots
 from mri_alps.interop._sidecar import describe_rest
 from mri_alps.pipeline import root_sum_of_squares
 from mri_alps.rawdata import (
     RawKSpace,
+    RawTrajectoryData,
     Selection,
+    TrajectoryOptions,
     atomic_path,
     kspace_to_cfl,
     notes_of,
@@ -66,6 +69,7 @@ def convert(
     *,
     selection: Selection | None = None,
     field_of_view: Sequence[float] | None = None,
+    trajectory: TrajectoryOptions | None = None,
 ) -> Conversion:
     """Convert raw k-space.
 
@@ -83,6 +87,8 @@ def convert(
         Which part of the source; the first if left out.
     field_of_view : sequence of float, optional
         Of the final image in mm, where the source does not say it.
+    trajectory : TrajectoryOptions, optional
+        What a radial or spiral source does not say of its trajectory.
 
     Returns
     -------
@@ -102,7 +108,9 @@ def convert(
             f"k-space can be converted to {', '.join(RAW_FORMATS)}, not to {to!r}"
         )
     source, target = Path(source), Path(target)
-    raw = with_field_of_view(_open(source, selection), field_of_view)
+    raw = with_field_of_view(_open(source, selection, trajectory), field_of_view)
+    if isinstance(raw, RawTrajectoryData):
+        return _convert_shots(source, target, to, overwrite, raw)
     files = _files(target, to, raw)
     sidecars = [] if to == "fastmri" else [sidecar_path(target)]
     refuse_existing(source, [*files, *sidecars], overwrite)
@@ -138,8 +146,37 @@ def convert(
     return Conversion((*files, *sidecars), tuple(not_held), tuple(notes_of(raw)))
 
 
-def _open(source: Path, selection: Selection | None) -> RawKSpace:
-    raw = read_raw(source, selection=selection)
+def _convert_shots(
+    source: Path, target: Path, to: str, overwrite: bool, raw: RawTrajectoryData
+) -> Conversion:
+    refuse_format(raw, to)
+    base = _base(target)
+    files = [*_pair(base), *_pair(trajectory_base(base))] if to == "bart" else [target]
+    sidecar = sidecar_path(target)
+    refuse_existing(source, [*files, sidecar], overwrite)
+    rest = write_shots(target, base, raw, to)
+    not_held = ["the matrix and the crop"] if to == "bart" else []
+    if raw.noise_covariance is not None:
+        not_held.append("the noise covariance")
+    content = {
+        "format": "mri_alps conversion 1",
+        "source": source.name,
+        "target": [file.name for file in files],
+        "target_format": to,
+        "not_held_by_the_target": not_held,
+        **rest,
+    }
+    with atomic_path(sidecar) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    return Conversion((*files, sidecar), tuple(not_held), tuple(notes_of(raw)))
+
+
+def _open(
+    source: Path, selection: Selection | None, trajectory: TrajectoryOptions | None
+) -> RawKSpace:
+    raw = read_raw(source, selection=selection, trajectory=trajectory)
+    if isinstance(raw, RawTrajectoryData):
+        return raw
     if raw.format in ("ismrmrd", "mrd2", "twix"):  # its oversampling is part of what was measured
         whole = dataclasses.replace(selection or Selection(), keep_oversampling=True)
         return read_raw(source, selection=whole)
