@@ -118,9 +118,10 @@ def bring_together(
     found = Correction(table, None if calibration is None else calibration.table)
     if table.reverse.all() or not table.reverse.any():
         if len(navigators):
-            found.processing.append(
+            found.warnings.append(
                 f"{len(navigators)} phase-correction lines are left out: all lines of the image "
-                "were read in one direction"
+                "were read in one direction by their flags; if a converter turned some of them "
+                "round and took the flag away, a ghost half a field of view away remains"
             )
         return found
     groups = _mixed_groups(table)
