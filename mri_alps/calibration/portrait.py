@@ -172,9 +172,14 @@ def _positions(small: int, large: int) -> np.ndarray:
 
 
 def _profiles(acquisition: Acquisition, axes: tuple[str, str]) -> dict[str, np.ndarray]:
-    if acquisition.trajectory is not None:
-        return _profile_by_radius(acquisition)
     energy = acquisition.kspace.abs().square().mean(0).double().cpu().numpy()
+    if acquisition.trajectory is not None:
+        level = energy / (2 * acquisition.noise_std**2)
+        means = [_mean_along(acquisition, level, axis) for axis in (0, 1)]
+        return {
+            name: 10 * np.log10(np.maximum(mean, 1e-6))
+            for name, mean in zip(axes, means, strict=True)
+        }
     measured = np.broadcast_to(acquisition.mask.cpu().numpy(), energy.shape)
     noise = 2 * acquisition.noise_std**2
     profiles = {}
@@ -186,21 +191,23 @@ def _profiles(acquisition: Acquisition, axes: tuple[str, str]) -> dict[str, np.n
     return profiles
 
 
-def _profile_by_radius(acquisition: Acquisition) -> dict[str, np.ndarray]:
-    """Energy of samples along a trajectory by their distance from the centre of k-space."""
+def _mean_along(acquisition: Acquisition, values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean of samples along a trajectory by the line of the grid next to them, else NaN."""
     assert acquisition.trajectory is not None
-    radius = np.rint(np.linalg.norm(acquisition.trajectory.cpu().numpy(), axis=-1)).astype(int)
-    energy = acquisition.kspace.abs().square().mean(0).double().cpu().numpy()
-    count = np.bincount(radius.ravel())
-    mean = np.bincount(radius.ravel(), energy.ravel()) / np.maximum(count, 1)
-    decibel = 10 * np.log10(np.maximum(mean / (2 * acquisition.noise_std**2), 1e-6))
-    return {"distance from the centre": np.where(count > 0, decibel, np.nan)}
+    size = acquisition.shape[axis]
+    place = np.rint(acquisition.trajectory[..., axis].cpu().numpy()).astype(int) + size // 2
+    place = place.clip(0, size - 1).ravel()
+    count = np.bincount(place, minlength=size)
+    total = np.bincount(place, values.ravel(), minlength=size)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
 def _line_weights(acquisition: Acquisition) -> np.ndarray | None:
-    if acquisition.weights is None or acquisition.trajectory is not None:
+    if acquisition.weights is None:
         return None
     weights = acquisition.weights.double().cpu().numpy()
+    if acquisition.trajectory is not None:
+        return _mean_along(acquisition, weights, 1)
     measured = np.broadcast_to(acquisition.mask.cpu().numpy(), acquisition.shape)
     count = measured.sum(0)
     mean = (np.broadcast_to(weights, measured.shape) * measured).sum(0) / np.maximum(count, 1)

@@ -12,6 +12,7 @@ from mri_alps.calibration import (
     fit_maps_error,
     judge,
     measure_delays,
+    portray_calibration,
     prepare_slice,
 )
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning
@@ -207,6 +208,15 @@ def test_an_object_larger_than_the_field_of_view(is_larger):
         return
     notes = calibrate_volume(trajectory_from_arrays(samples, places, scans.SHAPE)).notes
     assert not any("larger than the field of view" in note for note in notes)
+
+
+def test_portrait():
+    acquisition = prepare_slice(scan(scans.radial(24)), 0, noise_std=scans.NOISE_STD)
+    portrait = portray_calibration(scan(scans.radial(24)), acquisition)
+    for axis in ("readout", "phase_encode"):
+        assert len(portrait.profiles[axis]) == 48 and np.nanargmax(portrait.profiles[axis]) == 24
+    assert portrait.weights.shape == (48,) and np.nanargmin(portrait.weights) == 24
+    assert np.nanmax(portrait.weights) <= 1
 
 
 def test_coil_compression():
