@@ -13,10 +13,10 @@ CHILD = """
 import os, signal
 from mri_alps.rawdata import probe
 earnest = probe._problem
-def problem(path, selection):
+def problem(path, *options):
     if "crash" in path.name:
         os.kill(os.getpid(), signal.SIGBUS)
-    return earnest(path, selection)
+    return earnest(path, *options)
 probe._problem = problem
 probe.serve()
 """
