@@ -51,7 +51,7 @@ def trajectory_from_arrays(
     Parameters
     ----------
     kspace : np.ndarray
-        complex ([slice,] [coil,] shot, sample).
+        complex `([slice,] [coil,] shot, sample)`.
     trajectory : np.ndarray
         float ([slice,] shot, sample, 2), in the order of the image axes, 0 at DC. A third
         component that is a density is left out.
@@ -162,7 +162,7 @@ def read_npz(path: Path, options: TrajectoryOptions) -> RawTrajectoryData:
     Parameters
     ----------
     path : pathlib.Path
-        A .npz with `kspace` ([slice,] [coil,] shot, sample) and `trajectory` ([slice,] shot,
+        A .npz with `kspace` `([slice,] [coil,] shot, sample)` and `trajectory` ([slice,] shot,
         sample, 2), and perhaps `matrix` (2,), `field_of_view` (3,) in mm and `noise_covariance`;
         or a .npy with k-space alone.
     options : TrajectoryOptions
