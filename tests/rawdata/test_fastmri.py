@@ -178,3 +178,14 @@ def test_shared_files_match_their_references(shared_data):
             reference = raw.read_reference(index)
             error, scale = np.linalg.norm(image - reference), np.linalg.norm(reference)
             assert_equal_to_rounding(error, 0.0, image.shape[0], scale, dtype="float32")
+
+
+def test_padding_that_is_not_zero_is_said(tmp_path):
+    kspace = random_complex(0, 2, 3, 8, 20)
+    write_fastmri(tmp_path / "p.h5", kspace, padding=(2, 3))
+    with h5py.File(tmp_path / "p.h5", "r+") as file:
+        file["kspace"][...] = kspace
+        said = " ".join(read_raw(tmp_path / "p.h5").provenance["warnings"])
+        assert "5 of 5 phase encodes outside [2, 17) are not zero" in said
+        file["kspace"][..., :2] = file["kspace"][..., 17:] = 0
+    assert "are not zero" not in str(read_raw(tmp_path / "p.h5").provenance)

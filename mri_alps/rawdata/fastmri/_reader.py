@@ -15,6 +15,7 @@ from mri_alps.core.plain import plain
 from mri_alps.rawdata._files import check_matrix, check_slice_bytes
 from mri_alps.rawdata.choices import refuse_choices
 from mri_alps.rawdata.fastmri._axes import Expected, find_order
+from mri_alps.rawdata.fastmri._padding import note_measured_padding, padding_free_range
 from mri_alps.rawdata.fastmri._stored import (
     Storage,
     StoredKSpace,
@@ -134,6 +135,7 @@ def read_fastmri(path: Path | str, selection: Selection | None = None) -> RawKSp
     raw = _assemble(
         path, shape, kspace_mask=file_mask, header=header, attributes=attributes, source=source
     )
+    told["warnings"] += note_measured_padding(raw)
     provenance = {**raw.provenance, "counters": told["counters"], "not_chosen": told["not_chosen"]}
     for name in ("processing", "warnings"):
         provenance[name] = [*told[name], *provenance[name]]
@@ -238,26 +240,6 @@ def _assemble(
             "processing": processing,
         },
     )
-
-
-def padding_free_range(encoding: Encoding, n_phase: int) -> tuple[int, int]:
-    """Return [left, right) of the phase encodes that were measured, from the encoding limits.
-
-    left = encoded.y // 2 - center, right = left + maximum + 1, as fastMRI computes them; the
-    k-space's own width stands for encoded.y. Everything if the header has no limits.
-
-    Parameters
-    ----------
-    encoding : Encoding
-        From the file's ISMRMRD header.
-    n_phase : int
-        Phase encodes of the k-space.
-    """
-    limit = encoding.limits.get("kspace_encoding_step_1")
-    if limit is None:
-        return 0, n_phase
-    left = n_phase // 2 - limit.center
-    return max(left, 0), min(left + limit.maximum + 1, n_phase)
 
 
 def _dataset(file: File, name: str, path: Path) -> Dataset:
