@@ -26,8 +26,6 @@ COIL_DISAGREEMENT = 0.5
 """The same for a single coil, beside six standard errors."""
 STEEPEST_SIGNAL = 6.0
 """`signal_ratio` of the outer half of k-space from which it is a filter that falls, not signal."""
-HARDLY_LOUDER = 2.0
-"""Level in the corners of k-space over the quietest one up to which that is noise, nearly."""
 MILD_SIGNAL = 2.0
 """`signal_ratio` up to which a level is at most some 20 % too large."""
 KSPACE_CORNERS, OUTER_HALF = "k-space corners", "outer half of k-space"
@@ -38,10 +36,12 @@ STEEPEST_FILTER = 2.2
 STEEPEST_ATTENUATION, ZERO_FILLED = 15.0, 1000.0
 """Level at the border of the image over that far from the centre of k-space from which it is signal
 of an object that fills the view, no filter's doing; and from which zeros were filled in."""
-FEWEST_COILS, SPHERICITY = 4, 1.5
+FEWEST_COILS, SPHERICITY, SPHERICITY_OF_SIGNAL = 4, 1.5, 5.0
 """Coils from which noise is told from signal by its covariance; and arithmetic over geometric mean
-of its eigenvalues, whitened by other noise, from which it is signal: a filter is the same for all
-coils."""
+of its eigenvalues, whitened by other noise, from which it is signal, a filter being the same for
+all coils; and where that other noise has signal in it."""
+FLAT_CORNERS = 1.5
+"""`signal_ratio` of the corners of k-space up to which nothing falls there."""
 _ORDER = (NOISE_SCAN, QUIET, OUTER_HALF, CORNERS, KSPACE_CORNERS)
 
 
@@ -154,10 +154,11 @@ def judge(witnesses: Sequence[NoiseEstimate]) -> NoiseVerdict:
         Of those without signal the best, or the loudest where they disagree; coils that are
         louder in another one are raised to it.
     """
+    corners_ratio = {w.method: w.signal_ratio for w in witnesses}.get(KSPACE_CORNERS)
     witnesses = _with_signal_marked(witnesses)
     clean = sorted((w for w in witnesses if not w.is_contaminated), key=_rank)
     if not clean:
-        return _least_doubtful(witnesses)
+        return _least_doubtful(witnesses, corners_ratio)
     chosen = clean[0]
     if chosen.method == NOISE_SCAN:  # which is doubted for what is seen beside the object alone
         clean = [w for w in clean if w.method not in (PERIPHERY, KSPACE_CORNERS, OUTER_HALF)]
@@ -188,7 +189,10 @@ def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> tuple[NoiseEstima
     signal: set[str] = set()
     if len(corners) == 2 and _mean_ratio(corners[1], corners[0]) > STEEPEST_FILTER:
         signal |= {CORNERS, CENTRE_CORNERS}
-    far = by_name.get(OUTER_HALF) or by_name.get(PERIPHERY)
+    outer = [by_name[name] for name in (OUTER_HALF, KSPACE_CORNERS, PERIPHERY) if name in by_name]
+    far = outer[0] if outer else None
+    if far is not None and len(far.covariance) >= FEWEST_COILS:
+        far = min(outer, key=lambda w: w.is_contaminated)
     if far is not None and any(_fills_view(corner, far) for corner in corners):
         signal |= {CORNERS, CENTRE_CORNERS}
     # No filter makes the edge of k-space louder than what averages over all of it.
@@ -213,36 +217,41 @@ def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> tuple[NoiseEstima
 
 
 def _fills_view(corner: NoiseEstimate, far: NoiseEstimate) -> bool:
-    """Whether the border of the image shows the object: too loud, and not alike in all coils."""
-    if not STEEPEST_ATTENUATION < _mean_ratio(corner, far) < ZERO_FILLED:
-        return False
-    if len(corner.covariance) < FEWEST_COILS:
-        return True
+    """Whether the border of the image shows the object: not alike in all coils, or too loud."""
+    ratio, n_coils = _mean_ratio(corner, far), len(corner.covariance)
+    if n_coils < FEWEST_COILS:
+        return STEEPEST_ATTENUATION < ratio < ZERO_FILLED
     dead = np.diag(far.covariance).real <= 0
     values = linalg.eigvalsh(corner.covariance, far.covariance + np.diag(dead.astype(float)))
     values = np.maximum(values[-(~dead).sum() :], np.finfo(float).tiny)
-    return bool(values.mean() > SPHERICITY * np.exp(np.log(values).mean()))
+    sphericity = SPHERICITY_OF_SIGNAL if far.is_contaminated else SPHERICITY
+    limit = sphericity * math.exp(n_coils / min(corner.n_samples, far.n_samples))
+    return ratio > 1 + DISAGREEMENT and values.mean() > limit * np.exp(np.log(values).mean())
 
 
-def _least_doubtful(witnesses: tuple[NoiseEstimate, ...]) -> NoiseVerdict:
-    """Take the best witness where all have signal in them."""
+def _least_doubtful(
+    witnesses: tuple[NoiseEstimate, ...], corners_ratio: float | None
+) -> NoiseVerdict:
+    """Take the best witness where all have signal in them.
+
+    `corners_ratio` is the signal ratio of the corners of k-space alone: where that is flat, the
+    noise was reached, and nothing filters it.
+    """
     by_name = {witness.method: witness for witness in witnesses}
     outer, corners = by_name.get(OUTER_HALF), by_name.get(CORNERS)
     quietest = min(witnesses, key=lambda witness: witness.level)
     is_filtered = outer is not None and STEEPEST_SIGNAL < outer.signal_ratio < math.inf
-    far = by_name.get(KSPACE_CORNERS)
-    if far is not None and not is_filtered and _mean_ratio(far, quietest) <= HARDLY_LOUDER:
-        return NoiseVerdict(quietest, witnesses)
+    is_filtered &= corners_ratio is None or corners_ratio > FLAT_CORNERS
     if corners is not None and corners.signal_ratio <= MILD_SIGNAL:
         return NoiseVerdict(corners, witnesses)  # were k-space filtered, not too small
-    if is_filtered:
-        in_kspace = [w for w in witnesses if w.method not in (CORNERS, CENTRE_CORNERS)]
-        chosen = max(in_kspace, key=lambda witness: witness.level)
-        why = "k-space seems to be filtered, and it is probably too small"
-    else:
-        chosen, why = quietest, "it may be too large"
-    listed = _listed(witnesses, chosen)
-    note = f"signal is in all that tells of the noise, {why}: {listed}"
+    if not is_filtered:  # signal makes it too large, if anything
+        return NoiseVerdict(quietest, witnesses)
+    in_kspace = [w for w in witnesses if w.method not in (CORNERS, CENTRE_CORNERS)]
+    chosen = max(in_kspace, key=lambda witness: witness.level)
+    note = (
+        "signal is in all that tells of the noise, k-space seems to be filtered, and it is "
+        f"probably too small: {_listed(witnesses, chosen)}"
+    )
     return NoiseVerdict(chosen, witnesses, note)
 
 
