@@ -1,6 +1,6 @@
 """The pictures of the documentation's gallery: mean, error and deviation of every anatomy at hand.
 
-    python benchmarks/make_gallery.py [--images FOLDER] [--output docs/pages/images/gallery]
+    python benchmarks/make_gallery.py [--images FOLDER] [--output gallery]
         [--size 160] [--acceleration 4] [--samples 8] [--evaluations 40]
 
 One slice of each anatomy of FOLDER (`../shared/data/images`, or of $MRI_ALPS_SHARED_DATA) whose
@@ -89,7 +89,7 @@ def main() -> None:
     shared = Path(os.environ.get("MRI_ALPS_SHARED_DATA", shared))
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--images", type=Path, default=shared / "images")
-    parser.add_argument("--output", type=Path, default=Path("docs/pages/images/gallery"))
+    parser.add_argument("--output", type=Path, default=Path("gallery"))
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--acceleration", type=float, default=4)
     parser.add_argument("--samples", type=int, default=8)
