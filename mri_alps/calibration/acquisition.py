@@ -9,34 +9,17 @@ import numpy as np
 import torch
 
 from mri_alps.core.crop import center_crop
-from mri_alps.operators import NonCartesianSenseOperator, SenseOperator
+from mri_alps.operators import (
+    NonCartesianSenseOperator,
+    SenseOperator,
+    SoftSenseOperator,
+    sense_operator,
+)
 
 CENTER = 24
 """Samples along each axis that count as the centre of k-space."""
 
-
-def sense_operator(
-    sensitivity_maps: torch.Tensor,
-    mask: torch.Tensor,
-    weights: torch.Tensor | None = None,
-    trajectory: torch.Tensor | None = None,
-) -> SenseOperator | NonCartesianSenseOperator:
-    """Return A: along a trajectory if there is one, else on the grid of k-space.
-
-    Parameters
-    ----------
-    sensitivity_maps : torch.Tensor
-        Complex (coils, H, W).
-    mask : torch.Tensor
-        Of Cartesian samples; along a trajectory every sample counts.
-    weights : torch.Tensor, optional
-        Of samples.
-    trajectory : torch.Tensor, optional
-        float64 (samples, shots, 2).
-    """
-    if trajectory is None:
-        return SenseOperator(sensitivity_maps, mask, weights)
-    return NonCartesianSenseOperator(sensitivity_maps, trajectory, weights)
+AnySenseOperator = SenseOperator | SoftSenseOperator | NonCartesianSenseOperator
 
 
 class InverseProblem(NamedTuple):
@@ -44,8 +27,9 @@ class InverseProblem(NamedTuple):
 
     Parameters
     ----------
-    operator : SenseOperator or NonCartesianSenseOperator
-        A, with the weights of measured samples.
+    operator : SenseOperator, SoftSenseOperator or NonCartesianSenseOperator
+        A, with the weights of measured samples; of several sets of maps its unknown is an image for
+        each, (sets, H, W).
     data : torch.Tensor
         complex64 (coils, H, W), or (coils, samples, shots) along a trajectory: k-space times the
         weights.
@@ -53,7 +37,7 @@ class InverseProblem(NamedTuple):
         Of all of `data`.
     """
 
-    operator: SenseOperator | NonCartesianSenseOperator
+    operator: AnySenseOperator
     data: torch.Tensor
     noise_std: float
 
@@ -76,7 +60,7 @@ class Acquisition:
         bool (H, W), or (W,) where whole lines were measured; True for all (samples, shots).
     sensitivity_maps : torch.Tensor
         complex64 (coils, H, W) of the whitened (and compressed) coils, sum over coils of
-        |S|^2 = 1 inside the support and 0 outside.
+        |S|^2 = 1 inside the support and 0 outside: the first set where there are several.
     noise_std : float
         1 / scale.
     scale : float
@@ -106,6 +90,11 @@ class Acquisition:
     trajectory : torch.Tensor or None
         float64 (samples, shots, 2), where the samples lie in cycles per field of view; None of
         Cartesian scans.
+    further_maps, further_maps_uncompressed : torch.Tensor or None
+        complex64 (sets - 1, coils, H, W): further sets of maps, where two places of the object
+        share a pixel; orthogonal to the first at every pixel.
+    further_powers : tuple of float
+        Power of their images over that of the first, as the calibration region has it.
     """
 
     kspace: torch.Tensor
@@ -122,22 +111,42 @@ class Acquisition:
     is_empty: bool = False
     calibration_kspace: np.ndarray | None = field(default=None, repr=False)
     trajectory: torch.Tensor | None = field(default=None, repr=False)
+    further_maps: torch.Tensor | None = field(default=None, repr=False)
+    further_maps_uncompressed: torch.Tensor | None = field(default=None, repr=False)
+    further_powers: tuple[float, ...] = ()
 
     def problem(self) -> InverseProblem:
         """Return what `sample_posterior` takes after the prior: operator, data and noise level.
 
         The weights of measured samples are part of operator and data, as `reconstruct` uses
-        them: ``sample_posterior(prior, *acquisition.problem())`` is its posterior.
+        them: ``sample_posterior(prior, *acquisition.problem())`` is its posterior. Of several sets
+        of maps the prior is that of an image for each, see `mri_alps.priors.PriorOfSets`.
         """
         return InverseProblem(self.operator(), self.data(), self.noise_std)
 
-    def operator(self) -> SenseOperator | NonCartesianSenseOperator:
+    @property
+    def n_sets(self) -> int:
+        """Sets of sensitivity maps."""
+        return 1 + len(self.further_powers)
+
+    def sets(self, uncompressed: bool = False) -> torch.Tensor:
+        """Return all maps, (sets, coils, H, W) of several sets, else (coils, H, W).
+
+        Parameters
+        ----------
+        uncompressed : bool
+            Whether those of the whitened coils before compression.
+        """
+        first, further = self.sensitivity_maps, self.further_maps
+        if uncompressed:
+            first, further = self.maps_uncompressed, self.further_maps_uncompressed
+        return first if further is None else torch.cat([first[None], further])
+
+    def operator(self) -> AnySenseOperator:
         """Return A with the weights, which goes with `data()`."""
         return self.operator_with(self.weights)
 
-    def operator_with(
-        self, weights: torch.Tensor | None
-    ) -> SenseOperator | NonCartesianSenseOperator:
+    def operator_with(self, weights: torch.Tensor | None) -> AnySenseOperator:
         """Return A with other weights, or none.
 
         Parameters
@@ -145,7 +154,7 @@ class Acquisition:
         weights : torch.Tensor or None
             Of the samples.
         """
-        return sense_operator(self.sensitivity_maps, self.mask, weights, self.trajectory)
+        return sense_operator(self.sets(), self.mask, weights, self.trajectory)
 
     def data(self) -> torch.Tensor:
         """Return k-space times the weights, (coils, H, W): noise and model error in one level."""
@@ -169,8 +178,36 @@ class Acquisition:
     def raw_sensitivity_maps(self) -> torch.Tensor:
         """Maps of the scan's own coils, complex64 (coils, H, W): W^-1 S.
 
-        Times scale * x they predict the coil images, and so the k-space, of the file.
+        Times scale * x they predict the coil images, and so the k-space, of the file. Of several
+        sets (sets, coils, H, W): times the images of all sets, and added.
         """
         inverse = torch.as_tensor(np.linalg.inv(self.whitening))
-        maps = self.maps_uncompressed
-        return torch.tensordot(inverse.to(maps.device, maps.dtype), maps, dims=1)
+        maps = self.sets(uncompressed=True)
+        return torch.einsum("ij,...jhw->...ihw", inverse.to(maps.device, maps.dtype), maps)
+
+    def combine(self, images: torch.Tensor) -> torch.Tensor:
+        """Return one image for those of all sets; that of a single set as it is.
+
+        Its magnitude is that of all coils, sqrt(sum_c |sum_s (W^-1 S_s)_c x_s|^2), and its phase
+        that of the first set's image.
+
+        Parameters
+        ----------
+        images : torch.Tensor
+            Complex (n, sets, H, W) of several sets.
+
+        Returns
+        -------
+        torch.Tensor
+            Complex (n, H, W); times `rss_weight` and `scale` it is in the units of the scan's own
+            root-sum-of-squares image.
+        """
+        if self.n_sets == 1:
+            return images
+        maps = self.raw_sensitivity_maps().to(images.device)
+        power = torch.zeros_like(images[:, 0].real)
+        for coil in range(maps.shape[1]):
+            power += (maps[:, coil] * images).sum(1).abs().square()
+        weight = self.rss_weight.to(images.device)
+        magnitude = torch.where(weight > 0, power.sqrt() / weight.clamp_min(1e-30), 0)
+        return torch.polar(magnitude, images[:, 0].angle())

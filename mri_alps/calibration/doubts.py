@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from mri_alps.calibration.chain.mapped import GIVEN
@@ -13,6 +12,7 @@ from mri_alps.calibration.peak import distance_from_center
 
 if TYPE_CHECKING:
     from mri_alps.calibration.chain import ScaledSlice, WeightedSlice
+    from mri_alps.calibration.folding import Folding
     from mri_alps.calibration.volume import VolumeCalibration
 
 PLAUSIBLE_NOISE = (1e-5, 0.5)
@@ -23,8 +23,9 @@ DOUBTFUL_MAPS = 0.15
 DOUBTFUL_NOISE = 1.5
 """Standard deviation that the data call for, over the stated one, from which a warning is given."""
 
-FURTHER_SHARE = 0.03
-"""Part of the signal, by its norm, that further sets of given maps may have without a warning."""
+NOTED_SHARE = 0.01
+"""Part of the signal, by its norm, that given maps lack and own ones took over, from which it is
+noted."""
 
 
 def doubts_about(weighted: WeightedSlice) -> list[str]:
@@ -39,7 +40,6 @@ def doubts_about(weighted: WeightedSlice) -> list[str]:
     return [
         *_noise_level(scaled),
         *_signal_outside(scaled),
-        *_further_sets(scaled),
         *_folding(scaled),
         *_misfit(weighted),
     ]
@@ -54,14 +54,7 @@ def remarks_about(weighted: WeightedSlice) -> list[str]:
         After all stages.
     """
     scaled = weighted.compressed.scaled
-    share = scaled.mapped.further_sets
-    if share is None or _further_sets(scaled):
-        return []
-    told = "" if math.isnan(share) else f", and the others have {100 * share:.1f} % of the signal"
-    return [
-        f"{scaled.whitened.name}: of several sets of sensitivity maps that were given the first "
-        f"is used{told}"
-    ]
+    return [*_number_of_sets(scaled), *_completed(scaled)]
 
 
 def likeliest_cause(
@@ -152,34 +145,57 @@ def _signal_outside(scaled: ScaledSlice) -> list[str]:
     ]
 
 
-def _further_sets(scaled: ScaledSlice) -> list[str]:
-    share = scaled.mapped.further_sets
-    if share is None or not share > FURTHER_SHARE:
+def _folding(scaled: ScaledSlice) -> list[str]:
+    found = scaled.mapped.folding
+    if found is None or not found.is_smaller_field_of_view or scaled.mapped.powers:
         return []
+    way_out = "use two sets (--n-maps 2, n_maps=2), or scan with a larger field of view"
+    if scaled.whitened.trajectory is not None:
+        way_out = "scan with a larger field of view"
     return [
-        f"{scaled.whitened.name}: of several sets of sensitivity maps that were given only the "
-        f"first is used, and the others have {100 * share:.0f} % of the signal (norm, in the "
-        f"low-resolution images of the calibration region; at most {100 * FURTHER_SHARE:.0f} % is "
-        "expected): the object is larger than the field of view, or its coils' maps are not "
-        "smooth there, where the deviation may be too small; leave the maps out, or scan with a "
-        "larger field of view"
+        f"{scaled.whitened.name}: {_where_it_folds(scaled, found)}: {100 * found.share:.0f} % of "
+        f"the signal (norm) need a second set of maps, where at most {100 * FOLDED_SHARE:.0f} % is "
+        "expected of one; the image is wrong there and where undersampling folds it, and the "
+        f"deviation too small: {way_out}"
     ]
 
 
-def _folding(scaled: ScaledSlice) -> list[str]:
-    found = scaled.mapped.folding
-    if found is None or not found.is_smaller_field_of_view:
-        return []
+def _where_it_folds(scaled: ScaledSlice, found: Folding) -> str:
     axis, what = scaled.whitened.raw.axes[found.axis], ("rows", "columns")[found.axis]
     where = f"{what} {found.first} to {found.last}"
     if found.first > found.last:
         where = f"{what} {found.first} and above and {found.last} and below"
+    return (
+        f"the field of view is smaller than the object along the {axis.replace('_', ' ')}, near "
+        f"{where}, where two places fold onto one pixel"
+    )
+
+
+def _number_of_sets(scaled: ScaledSlice) -> list[str]:
+    """Say that several sets are used, or that of several given ones one is."""
+    mapped, name = scaled.mapped, scaled.whitened.name
+    if mapped.powers:
+        n_sets, found = 1 + len(mapped.powers), mapped.folding
+        where = ""
+        if found is not None and found.is_smaller_field_of_view:
+            where = f": {_where_it_folds(scaled, found)}, and the image shows both"
+        return [f"{name}: {n_sets} sets of sensitivity maps are used{where}"]
+    if mapped.n_given > 1:
+        return [
+            f"{name}: of {mapped.n_given} sets of sensitivity maps that were given the first is "
+            "used, turned to the signal, since no two places of the object share a pixel"
+        ]
+    return []
+
+
+def _completed(scaled: ScaledSlice) -> list[str]:
+    found = scaled.mapped.completion
+    if found is None or found.across < NOTED_SHARE:
+        return []
     return [
-        f"{scaled.whitened.name}: the field of view is smaller than the object along the "
-        f"{axis.replace('_', ' ')}, near {where}, where two places fold onto one pixel: "
-        f"{100 * found.share:.0f} % of the signal (norm) need a second set of maps, where at most "
-        f"{100 * FOLDED_SHARE:.0f} % is expected; the image is wrong there and where undersampling "
-        "folds it, and the deviation too small: scan with a larger field of view"
+        f"{scaled.whitened.name}: the given sensitivity maps lack {100 * found.across:.0f} % of "
+        f"the signal (norm) of the calibration region, at {100 * found.part:.1f} % of the pixels "
+        "that show some; maps of its own take their place there"
     ]
 
 

@@ -72,7 +72,7 @@ def explain(acquisition: Acquisition, image: torch.Tensor) -> Explanation:
     acquisition : Acquisition
         The slice.
     image : torch.Tensor
-        complex64 (H, W), of unit scale.
+        complex64 (H, W), of unit scale; (sets, H, W) of several sets of maps.
     """
     if acquisition.is_empty:
         return NOTHING_TO_EXPLAIN

@@ -89,27 +89,6 @@ def find_folding(operators: LocalOperators) -> Folding:
     return Folding(share, axis, first, last, part)
 
 
-def find_second_sets(operators: LocalOperators) -> np.ndarray:
-    """Mark the pixels that a second set of maps is needed for, by the second eigenvalue alone.
-
-    Parameters
-    ----------
-    operators : LocalOperators
-        As `find_folding` takes them.
-
-    Returns
-    -------
-    numpy.ndarray
-        bool (readout, phase_encode).
-    """
-    marked = _second_set(operators).near_one
-    rows, columns = (
-        ((np.arange(n) - n // 2) * m / n + m // 2).round().astype(int).clip(0, m - 1)
-        for n, m in zip(operators.shape, marked.shape, strict=True)
-    )
-    return np.asarray(marked[rows][:, columns])
-
-
 class _SecondSet(NamedTuple):
     """On a grid as fine as a calibration region is.
 

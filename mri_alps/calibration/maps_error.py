@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from mri_alps.calibration.acquisition import sense_operator
 from mri_alps.calibration.line_weights import (
     LARGEST_ERROR,
     MAPS_ERROR,
@@ -26,11 +25,10 @@ from mri_alps.calibration.line_weights import (
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal
 from mri_alps.core.solvers import conjugate_gradient
+from mri_alps.operators import sense_operator
 
 if TYPE_CHECKING:
-    from mri_alps.operators import NonCartesianSenseOperator, SenseOperator
-
-    AnyOperator = SenseOperator | NonCartesianSenseOperator
+    from mri_alps.calibration.acquisition import AnySenseOperator
 
 HIGHEST_MISFIT = 1.05
 """Misfit up to which the usual allowance is kept."""
@@ -94,7 +92,7 @@ def fit_maps_error(
     mask : torch.Tensor
         Bool (W,) for whole lines, else (H, W).
     sensitivity_maps : torch.Tensor
-        Complex64 (coils, H, W), unit norm over coils.
+        Complex64 (coils, H, W), unit norm over coils; or (sets, coils, H, W) of several sets.
     noise_std : float
         Per real component, in the units of `kspace`.
     largest : float
@@ -172,12 +170,12 @@ def strict_misfit(
     return _MisfitOfDraws(kspace, mask, sensitivity_maps, noise_std).misfit(weights, HIGHEST_MISFIT)
 
 
-def gaussian_mean(operator: AnyOperator, data: torch.Tensor, noise_std: float) -> torch.Tensor:
+def gaussian_mean(operator: AnySenseOperator, data: torch.Tensor, noise_std: float) -> torch.Tensor:
     """Posterior mean of the image under the stationary Gaussian prior, complex64 (H, W).
 
     Parameters
     ----------
-    operator : SenseOperator or NonCartesianSenseOperator
+    operator : SenseOperator, SoftSenseOperator or NonCartesianSenseOperator
         A.
     data : torch.Tensor
         Complex64, in its range, scaled so that the image has the scale 1.
@@ -201,9 +199,11 @@ class _Equations:
     it nearly is where coils overlap: z is nearly white, whatever the noise level.
     """
 
-    def __init__(self, operator: AnyOperator, noise_std: float):
+    def __init__(self, operator: AnySenseOperator, noise_std: float):
         self.operator, self.variance = operator, noise_std**2
-        self.precision = 1 / _image_power(operator.domain_shape).to(operator.device)
+        shape = operator.domain_shape
+        precision = 1 / _image_power(shape[-2:]).to(operator.device)
+        self.precision = precision.expand(shape)
         self.root = (self.precision + operator.normal_fourier_diagonal() / self.variance).rsqrt()
 
     def image(self, z: torch.Tensor) -> torch.Tensor:
@@ -221,7 +221,8 @@ class _Equations:
         return self.root * (spectrum + self.precision * self.root * z)
 
     def solve(self, target: torch.Tensor, z: torch.Tensor, n_iterations: int) -> torch.Tensor:
-        return conjugate_gradient(self.apply, target, n_iterations, x=z)
+        n_axes = len(self.operator.domain_shape)
+        return conjugate_gradient(self.apply, target, n_iterations, n_axes, z)
 
 
 class _MisfitOfDraws:
@@ -239,7 +240,8 @@ class _MisfitOfDraws:
         self.trajectory = trajectory
         generator = torch.Generator().manual_seed(_SEED)  # on the CPU, so that devices agree
         shape, device = tuple(kspace.shape), kspace.device
-        self.prior_noise = standard_normal(maps.shape[-2:], generator, torch.complex64).to(device)
+        image_shape = (*maps.shape[:-3], *maps.shape[-2:])
+        self.prior_noise = standard_normal(image_shape, generator, torch.complex64).to(device)
         self.data_noise = standard_normal(shape, generator, torch.complex64).to(device)
 
     def misfit(self, weights: torch.Tensor, enough: float = 1.0) -> float:

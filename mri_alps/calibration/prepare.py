@@ -50,6 +50,7 @@ _RULES = {
     "row_compression_tolerance": number().or_none(),
     "noise_std": NOISE_STD,
     "maps_error": number(0, 1e3, ends="[]").or_none(),
+    "n_maps": whole(1).or_none(),
 }
 
 
@@ -66,6 +67,7 @@ def prepare_slice(
     noise_std: float | Sequence[float] | None = None,
     maps_error: float | None = None,
     left_out: np.ndarray | None = None,
+    n_maps: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Acquisition:
     """Whiten, calibrate and scale one slice.
@@ -86,9 +88,10 @@ def prepare_slice(
         From `calibrate_volume`, so that the noise of a volume is looked at only once.
     sensitivity_maps : array, optional
         Complex (coils, readout, phase_encode), maps of the scan's own coils (not whitened) in
-        any normalisation, zero outside the object, which are used as they are; of several sets
-        (sets, coils, readout, phase_encode) the first is used; estimated if left out, and refined
-        where the data do not agree with them (`refine_sensitivity_maps`).
+        any normalisation, zero outside the object; or several sets of them (sets, coils, readout,
+        phase_encode). They are used as they are, but where they lack signal that the calibration
+        region shows (`complete_sets`). Estimated if left out, and refined where the data do not
+        agree with them (`refine_sensitivity_maps`).
     n_virtual_coils : int, optional
         Compress to this many coils.
     compression_tolerance : float, optional
@@ -103,6 +106,10 @@ def prepare_slice(
         see `sampling_weights`; what the data call for if left out, see `fit_maps_error`.
     left_out : numpy.ndarray, optional
         bool (shots,) of a scan along a trajectory: shots that count as not measured.
+    n_maps : int, optional
+        Sets of sensitivity maps, each with an image of its own. Left out: two (or as many as are
+        given) where ESPIRiT's eigenvalues say that the object is larger than the field of view,
+        else one.
     device : torch.device or str
         Where the result lies.
 
@@ -118,19 +125,19 @@ def prepare_slice(
     ShapeError
         If mask or maps do not fit.
     ConfigurationError
-        If the compression asked for is impossible.
+        If the compression, or the number of sets, asked for is impossible.
 
     Warns
     -----
     MriAlpsWarning
-        If the noise is implausible, or given maps are zero where there is signal, or further sets
-        of them take some of it, or the field of view is smaller than the object, or no image
-        explains the data of all coils; the likeliest cause is named.
+        If the noise is implausible, or given maps are zero where there is signal, or one set of
+        maps is used where the field of view is smaller than the object, or no image explains the
+        data of all coils; the likeliest cause is named.
     """
     check("prepare_slice", _RULES, locals())
     device = find_device(device)
     if isinstance(raw, RawTrajectoryData):
-        refuse_cartesian_settings(raw, mask, row_compression_tolerance)
+        refuse_cartesian_settings(raw, mask, row_compression_tolerance, n_maps)
         require_finufft(raw)
         if calibration is None:
             calibration = calibrate_volume(raw, noise_std=noise_std)
@@ -149,11 +156,11 @@ def prepare_slice(
         return _empty(raw, measured, calibration, device)
     whitened = whiten(raw, index, kspace, measured, calibration)
     if sensitivity_maps is None:
-        scaled = scale(estimate_maps(whitened, device))
+        scaled = scale(estimate_maps(whitened, device, n_maps))
         if maps_error is None and raw.n_coils > 1:
             scaled = refine_maps(scaled)
     else:
-        scaled = scale(use_given_maps(whitened, sensitivity_maps, device))
+        scaled = scale(use_given_maps(whitened, sensitivity_maps, device, n_maps))
     compressed = compress(scaled, n_virtual_coils, compression_tolerance, row_compression_tolerance)
     return _acquisition(weigh(compressed, maps_error))
 
@@ -161,14 +168,16 @@ def prepare_slice(
 def _acquisition(weighted: WeightedSlice) -> Acquisition:
     """Last stage: what is kept of all stages, looked at and told of."""
     compressed = weighted.compressed
-    scaled, maps = compressed.scaled, compressed.maps_uncompressed
+    scaled = compressed.scaled
+    maps, further = _first_and_further(compressed.maps_uncompressed)
+    virtual, further_virtual = _first_and_further(compressed.sensitivity_maps)
     whitening = scaled.whitened.calibration.whitening
     inverse = torch.as_tensor(np.linalg.inv(whitening)).to(maps.device, maps.dtype)
     return Acquisition(
         kspace=compressed.kspace,
         mask=scaled.mask,
         weights=weighted.weights,
-        sensitivity_maps=compressed.sensitivity_maps,
+        sensitivity_maps=virtual,
         noise_std=scaled.noise_std,
         scale=scaled.scale,
         rss_weight=root_sum_of_squares(torch.tensordot(inverse, maps, dims=1)),
@@ -178,7 +187,14 @@ def _acquisition(weighted: WeightedSlice) -> Acquisition:
         info=_information(weighted),
         calibration_kspace=central_block(scaled.whitened.region.kspace),
         trajectory=scaled.trajectory,
+        further_maps=further_virtual,
+        further_maps_uncompressed=further,
+        further_powers=scaled.mapped.powers,
     )
+
+
+def _first_and_further(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    return (maps, None) if maps.ndim == 3 else (maps[0], maps[1:])
 
 
 def _information(weighted: WeightedSlice) -> dict[str, Any]:
@@ -195,6 +211,7 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
         "calibration_region": list(whitened.region.size),
         "calibration_source": whitened.region.source,
         "sensitivity_maps": scaled.mapped.source,
+        "n_maps": 1 + len(scaled.mapped.powers),
         "n_virtual_coils": len(weighted.compressed.kspace),
         "n_averages": whitened.raw.n_averages,
         "notes": [*calibration.notes, *notes, *remarks_about(weighted)],
@@ -220,8 +237,10 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
         info["signal_beside_maps"] = mapped.unexplained._asdict()
     if mapped.folding is not None:
         info["folding"] = mapped.folding._asdict()
-    if mapped.further_sets is not None:
-        info["signal_in_further_maps"] = mapped.further_sets
+    if mapped.powers:
+        info["power_in_further_maps"] = list(mapped.powers)
+    if mapped.completion is not None:
+        info["maps_completed"] = mapped.completion._asdict()
     return info
 
 

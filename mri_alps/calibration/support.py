@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from mri_alps.calibration.scale import low_resolution_images
-from mri_alps.core.magnitudes import root_sum_of_squares
+
+if TYPE_CHECKING:
+    import torch
 
 
 class SignalBesideMaps(NamedTuple):
@@ -60,48 +61,6 @@ def signal_beside_maps(
     outside = float((power - noise * len(maps))[~inside].sum())
     across = float((power - along - noise * (len(maps) - 1))[support].sum())
     return SignalBesideMaps(*(math.sqrt(max(part, 0.0) / total) for part in (outside, across)))
-
-
-def share_of_further_sets(
-    calibration_kspace: np.ndarray, sets: torch.Tensor, where: np.ndarray
-) -> float:
-    """Part of the signal's norm that further sets of maps take beside the first.
-
-    Parameters
-    ----------
-    calibration_kspace : numpy.ndarray
-        Complex (coils, readout, phase_encode), whitened: noise of 1 per real component.
-    sets : torch.Tensor
-        Complex (sets, coils, H, W), zero outside of their support; their norm does not matter.
-    where : numpy.ndarray
-        bool (H, W), where they count: elsewhere, what maps that are not cut off have is the blur
-        of the low-resolution images.
-
-    Returns
-    -------
-    float
-        Of the low-resolution images of the calibration region.
-    """
-    size, shape = calibration_kspace.shape[-2:], (sets.shape[-2], sets.shape[-1])
-    images = low_resolution_images(calibration_kspace, shape)
-    noise = _noise_of(size, shape)
-    total = float(images.abs().square().sum()) - noise * images.numel()
-    taken, basis = 0.0, [_unit(sets[0].to("cpu", images.dtype))]
-    for further in sets[1:].to("cpu", images.dtype):
-        rest = _unit(further)
-        for maps in basis:
-            rest = rest - maps * (maps.conj() * rest).sum(0)
-        basis.append(_unit(rest, 0.1))
-        along = (basis[-1].conj() * images).sum(0).abs().square()
-        counts = (basis[-1].abs().sum(0) > 0) & torch.as_tensor(where)
-        taken += float((along - noise)[counts].sum())
-    return math.sqrt(max(taken, 0.0) / max(total, noise * images.numel()))
-
-
-def _unit(maps: torch.Tensor, smallest: float = 0.0) -> torch.Tensor:
-    """Maps of unit norm over coils; 0 where the norm is at most `smallest`."""
-    norm = root_sum_of_squares(maps)
-    return torch.where(norm > smallest, maps / norm.clamp_min(1e-20), 0)
 
 
 def _noise_of(size: tuple[int, ...], shape: tuple[int, int]) -> float:

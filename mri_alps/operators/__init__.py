@@ -37,7 +37,7 @@ from mri_alps.operators.restoration.inpainting import (
 )
 from mri_alps.operators.sense import SenseOperator, single_coil_maps
 from mri_alps.operators.simulation import simulate
-from mri_alps.operators.soft_sense import SoftSenseOperator
+from mri_alps.operators.soft_sense import SoftSenseOperator, sense_operator
 
 __all__ = [
     "AdjointOperator",
@@ -64,6 +64,7 @@ __all__ = [
     "random_motion_kernel",
     "random_pixel_mask",
     "rosette",
+    "sense_operator",
     "simulate",
     "single_coil_maps",
     "spiral",

@@ -16,6 +16,9 @@ from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators._kinds import with_precision
 from mri_alps.operators._sets_gram import SetsGram
 from mri_alps.operators.base import LinearOperator
+from mri_alps.operators.lines._structure import line_axis
+from mri_alps.operators.lines.sets import SetsLineFactors
+from mri_alps.operators.noncartesian.operator import NonCartesianSenseOperator
 from mri_alps.operators.sense import SenseOperator, as_mask, as_weights
 
 
@@ -54,11 +57,12 @@ class SoftSenseOperator(LinearOperator):
         self.sensitivity_maps = sensitivity_maps.detach()
         self.mask = as_mask(mask, (height, width)).to(self.device)
         self.weights = None
-        power = self.mask.to(self.dtype.to_real())
+        power = self.mask.to(self.dtype.to_real())  # what stands between F and F^H in A^H A
         if weights is not None:
             found = as_weights(weights, (height, width)).to(self.mask.device)
             self.weights = found.to(self.dtype.to_real())
             power = self.weights.square() * self.mask
+        self._power = power
         self._gram = SetsGram(self.sensitivity_maps, power)
 
     @property
@@ -103,9 +107,48 @@ class SoftSenseOperator(LinearOperator):
         """Diagonal of A^H A in the Fourier basis of each set, real (sets, H, W)."""
         return torch.stack([part.normal_fourier_diagonal() for part in self.parts])
 
+    @cached_property
+    def _line_axis(self) -> int | None:
+        return line_axis(self.mask)
+
+    def line_factors(self) -> SetsLineFactors | None:
+        """Eigenvectors of A^H A per image line; None for masks along both axes.
+
+        See `SenseOperator.line_factors`; found anew each time they are asked for.
+        """
+        if self._line_axis is None:
+            return None
+        exact = line_axis(self._power) is not None
+        power = self._power if exact else self._power.mean(-3 - self._line_axis, keepdim=True)
+        return SetsLineFactors(self.sensitivity_maps, power, exact)
+
     def _to(self, device: torch.device | None, real_dtype: torch.dtype | None) -> SoftSenseOperator:
         maps = with_precision(self.sensitivity_maps, device, real_dtype)
         return SoftSenseOperator(maps, self.mask.to(maps.device), self.weights)
+
+
+def sense_operator(
+    maps: torch.Tensor,
+    mask: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    trajectory: torch.Tensor | None = None,
+) -> SenseOperator | SoftSenseOperator | NonCartesianSenseOperator:
+    """Return A: along a trajectory if there is one, else on the grid of k-space.
+
+    Parameters
+    ----------
+    maps : torch.Tensor
+        Complex (coils, H, W); on the grid also (sets, coils, H, W) of several sets.
+    mask : torch.Tensor
+        Of Cartesian samples; along a trajectory every sample counts.
+    weights : torch.Tensor, optional
+        Of samples.
+    trajectory : torch.Tensor, optional
+        float64 (samples, shots, 2).
+    """
+    if trajectory is not None:
+        return NonCartesianSenseOperator(maps, trajectory, weights)
+    return (SenseOperator if maps.ndim == 3 else SoftSenseOperator)(maps, mask, weights)
 
 
 def _check_maps(maps: torch.Tensor) -> None:

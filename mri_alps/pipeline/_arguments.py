@@ -122,7 +122,8 @@ def maps_of_slice(maps: np.ndarray | None, raw: RawKSpace, index: int) -> np.nda
     Parameters
     ----------
     maps : numpy.ndarray or None
-        Complex (coil, readout, phase_encode), for all slices, or with a slice axis first.
+        Complex (coil, readout, phase_encode), for all slices, or with a slice axis first; of
+        several sets (slice, set, coil, readout, phase_encode).
     raw : RawKSpace
         The scan.
     index : int
@@ -136,9 +137,10 @@ def maps_of_slice(maps: np.ndarray | None, raw: RawKSpace, index: int) -> np.nda
     if maps is None:
         return None
     shape = (raw.n_coils, *raw.shape)
-    if maps.shape not in (shape, (raw.n_slices, *shape)):
+    has_sets = maps.ndim == 5 and maps.shape[0] == raw.n_slices and maps.shape[2:] == shape
+    if not has_sets and maps.shape not in (shape, (raw.n_slices, *shape)):
         raise ShapeError(
-            f"sensitivity maps of shape {maps.shape} do not fit {raw.path}: expected {shape}, or "
-            f"{(raw.n_slices, *shape)}"
+            f"sensitivity maps of shape {maps.shape} do not fit {raw.path}: expected {shape}, "
+            f"{(raw.n_slices, *shape)}, or with an axis of sets after that of slices"
         )
     return maps if maps.ndim == 3 else maps[index]

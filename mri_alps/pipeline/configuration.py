@@ -353,6 +353,15 @@ class ReconstructionConfiguration:
         group=SCAN_GROUP,
         metavar="PATH",
     )
+    n_maps: Whole | None = setting(
+        "Sets of sensitivity maps, each with an image of its own (soft-SENSE). Left out: two, or "
+        "as many as are given, where the object is larger than the field of view, else one.",
+        default=None,
+        group=SCAN_GROUP,
+        at_least=1,
+        client_limit=8,
+        from_client=True,
+    )
     noise_std: NoiseLevels | None = setting(
         "Standard deviation of the noise of a k-space sample per real component, in the units of "
         "the file: one number for all coils, or one for each, such as 0.1,0.2. Left out: measured.",

@@ -72,6 +72,8 @@ def settings_identity(
         del settings["shots"]
     if not configuration.correct_delays:
         del settings["correct_delays"]
+    if configuration.n_maps is None:
+        del settings["n_maps"]
     if configuration.noise_std is None:
         del settings["noise_std"]
     if not configuration.interpolate:

@@ -62,12 +62,14 @@ class SliceReconstruction:
         Root sum of squares of the zero-filled coil images, (H, W).
     posterior_mean : numpy.ndarray
         Coil-combined image in raw units, (readout, phase_encode): `sensitivity_maps` times it
-        are the coil images whose k-space the scanner measured.
+        are the coil images whose k-space the scanner measured. Of several sets of maps it has the
+        magnitude of all sets together and the phase of the first one's image, as samples have.
     samples : numpy.ndarray or None
         Posterior samples in the units of `posterior_mean`, (n_samples, readout, phase_encode);
         NaN where a chain was lost.
     sensitivity_maps : numpy.ndarray or None
-        (coils, readout, phase_encode), of the raw coils.
+        (coils, readout, phase_encode), of the raw coils; (sets, coils, readout, phase_encode) where
+        several sets were asked for.
     scalars : dict
         Numbers about the slice: scale, noise_std, n_evaluations, n_samples (those that the
         statistics are made of), seconds, ...

@@ -14,6 +14,7 @@ from mri_alps.calibration import apply_to_coils, combined_mask, read_shots
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.core.random import stream_seed
 from mri_alps.pipeline.result import SELF_CALIBRATION
+from mri_alps.pipeline.sets import prior_of_sets
 from mri_alps.rawdata import (
     RawTrajectoryData,
     acceleration,
@@ -149,7 +150,7 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
             if acquisition.is_empty:
                 return []
             result = sample_posterior(
-                reconstructor.prior,
+                prior_of_sets(reconstructor.prior, acquisition),
                 *acquisition.problem(),
                 n_samples=N_PREDICTIONS,
                 n_evaluations=plan.n_evaluations,
@@ -173,7 +174,7 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
         kspace = apply_to_coils(acquisition.whitening, kspace)
         found.append(
             compare_left_out(
-                acquisition.maps_uncompressed,
+                acquisition.sets(uncompressed=True),
                 torch.as_tensor(fold, device=device),
                 torch.as_tensor(kspace / np.float32(acquisition.scale), device=device),
                 result.samples.to(device),

@@ -45,6 +45,7 @@ from mri_alps.pipeline.self_calibration import (
     factors_of_slice,
     with_factors,
 )
+from mri_alps.pipeline.sets import prior_of_sets, saved_maps
 from mri_alps.pipeline.undersampling import names_mask_file, undersampling_mask
 from mri_alps.pipeline.warm_start import WarmStart, check_warm_start, warm_start
 from mri_alps.priors import measure_novelty
@@ -110,7 +111,8 @@ class SampledSlice:
     `measure_novelty`; None where the prior cannot tell. `batch` is how many samples were drawn at
     a time in the end. `factors` are those by which the samples' deviations were scaled.
     `explanation` tells how far the mean explains the measurement, and `complaint` what is wrong
-    where it was kept although it does not.
+    where it was kept although it does not. `mean` is the posterior mean of several sets of maps,
+    whose combined samples have another one; None where it is that of the samples.
     """
 
     loaded: LoadedSlice
@@ -122,6 +124,7 @@ class SampledSlice:
     factors: UncertaintyFactors | None = None
     explanation: Explanation = NOTHING_TO_EXPLAIN
     complaint: str | None = None
+    mean: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -264,6 +267,7 @@ class SliceReconstructor:
             sensitivity_maps=sensitivity_maps,
             row_compression_tolerance=settings.coil_compression_tolerance,
             left_out=left_out if along_shots else None,
+            n_maps=settings.n_maps,
             device=self.device,
         )
 
@@ -307,8 +311,8 @@ class SliceReconstructor:
             The slice.
         """
         kspace, shape = loaded.acquisition.kspace, loaded.acquisition.shape
-        n_samples = self.configuration.n_samples
-        return choose_batch(self.prior, shape, len(kspace), n_samples, kspace.device)
+        n_samples, n_coils = self.configuration.n_samples, len(kspace) * loaded.acquisition.n_sets
+        return choose_batch(self.prior, shape, n_coils, n_samples, kspace.device)
 
     def draw(
         self, loaded: LoadedSlice, progress: Progress | None = None, batch: int | None = None
@@ -345,12 +349,14 @@ class SliceReconstructor:
         result, batch = self._sample(loaded, progress, batch or self.batch_of(loaded))
         factors = factors_of_slice(self, loaded)
         result = with_factors(result, factors, loaded.acquisition)
-        samples = result.samples.cpu().numpy()
+        acquisition, several = loaded.acquisition, loaded.acquisition.n_sets > 1
+        samples = acquisition.combine(result.samples).cpu().numpy()
         with torch.no_grad():
-            mean = result.samples.mean(0).to(loaded.acquisition.kspace.device)
-            unlike = measure_novelty(self.prior, mean)
+            mean = result.samples.mean(0).to(acquisition.kspace.device)
+            combined = acquisition.combine(mean[None])[0] if several else mean
+            unlike = measure_novelty(self.prior, combined)
             explanation, complaint = explain_slice(
-                loaded.raw, loaded.index, loaded.acquisition, mean, self.configuration.force
+                loaded.raw, loaded.index, acquisition, mean, self.configuration.force
             )
         seconds = time.perf_counter() - started
         _LOGGER.debug(
@@ -364,14 +370,16 @@ class SliceReconstructor:
             _number(_last_misfit(result.diagnostics)),
         )
         return SampledSlice(
-            loaded, samples, result, seconds, unlike, batch, factors, explanation, complaint
-        )
+            loaded, samples, result, seconds, unlike, batch, factors, explanation, complaint,
+            combined.cpu().numpy() if several else None,
+        )  # fmt: skip
 
     def _sample(
         self, loaded: LoadedSlice, progress: Progress | None, batch: int
     ) -> tuple[PosteriorSamples, int]:
         settings = self.configuration
         operator, data, noise_std = loaded.acquisition.problem()
+        prior = prior_of_sets(self.prior, loaded.acquisition)
         n_samples, n_evaluations = settings.n_samples, settings.n_evaluations
         if progress:
             progress.start_slice(loaded.index, n_evaluations)
@@ -389,7 +397,7 @@ class SliceReconstructor:
             # On the CPU whatever the device: one number is drawn from it, the seed of all streams.
             generator = torch.Generator().manual_seed(settings.sampler_seed)
             return sample_posterior(
-                self.prior,
+                prior,
                 operator,
                 data,
                 noise_std,
@@ -421,14 +429,19 @@ class SliceReconstructor:
         started = time.perf_counter()
         loaded, samples, result = sampled.loaded, sampled.samples, sampled.result
         raw, acquisition = loaded.raw, loaded.acquisition
+        mean = sampled.mean
         weight = acquisition.rss_weight.cpu().numpy() * acquisition.scale
         size, crop = image_size(raw, self.configuration), raw.crop
         is_finer = size != tuple(crop)
         scale: float | np.ndarray = acquisition.scale
         if is_finer:  # samples first, so that the deviation is that of what is seen
             samples = interpolate(samples * weight, crop, size).astype(np.complex64)
+            mean = None if mean is None else interpolate(mean * weight, crop, size)
             weight, scale = np.ones(size, np.float32), 1.0
-        statistics = with_calibration(sample_statistics(samples), self.conformal)
+        statistics = sample_statistics(samples)
+        if mean is not None:
+            statistics = statistics._replace(mean=mean)
+        statistics = with_calibration(statistics, self.conformal)
         rss_units = {
             "reconstruction": np.abs(statistics.mean) * weight,
             "reconstruction_std": statistics.magnitude_std * weight,
@@ -438,11 +451,7 @@ class SliceReconstructor:
             if is_finer
             else loaded.zero_filled,
         }
-        maps = (
-            acquisition.raw_sensitivity_maps().cpu().numpy()
-            if self.configuration.save_maps
-            else None
-        )
+        maps = saved_maps(acquisition, self.configuration)
         scaled_samples = None
         if self.configuration.save_samples:
             scaled_samples = _with_lost(samples, result.lost) * scale
@@ -450,7 +459,7 @@ class SliceReconstructor:
             index=loaded.index,
             posterior_mean=(statistics.mean * scale).astype(np.complex64),
             samples=None if scaled_samples is None else scaled_samples.astype(np.complex64),
-            sensitivity_maps=None if maps is None else maps.astype(np.complex64),
+            sensitivity_maps=maps,
             scalars={
                 "scale": float(acquisition.scale),
                 "noise_std": float(acquisition.noise_std),

@@ -107,6 +107,12 @@ def warm_start(
     """
     if settings.initial is None or acquisition.is_empty:
         return None
+    if acquisition.n_sets > 1 and settings.initial != "cg-sense":
+        raise SettingError(
+            "initial",
+            f"names one image, and slice {index} of {raw.path} has {acquisition.n_sets} sets of "
+            "sensitivity maps with an image each: start from cg-sense, or leave it out",
+        )
     operator, data, noise_std = acquisition.problem()
     stored = None
     if settings.initial == "wavelet":

@@ -6,8 +6,7 @@ tolerance that it measures with it: it has to be near in every direction, the wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -15,9 +14,9 @@ import torch
 from mri_alps.core.fourier import fftc
 
 if TYPE_CHECKING:
-    from mri_alps.operators import SenseOperator
     from mri_alps.operators.lines.bands import LineBands
     from mri_alps.operators.lines.factors import LineFactors
+    from mri_alps.operators.lines.sets import SetsLineFactors
     from mri_alps.sampling.noise import ChainNoise
     from mri_alps.sampling.problem import Problem
 
@@ -29,8 +28,8 @@ FOURIER_UNDERSTATES = 100.0
 """Of the error in the widest directions, where points leave low frequencies unmeasured."""
 PIXELS_UNDERSTATE = 1e4
 """The same where pixels are missing: nothing of it is seen by the diagonal, which is flat."""
-SETS_ITERATIONS, SETS_UNDERSTATE = 400, 10.0
-"""The same for several sets of maps, whose coupling the preconditioner leaves out."""
+BANDLESS_UNDERSTATES = 10.0
+"""Of the error of lines without bands, as of several sets of maps."""
 _FLAT = 1.01
 
 Inverse = Callable[[torch.Tensor], torch.Tensor]
@@ -130,17 +129,21 @@ class LinePreconditioner:
     ----------
     problem : Problem
         The data term.
-    factors : LineFactors
+    factors : LineFactors or SetsLineFactors
         Of its operator.
-    bands : LineBands
-        Of its operator.
+    bands : LineBands or None
+        Of its operator; of several sets of maps, which bands would not couple, there are none.
     """
 
-    max_iterations = LINE_ITERATIONS
-    understates = 1.0
-
-    def __init__(self, problem: Problem, factors: LineFactors, bands: LineBands):
+    def __init__(
+        self,
+        problem: Problem,
+        factors: LineFactors | SetsLineFactors,
+        bands: LineBands | None,
+    ):
         self._problem, self._factors, self._bands = problem, factors, bands
+        self.understates = BANDLESS_UNDERSTATES if bands is None else 1.0
+        self.max_iterations = FOURIER_ITERATIONS if bands is None else LINE_ITERATIONS
         self._diagonal = torch.fft.ifftshift(fourier_diagonal(problem), dim=problem.dims)
 
     def at(self, fisher: torch.Tensor, noise_std: torch.Tensor, wide: bool) -> Inverse:
@@ -162,7 +165,7 @@ class LinePreconditioner:
         data = self._diagonal / noise_std**2
         correction = ((data + flat) / (data + fisher)).sqrt()
         banded = None
-        if wide:
+        if wide and self._bands is not None:
             banded = self._bands.at(fisher, 1 / noise_std.flatten() ** 2, data)
             correction = correction * self._bands.rest
 
@@ -187,59 +190,6 @@ class LinePreconditioner:
         z, weights = noise.image(), self._factors.values.sqrt()
         nothing = weights.new_zeros(())
         return self._factors.filter(z, None, weights, weights, (nothing, nothing))
-
-
-class SetsPreconditioner:
-    """For several sets of maps: each set's own preconditioner, their coupling left to the solver.
-
-    Parameters
-    ----------
-    problem : Problem
-        The data term.
-    parts : sequence of SenseOperator
-        Of each set alone.
-    """
-
-    def __init__(self, problem: Problem, parts: Sequence[SenseOperator]):
-        self._problem = problem
-        self._parts = [make_preconditioner(_of_one_set(problem, part)) for part in parts]
-        self.max_iterations = SETS_ITERATIONS
-        self.understates = max(SETS_UNDERSTATE, *(part.understates for part in self._parts))
-
-    def at(self, fisher: torch.Tensor, noise_std: torch.Tensor, wide: bool) -> Inverse:
-        """Return the approximate inverse.
-
-        Parameters
-        ----------
-        fisher : torch.Tensor
-            F, (n_sets, H, W), positive, in the order of torch.fft.
-        noise_std : torch.Tensor
-            Per real component, ().
-        wide : bool
-            Whether F varies by more than `WIDE`.
-        """
-        pairs = zip(self._parts, fisher, strict=True)
-        inverses = [part.at(own, noise_std, wide) for part, own in pairs]
-
-        def inverse(spectrum: torch.Tensor) -> torch.Tensor:
-            found = [apply(spectrum[:, index]) for index, apply in enumerate(inverses)]
-            return torch.stack(found, 1)
-
-        return inverse
-
-    def data_noise(self, noise: ChainNoise) -> torch.Tensor:
-        """A^H n, n white.
-
-        Parameters
-        ----------
-        noise : ChainNoise
-            The chains' randomness.
-        """
-        return self._problem.adjoint(noise.data())
-
-
-def _of_one_set(problem: Problem, part: SenseOperator) -> Problem:
-    return replace(problem, operator=part, domain_shape=tuple(part.domain_shape), n_sets=None)
 
 
 def to_spectrum(x: torch.Tensor, problem: Problem) -> torch.Tensor:
@@ -270,20 +220,17 @@ def to_image(spectrum: torch.Tensor, problem: Problem) -> torch.Tensor:
 
 
 def make_preconditioner(problem: Problem) -> Preconditioner:
-    """Choose what the operator allows: set by set, per line, or diagonal in the Fourier domain.
+    """Choose what the operator allows: per line, or diagonal in the Fourier domain.
 
     Parameters
     ----------
     problem : Problem
         The data term. Its operator may offer `line_factors()` and `line_bands()`, which return
-        what `mri_alps.operators.lines` has of these names, or None; one of several sets of maps
-        offers its `parts`.
+        what `mri_alps.operators.lines` has of these names, or None.
     """
-    if problem.n_sets is not None:
-        return SetsPreconditioner(problem, problem.operator.parts)  # type: ignore[attr-defined]
     offered = [getattr(problem.operator, name, None) for name in ("line_factors", "line_bands")]
     factors, bands = (None if offer is None else offer() for offer in offered)
-    if factors is not None and bands is not None:
+    if factors is not None and (bands is not None or problem.n_sets is not None):
         return LinePreconditioner(problem, factors, bands)
     return FourierPreconditioner(problem)
 

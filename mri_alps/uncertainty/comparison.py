@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from mri_alps.core.fourier import fftc
 from mri_alps.core.random import standard_normal
-from mri_alps.operators import LinearOperator, NonCartesianSenseOperator, SenseOperator
+from mri_alps.operators import sense_operator
 from mri_alps.uncertainty.factors import LeftOutEnergies, frequency_radius
 
 TILES = 8
@@ -30,18 +30,19 @@ def compare_left_out(
     """Compare samples that were left out with what posterior samples from the others predict.
 
     Both are looked at as what they contribute to the coil-combined image, S^H F^H P (y - A x),
-    inside of the object.
+    inside of the object; of several sets of maps S is the first of them.
 
     Parameters
     ----------
     sensitivity_maps : torch.Tensor
-        Complex (coils, H, W).
+        Complex (coils, H, W), or (sets, coils, H, W) of several sets.
     left_out : torch.Tensor
         Bool (H, W): the samples P.
     kspace : torch.Tensor
         Complex (coils, H, W), what was measured, without weights.
     samples : torch.Tensor
-        Complex (n, H, W), n > 1, of the posterior without `left_out`.
+        Complex (n, H, W), n > 1, of the posterior without `left_out`; (n, sets, H, W) of several
+        sets.
     noise_std : float
         Per real component.
     n_evaluations : int
@@ -50,21 +51,20 @@ def compare_left_out(
         float64 (points, 2), where samples that were left out lie, in cycles per field of view;
         `kspace` is (coils, points) then, and `left_out` marks the points of the grid next to them.
     """
-    operator: LinearOperator = (
-        SenseOperator(sensitivity_maps, left_out)
-        if trajectory is None
-        else NonCartesianSenseOperator(sensitivity_maps, trajectory)
-    )
+    predict = sense_operator(sensitivity_maps, left_out, None, trajectory)
+    first = sensitivity_maps if sensitivity_maps.ndim == 3 else sensitivity_maps[0]
+    operator = sense_operator(first, left_out, None, trajectory)
     n_samples = len(samples)
-    mean = samples.mean(0)
+    mean_of_sets = samples.mean(0)
+    mean = mean_of_sets if sensitivity_maps.ndim == 3 else mean_of_sets[0]
     inside = object_mask(mean)
 
     def combined(residual: torch.Tensor) -> torch.Tensor:
         return operator.adjoint(residual) * inside
 
-    error = combined(kspace - operator.forward(mean))
+    error = combined(kspace - predict.forward(mean_of_sets))
     # The truth is one draw more: its distance from the mean of n has 1 + 1/n of the variance.
-    deviation = combined(operator.forward(samples - mean))
+    deviation = combined(predict.forward(samples - mean_of_sets))
     scale = (1 + 1 / n_samples) / (n_samples - 1)
     generator = torch.Generator().manual_seed(0)
     noise_energy = torch.zeros(mean.shape, dtype=torch.float64, device=mean.device)

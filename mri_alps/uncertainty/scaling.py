@@ -34,7 +34,7 @@ def scale_deviations(
     Parameters
     ----------
     samples : torch.Tensor
-        Complex (n, H, W).
+        Complex (n, H, W), or (n, sets, H, W) of several sets of maps.
     factors : UncertaintyFactors
         From `fit_factors`.
     operator : LinearOperator
@@ -45,7 +45,7 @@ def scale_deviations(
     Returns
     -------
     torch.Tensor
-        Complex (n, H, W), of the same mean.
+        Complex, of the shape and the mean of `samples`.
     """
     mean = samples.mean(0)
     deviation = samples - mean
@@ -59,7 +59,7 @@ def scale_deviations(
     ratio = noise_std**2 / variance
     target = operator.normal(deviation - scaled)
     change = conjugate_gradient(
-        lambda x: operator.normal(x) + ratio * x, target, _ITERATIONS, x=torch.zeros_like(target)
+        lambda x: operator.normal(x) + ratio * x, target, _ITERATIONS, samples.ndim - 1
     )
     changed = scaled + change
     return mean + changed - changed.mean(0)  # iterations that end early would move it

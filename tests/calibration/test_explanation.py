@@ -88,10 +88,10 @@ def test_signal_outside_of_given_maps_is_told_with_numbers():
 
 
 def test_maps_that_are_wrong_in_a_part_cost_no_information_of_the_centre():
-    """As maps of one set, where the back of the head had the sensitivity of the front."""
+    """More of the image than is completed has the sensitivity of the other side."""
     raw, image, maps = scan()
     wrong = maps.copy()
-    wrong[:, 48:] = maps[:, 16:0:-1]
+    wrong[:, 40:] = maps[:, 24:0:-1]
     with pytest.warns(MriAlpsWarning, match="maps that were given"):
         found = prepare_slice(raw, 0, sensitivity_maps=wrong)
     center = found.weights[found.mask].min()
@@ -100,7 +100,7 @@ def test_maps_that_are_wrong_in_a_part_cost_no_information_of_the_centre():
     mean = gaussian_mean(found.operator(), found.data(), found.noise_std)
     magnitude = mean.abs().numpy() * found.rss_weight.numpy() * found.scale
     truth = np.sqrt((np.abs(image * maps) ** 2).sum(0))
-    error = np.linalg.norm((magnitude - truth)[:40]) / np.linalg.norm(truth[:40])
+    error = np.linalg.norm((magnitude - truth)[:32]) / np.linalg.norm(truth[:32])
     assert error < 0.12
 
 

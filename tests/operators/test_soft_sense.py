@@ -80,3 +80,38 @@ def test_what_does_not_fit_is_refused():
         SoftSenseOperator(torch.zeros(2, 3, 8, 6), mask)
     with pytest.raises(ShapeError, match="broadcasts to"):
         SoftSenseOperator(torch.zeros(2, 3, 8, 5, dtype=torch.complex64), mask)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["lines", "rows", "all"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_line_factors_are_those_of_the_normal_operator(dtype, kind, weighted):
+    operator = make((8, 7), dtype, kind, 3, weighted)
+    factors = operator.line_factors()
+    x = standard_normal((2, 3, 8, 7), torch.Generator().manual_seed(1), dtype)
+    nothing = factors.values.new_zeros(())
+    found = factors.filter(x, None, factors.values, factors.values, (nothing, nothing))
+    expected = operator.normal(x)
+    assert (found - expected).norm() < 10 * rounding_error(dtype, 24) * expected.norm()
+    # Noise is filtered with the same vectors, and what has no map by its own weight.
+    one = torch.ones_like(factors.values)
+    both = factors.filter(x, x, one, 2 * one, (nothing + 1, nothing + 2))
+    assert (both - 3 * x).norm() < 10 * rounding_error(dtype, 24) * x.norm()
+
+
+def test_points_have_no_line_factors():
+    assert make((8, 7), torch.complex64, "points").line_factors() is None
+
+
+def test_line_factors_of_smooth_maps_in_single_precision_are_finite():
+    """Lines of two sets have few eigenvalues that are not nearly zero: LAPACK returns NaN."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 56), torch.linspace(-1, 1, 64), indexing="ij")
+    maps = torch.stack([torch.exp(-2 * (x - c / 5) ** 2 - y**2 + 1j * c * x) for c in range(12)])
+    mask = torch.arange(64) % 4 == 0
+    operator = SoftSenseOperator(maps.reshape(2, 6, 56, 64).to(torch.complex64), mask)
+    factors = operator.line_factors()
+    assert factors.values.isfinite().all()
+    z = standard_normal((1, 2, 56, 64), torch.Generator().manual_seed(1), torch.complex64)
+    nothing = factors.values.new_zeros(())
+    found = factors.filter(z, None, factors.values, factors.values, (nothing, nothing))
+    torch.testing.assert_close(found, operator.normal(z), atol=1e-3, rtol=1e-3)

@@ -33,9 +33,10 @@ class CompressedSlice:
     kspace : torch.Tensor
         complex64 (virtual coils, H, W).
     sensitivity_maps : torch.Tensor
-        Theirs, of unit norm over the virtual coils.
+        Theirs: of unit norm over the virtual coils, or (sets, virtual coils, H, W) of several sets.
     maps_uncompressed : torch.Tensor
-        complex64 (coils, H, W), in the normalisation in which they go with the new image.
+        complex64 (coils, H, W), in the normalisation in which they go with the new image; or
+        (sets, coils, H, W).
     compression : numpy.ndarray or None
         See `Acquisition`.
     """
@@ -69,14 +70,15 @@ def compress(
     ConfigurationError
         If what is asked for is impossible.
     """
-    kspace, maps = scaled.kspace, scaled.sensitivity_maps
+    kspace, maps = scaled.kspace, scaled.sets
     if row_tolerance is not None:
         if n_virtual_coils is not None or tolerance is not None:
             raise ConfigurationError(
                 "row_compression_tolerance goes with no other coil compression: give one of them"
             )
         require_full_readout(scaled.whitened.measured)
-        matrices = row_compression_matrices(maps, row_tolerance)
+        side_by_side = maps if maps.ndim == 3 else torch.cat(list(maps), -1)
+        matrices = row_compression_matrices(side_by_side, row_tolerance)
         return _by_matrix(scaled, matrices, compress_rows(kspace, matrices))
     if len(kspace) > 1 and (n_virtual_coils is not None or tolerance is not None):
         region = scaled.whitened.region
@@ -93,11 +95,15 @@ def _by_matrix(
     """Give virtual coils their maps, and the uncompressed ones the new image's normalisation.
 
     Where compression loses a part of a pixel's sensitivity, the virtual maps are normalised
-    again, which makes the image smaller by that part; the uncompressed maps grow by it.
+    again, which makes the image smaller by that part; the uncompressed maps grow by it. Several
+    sets stay as they are.
     """
-    maps = scaled.sensitivity_maps
+    maps = scaled.sets
     matrix = compression.to(maps.device, maps.dtype)
-    # (virtual, coils), or one for each row: (H, virtual, coils) @ (H, coils, W).
-    virtual, norm = normalise((matrix @ maps.transpose(0, 1)).transpose(0, 1))
+    # (virtual, coils), or one for each row: (H, virtual, coils) @ (sets, H, coils, W).
+    virtual = (matrix @ maps.transpose(-3, -2)).transpose(-3, -2)
+    if maps.ndim == 4:
+        return CompressedSlice(scaled, kspace, virtual, maps, compression.cpu().numpy())
+    virtual, norm = normalise(virtual)
     uncompressed = torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0)
     return CompressedSlice(scaled, kspace, virtual, uncompressed, compression.cpu().numpy())

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from mri_alps.calibration.folding import Folding, find_folding, find_second_sets
+from mri_alps.calibration.folding import Folding, find_folding
 from mri_alps.calibration.joint_estimation import complete_center
 from mri_alps.calibration.noise import apply_to_coils
 from mri_alps.calibration.region import MINIMUM_LINES, require
 from mri_alps.calibration.sensitivity import (
+    central_block,
     enlarge_readout,
     local_operators,
     maps_of,
     reduce_readout,
 )
-from mri_alps.calibration.support import (
-    SignalBesideMaps,
-    share_of_further_sets,
-    signal_beside_maps,
+from mri_alps.calibration.sets import (
+    Completion,
+    MapSets,
+    complete_sets,
+    estimate_sets,
+    orthonormal_sets,
+    powers_of_sets,
 )
-from mri_alps.core.errors import ShapeError
+from mri_alps.calibration.support import SignalBesideMaps, signal_beside_maps
+from mri_alps.core.errors import ConfigurationError, ShapeError
 from mri_alps.core.magnitudes import root_sum_of_squares, unit_of
 
 if TYPE_CHECKING:
     from mri_alps.calibration.chain.whitened import WhitenedSlice
+    from mri_alps.rawdata import RawKSpace
 
 
 GIVEN = "user"
@@ -46,7 +51,7 @@ class MappedSlice:
         The stage before.
     sensitivity_maps : torch.Tensor
         complex64 (coils, H, W) on the device, sum over coils of |S|^2 = 1 inside the support and
-        0 outside.
+        0 outside: the first set.
     source : str
         `GIVEN`, "ESPIRiT", or "ESPIRiT of a centre completed by joint estimation".
     unexplained : SignalBesideMaps or None
@@ -55,9 +60,14 @@ class MappedSlice:
         The centre of k-space that was completed where too little of it was measured.
     folding : Folding or None
         Where two places of the object share a pixel, if estimating the maps told of it.
-    further_sets : float or None
-        Part of the signal's norm that further sets of maps from outside take, if there are any;
-        nan where the calibration region is too small to say.
+    further : torch.Tensor or None
+        complex64 (sets - 1, coils, H, W), further sets where they are used, see `MapSets`.
+    powers : tuple of float
+        Of their images over that of the first.
+    completion : Completion or None
+        What of maps from outside was replaced, if there was a calibration region to judge them.
+    n_given : int
+        Sets of maps from outside.
     """
 
     whitened: WhitenedSlice
@@ -66,10 +76,15 @@ class MappedSlice:
     unexplained: SignalBesideMaps | None = None
     center: np.ndarray | None = None
     folding: Folding | None = None
-    further_sets: float | None = None
+    further: torch.Tensor | None = None
+    powers: tuple[float, ...] = ()
+    completion: Completion | None = None
+    n_given: int = 0
 
 
-def estimate_maps(whitened: WhitenedSlice, device: torch.device | str) -> MappedSlice:
+def estimate_maps(
+    whitened: WhitenedSlice, device: torch.device | str, n_maps: int | None = None
+) -> MappedSlice:
     """Estimate maps from the calibration region; a single coil has the map 1.
 
     Of fewer than 8 lines all samples near the centre make a larger region (`complete_center`).
@@ -80,25 +95,66 @@ def estimate_maps(whitened: WhitenedSlice, device: torch.device | str) -> Mapped
         The slice.
     device : torch.device or str
         Where the maps lie.
+    n_maps : int, optional
+        Sets of maps; two where the object is larger than the field of view, else one, if left out.
 
     Raises
     ------
     InputFileError
         If the calibration region is too small, or holds only zeros.
+    ConfigurationError
+        If more sets are asked for than can be estimated.
     """
     raw, region = whitened.raw, whitened.region
+    _require_coils(whitened, n_maps)
     if raw.n_coils == 1:
         maps = torch.ones((1, *raw.shape), dtype=torch.complex64, device=device)
         return MappedSlice(whitened, maps, "ESPIRiT")
     require(raw, whitened.index, region)
     if min(region.size) < MINIMUM_LINES and region.is_part_of_scan:
         # An image of one set of maps completed it: it says nothing of a second.
+        if n_maps is not None and n_maps > 1:
+            raise ConfigurationError(
+                f"n_maps is {n_maps}, and {whitened.name} has a calibration region of "
+                f"{region.size[0]}x{region.size[1]}, where several sets of maps need "
+                f"{MINIMUM_LINES} lines at least: leave n_maps out, or give maps"
+            )
         center, grid = _complete(whitened)
         maps = maps_of(local_operators(center, raw.shape, grid=grid, device=device))
         center = reduce_readout(center, grid[0], raw.shape[0])
         return MappedSlice(whitened, maps, _COMPLETED, center=center)
     operators = local_operators(region.kspace, raw.shape, device=device)
-    return MappedSlice(whitened, maps_of(operators), "ESPIRiT", folding=find_folding(operators))
+    folding = find_folding(operators)
+    n_sets = n_maps or (2 if folding.is_smaller_field_of_view else 1)
+    if n_sets == 1:
+        return MappedSlice(whitened, maps_of(operators), "ESPIRiT", folding=folding)
+    mapped = _of_sets(whitened, "ESPIRiT", estimate_sets(operators, n_sets))
+    return replace(mapped, folding=folding)
+
+
+def _of_sets(whitened: WhitenedSlice, source: str, sets: MapSets) -> MappedSlice:
+    """Take several sets, or the first alone where the others are nowhere needed."""
+    first = sets.maps[0]
+    if len(sets.maps) == 1 or not bool(sets.several.any()):
+        return MappedSlice(whitened, first, source)
+    powers = (1.0,) * (len(sets.maps) - 1)
+    if _is_calibrated(whitened):
+        powers = powers_of_sets(sets, central_block(whitened.region.kspace))
+    return MappedSlice(whitened, first, source, further=sets.maps[1:], powers=powers)
+
+
+def _is_calibrated(whitened: WhitenedSlice) -> bool:
+    """Whether there are calibration lines enough to judge maps by."""
+    block = whitened.region.kspace
+    return min(block.shape[1:]) >= MINIMUM_LINES and bool(block.any())
+
+
+def _require_coils(whitened: WhitenedSlice, n_maps: int | None) -> None:
+    if n_maps is not None and n_maps > whitened.raw.n_coils:
+        raise ConfigurationError(
+            f"n_maps is {n_maps}, and {whitened.raw.path} has {whitened.raw.n_coils} coils: "
+            "expected no more sets of maps than coils"
+        )
 
 
 def _complete(whitened: WhitenedSlice) -> tuple[np.ndarray, tuple[int, int]]:
@@ -112,9 +168,12 @@ def _complete(whitened: WhitenedSlice) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def use_given_maps(
-    whitened: WhitenedSlice, given: np.ndarray | torch.Tensor, device: torch.device | str
+    whitened: WhitenedSlice,
+    given: np.ndarray | torch.Tensor,
+    device: torch.device | str,
+    n_maps: int | None = None,
 ) -> MappedSlice:
-    """Whiten and normalise maps from outside.
+    """Whiten and normalise maps from outside, and look at them with the calibration region.
 
     Parameters
     ----------
@@ -122,42 +181,62 @@ def use_given_maps(
         The slice.
     given : array
         Complex (coils, H, W), of the scan's own coils, in any normalisation; or (sets, coils, H,
-        W), of which the first is used.
+        W).
     device : torch.device or str
         Where the maps lie.
+    n_maps : int, optional
+        Sets of maps that are used. Left out: several where the object is larger than the field of
+        view, else one; all that are given where there is no calibration region to tell.
 
     Raises
     ------
     ShapeError
         If they do not fit the scan, or are not finite.
+    ConfigurationError
+        If more sets are asked for than there can be.
     """
-    raw = whitened.raw
+    raw, block = whitened.raw, whitened.region.kspace
+    sets = _checked(raw, given)
+    _require_coils(whitened, n_maps)
+    whitening = whitened.calibration.whitening
+    maps = torch.as_tensor(
+        np.stack([apply_to_coils(whitening, one.astype(np.complex64)) for one in sets]),
+        device=device,
+    )
+    # The centre of k-space along a trajectory is a fit, with noise of its own.
+    is_fit = whitened.trajectory is not None
+    if raw.n_coils == 1 or is_fit or not _is_calibrated(whitened):
+        n_sets = n_maps or len(maps)
+        if n_sets > len(maps):
+            raise ConfigurationError(
+                f"n_maps is {n_maps}, and {len(maps)} sets of maps are given for {whitened.name}, "
+                "which has no calibration region to estimate further ones of: give as many, or "
+                "leave n_maps out"
+            )
+        mapped = _of_sets(whitened, GIVEN, orthonormal_sets(maps[:n_sets]))
+    else:
+        operators = local_operators(block, raw.shape, device=device)
+        folding = find_folding(operators)
+        found, completion = complete_sets(maps, operators, n_maps or 2)
+        n_sets = n_maps or (len(found.maps) if folding.is_smaller_field_of_view else 1)
+        mapped = _of_sets(whitened, GIVEN, MapSets(found.maps[:n_sets], found.several))
+        mapped = replace(mapped, folding=folding, completion=completion)
+    beside = signal_beside_maps(block, mapped.sensitivity_maps)
+    return replace(mapped, unexplained=beside, n_given=len(sets))
+
+
+def _checked(raw: RawKSpace, given: np.ndarray | torch.Tensor) -> np.ndarray:
+    """Return maps from outside with an axis of sets."""
     array = given.cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
     expected = (raw.n_coils, *raw.shape)
     sets = array[None] if array.ndim == 3 else array
-    if (
-        sets.ndim != 4
-        or sets.shape[1:] != expected
-        or not len(sets)
-        or not np.isfinite(array).all()
-    ):
+    fits = sets.ndim == 4 and sets.shape[1:] == expected and 0 < len(sets) <= raw.n_coils
+    if not fits or not np.isfinite(array).all():
         raise ShapeError(
             f"sensitivity maps of shape {array.shape} do not fit {raw.path}, which needs finite "
             f"maps of shape {expected} (coils, readout, phase encode), or several sets of them"
         )
-    whitening, block = whitened.calibration.whitening, whitened.region.kspace
-    maps = [apply_to_coils(whitening, one.astype(np.complex64)) for one in sets]
-    unit = normalise(torch.as_tensor(maps[0], device=device))[0]
-    further = _share_of_further_sets(block, maps) if len(maps) > 1 else None
-    beside = signal_beside_maps(block, unit)
-    return MappedSlice(whitened, unit, GIVEN, beside, further_sets=further)
-
-
-def _share_of_further_sets(block: np.ndarray, maps: list[np.ndarray]) -> float:
-    if min(block.shape[1:]) < MINIMUM_LINES or not block.any():
-        return math.nan
-    where = find_second_sets(local_operators(block, maps[0].shape[1:]))
-    return share_of_further_sets(block, torch.as_tensor(np.stack(maps)), where)
+    return sets
 
 
 def normalise(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -50,6 +50,14 @@ class ScaledSlice:
     trajectory: torch.Tensor | None = None
 
     @property
+    def sets(self) -> torch.Tensor:
+        """All sets of maps, complex64 (sets, coils, H, W); (coils, H, W) of a single one."""
+        further = self.mapped.further
+        if further is None:
+            return self.sensitivity_maps
+        return torch.cat([self.sensitivity_maps[None], further])
+
+    @property
     def whitened(self) -> WhitenedSlice:
         """The first stage."""
         return self.mapped.whitened
@@ -88,13 +96,15 @@ def scale(mapped: MappedSlice) -> ScaledSlice:
 
 
 def refine_maps(scaled: ScaledSlice) -> ScaledSlice:
-    """Improve maps where the data do not agree with them.
+    """Improve maps where the data do not agree with them; several sets stay as they are.
 
     Parameters
     ----------
     scaled : ScaledSlice
         The slice.
     """
+    if scaled.mapped.further is not None:
+        return scaled
     refined = refine_sensitivity_maps(
         scaled.kspace, scaled.mask, scaled.sensitivity_maps, scaled.noise_std
     )

@@ -125,7 +125,7 @@ def shot_maps(
     """
     raw = whitened.raw
     if given is not None:
-        return use_given_maps(whitened, given, device)
+        return use_given_maps(whitened, given, device, 1)
     if raw.n_coils == 1:
         maps = torch.ones((1, *raw.shape), dtype=torch.complex64, device=device)
         return MappedSlice(whitened, maps, "ESPIRiT")
@@ -144,7 +144,10 @@ def shot_maps(
 
 
 def refuse_cartesian_settings(
-    raw: RawTrajectoryData, mask: object, row_compression_tolerance: float | None
+    raw: RawTrajectoryData,
+    mask: object,
+    row_compression_tolerance: float | None,
+    n_maps: int | None = None,
 ) -> None:
     """Refuse what only Cartesian lines can have.
 
@@ -156,6 +159,8 @@ def refuse_cartesian_settings(
         Retrospective.
     row_compression_tolerance : float or None
         Of coil compression at each readout position.
+    n_maps : int or None
+        Sets of sensitivity maps.
 
     Raises
     ------
@@ -171,6 +176,11 @@ def refuse_cartesian_settings(
         raise ConfigurationError(
             f"{raw.path} is a {raw.kind} scan along a trajectory, and coils are compressed by rows "
             "of Cartesian lines alone: leave --coil-compression-tolerance out"
+        )
+    if n_maps is not None and n_maps > 1:
+        raise ConfigurationError(
+            f"{raw.path} is a {raw.kind} scan along a trajectory, and n_maps is {n_maps}, where "
+            "one set of sensitivity maps is possible: leave --n-maps out"
         )
 
 

@@ -68,7 +68,9 @@ def line_axis(mask: torch.Tensor) -> int | None:
     return -2 if bool((mask == mask[..., :1]).all()) else None
 
 
-def line_blocks(maps: torch.Tensor, mask: torch.Tensor, n_lines: int) -> Iterator[LineBlock]:
+def line_blocks(
+    maps: torch.Tensor, mask: torch.Tensor, n_lines: int, positions: torch.Tensor | None = None
+) -> Iterator[LineBlock]:
     """A^H A as dense matrices, a few lines at a time, for a mask of whole lines.
 
     With a mask that varies along one axis only, the transform along the other cancels and
@@ -84,17 +86,21 @@ def line_blocks(maps: torch.Tensor, mask: torch.Tensor, n_lines: int) -> Iterato
         Bool, (*slices or 1, H or 1, W or 1), varying along `line_axis(mask)` only.
     n_lines : int
         Most lines in a block.
+    positions : torch.Tensor, optional
+        Where on the mask's axis the pixels of a line are, int; one after the other if left out.
     """
     axis = line_axis(mask)
     assert axis is not None
     pattern = mask[..., 0, :] if axis == -1 else mask[..., 0]
-    n = maps.shape[axis]
+    n = maps.shape[axis] if positions is None else pattern.shape[-1]
     transform = fftc(torch.eye(n, dtype=maps.dtype, device=maps.device), dim=-1).mT
     lines = maps.transpose(-1, axis).movedim(-3, -1)  # *slices, lines, n, coils
     for i, part in enumerate(lines.reshape(-1, *lines.shape[-3:])):
         own = pattern.reshape(-1, pattern.shape[-1])
         own = own[min(i, len(own) - 1)].expand(n)
         spread = transform.mH @ (transform * own.to(maps.dtype).unsqueeze(-1))
+        if positions is not None:
+            spread = spread[positions][:, positions]
         for first, first_pixel, stop, stop_pixel in _boxes((part != 0).any(-1), n_lines):
             pixels = slice(first_pixel, stop_pixel)
             chunk = part[first:stop, pixels]

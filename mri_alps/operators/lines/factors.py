@@ -34,6 +34,8 @@ class LineFactors:
         Bool, or squared weights, as many axes as an image, varying along one image axis only.
     exact : bool
         Whether that is what A^H A has, not a mean.
+    positions : torch.Tensor, optional
+        See `line_blocks`; the mask is as long as its axis then.
 
     Attributes
     ----------
@@ -45,7 +47,13 @@ class LineFactors:
         (V,) slice to which each belongs.
     """
 
-    def __init__(self, maps: torch.Tensor, mask: torch.Tensor, exact: bool = True):
+    def __init__(
+        self,
+        maps: torch.Tensor,
+        mask: torch.Tensor,
+        exact: bool = True,
+        positions: torch.Tensor | None = None,
+    ):
         self.exact = exact
         axis = line_axis(mask)
         assert axis is not None
@@ -62,7 +70,7 @@ class LineFactors:
                 n_most = n_rows * 2 * round_up(self._n_pixels) * round_up(self._n_pixels, ROWS)
                 self._parts = _Packed(kernel, maps, n_most)
         values, slices = [maps.real.new_zeros(0)], [torch.zeros(0, dtype=torch.long)]
-        for block in line_blocks(maps, mask, n_lines):
+        for block in line_blocks(maps, mask, n_lines, positions):
             eigenvalues, vectors = _eigh(block.matrices)
             start = (block.slice_index * self._n_lines + block.first_line) * self._n_pixels
             self._parts.add(vectors.mT, start + block.first_pixel, self._n_pixels)
@@ -113,12 +121,17 @@ def _eigh(matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Eigenvalues and vectors; in double precision where single precision does not converge.
 
     LAPACK's single-precision solver gives up on some matrices of rank well below their size, where
-    its intermediate numbers underflow: lines along which smooth maps fade out.
+    its intermediate numbers underflow: lines along which smooth maps fade out, or lines of several
+    sets of maps. It raises an error, or returns NaN.
     """
     try:
-        return torch.linalg.eigh(matrices)
+        values, vectors = torch.linalg.eigh(matrices)
     except torch.linalg.LinAlgError:
-        values, vectors = torch.linalg.eigh(matrices.to(torch.complex128))
+        pass
+    else:
+        if bool(values.isfinite().all() & torch.view_as_real(vectors).isfinite().all()):
+            return values, vectors
+    values, vectors = torch.linalg.eigh(matrices.to(torch.complex128))
     return values.to(matrices.real.dtype), vectors.to(matrices.dtype)
 
 
