@@ -22,6 +22,7 @@ from mri_alps.calibration.scale import low_resolution_images
 from mri_alps.calibration.sensitivity import CROP, find_bright, maps_of
 from mri_alps.core.crop import center_crop, center_range
 from mri_alps.core.fourier import ifftc
+from mri_alps.core.magnitudes import root_sum_of_squares, unit_of
 
 if TYPE_CHECKING:
     from mri_alps.calibration.sensitivity import LocalOperators
@@ -280,8 +281,8 @@ def _with_smooth_phases(vectors: torch.Tensor, weights: torch.Tensor) -> torch.T
 def _orthonormal(sets: torch.Tensor) -> torch.Tensor:
     """Gram-Schmidt over the sets at every pixel; a set with next to nothing of its own is zero."""
     found: list[torch.Tensor] = []
-    for index, maps in enumerate(sets):
-        norm = maps.abs().square().sum(0).sqrt()
+    for index, maps in enumerate(sets / unit_of(sets)):
+        norm = root_sum_of_squares(maps)
         rest = torch.where(norm > 0, maps / norm.clamp_min(1e-20), 0)
         for other in found:
             rest = rest - other * (other.conj() * rest).sum(0)
