@@ -36,7 +36,7 @@ from mri_alps.calibration.volume import (
     combined_mask,
 )
 from mri_alps.core.devices import find_device
-from mri_alps.core.errors import MriAlpsWarning
+from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
 from mri_alps.core.magnitudes import root_sum_of_squares
 from mri_alps.core.values import MOST, check, instance, number, whole
 from mri_alps.rawdata import RawKSpace, RawTrajectoryData, smallest_mask
@@ -51,6 +51,7 @@ _RULES = {
     "noise_std": NOISE_STD,
     "maps_error": number(0, 1e3, ends="[]").or_none(),
     "n_maps": whole(1).or_none(),
+    "left_out": instance(np.ndarray, named="a bool array").or_none(),
 }
 
 
@@ -148,6 +149,10 @@ def prepare_slice(
         scaled = scale(shot_maps(shots, center, sensitivity_maps, device))
         compressed = compress(scaled, n_virtual_coils, compression_tolerance)
         return _acquisition(weigh(compressed, maps_error))
+    if left_out is not None:
+        raise ConfigurationError(
+            f"left_out names shots, and {raw.path} has lines: take them out of the mask"
+        )
     measured = combined_mask(raw, index, mask)
     kspace = raw.read_slice(index) * measured
     if calibration is None:

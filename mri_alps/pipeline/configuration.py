@@ -120,6 +120,7 @@ def several_numbers(value: object) -> Any:
 Matrix = Annotated[
     tuple[Whole, ...], BeforeValidator(several_numbers), Field(min_length=1, max_length=2)
 ]
+Shots = Annotated[Text, Field(pattern=r"^\s*(?:\d{1,9}\s*:)?\s*\d{1,9}\s*$")]
 Slices = Annotated[tuple[Whole, ...], BeforeValidator(slice_numbers)]
 Numbers = Annotated[Literal["all"] | tuple[Whole, ...], BeforeValidator(chosen_numbers)]
 Names = Annotated[Literal["all"] | tuple[Text, ...], BeforeValidator(chosen_names)]
@@ -217,12 +218,13 @@ class ReconstructionConfiguration:
         metavar="N[,N]",
         values="one or two whole numbers such as 256,256",
     )
-    shots: Text | None = setting(
+    shots: Shots | None = setting(
         "Use some shots of a radial or spiral scan, in the order of acquisition, as a test: 50 for "
         "the first 50, 100:150 for a range. Left out: all.",
         default=None,
         group=TRAJECTORY_GROUP,
         metavar="N|I:J",
+        values="a number such as 50, or a range such as 100:150",
     )
     correct_delays: bool = setting(
         "Correct the gradient delays that are measured on every radial scan.",

@@ -24,7 +24,7 @@ WRONG = ("x", float("nan"), float("-inf"), -0.5, 10**400, (), {}, object(), b"x"
 FITTING = {  # what of these makes sense after all, by its place in WRONG
     "method": "x", "prior": "x", "mask": "x", "sensitivity_maps": "x", "device": "x",
     "slices": (), "name_or_path": "x", "path": "x", "initial": "x", "calibration": "x",
-    "dataset": "x",
+    "dataset": "x", "trajectory": "x", "golden_angle": -0.5,
 }  # fmt: skip
 SAMPLING = dict(
     score_model=GAUSSIAN, operator=IdentityOperator((4, 4)), data=DATA, noise_std=1.0, n_samples=1,
@@ -39,7 +39,7 @@ def raw():
 
 
 def is_fitting(name, value):
-    return isinstance(value, (str, tuple)) and FITTING.get(name) == value
+    return isinstance(value, (str, tuple, float)) and FITTING.get(name) == value
 
 
 def check(call, name, values=WRONG):

@@ -195,6 +195,10 @@ def test_predicted_and_actual_error_of_the_network_correlate_on_a_real_scan(shar
     assert errors == sorted(errors)
 
 
-def test_the_warning_about_noise_names_the_scan(scans):
-    with pytest.warns(MriAlpsWarning, match="scan0.h5: signal is in all that tells of the noise"):
+def test_a_warning_about_calibration_names_the_scan(scans):
+    with h5py.File(scans[0], "r+") as file:
+        n = file["kspace"].shape[-1]
+        falling = 0.05 + 0.95 * np.hanning(n + 2)[1:-1] ** 2
+        file["kspace"][...] = file["kspace"][()] * falling.astype(np.float32)
+    with pytest.warns(MriAlpsWarning, match="scan0.h5: slice 0"):
         compare_masks(scans[:1], ["measured"], prior="gaussian", n_samples=2, n_evaluations=4)
