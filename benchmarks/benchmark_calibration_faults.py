@@ -110,6 +110,12 @@ def is_false_alarm(row: dict[str, Any]) -> bool:
     return row["healthy"] and bool(row["error"] is not None or row["warnings"])
 
 
+def is_about_prior(row: dict[str, Any]) -> bool:
+    """All that is said is that left-out lines do not fit the prior, which is no fault of a scan."""
+    said = row["warnings"]
+    return row["error"] is None and all("not what the prior knows" in text for text in said)
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: a line for each fault."""
     heads = ("fault", "scans", "refused", "warned", "named", "error/deviation: median, largest",
@@ -140,7 +146,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
     text = [
         f"silent: {len(silent)} of {len(rows)} ({len(silent) / max(len(rows), 1):.1%}); "
         f"false alarms: {len(alarms)} of {len(healthy)} healthy "
-        f"({len(alarms) / max(len(healthy), 1):.1%}); "
+        f"({len(alarms) / max(len(healthy), 1):.1%}), {sum(map(is_about_prior, alarms))} of them "
+        "of the prior alone; "
         f"median {np.median([row['seconds'] for row in rows] or [0]):.1f} s a scan"
     ]
     for title, chosen in (("silent", silent), ("false alarm", alarms)):

@@ -122,7 +122,11 @@ def run(case: Case, configuration: ReconstructionConfiguration) -> list[float]:
     weight = acquisition.rss_weight.numpy() * acquisition.scale
     result = dataclasses.replace(sampled.result, samples=torch.as_tensor(sampled.samples))
     for one in (None, factors):
-        samples = with_factors(result, one, acquisition).samples.cpu().numpy()
+        if acquisition.n_sets > 1:  # they are scaled before the images of all sets are combined
+            sampled = dataclasses.replace(reconstructor, factors=one).draw(loaded)
+            samples = np.asarray(sampled.samples)
+        else:
+            samples = with_factors(result, one, acquisition).samples.cpu().numpy()
         reduced = reconstructor.reduce(dataclasses.replace(sampled, samples=samples))
         full = dataclasses.asdict(reduced)
         middle = (full["reconstruction_upper"] + full["reconstruction_lower"]) / 2
