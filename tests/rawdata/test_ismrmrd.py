@@ -371,6 +371,30 @@ def test_volume_is_decoupled_along_the_readout(tmp_path, monkeypatch, shape, blo
     assert_equal_to_rounding(positions[5], (8, 8, 9), n_summed=3, dtype="float32")
 
 
+def test_fully_sampled_volumes_of_mridata_org(tmp_path):
+    """3-D FSE knees by GE: ISMRMRD, an elliptic shutter, no noise scan, no positions, one set."""
+    shape = (24, 18, 12)
+    kspace = fft_centered(random_complex(1, 3, *shape), axes=(1, 2, 3)).astype(np.complex64)
+    y, z = (np.abs(np.arange(n) - n // 2) / (n / 2) for n in shape[1:])
+    ellipse = np.hypot(y[:, None], z) <= 1
+    acquisitions = [
+        make_acquisition(
+            kspace[:, :, row, partition],
+            kspace_encode_step_1=int(row),
+            kspace_encode_step_2=int(partition),
+        )
+        for row, partition in np.argwhere(ellipse)
+    ]
+    limits = {"kspace_encoding_step_2": Limit(0, shape[2] - 1, shape[2] // 2)}
+    text = header(shape, shape, Limit(0, shape[1] - 1, shape[1] // 2), limits=limits)
+    write_acquisitions(tmp_path / "knee.h5", text, acquisitions)
+    raw = read_raw(tmp_path / "knee.h5")
+    assert raw.n_slices == shape[0] and raw.shape == shape[1:] and raw.noise_covariance is None
+    np.testing.assert_array_equal(raw.mask, ellipse[None])
+    expected = ifft_centered(kspace, axes=(1,))[:, 5] * ellipse
+    assert_equal_to_rounding(raw.read_slice(5), expected, n_summed=shape[0])
+
+
 def test_two_slabs(tmp_path):
     kspace = random_complex(0, 2, 1, 8, 6, 4)  # slab, coil, x, y, z
     acquisitions = [
