@@ -21,12 +21,22 @@ $(BIN)/python:
 	  rm -rf $(VENV); \
 	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 
+# Nobody shall wait for gigabytes unannounced. PyPI's torch for Linux brings CUDA's libraries, and its
+# torchvision does not load beside a torch without them: both must come from one index.
+define announce
+@echo "installing into $(VENV): some 6 GB on the disk where torch brings CUDA's libraries (Linux), 2 GB elsewhere; minutes"
+@test "$$(uname -s)" != Linux -o -e /proc/driver/nvidia || \
+  echo "no NVIDIA driver is here: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo installs torch without CUDA, in 2 GB"
+endef
+
 # The stamps record what was installed for which pyproject.toml.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(announce)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(announce)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
