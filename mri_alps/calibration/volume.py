@@ -65,6 +65,8 @@ class VolumeCalibration:
         Of a radial scan, where they could be measured.
     delays_corrected : bool
         Whether samples are taken to lie where the delays have them.
+    noise_notes : tuple of str
+        Those of the notes that are about the noise.
     """
 
     noise_covariance: np.ndarray
@@ -74,6 +76,7 @@ class VolumeCalibration:
     witnesses: tuple[dict[str, Any], ...] = ()
     delays: GradientDelays | None = None
     delays_corrected: bool = False
+    noise_notes: tuple[str, ...] = ()
 
 
 def combined_mask(raw: RawKSpace, index: int, mask: np.ndarray | None) -> np.ndarray:
@@ -194,6 +197,7 @@ def calibrate_volume(
         )
     delays = None
     remarks: list[str] = []
+    of_noise = tuple(notes)
     if isinstance(raw, RawTrajectoryData):
         delays, told, remarks = scan_delays(raw, correct_delays)
         notes += told
@@ -210,7 +214,9 @@ def calibrate_volume(
     whitening = whitening_matrix(covariance, f"{raw.path}: ")
     facts = tuple(_facts(witness) for witness in witnesses)
     corrected = correct_delays and delays is not None
-    return VolumeCalibration(covariance, whitening, source, tuple(notes), facts, delays, corrected)
+    return VolumeCalibration(
+        covariance, whitening, source, tuple(notes), facts, delays, corrected, of_noise
+    )
 
 
 def _facts(witness: NoiseEstimate) -> dict[str, Any]:

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
         used_mask,
         zero_filled,
     )
-    from mri_alps.pipeline.trajectories import trajectory_options
+    from mri_alps.pipeline.trajectories import trajectory_options, with_chosen_shots
     from mri_alps.pipeline.undersampling import mask_seed, undersampling_mask
     from mri_alps.pipeline.volume import (
         load_prior_for,
@@ -148,6 +148,7 @@ _HOME_OF = {
     "undersampling_mask": "mri_alps.pipeline.undersampling",
     "used_mask": "mri_alps.pipeline.images",
     "versions": "mri_alps.pipeline.provenance",
+    "with_chosen_shots": "mri_alps.pipeline.trajectories",
     "zero_filled": "mri_alps.pipeline.images",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME_OF)

@@ -203,12 +203,14 @@ class ReconstructionConfiguration:
         default="auto",
         group=TRAJECTORY_GROUP,
         metavar="auto|fov|pixel|rad/pixel|rad/m|1/m",
+        from_client=True,
     )
     golden_angle: float | None = setting(
         "Degrees from one spoke to the next, of radial scans without a trajectory: 111.246 as a "
         "rule.",
         default=None,
         group=TRAJECTORY_GROUP,
+        from_client=True,
     )
     matrix: Matrix | None = setting(
         "Pixels of the image of a radial or spiral scan, one number or two, such as 256,256, where "
@@ -225,11 +227,13 @@ class ReconstructionConfiguration:
         group=TRAJECTORY_GROUP,
         metavar="N|I:J",
         values="a number such as 50, or a range such as 100:150",
+        from_client=True,
     )
     correct_delays: bool = setting(
         "Correct the gradient delays that are measured on every radial scan.",
         default=False,
         group=TRAJECTORY_GROUP,
+        from_client=True,
     )
     seed: Whole | None = setting(
         "Of sampler and mask. Left out: 0, and the mask by file name as in fastMRI.",

@@ -162,7 +162,7 @@ def _field_of_view(
     """Return the header's reconstructed view, or that of the pixels where the matrix differs."""
     found = []
     for axis, size in enumerate(shape[:0:-1]):  # x, y, z
-        if size == encoding.recon_matrix[axis] or (axis == 2 and not is_3d):
+        if size == encoding.recon_matrix[axis] or (axis == 2 and size == 1 and not is_3d):
             found.append(encoding.recon_field_of_view[axis])
         else:
             pixel = encoding.encoded_field_of_view[axis] / encoding.encoded_matrix[axis]

@@ -12,7 +12,7 @@ import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata import Encoding, Header, Selection, parse_header
-from mri_alps.rawdata.ismrmrd import NON_CARTESIAN, SpooledAcquisitions, choose_encoding
+from mri_alps.rawdata.ismrmrd import SpooledAcquisitions, choose_encoding
 from mri_alps.scanner._spool import Spool
 from mri_alps.scanner._units import Unit, UnitTracker, before
 from mri_alps.scanner._work import Job
@@ -95,15 +95,10 @@ class ScanHeader:
         Raises
         ------
         InputFileError
-            If it is damaged, claims what cannot be, or is not Cartesian.
+            If it is damaged, claims what cannot be, or is of a kind that nothing can be made of.
         """
         header = parse_header(text, path)
         encoding = choose_encoding(header, 0, path)
-        if encoding.trajectory in NON_CARTESIAN:
-            raise InputFileError(
-                f"{path}: the trajectory is {encoding.trajectory!r} and only Cartesian scans can "
-                "be reconstructed while they come in: save the scan, and reconstruct its file"
-            )
         return cls(path, header, encoding)
 
 

@@ -19,9 +19,11 @@ from mri_alps.pipeline import (
     costs_one_slice,
     describe_failures,
     representative,
+    trajectory_options,
     undersampling_mask,
+    with_chosen_shots,
 )
-from mri_alps.rawdata import RawKSpace, Selection
+from mri_alps.rawdata import RawKSpace, RawTrajectoryData, Selection, TrajectoryOptions
 from mri_alps.rawdata.ismrmrd import make_scan
 
 if TYPE_CHECKING:
@@ -170,7 +172,7 @@ def run_job(
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", MriAlpsWarning)
         try:
-            raw = make_scan(job.store, job.header, job.selection).assemble()
+            raw = _open(job, job.store, job.selection)
             calibration = _calibration(job, raw)
             result = _reconstruct(job, raw, calibration, prior, device, report)
         except InputFileError as error:
@@ -182,20 +184,38 @@ def run_job(
     return dataclasses.replace(result, warnings=tuple(dict.fromkeys(said)))
 
 
+def _open(job: Job, store: SpooledAcquisitions, selection: Selection) -> RawKSpace:
+    options = trajectory_options(job.configuration) or TrajectoryOptions()
+    raw = make_scan(store, job.header, selection, options).assemble()
+    return with_chosen_shots(raw, job.configuration)
+
+
 def _calibration(job: Job, raw: RawKSpace) -> VolumeCalibration:
-    if job.configuration.noise_std is not None:
-        return calibrate_volume(raw, noise_std=job.configuration.noise_std)
+    settings = job.configuration
+    corrected = settings.correct_delays
+    if settings.noise_std is not None:
+        return calibrate_volume(raw, noise_std=settings.noise_std, correct_delays=corrected)
     if raw.noise_covariance is not None:
-        return calibrate_volume(raw)
+        return calibrate_volume(raw, correct_delays=corrected)
     if job.noise_covariance is not None:
-        return calibrate_volume(raw, noise_covariance=job.noise_covariance)
-    whole = raw
-    if job.noise_store is not None:
-        whole = make_scan(job.noise_store, job.header, Selection()).assemble()
-    calibration = calibrate_volume(whole)
-    if calibration.notes and job.is_early:
-        raise NotYet("; ".join(calibration.notes))
+        known = job.noise_covariance
+        return calibrate_volume(raw, noise_covariance=known, correct_delays=corrected)
+    calibration = calibrate_volume(_noisy_scan(job, raw), correct_delays=corrected)
+    if calibration.noise_notes and job.is_early:
+        raise NotYet("; ".join(calibration.noise_notes))
     return calibration
+
+
+def _noisy_scan(job: Job, raw: RawKSpace) -> RawKSpace:
+    """Return the scan that the noise is estimated from: the whole one, once it is there."""
+    if job.noise_store is None:
+        return raw
+    try:
+        return _open(job, job.noise_store, Selection())
+    except InputFileError:
+        if isinstance(raw, RawTrajectoryData):
+            return raw  # a scan that was stopped: slices of fewer shots are no file, but images
+        raise
 
 
 def _reconstruct(

@@ -47,3 +47,16 @@ def impatient_server(tmp_path_factory):
     limits = dataclasses.replace(LIMITS, idle_limit=1, send_limit=1)
     with running_server(tmp_path_factory, limits) as server:
         yield server
+
+
+@pytest.fixture
+def run_main(capsys):
+    from mri_alps.cli.app import main
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return run

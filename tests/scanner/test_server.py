@@ -223,7 +223,7 @@ def test_a_volume_comes_back_as_one_image(server):
     ("acquisitions", "header", "config", "words"),
     [
         (scan(rows=[r for r in ROWS if r % 2 == 0]), None, None, ["slice 0", "calibration"]),
-        (scan(), header_xml(trajectory="spiral"), None, ["'spiral'", "Cartesian"]),
+        (scan(), header_xml(trajectory="spiral"), None, ["'spiral'", "no trajectory"]),
         (scan(), None, ConfigFile("simplefft"), ["'simplefft'", "mri_alps"]),
         (scan(), None, ConfigText('{"parameters": {"n_samples": "many"}}'), ["n_samples", "many"]),
         ([noise_line()], None, None, ["imaging"]),

@@ -305,7 +305,6 @@ class ShotAssembler(ScanAssembler):
                 "(--trajectory), or for spokes the angle between them (--golden-angle 111.246)"
             )
         places, _ = planar(read_places(self.store, index[0, 0], n_all)[:, kept], str(path))
-        places = np.nan_to_num(places, nan=0.0, posinf=0.0, neginf=0.0)  # said when it is read
         factor, how = in_cycles_per_field_of_view(places, options.units, matrix, known, str(path))
         return None, factor, how
 

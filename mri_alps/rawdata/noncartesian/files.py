@@ -91,7 +91,7 @@ def trajectory_from_arrays(
         matrix = _matrix_of(finite, units, name)
     check_matrix(Path(name), "matrix", *matrix)
     view = None if field_of_view is None else field_of_view[:2]
-    factor, how = in_cycles_per_field_of_view(finite, units, matrix, view, name)
+    factor, how = in_cycles_per_field_of_view(places, units, matrix, view, name)
     size = (*matrix, 1)
     pixels = (float(matrix[0]), float(matrix[1]), 1.0)
     encoded = pixels if field_of_view is None else field_of_view

@@ -54,7 +54,8 @@ def in_cycles_per_field_of_view(
     Parameters
     ----------
     trajectory : np.ndarray
-        float (..., 2), in the unit of the file, finite.
+        float (..., 2), in the unit of the file. What is NaN or Inf is passed over here: the shot
+        is named when it is read.
     units : str
         One of `UNITS`; "auto" takes the one in which the largest k is that of the matrix.
     matrix, view_mm
@@ -72,7 +73,7 @@ def in_cycles_per_field_of_view(
     Raises
     ------
     InputFileError
-        If no unit, or more than one, fits the extent.
+        If no unit, or more than one, fits the extent, or no number is finite.
     ConfigurationError
         If the unit is unknown, or takes a field of view that is not known.
     """
@@ -81,6 +82,12 @@ def in_cycles_per_field_of_view(
             f"found the unit {units!r} of a trajectory, expected one of {', '.join(UNITS)}: change "
             "--trajectory-units"
         )
+    finite = np.isfinite(trajectory)
+    if not finite.any():
+        raise InputFileError(
+            f"{name}: the trajectory holds only NaN or Inf, from shot 0 on: export the scan again"
+        )
+    trajectory = np.where(finite, trajectory, 0.0)
     factors = unit_factors(matrix, view_mm)
     extent = float(np.abs(trajectory).max(initial=0.0))
     if units != "auto":
