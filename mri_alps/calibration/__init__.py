@@ -16,7 +16,7 @@ from mri_alps.calibration.noise_estimate import (
     estimate_noise_covariance,
 )
 from mri_alps.calibration.noncartesian.delays import GradientDelays, measure_delays
-from mri_alps.calibration.noncartesian.prepare import read_shots
+from mri_alps.calibration.noncartesian.prepare import SMALLEST_SINGLE, read_shots
 from mri_alps.calibration.portrait import CalibrationPortrait, portray_calibration
 from mri_alps.calibration.prepare import prepare_slice
 from mri_alps.calibration.refinement import (
@@ -33,6 +33,7 @@ from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, com
 __all__ = [
     "LARGEST_ERROR",
     "NOTHING_TO_EXPLAIN",
+    "SMALLEST_SINGLE",
     "Acquisition",
     "CalibrationPortrait",
     "CalibrationRegion",

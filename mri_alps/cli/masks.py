@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from mri_alps.cli.options import describe_run, each, takes_sampling_settings, tell_notes
-from mri_alps.pipeline import OUTPUT_GROUP, SCAN_GROUP, ReconstructionConfiguration
+from mri_alps.cli.options import SAMPLING_SETTINGS, describe_run, each, tell_notes
+from mri_alps.cli.settings_options import takes_settings
+from mri_alps.pipeline import (
+    OUTPUT_GROUP,
+    SCAN_GROUP,
+    TRAJECTORY_GROUP,
+    TRAJECTORY_SETTINGS,
+    ReconstructionConfiguration,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,38 +39,55 @@ _WITH_INTERVAL = ("NMSE", "PSNR", "SSIM")  # the others: masks_summary.csv
 _SIGNIFICANT = 0.05
 
 
-@takes_sampling_settings
+@takes_settings(
+    ReconstructionConfiguration,
+    only=(*SAMPLING_SETTINGS, *TRAJECTORY_SETTINGS, "correct_delays", "noise_std"),
+    defaults={"n_evaluations": 50},
+)
 def masks(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT", help="Raw files: fastMRI HDF5, ISMRMRD (HDF5, stream) or BART cfl."
+            metavar="INPUT",
+            help="Raw files: fastMRI HDF5, ISMRMRD (HDF5, stream), BART cfl, .npz of shots.",
         ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for tables, figures, JSON.")
     ],
     masks: Annotated[
-        str,
+        Optional[str],  # noqa: UP045 - typer resolves this at run time
         typer.Option(
             "--masks",
             metavar="SPEC,...",
             help="Kinds (random, equispaced, equispaced-offset, poisson, poisson-lines, gaussian, "
             "gaussian-points, radial, partial-fourier), files (.npy, .npz, HDF5 with a dataset "
-            "'mask', BART cfl), and measured, which leaves nothing out.",
+            "'mask', BART cfl), and measured, which leaves nothing out. Of radial and spiral "
+            "scans: first, spread (every k-th shot). Left out: random, equispaced, "
+            "equispaced-offset, poisson-lines, gaussian; of shots what covers k-space better.",
             rich_help_panel=SCAN_GROUP,
         ),
-    ] = "random,equispaced,equispaced-offset,poisson-lines,gaussian",
+    ] = None,
     accelerations: Annotated[
-        str,
+        Optional[str],  # noqa: UP045 - typer resolves this at run time
         typer.Option(
             "--accelerations",
             metavar="R,...",
             help="Of the kinds. A file has its own, and is compared with the one that it is "
-            "nearest to.",
+            "nearest to. Of shots: what their number is divided by. Left out: 4,8; of shots "
+            "1,2,4,8.",
             rich_help_panel=SCAN_GROUP,
         ),
-    ] = "4,8",
+    ] = None,
+    shots: Annotated[
+        Optional[str],  # noqa: UP045 - typer resolves this at run time
+        typer.Option(
+            "--shots",
+            metavar="N,...",
+            help="Numbers of shots of a radial or spiral scan, in the place of accelerations.",
+            rich_help_panel=TRAJECTORY_GROUP,
+        ),
+    ] = None,
     report: Annotated[
         bool,
         typer.Option("--report", help="Write an HTML page as well.", rich_help_panel=OUTPUT_GROUP),
@@ -81,6 +105,9 @@ def masks(
     intervals over slices, and paired differences with their significance; the
     table's last column says how far a mask is from the best of its acceleration.
 
+    Of radial and spiral scans it tells how many shots are needed: error and deviation
+    against their number, the reference being the image of all of them.
+
     Wants fully sampled scans. Of others, or without a reference, it gives what
     needs none, and ranks by the predicted error.
 
@@ -91,9 +118,17 @@ def masks(
     mri-alps masks val/*.h5 --masks random,equispaced,poisson-lines --accelerations 4,8 -o study
 
     mri-alps masks val/*.h5 --masks gaussian,mask4x.npy --accelerations 4 --report -o study
+
+    mri-alps masks radial.h5 --shots 200,100,50,25 -o study
     """
-    numbers = parse_numbers(accelerations)
-    run_masks(inputs, output, split_words(masks), numbers, configuration, report)
+    words = None if masks is None else split_words(masks)
+    factors = None if accelerations is None else parse_numbers(accelerations)
+    counts = None if shots is None else parse_counts(shots)
+    if counts is not None and factors is not None:
+        from mri_alps.core.errors import ConfigurationError
+
+        raise ConfigurationError("--shots and --accelerations say the same thing: give one of them")
+    run_masks(inputs, output, words, factors, configuration, report, counts)
 
 
 def split_words(text: str) -> list[str]:
@@ -130,13 +165,37 @@ def parse_numbers(text: str) -> list[float]:
         ) from None
 
 
+def parse_counts(text: str) -> list[int]:
+    """Return the numbers of shots that commas separate.
+
+    Parameters
+    ----------
+    text : str
+        As the user wrote it.
+
+    Raises
+    ------
+    ConfigurationError
+        If one is no whole number.
+    """
+    from mri_alps.core.errors import ConfigurationError
+
+    words = split_words(text)
+    if not words or not all(word.isdecimal() and len(word) < 10 for word in words):
+        raise ConfigurationError(
+            f"--shots {text!r} is not a list of numbers: write for example 200,100,50"
+        )
+    return [int(word) for word in words]
+
+
 def run_masks(
     inputs: Sequence[Path],
     output: Path,
-    masks: Sequence[str],
-    accelerations: Sequence[float],
+    masks: Sequence[str] | None,
+    accelerations: Sequence[float] | None,
     configuration: ReconstructionConfiguration,
     report: bool = False,
+    shots: Sequence[int] | None = None,
 ) -> MaskStudy:
     """Compare, with a progress bar; print the table and write the files.
 
@@ -146,21 +205,23 @@ def run_masks(
         Raw files.
     output : pathlib.Path
         Folder.
-    masks : sequence of str
+    masks : sequence of str, optional
         Kinds and files.
-    accelerations : sequence of float
+    accelerations : sequence of float, optional
         Of the kinds.
     configuration : ReconstructionConfiguration
         Prior, sampler, slices.
     report : bool
         Whether to write a page.
+    shots : sequence of int, optional
+        Numbers of shots, instead of accelerations.
     """
     from mri_alps.cli.forecast import Forecast
     from mri_alps.cli.terminal import ProgressBar, out, print_message, stopped_by_signal
     from mri_alps.masks.study import correlation_sentence, make_study, run_study, write_study
     from mri_alps.pipeline import load_prior_for, prepare_directory
 
-    task = make_study(inputs, masks, accelerations, configuration)
+    task = make_study(inputs, masks, accelerations, configuration, shots)
     tell_notes(task.scans)
     prior, device = load_prior_for(configuration)
     prepare_directory(output)
@@ -173,8 +234,8 @@ def run_masks(
     settings = describe_run(
         inputs,
         configuration,
-        masks=list(masks),
-        accelerations=list(accelerations),
+        masks=list(dict.fromkeys(c.name for c in task.candidates)),
+        accelerations=sorted({c.acceleration for c in task.candidates}),
         prior_name=getattr(prior, "name", type(prior).__name__),
         checkpoint_sha256=getattr(prior, "checkpoint_sha256", "") or "",
     )
@@ -200,6 +261,9 @@ def masks_table(study: MaskStudy) -> Table:
     table = Table(title="Masks, the best of each acceleration first; ± half of the 95 % interval")
     table.add_column("mask")
     table.add_column("R", justify="right")
+    counts = {(r.mask, r.acceleration): r.n_measured for r in study.results if r.is_of_shots}
+    if counts:
+        table.add_column("shots", justify="right")
     for name in shown:
         table.add_column(_HEADINGS[name], justify="right")
     table.add_column("to the best", justify="right")
@@ -209,6 +273,8 @@ def masks_table(study: MaskStudy) -> Table:
         for entry in group:
             cells = [_cell(entry.metrics.get(name), name in _WITH_INTERVAL) for name in shown]
             behind = _behind(study, group[0].mask, entry.mask, acceleration)
+            if counts:
+                cells = [str(counts.get((entry.mask, acceleration), "")), *cells]
             table.add_row(entry.mask, f"{entry.achieved_acceleration:.3g}", *cells, behind)
         table.add_section()
     return table

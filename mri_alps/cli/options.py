@@ -29,12 +29,13 @@ DeviceOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
+SAMPLING_SETTINGS = (
+    *("prior", "method", "n_samples", "n_evaluations", "seed", "device"),
+    *("center_fraction", "slices", "field_of_view", *SELECTING),
+)
 takes_sampling_settings = takes_settings(
     ReconstructionConfiguration,
-    only=(
-        *("prior", "method", "n_samples", "n_evaluations", "seed", "device"),
-        *("center_fraction", "slices", "field_of_view", *SELECTING),
-    ),
+    only=SAMPLING_SETTINGS,
     defaults={"n_evaluations": 50},  # many posteriors are sampled, and only compared
 )
 """For commands that sample posteriors with masks of their own."""

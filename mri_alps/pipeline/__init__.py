@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from mri_alps.core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from mri_alps.pipeline._shot_images import shot_preview
     from mri_alps.pipeline.batches import choose_batch
     from mri_alps.pipeline.configuration import (
         OUTPUT_GROUP,
         SAMPLER_GROUP,
         SCAN_GROUP,
+        TRAJECTORY_GROUP,
         ReconstructionConfiguration,
     )
     from mri_alps.pipeline.conformal import conditions_of_file
@@ -68,7 +70,11 @@ if TYPE_CHECKING:
         used_mask,
         zero_filled,
     )
-    from mri_alps.pipeline.trajectories import trajectory_options, with_chosen_shots
+    from mri_alps.pipeline.trajectories import (
+        TRAJECTORY_SETTINGS,
+        trajectory_options,
+        with_chosen_shots,
+    )
     from mri_alps.pipeline.undersampling import mask_seed, undersampling_mask
     from mri_alps.pipeline.volume import (
         load_prior_for,
@@ -96,6 +102,8 @@ _HOME_OF = {
     "SAMPLER_GROUP": "mri_alps.pipeline.configuration",
     "SCALARS_GROUP": "mri_alps.pipeline.result",
     "SCAN_GROUP": "mri_alps.pipeline.configuration",
+    "TRAJECTORY_GROUP": "mri_alps.pipeline.configuration",
+    "TRAJECTORY_SETTINGS": "mri_alps.pipeline.trajectories",
     "SELF_CALIBRATION": "mri_alps.pipeline.result",
     "SampledSlice": "mri_alps.pipeline.slice",
     "ScanJob": "mri_alps.pipeline.scan_job",
@@ -144,6 +152,7 @@ _HOME_OF = {
     "scan_identity": "mri_alps.pipeline.identity",
     "settings_hash": "mri_alps.pipeline.identity",
     "settings_identity": "mri_alps.pipeline.identity",
+    "shot_preview": "mri_alps.pipeline._shot_images",
     "trajectory_options": "mri_alps.pipeline.trajectories",
     "undersampling_mask": "mri_alps.pipeline.undersampling",
     "used_mask": "mri_alps.pipeline.images",

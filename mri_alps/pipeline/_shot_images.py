@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PREVIEW_ITERATIONS = 10
 
 
-def shot_preview(acquisition: Acquisition) -> np.ndarray:
+def shot_preview(acquisition: Acquisition, n_iterations: int = _PREVIEW_ITERATIONS) -> np.ndarray:
     """Return the root sum of squares of coil images that explain the shots by least squares.
 
     It stands where a zero-filled image stands for Cartesian scans: few iterations, so that
@@ -28,6 +28,8 @@ def shot_preview(acquisition: Acquisition) -> np.ndarray:
     ----------
     acquisition : Acquisition
         The prepared slice.
+    n_iterations : int
+        Of conjugate gradients.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def shot_preview(acquisition: Acquisition) -> np.ndarray:
     ones = torch.ones((1, *shape), dtype=torch.complex64, device=acquisition.kspace.device)
     operator = NonCartesianSenseOperator(ones, path)
     data = operator.adjoint(acquisition.kspace.unsqueeze(1))
-    images = conjugate_gradient(operator.normal, data, _PREVIEW_ITERATIONS)
+    images = conjugate_gradient(operator.normal, data, n_iterations)
     unit = unit_of(images)
     combined = torch.linalg.vector_norm(images / unit, dim=0) * unit
     # Of whitened coils: the weight of one pixel is that of the final image.

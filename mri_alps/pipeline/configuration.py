@@ -120,7 +120,7 @@ def several_numbers(value: object) -> Any:
 Matrix = Annotated[
     tuple[Whole, ...], BeforeValidator(several_numbers), Field(min_length=1, max_length=2)
 ]
-Shots = Annotated[Text, Field(pattern=r"^\s*(?:\d{1,9}\s*:)?\s*\d{1,9}\s*$")]
+Shots = Annotated[Text, Field(pattern=r"^\s*(?:\d{1,9}\s*:)?\s*\d{1,9}\s*(?::\s*\d{1,9}\s*)?$")]
 Slices = Annotated[tuple[Whole, ...], BeforeValidator(slice_numbers)]
 Numbers = Annotated[Literal["all"] | tuple[Whole, ...], BeforeValidator(chosen_numbers)]
 Names = Annotated[Literal["all"] | tuple[Text, ...], BeforeValidator(chosen_names)]
@@ -222,11 +222,11 @@ class ReconstructionConfiguration:
     )
     shots: Shots | None = setting(
         "Use some shots of a radial or spiral scan, in the order of acquisition, as a test: 50 for "
-        "the first 50, 100:150 for a range. Left out: all.",
+        "the first 50, 100:150 for a range, 0:200:4 for every fourth. Left out: all.",
         default=None,
         group=TRAJECTORY_GROUP,
-        metavar="N|I:J",
-        values="a number such as 50, or a range such as 100:150",
+        metavar="N|I:J[:K]",
+        values="a number such as 50, or a range such as 100:150 or 0:200:4",
         from_client=True,
     )
     correct_delays: bool = setting(

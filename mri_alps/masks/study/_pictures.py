@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mri_alps.masks.study.compare import MaskStudy
     from mri_alps.masks.study.measure import MaskResult
-    from mri_alps.masks.study.statistics import Correlation
+    from mri_alps.masks.study.statistics import Correlation, Summary
 
 _PANEL_INCHES = 2.2
 
@@ -35,7 +35,9 @@ def draw_figures(study: MaskStudy, folder: Path) -> list[Path]:
         PNG files; without a reference none of actual errors.
     """
     figures = _image_figures(study)
-    figures["error_against_acceleration"] = _acceleration_figure(study)
+    of_shots = any(result.is_of_shots for result in study.results)
+    name = "error_against_shots" if of_shots else "error_against_acceleration"
+    figures[name] = _acceleration_figure(study, of_shots)
     if (correlation := study.correlation()) is not None:
         figures["predicted_against_actual"] = _prediction_figure(study, correlation)
     paths = {folder / f"{name}.png": figure for name, figure in figures.items()}
@@ -70,7 +72,8 @@ def _error(result: MaskResult) -> np.ndarray:
 
 
 def _image_figure(group: list[MaskResult], unit: float, top: float) -> Figure:
-    columns = ["mask", "posterior mean", "posterior standard deviation"]
+    of_shots = group[0].is_of_shots
+    columns = ["k-space" if of_shots else "mask", "posterior mean", "posterior standard deviation"]
     with_reference = "reference" in group[0].images
     if with_reference:
         columns.append("error |mean - reference|")
@@ -87,7 +90,8 @@ def _image_figure(group: list[MaskResult], unit: float, top: float) -> Figure:
             row[3].imshow(100 * _error(result) / unit, cmap="magma", vmin=0, vmax=top)
         psnr = result.metrics["PSNR"]
         score = "" if psnr is None else f"\n{psnr:.2f} dB"
-        row[0].set_ylabel(f"{result.mask}\n{result.n_measured} measured{score}", fontsize=8)
+        what = "shots" if of_shots else "measured"
+        row[0].set_ylabel(f"{result.mask}\n{result.n_measured} {what}{score}", fontsize=8)
         for axis in row:
             axis.set_xticks([])
             axis.set_yticks([])
@@ -99,8 +103,15 @@ def _image_figure(group: list[MaskResult], unit: float, top: float) -> Figure:
     return figure
 
 
-def _acceleration_figure(study: MaskStudy) -> Figure:
-    """Error and uncertainty against acceleration, with 95 % intervals over slices."""
+def _acceleration_figure(study: MaskStudy, of_shots: bool) -> Figure:
+    """Error and uncertainty against acceleration (or shots), with 95 % intervals over slices."""
+    counts = {(r.mask, r.acceleration): r.n_measured for r in study.results}
+
+    def place(entry: Summary) -> float:
+        if of_shots:
+            return counts[entry.mask, entry.acceleration]
+        return entry.achieved_acceleration
+
     metrics = {"PSNR": "PSNR, dB", "NMSE": "NMSE", "SSIM": "SSIM"} if study.has_reference else {}
     metrics |= {"predicted_NMSE": "predicted NMSE", "posterior_std": "posterior std, relative"}
     summaries = study.summary()
@@ -112,11 +123,11 @@ def _acceleration_figure(study: MaskStudy) -> Figure:
             entries = [s for s in summaries if s.mask == name and metric in s.metrics]
             if not entries:
                 continue
-            entries.sort(key=lambda s: s.achieved_acceleration)
+            entries.sort(key=place)
             values = [s.metrics[metric] for s in entries]
             half = [0.0 if v.upper is None else v.upper - v.mean for v in values]
             axis.errorbar(
-                [s.achieved_acceleration for s in entries],
+                [place(s) for s in entries],
                 [v.mean for v in values],
                 yerr=half,
                 marker="o",
@@ -129,7 +140,7 @@ def _acceleration_figure(study: MaskStudy) -> Figure:
             )
         if "NMSE" in metric:
             axis.set_yscale("log", nonpositive="clip")
-        axis.set_xlabel("achieved acceleration")
+        axis.set_xlabel("shots" if of_shots else "achieved acceleration")
         axis.set_title(title, fontsize=9)
         axis.grid(alpha=0.3, which="both")
     axes[0].legend(fontsize=7)

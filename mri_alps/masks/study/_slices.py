@@ -14,6 +14,7 @@ import numpy as np
 from mri_alps.calibration import VolumeCalibration, calibrate_volume, prepare_slice
 from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning
+from mri_alps.masks.study.shots import COMPLETE, as_setting
 from mri_alps.pipeline import (
     LoadedSlice,
     SliceReconstructor,
@@ -22,7 +23,9 @@ from mri_alps.pipeline import (
     reference_image,
     root_sum_of_squares,
     scan_name,
+    shot_preview,
 )
+from mri_alps.rawdata import RawTrajectoryData, acceleration
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from mri_alps.pipeline import ReconstructionConfiguration
     from mri_alps.priors import ScoreModel
     from mri_alps.rawdata import RawKSpace
+
+_REFERENCE_ITERATIONS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +55,8 @@ class StudySlice:
     reference : numpy.ndarray or None
         float32, cropped as the final image: the scan's own reference, or the root sum of
         squares of the data where they are complete; None where there is neither.
+    preview : numpy.ndarray or None
+        float32, cropped alike: of a scan along a trajectory the image of all its shots.
     """
 
     raw: RawKSpace
@@ -57,6 +64,7 @@ class StudySlice:
     calibration: VolumeCalibration
     sensitivity_maps: torch.Tensor
     reference: np.ndarray | None
+    preview: np.ndarray | None = None
 
     @property
     def scan_name(self) -> str:
@@ -75,10 +83,13 @@ class StudySlice:
         Parameters
         ----------
         mask : numpy.ndarray or None
-            Bool, broadcasts to (readout, phase_encode).
+            Bool, broadcasts to (readout, phase_encode); (1, shots) of a scan along a trajectory.
         configuration, prior, device
             See `SliceReconstructor`.
         """
+        if isinstance(self.raw, RawTrajectoryData):
+            part = self.raw if mask is None else self.raw.with_shots(as_setting(mask))
+            return SliceReconstructor(part, configuration, prior, device, None, self.calibration)
         return SliceReconstructor(self.raw, configuration, prior, device, mask, self.calibration)
 
     def load(self, reconstructor: SliceReconstructor) -> LoadedSlice:
@@ -148,7 +159,7 @@ def study_slices(
     configuration : ReconstructionConfiguration
         For the choice of slices.
     """
-    scan = CalibratedScan(raw, configuration.noise_std)
+    scan = CalibratedScan(raw, configuration.noise_std, configuration.correct_delays)
     for index in chosen_slices(raw, configuration):
         yield scan.slice(index)
 
@@ -162,23 +173,38 @@ class CalibratedScan:
         The scan.
     noise_std : tuple of float, optional
         Of its noise, see `ReconstructionConfiguration`; measured if left out.
+    correct_delays : bool
+        Of the gradients, of a radial scan.
     """
 
-    def __init__(self, raw: RawKSpace, noise_std: tuple[float, ...] | None = None):
+    def __init__(
+        self,
+        raw: RawKSpace,
+        noise_std: tuple[float, ...] | None = None,
+        correct_delays: bool = False,
+    ):
         self._raw, self._noise_std = raw, noise_std
+        self._correct_delays = correct_delays
         self._slice: StudySlice | None = None
 
     @cached_property
     def _calibration(self) -> VolumeCalibration:
-        return calibrate_volume(self._raw, noise_std=self._noise_std)
+        return calibrate_volume(
+            self._raw, noise_std=self._noise_std, correct_delays=self._correct_delays
+        )
 
     def slice(self, index: int) -> StudySlice:
         """Return a slice; the last one is kept, for the next mask."""
         if self._slice is None or self._slice.index != index:
             acquisition = prepare_slice(self._raw, index, calibration=self._calibration)
             maps = acquisition.raw_sensitivity_maps()
-            reference = _find_reference(self._raw, index)
-            self._slice = StudySlice(self._raw, index, self._calibration, maps, reference)
+            if isinstance(self._raw, RawTrajectoryData):
+                image = shot_preview(acquisition, _REFERENCE_ITERATIONS)
+                preview = center_crop_or_pad(image, self._raw.crop)
+                reference = preview if is_complete(self._raw, index) else None
+            else:
+                preview, reference = None, _find_reference(self._raw, index)
+            self._slice = StudySlice(self._raw, index, self._calibration, maps, reference, preview)
         return self._slice
 
 
@@ -205,7 +231,7 @@ def _find_reference(raw: RawKSpace, index: int) -> np.ndarray | None:
 
 
 def is_complete(raw: RawKSpace, index: int) -> bool:
-    """Tell whether everything between the edges of a slice's k-space was measured.
+    """Tell whether everything between the edges of a slice's k-space was measured, or nearly.
 
     Parameters
     ----------
@@ -214,6 +240,8 @@ def is_complete(raw: RawKSpace, index: int) -> bool:
     index : int
         Slice.
     """
+    if isinstance(raw, RawTrajectoryData):
+        return acceleration(raw.trajectory(index), raw.shape, raw.kind) <= COMPLETE
     first, stop = raw.acquired_range
     return bool(raw.slice_mask(index)[:, first:stop].all())
 

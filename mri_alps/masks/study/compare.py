@@ -17,6 +17,7 @@ from mri_alps.masks.study.candidates import (
     make_candidates,
 )
 from mri_alps.masks.study.measure import MaskResult, measure_mask
+from mri_alps.masks.study.shots import shot_candidates, shot_masks
 from mri_alps.masks.study.statistics import (
     Correlation,
     Difference,
@@ -33,6 +34,7 @@ from mri_alps.pipeline import (
     scan_name,
     settings_identity,
 )
+from mri_alps.rawdata import RawTrajectoryData
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,9 +129,10 @@ class StudyTask:
 
 def compare_masks(
     inputs: Sequence[str | Path],
-    masks: Masks = DEFAULT_MASKS,
-    accelerations: Sequence[float] = DEFAULT_ACCELERATIONS,
+    masks: Masks | None = None,
+    accelerations: Sequence[float] | None = None,
     *,
+    shots: Sequence[int] | None = None,
     output: str | Path | None = None,
     configuration: ReconstructionConfiguration | None = None,
     progress: Progress | None = None,
@@ -148,9 +151,12 @@ def compare_masks(
     masks : sequence of str, or mapping of names to str or numpy.ndarray
         Kinds of `make_mask`, which are drawn at every acceleration; mask files (npy, npz, HDF5,
         BART cfl) or bool arrays, each compared with the acceleration that it is nearest to;
-        "measured" leaves nothing out.
+        "measured" leaves nothing out. Of radial and spiral scans "first" shots, or every k-th
+        ("spread"). Left out: `DEFAULT_MASKS`, or the one of these two that covers k-space better.
     accelerations : sequence of float
-        Of the kinds.
+        Of the kinds; 4 and 8 if left out, of shots 1, 2, 4 and 8.
+    shots : sequence of int, optional
+        Numbers of shots of radial and spiral scans, instead of accelerations.
     output : path-like, optional
         Folder where each finished slice is kept, from which a repeated call goes on.
     configuration : ReconstructionConfiguration, optional
@@ -172,7 +178,7 @@ def compare_masks(
     """
     if configuration is None:
         configuration = make_configuration(settings)
-    task = make_study(inputs, masks, accelerations, configuration)
+    task = make_study(inputs, masks, accelerations, configuration, shots)
     prior, device = load_prior_for(configuration)
     folder = None if output is None else Path(output)
     if folder is not None:
@@ -182,15 +188,16 @@ def compare_masks(
 
 def make_study(
     inputs: Sequence[str | Path],
-    masks: Masks,
-    accelerations: Sequence[float],
+    masks: Masks | None,
+    accelerations: Sequence[float] | None,
     configuration: ReconstructionConfiguration,
+    shots: Sequence[int] | None = None,
 ) -> StudyTask:
     """Open the scans, make the masks, and check that they go together.
 
     Parameters
     ----------
-    inputs, masks, accelerations, configuration
+    inputs, masks, accelerations, configuration, shots
         As `compare_masks` has them.
 
     Raises
@@ -202,6 +209,24 @@ def make_study(
         raise ConfigurationError("the masks to compare are given by masks, not by mask")
     scans = tuple(open_scans([Path(path) for path in inputs], configuration))
     slices = tuple(chosen_slices(raw, configuration) for raw in scans)
+    along = [raw for raw in scans if isinstance(raw, RawTrajectoryData)]
+    if along and len(along) == len(scans):
+        numbers = shot_candidates(along[0], masks, accelerations, shots)
+        selected = tuple(shot_masks(numbers, raw, configuration) for raw in along)
+        return StudyTask(scans, slices, numbers, selected, configuration)
+    if along:
+        raise ConfigurationError(
+            f"{along[0].path} is a {along[0].kind} scan along a trajectory, and others are "
+            "Cartesian: study them apart"
+        )
+    if shots is not None:
+        raise ConfigurationError(
+            f"{scans[0].path} is Cartesian, and --shots names numbers of shots of radial and "
+            "spiral scans: leave it out"
+        )
+    masks = DEFAULT_MASKS if masks is None else masks
+    if accelerations is None:
+        accelerations = DEFAULT_ACCELERATIONS
     candidates = make_candidates(masks, accelerations, scans[0])
     made = tuple(candidate_masks(candidates, raw, configuration) for raw in scans)
     return StudyTask(scans, slices, candidates, made, configuration)
@@ -237,7 +262,8 @@ def run_study(
     for raw, indices, masks in zip(task.scans, task.slices, task.masks, strict=True):
         if progress:
             progress.start_scan(scan_name(raw), len(indices) * len(masks))
-        scan = CalibratedScan(raw, task.configuration.noise_std)
+        settled = task.configuration
+        scan = CalibratedScan(raw, settled.noise_std, settled.correct_delays)
         store = None if folder is None else ResultStore(folder, raw, settings)
         for index in indices:
             for candidate, mask in masks.items():

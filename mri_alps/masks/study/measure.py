@@ -15,6 +15,8 @@ from mri_alps.masks.kinds import achieved_acceleration
 from mri_alps.masks.study._slices import StudySlice, slice_name
 from mri_alps.masks.study.sampling_pattern import noise_amplification, side_lobe
 from mri_alps.pipeline import SampledSlice, used_mask, zero_filled
+from mri_alps.rawdata import RawTrajectoryData
+from mri_alps.rawdata import acceleration as acceleration_of_shots
 
 if TYPE_CHECKING:
     import torch
@@ -63,12 +65,14 @@ class MaskResult:
     achieved_acceleration : float
         Of what was used: the mask and what the scan measured.
     n_measured : int
-        Lines, or points of a mask that varies along both axes.
+        Lines, or points of a mask that varies along both axes; shots of a scan along a trajectory.
     metrics : dict
         The entries of `METRICS`; None where one cannot be had.
     images : dict
         float32 "mean", "std" and, where there is one, "reference", and bool "mask"; empty where
         they were not kept.
+    is_of_shots : bool
+        Whether shots along a trajectory were left out, and not lines or points.
     """
 
     scan: str
@@ -79,6 +83,7 @@ class MaskResult:
     n_measured: int
     metrics: dict[str, float | None]
     images: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
+    is_of_shots: bool = False
 
     @property
     def slice_name(self) -> str:
@@ -116,7 +121,7 @@ def measure_mask(
     acceleration : float
         Group of the mask.
     mask : numpy.ndarray
-        Bool, broadcasts to (readout, phase_encode).
+        Bool, broadcasts to (readout, phase_encode); (1, shots) of a scan along a trajectory.
     prior : ScoreModel
         On `device`.
     configuration : ReconstructionConfiguration
@@ -148,15 +153,21 @@ def measure_mask(
         if intensity
         else None,
         "entropy": _entropy(sampled, region),
-        "side_lobe": side_lobe(own),
-        "noise_amplification": noise_amplification(
-            loaded.acquisition.sensitivity_maps,
-            loaded.acquisition.mask,
-            loaded.acquisition.noise_std,
-        ),
         "data_misfit": reduced.scalars["data_misfit"],
         "seconds": sampled.seconds,
     }
+    path = reconstructor.raw
+    along_shots, n_measured = isinstance(path, RawTrajectoryData), int(own.sum())
+    if isinstance(path, RawTrajectoryData):  # point spread and g-factor are those of a grid
+        n_measured = path.n_used_shots
+        achieved = acceleration_of_shots(path.trajectory(part.index), path.shape, path.kind)
+    else:
+        achieved = achieved_acceleration(own)
+        found = loaded.acquisition
+        metrics["side_lobe"] = side_lobe(own)
+        metrics["noise_amplification"] = noise_amplification(
+            found.sensitivity_maps, found.mask, found.noise_std
+        )
     images = {"mean": reduced.reconstruction, "std": reduced.reconstruction_std, "mask": own}
     if part.reference is not None:
         images["reference"] = part.reference
@@ -165,10 +176,11 @@ def measure_mask(
         slice=part.index,
         mask=name,
         acceleration=acceleration,
-        achieved_acceleration=achieved_acceleration(own),
-        n_measured=int(own.sum()),
+        achieved_acceleration=achieved,
+        n_measured=n_measured,
         metrics={key: _finite(value) for key, value in metrics.items()},
         images=images,
+        is_of_shots=along_shots,
     )
 
 
@@ -207,6 +219,8 @@ def _base_image(part: StudySlice) -> np.ndarray:
     """Return the image that says where the head is, whatever the mask."""
     if part.reference is not None:
         return part.reference
+    if part.preview is not None:
+        return part.preview
     image = zero_filled(part.raw, part.index, part.raw.slice_mask(part.index))
     return center_crop_or_pad(image, part.raw.crop)
 

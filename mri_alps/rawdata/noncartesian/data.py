@@ -57,7 +57,8 @@ class RawTrajectoryData(RawKSpace):
     units : str
         How the file's unit of k-space was found out, a phrase.
     chosen : tuple of int
-        [first, stop) of the shots that are used, in the order of acquisition; (0, 0) for all.
+        (first, stop, step) of the shots that are used, in the order of acquisition, as those of
+        `range`; (0, 0, 1) for all.
 
     Notes
     -----
@@ -70,17 +71,17 @@ class RawTrajectoryData(RawKSpace):
     n_samples: int = field(kw_only=True)
     kind: str = field(kw_only=True)
     units: str = field(kw_only=True, default="cycles per field of view")
-    chosen: tuple[int, int] = field(kw_only=True, default=(0, 0))
+    chosen: tuple[int, int, int] = field(kw_only=True, default=(0, 0, 1))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.chosen == (0, 0):
-            object.__setattr__(self, "chosen", (0, self.n_shots))
+        if self.chosen[1] == 0:
+            object.__setattr__(self, "chosen", (0, self.n_shots, 1))
 
     @property
     def n_used_shots(self) -> int:
         """Shots of a slice that are used."""
-        return self.chosen[1] - self.chosen[0]
+        return len(range(*self.chosen))
 
     def with_shots(self, text: str | None) -> RawTrajectoryData:
         """Return the scan with a part of its shots, in the order of acquisition.
@@ -88,7 +89,8 @@ class RawTrajectoryData(RawKSpace):
         Parameters
         ----------
         text : str or None
-            "50" for the first 50, "100:150" for a range; None for all.
+            "50" for the first 50, "100:150" for a range, "0:200:4" for every fourth of 200; None
+            for all.
 
         Raises
         ------
@@ -97,8 +99,10 @@ class RawTrajectoryData(RawKSpace):
         """
         if text is None:
             return self
-        first, stop = choose_shots(text, self.n_shots, str(self.path))
-        part = dataclasses.replace(self, chosen=(first, stop))
+        chosen = choose_shots(text, self.n_shots, str(self.path))
+        part = dataclasses.replace(self, chosen=chosen)
+        used = range(*chosen)
+        every = "" if chosen[2] == 1 else f", every {chosen[2]}th,"
         return dataclasses.replace(
             part,
             mask=visited_points(part.trajectory(0), self.shape)[np.newaxis],
@@ -106,7 +110,8 @@ class RawTrajectoryData(RawKSpace):
             | {
                 "processing": [
                     *self.provenance.get("processing", []),
-                    f"shots {first} to {stop - 1} of {self.n_shots} are used, as asked for",
+                    f"shots {used[0]} to {used[-1]}{every} of {self.n_shots} are used, as asked "
+                    "for",
                 ]
             },
         )
@@ -137,8 +142,7 @@ class RawTrajectoryData(RawKSpace):
                 f"{self.path}: the samples of slice {index} have the shape {samples.shape} where "
                 f"{expected} (coils, shots, samples) was announced: check that the file is complete"
             )
-        first, stop = self.chosen
-        samples = np.array(samples[:, first:stop], np.complex64)
+        samples = np.array(samples[:, slice(*self.chosen)], np.complex64)
         self._refuse_not_finite(samples, (0, 2), "samples", index)
         return samples
 
@@ -161,8 +165,7 @@ class RawTrajectoryData(RawKSpace):
             If there are NaN or Inf in it; the shot is named.
         """
         index = self._check_index(index)
-        first, stop = self.chosen
-        trajectory = np.array(self.shots.trajectory(index)[first:stop], np.float64)
+        trajectory = np.array(self.shots.trajectory(index)[slice(*self.chosen)], np.float64)
         self._refuse_not_finite(trajectory, (1, 2), "trajectory", index)
         return trajectory
 
@@ -219,7 +222,7 @@ class RawTrajectoryData(RawKSpace):
     ) -> None:
         good = np.isfinite(array).all(axis=axes)
         if not good.all():
-            shot = int(np.flatnonzero(~good)[0]) + self.chosen[0]
+            shot = range(*self.chosen)[int(np.flatnonzero(~good)[0])]
             raise InputFileError(
                 f"{self.path}: the {what} of shot {shot} of slice {index} hold NaN or Inf "
                 f"({int((~good).sum())} such shots): export the scan again, or leave these shots "

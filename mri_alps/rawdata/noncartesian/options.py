@@ -39,8 +39,8 @@ class TrajectoryOptions:
         return self != TrajectoryOptions()
 
 
-def choose_shots(text: str, n_shots: int, name: str) -> tuple[int, int]:
-    """Return first and stop of the shots that a text such as "50" or "100:150" names.
+def choose_shots(text: str, n_shots: int, name: str) -> tuple[int, int, int]:
+    """Return first, stop and step of the shots that "50", "100:150" or "0:200:4" names.
 
     Parameters
     ----------
@@ -56,11 +56,15 @@ def choose_shots(text: str, n_shots: int, name: str) -> tuple[int, int]:
     ConfigurationError
         If it has another form, or names no shots of the scan.
     """
-    match = re.fullmatch(r"\s*(?:(\d{1,9})\s*:)?\s*(\d{1,9})\s*", str(text))
-    first, stop = (int(match[1] or 0), int(match[2])) if match else (0, 0)
-    if not 0 <= first < stop <= n_shots:
+    whole = r"\s*(\d{1,9})\s*"
+    match = re.fullmatch(rf"(?:{whole}:)?{whole}(?::{whole})?", str(text))
+    first, stop, step = (
+        (int(match[1] or 0), int(match[2]), int(match[3] or 1)) if match else (0, 0, 0)
+    )
+    if not 0 <= first < stop <= n_shots or step < 1:
         raise ConfigurationError(
             f"{name} has {n_shots} shots, and {text!r} was asked for: write --shots 50 for the "
-            f"first 50, or --shots 100:150 for a range, within 0:{n_shots}"
+            f"first 50, --shots 100:150 for a range, or --shots 0:{n_shots}:4 for every fourth, "
+            f"within 0:{n_shots}"
         )
-    return first, stop
+    return first, stop, step
