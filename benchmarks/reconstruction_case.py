@@ -14,7 +14,7 @@ from mri_alps.core.crop import center_crop
 from mri_alps.evaluation.metrics import image_metrics
 from mri_alps.masks import make_mask
 from mri_alps.operators import SenseOperator
-from mri_alps.rawdata import read_raw
+from mri_alps.rawdata import RawKSpace, read_raw
 
 LEVEL = 0.9
 
@@ -111,18 +111,53 @@ def load_case(
     raw = read_raw(path)
     mask_seed = tuple(map(ord, path.name)) if seed is None else seed
     mask = make_mask(kind, raw.shape, acceleration, center_fraction, seed=mask_seed)
+    name = f"{path.name}, {kind} {acceleration:g}x"
+    return case_of(raw, name, mask, index, noise_std)
+
+
+def case_of(
+    raw: RawKSpace,
+    name: str,
+    mask: np.ndarray,
+    index: int = 0,
+    noise_std: float | None = None,
+    clean: np.ndarray | None = None,
+) -> Case:
+    """Leave out what a mask does not have.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        A fully sampled scan.
+    name : str
+        What tables call it.
+    mask : numpy.ndarray
+        bool, broadcastable to (H, W).
+    index : int
+        Slice.
+    noise_std : float, optional
+        In the units of the scan, where it cannot be estimated.
+    clean : numpy.ndarray, optional
+        The k-space (coils, H, W) of a simulated scan before noise was added: the reference is made
+        of it.
+    """
     acquisition = prepare_slice(raw, index, mask, noise_std=noise_std)
-    maps = acquisition.sensitivity_maps
-    whole = apply_to_coils(acquisition.whitening, raw.read_slice(index))
-    data = torch.as_tensor(whole / np.float32(acquisition.scale))
-    full_operator = SenseOperator(maps, torch.ones(raw.shape, dtype=torch.bool))
+    full_operator = SenseOperator(
+        acquisition.sensitivity_maps, torch.ones(raw.shape, dtype=torch.bool)
+    )
+
+    def whitened(kspace: np.ndarray) -> torch.Tensor:
+        whole = apply_to_coils(acquisition.whitening, kspace)
+        return torch.as_tensor(whole / np.float32(acquisition.scale)).to(torch.complex64)
+
+    data = whitened(raw.read_slice(index))
     return Case(
-        name=f"{path.name}, {kind} {acceleration:g}x",
+        name=name,
         acquisition=acquisition,
         operator=acquisition.operator(),
         full_operator=full_operator,
         data=data,
         left_out=~acquisition.mask.expand(raw.shape),
-        reference=full_operator.adjoint(data),
+        reference=full_operator.adjoint(data if clean is None else whitened(clean)),
         crop=raw.crop,
     )

@@ -22,11 +22,11 @@ CSGM_STEP = 0.5
 DPS_SCALE = 1.0
 
 
-def sample_csgm(task: SamplingTask) -> PosteriorSamples:
+def sample_csgm(task: SamplingTask, step: float = CSGM_STEP) -> PosteriorSamples:
     """Annealed Langevin dynamics for MRI of Jalal et al. (NeurIPS 2021).
 
     x + a (s_sigma(x) + A^H (y - A x) / (noise_std^2 + sigma^2)) + sqrt(2 a) noise with
-    a = 0.5 sigma^2, three steps a level, levels in geometric progression from the scale of
+    a = `step` sigma^2, three steps a level, levels in geometric progression from the scale of
     sigma_max. The step is that of the paper's text; its code rescales the data gradient by
     norms taken over the batch, which couples the samples and is left out.
 
@@ -34,6 +34,8 @@ def sample_csgm(task: SamplingTask) -> PosteriorSamples:
     ----------
     task : SamplingTask
         What to sample.
+    step : float
+        Of the square of the noise level; the published one is 0.5.
     """
     problem, score = task.problem, CountedScore(task.score_model, task.n_evaluations)
     noise = task.noise()
@@ -44,7 +46,7 @@ def sample_csgm(task: SamplingTask) -> PosteriorSamples:
     levels = []
     for level, sigma in enumerate(ladder):
         noise_std = (problem.noise_std**2 + sigma**2).sqrt()
-        step_size = CSGM_STEP * sigma**2
+        step_size = step * sigma**2
         for _ in range(CSGM_STEPS_PER_LEVEL):
             if score.count >= task.n_evaluations:
                 break
