@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mri_alps.calibration.portrait_path import path_from_plain, path_to_plain, portray_path
 from mri_alps.calibration.scale import low_resolution_images
 from mri_alps.calibration.sensitivity import local_eigenvalues
 from mri_alps.core.crop import center_crop
@@ -53,6 +54,9 @@ class CalibrationPortrait:
         all are 1.
     facts : dict
         json-able: what `Acquisition.info` says, and what was settled when the scan was opened.
+    path : numpy.ndarray or None
+        (shots drawn, points, 2), cycles per field of view: some of the trajectory as it is used,
+        with corrected delays if they are. None of a Cartesian scan.
     """
 
     coils: list[int]
@@ -64,6 +68,7 @@ class CalibrationPortrait:
     profiles: dict[str, np.ndarray]
     weights: np.ndarray | None
     facts: dict[str, Any]
+    path: np.ndarray | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return what JSON can hold: images in 255 steps, figures with three digits."""
@@ -79,6 +84,7 @@ class CalibrationPortrait:
             "profiles": [[axis, _figures(values)] for axis, values in self.profiles.items()],
             "weights": None if self.weights is None else _figures(self.weights),
             "facts": self.facts,
+            "path": None if self.path is None else path_to_plain(self.path),
         }
 
     @classmethod
@@ -97,6 +103,7 @@ class CalibrationPortrait:
         """
         try:
             eigenvalues, weights = content["eigenvalues"], content["weights"]
+            path = content.get("path")  # of older files: none
             coils = [int(coil) for coil in content["coils"]]
             images = {
                 name: _unpacked(content[name])
@@ -113,6 +120,7 @@ class CalibrationPortrait:
                 profiles={str(axis): _numbers(values) for axis, values in content["profiles"]},
                 weights=None if weights is None else _numbers(weights),
                 facts=dict(content["facts"]),
+                path=None if path is None else path_from_plain(path),
             )
         except (KeyError, TypeError, AttributeError, OverflowError, zlib.error) as error:
             raise ValueError(f"no portrait of a calibration ({error!r})") from error
@@ -162,7 +170,15 @@ def portray_calibration(raw: RawKSpace, acquisition: Acquisition) -> Calibration
         profiles=_profiles(acquisition, raw.axes),
         weights=_line_weights(acquisition),
         facts=acquisition.info | {"settled": list(raw.provenance.get("settled", []))},
+        path=_path(acquisition),
     )
+
+
+def _path(acquisition: Acquisition) -> np.ndarray | None:
+    if acquisition.trajectory is None:
+        return None
+    kind = acquisition.info.get("trajectory", {}).get("kind", "")
+    return portray_path(acquisition.trajectory, str(kind))
 
 
 def _positions(small: int, large: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Calibration as a picture: coils, maps, noise, the centre of k-space, weights."""
+"""Calibration as a picture: coils, maps, noise, the centre of k-space, weights, trajectory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from mri_alps.evaluation.figures import new_figure
+from mri_alps.evaluation.path_figure import draw_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ def draw_calibration(
     Above: coil images from the calibration region, magnitude and phase of the sensitivity maps,
     ESPIRiT's two largest eigenvalues with the border of the maps' support. Below: the noise of
     each coil, the energy of k-space along its axes with the centre that is used, and how far
-    each line is trusted.
+    each line is trusted; of radial and spiral scans the trajectory as it is used, with its delays.
 
     Parameters
     ----------
@@ -40,11 +41,13 @@ def draw_calibration(
     figure = new_figure(15.0, 7.0)
     above, below = cast("list[SubFigure]", figure.subfigures(2, 1, height_ratios=(1.25, 1.0)))
     _draw_images(above.subplots(1, 5), portrait, pixel_aspect)
-    axes = below.subplots(1, 4)
+    axes = below.subplots(1, 4 if portrait.path is None else 5)
     _draw_noise(axes[0], portrait.facts)
     for axis, (name, values) in zip(axes[1:3], portrait.profiles.items(), strict=False):
         _draw_profile(axis, name, values)
     _draw_weights(axes[3], portrait)
+    if portrait.path is not None:
+        draw_path(axes[4], portrait.path, portrait.facts.get("trajectory"))
     settled = [str(sentence)[:300] for sentence in portrait.facts.get("settled") or []]
     figure.suptitle("\n".join([title, *settled[:3]]), fontsize=10 if settled else 11)
     return figure

@@ -17,6 +17,7 @@ from mri_alps.evaluation.pictures import evenly_chosen
 from mri_alps.evaluation.report._data import ReportData, summary_of_levels
 from mri_alps.evaluation.report._left_out import left_out_sentence
 from mri_alps.evaluation.report._misfit import misfit_notes, span
+from mri_alps.evaluation.report._shots import path_facts, rows_of_shots, sampling_of_shots
 from mri_alps.evaluation.uncertainty_factor import calibrated_factors
 from mri_alps.pipeline import CALIBRATION, SELF_CALIBRATION, UNKNOWN_IMAGE
 from mri_alps.priors import NOVELTY_LIMIT
@@ -95,6 +96,9 @@ def _summary_line(data: ReportData) -> str:
 
 def _acceleration_text(data: ReportData) -> str:
     """Return how much of k-space was used, in words."""
+    facts = path_facts(data.result.diagnostics)
+    if facts:
+        return sampling_of_shots(facts, _attributes_of(data, "configuration").get("shots"))
     mask = data.result.mask
     if mask is None or not mask.any():
         return "Sampling unknown"
@@ -241,6 +245,7 @@ def _acquisition_table(data: ReportData) -> str:
         ("sampling", _acceleration_text(data)),
         ("noise, per real component", f"{span(noise)} of the image scale" if noise.size else ""),
         ("image scale after whitening", span(scale) if scale.size else ""),
+        *rows_of_shots(path_facts(data.result.diagnostics)),
     ]
     return html_table([row for row in rows if str(row[1])])
 
@@ -268,8 +273,8 @@ def _calibration_picture(data: ReportData, row: int) -> str:
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")
     return (
         f'<figure><img class="calibration" alt="Calibration of {title}: coil images, sensitivity '
-        f'maps, eigenvalues, noise, centre of k-space, weights" src="data:image/png;base64,'
-        f'{encoded}"></figure>'
+        f'maps, eigenvalues, noise, centre of k-space, weights, trajectory" '
+        f'src="data:image/png;base64,{encoded}"></figure>'
     )
 
 
