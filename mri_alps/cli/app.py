@@ -98,6 +98,14 @@ def inspect(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Draw the calibration of the middle slice (png, pdf, svg)."),
     ] = None,
+    header_only: Annotated[
+        bool,
+        typer.Option(
+            "--header-only",
+            help="Say what the file says, in about a second, and leave out what is computed: "
+            "noise, calibration, and what stands in their way.",
+        ),
+    ] = False,
 ) -> None:
     """Say what is in a raw file and what would be done with it.
 
@@ -109,7 +117,7 @@ def inspect(
     """
     from mri_alps.cli.inspect import run_inspect
 
-    run_inspect(file, json, settings, figure)
+    run_inspect(file, json, settings, figure, header_only)
 
 
 @app.command()

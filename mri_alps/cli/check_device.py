@@ -20,7 +20,7 @@ from mri_alps.diagnostics import (
     time_device,
 )
 from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.priors import DEFAULT_PRIOR, load_prior
+from mri_alps.priors import DEFAULT_PRIOR, NetworkPrior, load_prior
 
 # Sizes that are through in a moment, to try the command out.
 _QUICK: dict[str, Any] = {"shapes": ((64, 48),), "n_coils": 4, "batches": (1, 2), "n_repeats": 3}
@@ -52,6 +52,9 @@ def run_check_device(
     with spinner() as progress:
         task = progress.add_task("loading the prior", total=None)
         here, there = load_prior(name), load_prior(name, device=chosen)
+        for each in (here, there):
+            if isinstance(each, NetworkPrior):  # compared to the rounding of single precision
+                each.convolution_dtype = torch.float32
         progress.update(task, description="comparing with the CPU")
         comparisons = compare_with_cpu(here, there, chosen)
         progress.update(task, description="watching for host synchronisation")

@@ -6,27 +6,24 @@ import json
 import math
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
-from mri_alps.calibration import (
-    Acquisition,
-    calibrate_volume,
-    portray_calibration,
-    prepare_slice,
-)
 from mri_alps.cli.terminal import out
-from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
-from mri_alps.evaluation import draw_calibration, figure_format, save_figure
-from mri_alps.pipeline import (
-    ReconstructionConfiguration,
-    open_scan,
-    pixel_aspect,
-    undersampling_mask,
-)
+from mri_alps.core.errors import ConfigurationError, MriAlpsError, MriAlpsWarning
+from mri_alps.pipeline import open_scan
 from mri_alps.rawdata import RawKSpace, describe, net_acceleration, with_field_of_view
+
+if TYPE_CHECKING:
+    from mri_alps.calibration import Acquisition
+    from mri_alps.pipeline import ReconstructionConfiguration
+
+# Nothing here imports torch: what the file says is shown before calibration, which needs it.
+
+_LABEL_WIDTH = 52
+"""Of the first column, which is begun before all labels are known."""
 
 Entries = list[tuple[str, str]]
 
@@ -36,6 +33,7 @@ def run_inspect(
     as_json: bool,
     settings: ReconstructionConfiguration,
     figure: Path | None = None,
+    header_only: bool = False,
 ) -> None:
     """Print what is in a raw file and what would be done with it.
 
@@ -50,15 +48,38 @@ def run_inspect(
         Noise and retrospective mask, as in `reconstruct`.
     figure : pathlib.Path, optional
         A picture of the calibration of the middle slice to write.
+    header_only : bool
+        Leave calibration out.
+
+    Raises
+    ------
+    ConfigurationError
+        If a picture of what is left out is asked for.
     """
     if figure is not None:
+        from mri_alps.evaluation import figure_format
+
+        if header_only:
+            raise ConfigurationError(
+                "--figure draws the calibration, which --header-only leaves out: give one of them"
+            )
         figure_format(figure)  # before the work
     raw = with_field_of_view(open_scan(file, settings), settings.field_of_view)
-    entries = describe(raw) + calibration_entries(raw, settings, figure)
+    entries = describe(raw)
     if as_json:
+        if not header_only:
+            entries = entries + calibration_entries(raw, settings, figure)
         print(json.dumps(as_dictionary(entries) | measures_of(raw), indent=2))
         return
+    _print_table(entries)
+    if not header_only:
+        _print_table(calibration_entries(raw, settings, figure))
+
+
+def _print_table(entries: Entries) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(min_width=_LABEL_WIDTH - 2)
+    table.add_column()
     for label, text in entries:
         table.add_row(Text(label), Text(text))
     out().print(table)
@@ -78,6 +99,9 @@ def calibration_entries(
     figure : pathlib.Path, optional
         A picture of it to write.
     """
+    from mri_alps.calibration import calibrate_volume, prepare_slice
+    from mri_alps.pipeline import undersampling_mask
+
     index = raw.n_slices // 2
     try:
         with warnings.catch_warnings():
@@ -158,6 +182,10 @@ def draw(raw: RawKSpace, index: int, acquisition: Acquisition, figure: Path) -> 
     figure : pathlib.Path
         png, pdf or svg.
     """
+    from mri_alps.calibration import portray_calibration
+    from mri_alps.evaluation import draw_calibration, figure_format, save_figure
+    from mri_alps.pipeline import pixel_aspect
+
     title = f"calibration of {raw.path.name}, slice {index}"
     drawn = draw_calibration(portray_calibration(raw, acquisition), title, pixel_aspect(raw))
     save_figure(drawn, figure, file_format=figure_format(figure))

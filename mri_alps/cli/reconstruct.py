@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from mri_alps.cli.dry_run import plan, plan_table
-from mri_alps.cli.report import run_report
 from mri_alps.cli.run_settings import RunSettings
 from mri_alps.cli.terminal import ProgressBar, err, out, print_message, stopped_by_signal
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
@@ -263,6 +261,8 @@ def _meant(
     configuration: ReconstructionConfiguration,
 ) -> tuple[Selection | None, TrajectoryOptions | None]:
     """Return which part of a file is meant, and what is said of its trajectory."""
+    from mri_alps.cli.dry_run import plan, plan_table
+
     return selection_of(configuration), trajectory_options(configuration)
 
 
@@ -280,6 +280,8 @@ def show_scan(job: ScanJob, report: bool = False, print_paths: bool = True) -> N
     """
     raw, target, configuration = job.raw, job.target, job.context.configuration
     page_missing = report and not (job.skipped and target.with_suffix(".html").exists())
+    if page_missing:
+        from mri_alps.cli.report import run_report
     if job.skipped and target.with_suffix(".png").exists():
         if page_missing:
             run_report(target, print_paths=print_paths)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage
+from scipy.special import stdtrit
 
 _THRESHOLD = 0.1  # of the 99th percentile: above the air's noise, below dark brain
 _SMALLEST_PART = 0.05  # of the largest connected region
@@ -92,9 +93,9 @@ def reliability(
         Nominal to observed coverage.
     """
     middle, half = (lower + upper) / 2, (upper - lower) / 2
-    stored = stats.t.ppf(0.5 + level / 2, n_samples - 1)
+    stored = stdtrit(n_samples - 1, 0.5 + level / 2)
     found = {}
     for nominal in _LEVELS:
-        reach = half * float(stats.t.ppf(0.5 + nominal / 2, n_samples - 1) / stored)
+        reach = half * float(stdtrit(n_samples - 1, 0.5 + nominal / 2) / stored)
         found[nominal] = interval_coverage(reference, middle - reach, middle + reach, region)
     return found

@@ -83,6 +83,7 @@ def attributes_of(
         "versions": versions(),
         "prior": prior_label(prior, prior_name),
         "checkpoint_sha256": getattr(prior, "checkpoint_sha256", "") or "",
+        "network_dtype": str(getattr(prior, "running_dtype", "")).removeprefix("torch."),
         "source": Path(raw.path).name,
         "source_format": raw.format,
         "acquisition": str(raw.acquisition or ""),

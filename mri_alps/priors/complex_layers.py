@@ -68,9 +68,13 @@ class ComplexConv2d(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve: real (n, 2 in_channels, H, W) to real (n, 2 out_channels, H, W)."""
+        return functional.conv2d(x, self.real_weight(), padding=self.padding)
+
+    def real_weight(self) -> torch.Tensor:
+        """Return the real convolution's weight, (2 out_channels, 2 in_channels, k, k)."""
         upper = torch.cat([self.weight_real, -self.weight_imag], dim=1)
         lower = torch.cat([self.weight_imag, self.weight_real], dim=1)
-        return functional.conv2d(x, torch.cat([upper, lower]), padding=self.padding)
+        return torch.cat([upper, lower])
 
 
 class MagnitudeGate(nn.Module):

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats takes a second to load
 
 from mri_alps.core.errors import ConfigurationError
 
@@ -58,7 +58,7 @@ def predictive_interval(
         raise ConfigurationError(
             f"a predictive interval needs at least 2 samples, found {n_samples}: draw more"
         )
-    quantile = stats.t.ppf(0.5 + level / 2, n_samples - 1)
+    quantile = stdtrit(n_samples - 1, 0.5 + level / 2)
     half_width = np.asarray(quantile * math.sqrt(1 + 1 / n_samples) * std, dtype=mean.dtype)
     return mean - half_width, mean + half_width
 

@@ -21,6 +21,7 @@ def make_prior(equivariant: bool = True, seed: int = 0) -> NetworkPrior:
     prior = NetworkPrior(config, sigma_data=0.4, sigma_min=0.01, sigma_max=10.0)
     for value in prior.parameters():
         value.data += 0.2 * torch.randn_like(value)
+    prior.convolution_dtype = torch.float32
     return prior.eval().requires_grad_(False)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import InputFileError
@@ -202,7 +202,7 @@ def coverage_curve(
     n_samples = _where_counted(n_samples, counted)
     curve = []
     for level in LEVELS:
-        quantile = stats.t.ppf(0.5 + level / 2, n_samples - 1) * np.sqrt(1 + 1 / n_samples)
+        quantile = stdtrit(n_samples - 1, 0.5 + level / 2) * np.sqrt(1 + 1 / n_samples)
         curve.append({"nominal": level, "observed": float(np.mean(ratio <= quantile))})
     return curve
 

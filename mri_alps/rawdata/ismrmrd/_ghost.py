@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from mri_alps.rawdata.decoupling import readout_to_image
 
@@ -103,6 +102,8 @@ def judge_directions(slices: Sequence[DirectedSlice], noise_variance: float | No
         return sum(float(cost.at(shift[0], shift[1:])[0]) for cost in costs)
 
     simplex = start + np.array([[0.0, 0.0], [0.1, 0.0], [0.0, 0.1]])
+    from scipy.optimize import minimize  # which most files need not wait for
+
     found = minimize(
         total,
         start,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 RADIAL, SPIRAL, OTHER = "radial", "spiral", "other"
 STRAIGHT = 0.02
@@ -48,6 +47,8 @@ def covered_radius(trajectory: np.ndarray, gap: float = LARGEST_GAP) -> float:
     """
     points = np.asarray(trajectory, float).reshape(-1, 2)
     largest = float(np.linalg.norm(points, axis=1).max(initial=0.0))
+    from scipy.spatial import cKDTree  # half a second that most files need not wait for
+
     tree = cKDTree(points)
     if tree.query([0.0, 0.0])[0] > gap / 2:
         return 0.0
