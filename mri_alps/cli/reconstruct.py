@@ -232,6 +232,8 @@ def _plan(
     device: torch.device,
     as_json: bool,
 ) -> bool:
+    from mri_alps.cli.dry_run import plan, plan_table
+
     plans: list[dict[str, Any]] = []
     failures = 0
     with Probe() as probe:
@@ -261,8 +263,6 @@ def _meant(
     configuration: ReconstructionConfiguration,
 ) -> tuple[Selection | None, TrajectoryOptions | None]:
     """Return which part of a file is meant, and what is said of its trajectory."""
-    from mri_alps.cli.dry_run import plan, plan_table
-
     return selection_of(configuration), trajectory_options(configuration)
 
 
