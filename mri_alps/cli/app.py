@@ -23,7 +23,7 @@ from mri_alps.cli.settings_options import takes_settings
 from mri_alps.cli.terminal import print_message, set_verbosity, warnings_said_once
 from mri_alps.cli.train import train
 from mri_alps.core.errors import MriAlpsError
-from mri_alps.pipeline import SELECTING, ReconstructionConfiguration
+from mri_alps.pipeline import SELECTING, TRAJECTORY_SETTINGS, ReconstructionConfiguration
 
 INSPECTED = (
     *("noise_std", "mask", "acceleration", "center_fraction", "seed", "field_of_view"),
@@ -234,7 +234,9 @@ def report(
 
 
 @app.command()
-@takes_settings(ReconstructionConfiguration, only=("field_of_view", *SELECTING))
+@takes_settings(
+    ReconstructionConfiguration, only=("field_of_view", *SELECTING, *TRAJECTORY_SETTINGS)
+)
 def convert(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="Raw k-space, or a file of mri-alps reconstruct.")
@@ -286,6 +288,8 @@ def convert(
     several of (contrasts, for example), each is written into a file of its own.
 
     mri-alps convert scan.h5 scan.cfl
+
+    mri-alps convert ksp radial.h5 --trajectory traj
 
     mri-alps convert results/scan.h5 scan.nii.gz
     """

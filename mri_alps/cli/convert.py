@@ -19,6 +19,7 @@ from mri_alps.pipeline import (
     part_name,
     parts_of,
     selection_of,
+    trajectory_options,
 )
 
 IMAGE_FORMATS = ("nifti", "dicom", "bids")
@@ -81,10 +82,14 @@ def run_convert(
     configuration = configuration or ReconstructionConfiguration()
     if not is_image:
         files = _convert_parts(source, target, to, overwrite, configuration)
-    elif choices_of(configuration) or configuration.field_of_view is not None:
+    elif (
+        choices_of(configuration)
+        or configuration.field_of_view is not None
+        or trajectory_options(configuration) is not None
+    ):
         raise ConfigurationError(
-            f"{source} is a reconstruction, of which no part is chosen and whose pixels have their "
-            "size: leave these options out"
+            f"{source} is a reconstruction, of which no part is chosen, whose pixels have their "
+            "size, and which has no trajectory: leave these options out"
         )
     elif to == "bids":
         from mri_alps.interop import write_bids
@@ -112,6 +117,7 @@ def _convert_parts(
                 overwrite,
                 selection=selection_of(part),
                 field_of_view=part.field_of_view,
+                trajectory=trajectory_options(part),
             )
         except InputFileError as error:
             if not is_unasked(part, configuration) or (part is parts[-1] and not files):

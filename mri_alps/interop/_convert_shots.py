@@ -9,14 +9,14 @@ import numpy as np
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.rawdata import Limit, make_header, write_cfl
-from mri_alps.rawdata.ismrmrd import make_acquisition, write_acquisitions
+from mri_alps.rawdata.ismrmrd import make_acquisition, write_acquisitions, write_mrd2
 
 if TYPE_CHECKING:
     import ismrmrd
 
     from mri_alps.rawdata import RawTrajectoryData
 
-SHOT_FORMATS = ("ismrmrd", "bart")
+SHOT_FORMATS = ("ismrmrd", "mrd2", "bart")
 _SLICE_AXES = 9  # of BART, between coils and slices
 
 
@@ -49,7 +49,7 @@ def refuse_format(raw: RawTrajectoryData, to: str) -> None:
     if to not in SHOT_FORMATS:
         raise ConfigurationError(
             f"{raw.path} is a {raw.kind} scan along a trajectory, which {to} files do not hold: "
-            f"convert it to {' or '.join(SHOT_FORMATS)}"
+            f"convert it to {', '.join(SHOT_FORMATS[:-1])} or {SHOT_FORMATS[-1]}"
         )
 
 
@@ -63,7 +63,7 @@ def write_shots(target: Path, base: Path, raw: RawTrajectoryData, to: str) -> di
     raw : RawTrajectoryData
         The scan.
     to : str
-        "ismrmrd" or "bart".
+        "ismrmrd", "mrd2" or "bart".
 
     Returns
     -------
@@ -84,7 +84,8 @@ def write_shots(target: Path, base: Path, raw: RawTrajectoryData, to: str) -> di
             path.reshape(*path.shape[:3], *(1,) * (_SLICE_AXES + 1), len(places)),
         )
     else:
-        write_acquisitions(target, _header(raw), list(_acquisitions(raw, samples, places)))
+        write = write_mrd2 if to == "mrd2" else write_acquisitions
+        write(target, _header(raw), list(_acquisitions(raw, samples, places)))
     noise = raw.noise_covariance
     return {
         "trajectory": {"kind": raw.kind, "unit": raw.units},

@@ -79,6 +79,8 @@ def read_raw(
     if kind == "npz":
         refuse_choices(path, "numpy arrays", selection)
         return read_npz(path, options)
+    if kind == "mrd2":
+        return read_mrd2(path, selection or Selection(), options)
     if kind == "bart" and options.says_something:
         refuse_choices(path, "BART cfl", selection)
         return read_bart_shots(path, options)
@@ -89,8 +91,6 @@ def read_raw(
         )
     if kind == "twix":
         return read_twix(path, selection or Selection())
-    if kind == "mrd2":
-        return read_mrd2(path, selection or Selection())
     if kind == "layout":
         return settle_scan(read_layout(path, selection or Selection()))
     if kind == "fastmri":

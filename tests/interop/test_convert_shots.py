@@ -42,6 +42,36 @@ def test_npz_to_ismrmrd_to_bart(npz, tmp_path):
 
 
 def test_formats_that_hold_no_shots(npz, tmp_path):
-    with pytest.raises(ConfigurationError, match="ismrmrd or bart"):
+    with pytest.raises(ConfigurationError, match="ismrmrd, mrd2 or bart"):
         convert(npz, tmp_path / "f.h5", "fastmri")
     assert not (tmp_path / "f.h5").exists()
+
+
+def test_through_mrd_2(npz, tmp_path):
+    pytest.importorskip("mrd", reason="mrd-python is missing: pip install 'mri-alps[mrd]'")
+    original = read_raw(npz)
+    convert(npz, tmp_path / "r.mrd2", "mrd2")
+    middle = read_raw(tmp_path / "r.mrd2")
+    same(middle, original)
+    assert middle.kind == "radial" and middle.format == "mrd2"
+    convert(tmp_path / "r.mrd2", tmp_path / "back.h5", "ismrmrd")
+    same(read_raw(tmp_path / "back.h5"), original)
+
+
+def test_the_command_takes_what_bart_says_in_another_file(npz, tmp_path, capsys, monkeypatch):
+    from mri_alps.cli.app import main
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main(["convert", *map(str, arguments)])
+        return int(stop.value.code or 0), capsys.readouterr()
+
+    original = read_raw(npz)
+    assert run(npz, tmp_path / "ksp.cfl")[0] == 0
+    code, said = run(tmp_path / "ksp", tmp_path / "none.h5")
+    assert code == 1 and "--trajectory" in said.err and not (tmp_path / "none.h5").exists()
+    code, said = run(
+        tmp_path / "ksp", tmp_path / "b.h5", "--trajectory", tmp_path / "ksp_traj", "--matrix", 48
+    )
+    assert code == 0, said.err
+    same(read_raw(tmp_path / "b.h5"), original)

@@ -17,6 +17,7 @@ from mri_alps.rawdata.header import Limit
 from mri_alps.rawdata.ismrmrd import make_acquisition, write_acquisitions, write_mrd2
 from tests.pipeline.simulated_scan import NOISE_STD, simulate
 from tests.rawdata.rawdata_helpers import random_complex
+from tests.rawdata.trajectory_scans import radial, samples_at, shots
 
 SHAPE = (48, 40)
 VIEW = (240.0, 200.0, 5.0)
@@ -192,3 +193,52 @@ def test_without_mrd_python_the_command_that_installs_it_is_named(tmp_path, monk
     monkeypatch.setitem(sys.modules, "mrd", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'mri-alps\[mrd\]'"):
         read_raw(tmp_path / "b.bin")
+
+
+def write_radial(path, places, samples, trajectory, spoil=None):
+    text = make_header((48, 48, 1), (48, 48, 1), VIEW[:1] * 2 + (5.0,), VIEW[:1] * 2 + (5.0,),
+                       n_coils=4, trajectory=trajectory)  # fmt: skip
+    write_mrd2(path, text, shots(samples, places))
+    with mrd.BinaryMrdReader(str(path)) as reader:
+        head, items = reader.read_header(), list(reader.read_data())
+    for number, item in enumerate(items):
+        if spoil is not None:
+            item.value.trajectory = spoil(item.value.trajectory, number)
+    with mrd.BinaryMrdWriter(str(path)) as writer:
+        writer.write_header(head)
+        writer.write_data(items)
+
+
+@pytest.fixture(scope="module")
+def spokes():
+    pytest.importorskip("finufft", reason="shots are simulated with finufft")
+    return radial(), samples_at(radial())
+
+
+@pytest.mark.parametrize(
+    "spoil", [None, lambda path, _: path.T.copy()], ids=["axes first", "samples first"]
+)
+def test_trajectories_are_read(tmp_path, spokes, spoil):
+    places, samples = spokes
+    write_radial(tmp_path / "r.bin", places, samples, "radial", spoil)
+    raw = read_raw(tmp_path / "r.bin")
+    assert (raw.kind, raw.format, raw.n_shots) == ("radial", "mrd2", 24)
+    np.testing.assert_allclose(raw.trajectory(0), places, atol=1e-5)
+    np.testing.assert_array_equal(raw.read_samples(0), samples)
+
+
+@pytest.mark.parametrize(
+    ("trajectory", "spoil", "words"),
+    [
+        ("cartesian", None, "Cartesian|cartesian"),
+        ("radial", lambda path, n: path[:, :90] if n == 3 else path, "acquisition 3"),
+        ("radial", lambda path, n: path[:0] if n == 3 else path, "1 of 24 shots carry no"),
+        ("radial", lambda path, n: path * (np.nan if n == 3 else 1), "shot 3"),
+    ],
+    ids=["called Cartesian", "short", "none", "NaN"],
+)
+def test_trajectories_that_cannot_be_are_refused(tmp_path, spokes, trajectory, spoil, words):
+    places, samples = spokes
+    write_radial(tmp_path / "r.bin", places, samples, trajectory, spoil)
+    with pytest.raises(InputFileError, match=words):
+        read_raw(tmp_path / "r.bin").trajectory(0)

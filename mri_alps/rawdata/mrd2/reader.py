@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import mmap
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +17,10 @@ from ismrmrd.hdf5 import acquisition_header_dtype
 from mri_alps.core.errors import ConfigurationError, InputFileError, damage_of
 from mri_alps.rawdata.ismrmrd.heads import heads_from_records
 from mri_alps.rawdata.ismrmrd.reader import make_scan
-from mri_alps.rawdata.ismrmrd.store import SpooledAcquisitions
+from mri_alps.rawdata.ismrmrd.store import SampleReader, SpooledAcquisitions
 from mri_alps.rawdata.mrd2._header import COUNTERS, header_of
 from mri_alps.rawdata.mrd2._stream import DAMAGE, MAGIC, CountedFile, open_reader
+from mri_alps.rawdata.noncartesian.options import TrajectoryOptions
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.header import Header
@@ -31,7 +34,10 @@ _LARGEST_COUNTER = 65535
 class _Contents:
     header: Header
     heads: list[np.ndarray] = field(default_factory=list)
+    end: int = 0
     offsets: list[int] = field(default_factory=list)
+    trajectory_offsets: list[int] = field(default_factory=list)
+    by_axis: list[bool] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
@@ -49,7 +55,9 @@ def is_mrd2(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def read_mrd2(path: Path, selection: Selection) -> RawKSpace:
+def read_mrd2(
+    path: Path, selection: Selection, options: TrajectoryOptions = TrajectoryOptions()
+) -> RawKSpace:
     """Open an MRD 2 stream; every record is looked at once, samples are not kept.
 
     Parameters
@@ -58,6 +66,8 @@ def read_mrd2(path: Path, selection: Selection) -> RawKSpace:
         The file.
     selection : Selection
         Which part of it.
+    options : TrajectoryOptions
+        What the user says of its trajectory.
 
     Raises
     ------
@@ -81,8 +91,16 @@ def read_mrd2(path: Path, selection: Selection) -> RawKSpace:
         )
     heads = heads_from_records(np.concatenate(contents.heads), np.arange(len(contents.heads)), path)
     offsets, sizes = np.array(contents.offsets, np.int64), np.array(contents.sizes, np.int64)
-    store = SpooledAcquisitions(path, path, heads, offsets, sizes)
-    scan = make_scan(store, contents.header, selection)
+    store = _Acquisitions(
+        path,
+        path,
+        heads,
+        offsets,
+        sizes,
+        trajectory_offsets=np.array(contents.trajectory_offsets, np.int64),
+        by_axis=np.array(contents.by_axis),
+    )
+    scan = make_scan(store, contents.header, selection, options)
     scan.warnings += contents.notes
     if contents.others:
         held = ", ".join(f"{n} x {name}" for name, n in contents.others.items())
@@ -134,23 +152,71 @@ def _take(
             f"{path}: acquisition {len(contents.heads)} carries phase offsets of its samples, "
             "which are not applied: apply them to the samples and leave them out"
         )
-    places = getattr(acquisition, "trajectory", None)
-    if places is not None and np.any(places):
-        raise InputFileError(
-            f"{path}: acquisition {len(contents.heads)} carries a trajectory, which is read of "
-            "ISMRMRD HDF5 and version 1 streams alone: convert the scan to one of these"
-        )
+    number = len(contents.heads)
     data = np.ascontiguousarray(acquisition.data, "<c8")
-    start = contents.offsets[-1] + contents.sizes[-1] if contents.offsets else 0
-    place = whole.find(data.tobytes(), start, counted.position) if data.size else start
-    if place < 0:
-        raise InputFileError(
-            f"{path}: the samples of acquisition {len(contents.heads)} are not where they were "
-            "read: the file was changed while it was read, open it again"
-        )
-    contents.heads.append(_record(acquisition, data, len(contents.heads), path))
-    contents.offsets.append(place)
+    places = _places(acquisition, data, number, path)
+
+    def find(array: np.ndarray) -> int:
+        """Where an array that was read lies: behind the last one."""
+        place = whole.find(array.tobytes(), contents.end, counted.position)
+        place = place if array.size else contents.end
+        if place < 0:
+            raise InputFileError(
+                f"{path}: the samples of acquisition {number} are not where they were read: the "
+                "file was changed while it was read, open it again"
+            )
+        contents.end = place + array.nbytes
+        return place
+
+    contents.offsets.append(find(data))
     contents.sizes.append(data.nbytes)
+    contents.trajectory_offsets.append(find(places))
+    contents.by_axis.append(places.shape[1] == data.shape[1])
+    record = _record(acquisition, data, number, path)
+    record["trajectory_dimensions"] = places.size // max(data.shape[1], 1)
+    contents.heads.append(record)
+
+
+def _places(acquisition: Any, data: np.ndarray, number: int, path: Path) -> np.ndarray:
+    """Return the trajectory, (axes, samples) as mrd-python has it, or (samples, axes); (0, 0)."""
+    places = np.ascontiguousarray(acquisition.trajectory, "<f4")
+    if places.size == 0:
+        return np.zeros((0, 0), "<f4")
+    n_samples = data.shape[1]
+    if n_samples not in places.shape or places.size // n_samples not in (1, 2, 3, 4):
+        raise InputFileError(
+            f"{path}: the trajectory of acquisition {number} has the shape {places.shape} where "
+            f"its {n_samples} samples need (2, {n_samples}) or (3, {n_samples}): export the scan "
+            "again"
+        )
+    return places
+
+
+@dataclass(frozen=True)
+class _Acquisitions(SpooledAcquisitions):
+    """Acquisitions of a stream, whose trajectories lie behind their samples.
+
+    `by_axis` says of which all of one axis come first.
+    """
+
+    trajectory_offsets: np.ndarray = field(kw_only=True)
+    by_axis: np.ndarray = field(kw_only=True)
+
+    @contextlib.contextmanager
+    def opened_trajectories(self) -> Iterator[SampleReader]:
+        """Open the file for reading trajectories: float32 (sample, dimension), flat."""
+        axes = self.columns.trajectory_dimensions
+        sizes = 4 * self.columns.number_of_samples * axes
+        with self._opened(self.trajectory_offsets, sizes) as read:
+
+            def ordered(start: int, count: int) -> Sequence[np.ndarray]:
+                found = read(start, count)
+                return [
+                    values.reshape(axes[index], -1).T.ravel() if self.by_axis[index] else values
+                    for index, values in enumerate(found, start)
+                ]
+
+            yield ordered
 
 
 def _record(acquisition: Any, data: np.ndarray, number: int, path: Path) -> np.ndarray:

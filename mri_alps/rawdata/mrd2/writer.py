@@ -66,4 +66,8 @@ def _items(mrd: Any, acquisitions: Iterable[ismrmrd.Acquisition]) -> Iterator[An
         for name in ("position", "read_dir", "phase_dir", "slice_dir"):
             setattr(head, name, np.array(list(getattr(acquisition, name)), np.float32))
         data = np.ascontiguousarray(acquisition.data, np.complex64)
-        yield mrd.StreamItem.Acquisition(mrd.Acquisition(head=head, data=data))
+        places = np.ascontiguousarray(np.asarray(acquisition.traj, np.float32).T)
+        one = mrd.Acquisition(head=head, data=data)
+        if places.size:
+            one.trajectory = places  # (axes, samples)
+        yield mrd.StreamItem.Acquisition(one)
