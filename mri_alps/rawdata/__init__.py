@@ -25,12 +25,14 @@ from mri_alps.rawdata.image_files import StoredImage, read_image
 from mri_alps.rawdata.ismrmrd.scan import Selection
 from mri_alps.rawdata.ismrmrd.writer import write_ismrmrd
 from mri_alps.rawdata.noncartesian import (
+    LARGEST_SHARE,
     UNITS,
     RawTrajectoryData,
     TrajectoryOptions,
     acceleration,
     chosen_trajectory,
     covered_radius,
+    share_outside,
     trajectory_from_arrays,
     visited_points,
 )

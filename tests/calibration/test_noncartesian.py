@@ -15,8 +15,10 @@ from mri_alps.calibration import (
     portray_calibration,
     prepare_slice,
 )
+from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning
 from mri_alps.operators import NonCartesianSenseOperator
+from mri_alps.pipeline import reconstruct
 from mri_alps.rawdata import trajectory_from_arrays
 from tests.rawdata import trajectory_scans as scans
 
@@ -201,10 +203,17 @@ def test_given_maps():
 def test_an_object_larger_than_the_field_of_view(is_larger):
     places = scans.radial(48)
     samples = scans.samples_at(places)
-    if is_larger:  # the same object, in a field of view of 0.6 of its own
-        raw = trajectory_from_arrays(samples, 0.6 * places, (28, 28))
-        with pytest.warns(MriAlpsWarning, match="larger than the field of view"):
-            calibrate_volume(raw)
+    if is_larger:  # the same object, in a field of view of 28 of its 48 pixels
+        raw = trajectory_from_arrays(samples, 28 / 48 * places, (28, 28))
+        assert any("larger than the field of view" in told for told in raw.provenance["processing"])
+        n = raw.shape[0]
+        assert 40 <= n <= 56 and raw.crop == (28, 28)
+        np.testing.assert_allclose(raw.trajectory(0), n / 48 * places, rtol=1e-6)
+        result = reconstruct(raw, prior="gaussian", n_samples=4, n_evaluations=10)
+        expected = center_crop(scans.root_sum_of_squares() * n / 48, (28, 28))
+        error = np.linalg.norm(result.reconstruction[0] - expected) / np.linalg.norm(expected)
+        assert error < 0.08  # folded, it is 0.4
+        assert raw.pixel_spacing == pytest.approx((1, 1))
         return
     notes = calibrate_volume(trajectory_from_arrays(samples, places, scans.SHAPE)).notes
     assert not any("larger than the field of view" in note for note in notes)

@@ -145,7 +145,11 @@ def test_shots_are_chosen_in_the_order_of_acquisition(radial):
     np.testing.assert_array_equal(part.read_samples(0), samples[:, 5:9])
     np.testing.assert_allclose(part.trajectory(0), places[5:9])
     assert part.n_used_shots == 4 and part.mask.sum() < raw.mask.sum()
-    for text in ("0", "25", "7:7", "9:5", "x", "-3", "1:2:3"):
+    fourth = raw.with_shots("1:24:4")
+    assert fourth.n_used_shots == 6
+    np.testing.assert_array_equal(fourth.trajectory(0), raw.trajectory(0)[1::4])
+    np.testing.assert_array_equal(fourth.read_samples(0), samples[:, 1::4])
+    for text in ("0", "25", "7:7", "9:5", "x", "-3", "1:2:0", "1:2:3:4"):
         with pytest.raises(ConfigurationError, match="24 shots"):
             raw.with_shots(text)
 

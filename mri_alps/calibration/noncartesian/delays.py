@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mri_alps.calibration.noncartesian.field_of_view import LARGEST_SHARE, share_outside
 from mri_alps.core.errors import InputFileError
-from mri_alps.rawdata import readout_to_image
+from mri_alps.rawdata import LARGEST_SHARE, readout_to_image, share_outside
 
 if TYPE_CHECKING:
     from mri_alps.rawdata import RawTrajectoryData

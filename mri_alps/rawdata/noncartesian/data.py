@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError, ShapeError
+from mri_alps.rawdata.noncartesian.field_of_view import with_room
 from mri_alps.rawdata.noncartesian.options import choose_shots
-from mri_alps.rawdata.noncartesian.paths import OTHER, kind_of, visited_points
+from mri_alps.rawdata.noncartesian.paths import OTHER, RADIAL, kind_of, visited_points
 from mri_alps.rawdata.noncartesian.units import LEAST_EXTENT
 from mri_alps.rawdata.raw import RawKSpace
 
@@ -346,9 +347,12 @@ def assemble(
             f"{int((~inside).sum())} of {inside.size} samples of a slice lie beyond the image's "
             "grid, which cannot show them, and are left out",
         ]
-    mask = visited_points(trajectory[inside][np.newaxis], shape)[np.newaxis]
-    kind = kind_of(trajectory)
-    return dataclasses.replace(raw, mask=mask, kind=kind, provenance=provenance)
+    raw = dataclasses.replace(raw, kind=kind_of(trajectory), provenance=provenance)
+    if raw.kind == RADIAL:
+        raw = with_room(raw)
+        trajectory = raw.trajectory(0)
+    mask = visited_points(trajectory[inside][np.newaxis], raw.shape)[np.newaxis]
+    return dataclasses.replace(raw, mask=mask)
 
 
 def check_shapes(name: str, kspace: np.ndarray, trajectory: np.ndarray) -> None:
