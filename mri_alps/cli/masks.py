@@ -61,9 +61,9 @@ def masks(
             "--masks",
             metavar="SPEC,...",
             help="Kinds (random, equispaced, equispaced-offset, poisson, poisson-lines, gaussian, "
-            "gaussian-points, radial, partial-fourier), files (.npy, .npz, HDF5 with a dataset "
-            "'mask', BART cfl), and measured, which leaves nothing out. Of radial and spiral "
-            "scans: first, spread (every k-th shot). Left out: random, equispaced, "
+            "polynomial, gaussian-points, radial, partial-fourier), files (.npy, .npz, HDF5 with "
+            "a dataset 'mask', BART cfl), and measured, which leaves nothing out. Of radial and "
+            "spiral scans: first, spread (every k-th shot). Left out: random, equispaced, "
             "equispaced-offset, poisson-lines, gaussian; of shots what covers k-space better.",
             rich_help_panel=SCAN_GROUP,
         ),

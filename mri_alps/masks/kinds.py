@@ -28,6 +28,7 @@ MASK_KINDS = (
     "poisson",
     "poisson-lines",
     "gaussian",
+    "polynomial",
     "gaussian-points",
     "radial",
     "partial-fourier",
@@ -35,6 +36,7 @@ MASK_KINDS = (
 """What `make_mask` knows."""
 MAX_LENGTH = 16384
 """Longest axis of a mask."""
+_DENSITY_POWER = 4.0  # of the polynomial density, 1 at the centre and 0 just outside the matrix
 _FASTMRI = {
     "random": "RandomMaskFunc",
     "equispaced": "EquispacedMaskFractionFunc",
@@ -61,12 +63,11 @@ def make_mask(
         (its "magic_fraction", Defazio 2019: the two sides of k-space offset against each other)
         are fastMRI's own, bit by bit, for the fastmri package draws them. "gaussian" lines are
         drawn without replacement with a probability that falls off like a Gaussian from the
-        centre, "poisson-lines" keep a distance that grows towards the edge, "partial-fourier"
-        takes 5/8 of the lines from one edge on, thinned out evenly. Points: "poisson" is sigpy's
-        variable-density Poisson disc over both axes, its corners left out, "gaussian-points"
-        and "radial" (golden-angle spokes on the grid).
-    shape : sequence of int
-        Image shape (H, W).
+        centre, "polynomial" lines with (1 - r)^4 (Lustig 2007), "poisson-lines" keep a distance
+        that grows towards the edge, "partial-fourier" takes 5/8 of the lines from one edge on,
+        thinned out evenly. Points: "poisson" is sigpy's variable-density Poisson disc over both
+        axes, its corners left out, "gaussian-points" and "radial" (golden-angle spokes on the
+        grid).
     acceleration : float
         Entries of the whole matrix per measured entry, the centre included. Within 5 % for
         "poisson", in expectation for fastMRI's kinds, exact (to rounding) for the others.
@@ -109,8 +110,9 @@ def make_mask(
         draw = poisson_lines if kind == "poisson-lines" else partial_fourier_lines
         mask = draw(width, acceleration, round(width * center_fraction), seed)
     else:
-        size = (1, width) if kind == "gaussian" else (height, width)
-        mask = _gaussian(size, acceleration, center_fraction, seed, density_std)
+        size = (height, width) if kind == "gaussian-points" else (1, width)
+        std = None if kind == "polynomial" else density_std
+        mask = _by_density(size, acceleration, center_fraction, seed, std)
     if allowed is not None:
         mask = mask & as_boolean_mask(allowed, (height, width), "allowed")
         if not mask.any():
@@ -263,9 +265,14 @@ class _PatientTolerance:
         return error >= self.value
 
 
-def _gaussian(
-    size: tuple[int, int], acceleration: float, center_fraction: float, seed: Seed, std: float
+def _by_density(
+    size: tuple[int, int],
+    acceleration: float,
+    center_fraction: float,
+    seed: Seed,
+    std: float | None,
 ) -> np.ndarray:
+    """Draw with a Gaussian density of this standard deviation, or a polynomial one if None."""
     mask = np.ones(size, dtype=bool)
     exponent = np.zeros(size)
     for axis, length in enumerate(size):
@@ -277,7 +284,7 @@ def _gaussian(
         inside = (position >= lowest) & (position < lowest + n_center)
         shape = [length if a == axis else 1 for a in (0, 1)]
         mask &= inside.reshape(shape)
-        exponent = exponent + (position.reshape(shape) / (std * length)) ** 2 / 2
+        exponent = exponent + _exponent(position, length, std).reshape(shape)
     n_total = round(mask.size / acceleration)
     check_center(int(mask.sum()), n_total, acceleration)
     # The n smallest of Exp(1) / weight are a weighted draw of n without replacement (Efraimidis
@@ -287,3 +294,10 @@ def _gaussian(
     n_drawn = n_total - int(mask.sum())
     mask.flat[np.argsort(keys, axis=None, kind="stable")[:n_drawn]] = True
     return mask
+
+
+def _exponent(position: np.ndarray, length: int, std: float | None) -> np.ndarray:
+    """Minus the logarithm of the density of lines, up to a constant."""
+    if std is not None:
+        return np.asarray((position / (std * length)) ** 2 / 2)
+    return np.asarray(-_DENSITY_POWER * np.log1p(-np.abs(position) / (length / 2 + 1)))

@@ -177,8 +177,8 @@ class ReconstructionConfiguration:
     )
     mask: Text | None = setting(
         "Leave measured points out, as a test: random, equispaced, equispaced-offset, poisson, "
-        "poisson-lines, gaussian, gaussian-points, radial, partial-fourier, or a file (.npy, .npz, "
-        "HDF5 with a dataset 'mask', BART cfl). Left out: use all that was measured.",
+        "poisson-lines, gaussian, polynomial, gaussian-points, radial, partial-fourier, or a file "
+        "(.npy, .npz, HDF5 with a dataset 'mask', BART cfl). Left out: use all that was measured.",
         default=None,
         group=SCAN_GROUP,
     )

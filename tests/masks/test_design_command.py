@@ -90,7 +90,7 @@ def test_progress_that_is_damaged_or_of_another_task_is_left(tmp_path):
     assert load_progress(stem, "other") is None
     path = stem.with_suffix(".json")
     whole = path.read_text()
-    for text in (whole[:-9], whole.replace("design 1", "design 0"), "[]", '"text"', "1", "{}"):
+    for text in (whole[:-9], whole.replace("design 2", "design 0"), "[]", '"text"', "1", "{}"):
         path.write_text(text)
         assert load_progress(stem, "mine") is None
 

@@ -12,7 +12,14 @@ FASTMRI_NAMES = {
     "equispaced": "equispaced_fraction",
     "equispaced-offset": "magic_fraction",
 }
-EXACT_KINDS = ("gaussian", "gaussian-points", "poisson-lines", "radial", "partial-fourier")
+EXACT_KINDS = (
+    "gaussian",
+    "polynomial",
+    "gaussian-points",
+    "poisson-lines",
+    "radial",
+    "partial-fourier",
+)
 
 
 @pytest.mark.parametrize("seed", [7, FILE_SEED])

@@ -1,4 +1,4 @@
-"""Designing undersampling masks by the information that the posterior expects of them."""
+"""Designing undersampling masks by the error, or the information, that the posterior expects."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from mri_alps.core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from mri_alps.masks.design.exchange import Exchangeable, choose_by_exchange
+    from mri_alps.masks.design.expected_error import LineErrors
     from mri_alps.masks.design.information import (
         Information,
         JointInformation,
@@ -14,25 +16,31 @@ if TYPE_CHECKING:
         choose_greedily,
     )
     from mri_alps.masks.design.loop import Design, DesignPoint, ScanPosterior, design
-    from mri_alps.masks.design.masks import DesignSettings, design_mask, make_task, run_task
+    from mri_alps.masks.design.masks import design_mask, make_task, run_task
     from mri_alps.masks.design.output import (
+        check_accelerations,
         load_progress,
         output_stem,
         save_progress,
         write_mask_files,
     )
     from mri_alps.masks.design.points import PointInformation
+    from mri_alps.masks.design.settings import DesignSettings
 
 # `__all__` is for users; the rest is for the command line.
 _HOME_OF = {
     "Design": "mri_alps.masks.design.loop",
     "DesignPoint": "mri_alps.masks.design.loop",
-    "DesignSettings": "mri_alps.masks.design.masks",
+    "DesignSettings": "mri_alps.masks.design.settings",
+    "Exchangeable": "mri_alps.masks.design.exchange",
     "Information": "mri_alps.masks.design.information",
     "JointInformation": "mri_alps.masks.design.information",
+    "LineErrors": "mri_alps.masks.design.expected_error",
     "PointInformation": "mri_alps.masks.design.points",
     "RowInformation": "mri_alps.masks.design.information",
     "ScanPosterior": "mri_alps.masks.design.loop",
+    "check_accelerations": "mri_alps.masks.design.output",
+    "choose_by_exchange": "mri_alps.masks.design.exchange",
     "choose_greedily": "mri_alps.masks.design.information",
     "design": "mri_alps.masks.design.loop",
     "design_mask": "mri_alps.masks.design.masks",
@@ -49,11 +57,14 @@ __all__ = [
     "Design",
     "DesignPoint",
     "DesignSettings",
+    "Exchangeable",
     "Information",
     "JointInformation",
+    "LineErrors",
     "PointInformation",
     "RowInformation",
     "ScanPosterior",
+    "choose_by_exchange",
     "choose_greedily",
     "design",
     "design_mask",

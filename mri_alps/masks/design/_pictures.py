@@ -34,7 +34,7 @@ def write_design_picture(path: Path, designed: Design, shape: tuple[int, int]) -
     picked = [point for point in designed.points if point.candidate is not None]
     right.plot([p.n_measured for p in picked], [p.gain for p in picked], ".-", color="tab:green")
     right.set_xlabel("measured")
-    right.set_ylabel("information of each pick, nats")
+    right.set_ylabel("worth of each pick beside those before, nats")
     right.set_ylim(bottom=0)
     right.grid(alpha=0.3)
     acceleration = designed.start.size / max(designed.measured.sum(), 1)

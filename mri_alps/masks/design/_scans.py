@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from mri_alps.calibration import MINIMUM_LINES
-from mri_alps.core.crop import center_range
+from mri_alps.core.crop import center_crop_or_pad, center_range
 from mri_alps.core.errors import ConfigurationError, InputFileError
+from mri_alps.core.fourier import ifftc
 from mri_alps.core.random import stream_seed
-from mri_alps.evaluation import expected_nmse
+from mri_alps.evaluation import expected_nmse, head_mask
 from mri_alps.masks.design._covariance import row_information
+from mri_alps.masks.design._error_model import Deviations, line_errors, spectral_ratios
 from mri_alps.masks.design.loop import ScanPosterior
 from mri_alps.masks.design.points import point_information
+from mri_alps.masks.study._slices import is_complete
 
 if TYPE_CHECKING:
+    from mri_alps.masks.design.expected_error import LineErrors
+    from mri_alps.masks.design.information import Information
     from mri_alps.masks.study._slices import StudySlice
     from mri_alps.pipeline import (
         Progress,
@@ -47,6 +52,10 @@ class ScanPopulation:
         Where samples are drawn.
     progress : Progress, optional
         Told of every slice and step.
+    objective : {"error", "information", "task"}
+        What the design goes by.
+    task : numpy.ndarray, optional
+        float (H, W): the region or the template of the objective "task".
     """
 
     slices: Sequence[StudySlice]
@@ -54,6 +63,8 @@ class ScanPopulation:
     configuration: ReconstructionConfiguration
     device: torch.device
     progress: Progress | None = None
+    objective: str = "information"
+    task: np.ndarray | None = None
 
     def __call__(self, measured: np.ndarray) -> list[ScanPosterior]:
         """Sample the posterior of every slice.
@@ -66,7 +77,7 @@ class ScanPopulation:
         mask = mask_of_candidates(measured, self.slices[0].raw.shape)
         if self.progress:
             self.progress.start_scan(f"{int(measured.sum())} measured", len(self.slices))
-        posteriors = []
+        drawn = []
         for position, part in enumerate(self.slices):
             # Fresh noise at every mask and slice, and the same again after an interruption.
             seed = stream_seed(self.configuration.sampler_seed, int(measured.sum()), position) % (
@@ -74,11 +85,69 @@ class ScanPopulation:
             )
             configuration = dataclasses.replace(self.configuration, seed=seed)
             reconstructor = part.reconstructor(mask, configuration, self.prior, self.device)
-            sampled = reconstructor.draw(part.load(reconstructor), self.progress)
-            posteriors.append(_scan_posterior(sampled, reconstructor.reduce(sampled)))
+            loaded = part.load(reconstructor)
+            if loaded.reference is None or not loaded.reference.any():
+                # without a truth, left-out lines of the scan tell how wide the posterior is
+                reconstructor = reconstructor.self_calibrated((part.index,))
+            sampled = reconstructor.draw(loaded, self.progress)
+            drawn.append(_Drawn.of(sampled, reconstructor.reduce(sampled)))
             if self.progress:
                 self.progress.finish_slice()
-        return posteriors
+        scale = calibrated_scale([(one.expected, one.actual) for one in drawn])
+        return [
+            ScanPosterior(information, one.expected * scale**2, one.actual)
+            for information, one in zip(self._informations(drawn, scale), drawn, strict=True)
+        ]
+
+    def _informations(self, drawn: Sequence[_Drawn], scale: float) -> list[Information]:
+        if self.objective != "information" and not with_points(self.slices[0].raw):
+            return list(self._line_errors(drawn))
+        found: list[Information] = []
+        for one in drawn:
+            acquisition = one.sampled.loaded.acquisition
+            samples = torch.from_numpy(one.sampled.samples)
+            mean = samples.mean(0)
+            samples = mean + scale * (samples - mean)
+            maps, noise_std = acquisition.sensitivity_maps.cpu(), acquisition.noise_std
+            if with_points(one.sampled.loaded.raw):
+                found.append(point_information(samples, maps, noise_std, self.objective))
+            else:
+                found.append(row_information(samples, maps, noise_std))
+        return found
+
+    def _line_errors(self, drawn: Sequence[_Drawn]) -> Iterator[LineErrors]:
+        """Covariances of errors: of samples, with the spectrum of actual errors where known."""
+        deviations = [Deviations.of(torch.from_numpy(one.sampled.samples)) for one in drawn]
+        errors = [
+            None if one.actual is None else self._error(part, one)
+            for part, one in zip(self.slices, drawn, strict=True)
+        ]
+        pairs = [(d, e) for d, e in zip(deviations, errors, strict=True) if e is not None]
+        if pairs:
+            ratios = spectral_ratios([d.power() for d, _ in pairs], [d.power(e) for d, e in pairs])
+            deviations = [d.calibrated(ratios, e) for d, e in zip(deviations, errors, strict=True)]
+        for one, deviation in zip(drawn, deviations, strict=True):
+            acquisition = one.sampled.loaded.acquisition
+            weight, contrast = torch.from_numpy(one.weight), None
+            if self.task is not None and is_region(self.task):
+                weight = torch.from_numpy(np.where(self.task > 0, one.full_weight, 0.0))
+            elif self.task is not None:
+                weight, contrast = torch.from_numpy(one.full_weight), torch.from_numpy(self.task)
+            maps = acquisition.sensitivity_maps.cpu()
+            yield line_errors(deviation, maps, acquisition.noise_std, weight, contrast)
+
+    def _error(self, part: StudySlice, drawn: _Drawn) -> torch.Tensor | None:
+        """Return the complex error of the mean, (H, W); None where the data are not complete."""
+        if not is_complete(part.raw, part.index):
+            return None
+        reconstructor = part.reconstructor(None, self.configuration, self.prior, self.device)
+        whole, own = part.load(reconstructor).acquisition, drawn.sampled.loaded.acquisition
+        maps = whole.sensitivity_maps
+        power = maps.abs().square().sum(0)
+        image = (maps.conj() * ifftc(whole.kspace)).sum(0) / power.clamp_min(1e-6)
+        truth = torch.where(power > 0, image, 0) * (whole.scale / own.scale)
+        mean = torch.from_numpy(drawn.sampled.samples).to(torch.complex128).mean(0)
+        return truth.cpu() - mean
 
 
 def mask_of_candidates(measured: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -94,22 +163,61 @@ def mask_of_candidates(measured: np.ndarray, shape: tuple[int, int]) -> np.ndarr
     return measured.reshape((1, -1) if len(measured) == shape[1] else shape)
 
 
-def _scan_posterior(sampled: SampledSlice, images: SliceReconstruction) -> ScanPosterior:
-    """Turn samples into what the design asks for."""
-    acquisition = sampled.loaded.acquisition
-    mean, std = images.reconstruction, images.reconstruction_std
-    reference, actual = sampled.loaded.reference, None
-    if reference is not None and reference.any():
-        difference = np.square(mean - reference, dtype=np.float64).sum()
-        actual = float(difference / np.square(reference, dtype=np.float64).sum())
-    inform = point_information if _with_points(sampled.loaded.raw) else row_information
-    information = inform(
-        torch.from_numpy(sampled.samples),
-        acquisition.sensitivity_maps.cpu(),
-        acquisition.noise_std,
-    )
-    expected = expected_nmse(mean, std, len(sampled.samples))
-    return ScanPosterior(information, expected, actual)
+class _Drawn(NamedTuple):
+    """What was sampled of one slice; weights turn errors into those of the magnitude."""
+
+    sampled: SampledSlice
+    full_weight: np.ndarray
+    weight: np.ndarray
+    expected: float
+    actual: float | None
+
+    @classmethod
+    def of(cls, sampled: SampledSlice, images: SliceReconstruction) -> _Drawn:
+        """Compare the mean with the truth where there is one."""
+        acquisition = sampled.loaded.acquisition
+        mean, std = images.reconstruction, images.reconstruction_std
+        reference, actual = sampled.loaded.reference, None
+        if reference is not None and reference.any():
+            difference = np.square(mean - reference, dtype=np.float64).sum()
+            actual = float(difference / np.square(reference, dtype=np.float64).sum())
+        weight = (acquisition.rss_weight * acquisition.scale).cpu().numpy().astype(np.float64)
+        weight = np.broadcast_to(weight, acquisition.shape)
+        object_mask = head_mask(mean[None])[0] if mean.any() else np.ones(mean.shape, bool)
+        inside = center_crop_or_pad(object_mask.astype(np.float64), acquisition.shape)
+        expected = expected_nmse(mean, std, len(sampled.samples))
+        return cls(sampled, weight, weight * inside, expected, actual)
+
+
+def calibrated_scale(errors: Sequence[tuple[float, float | None]]) -> float:
+    """Return what the samples' deviations are multiplied by, one number for the population.
+
+    Parameters
+    ----------
+    errors : sequence of tuple
+        Expected and actual error of every scan; None where the truth is not known.
+
+    Returns
+    -------
+    float
+        The root of the ratio of actual to expected errors, geometric mean over the scans whose
+        truth is known; 1 where there is none, whose samples calibrate themselves.
+    """
+    logarithms = [
+        math.log(actual / expected) for expected, actual in errors if actual and expected > 0
+    ]
+    return math.exp(sum(logarithms) / (2 * len(logarithms))) if logarithms else 1.0
+
+
+def is_region(task: np.ndarray) -> bool:
+    """Tell whether a task is a region, all 0 and 1, rather than a template.
+
+    Parameters
+    ----------
+    task : numpy.ndarray
+        Real.
+    """
+    return bool(np.isin(task, (0, 1)).all())
 
 
 def require_one_matrix(scans: Sequence[RawKSpace]) -> tuple[int, int]:
@@ -157,7 +265,7 @@ def start_region(
         If maps cannot be made of so small a centre.
     """
     raw = scans[0]
-    sizes = raw.shape if _with_points(raw) else raw.shape[1:]
+    sizes = raw.shape if with_points(raw) else raw.shape[1:]
     needed = MINIMUM_LINES if max(scan.n_coils for scan in scans) > 1 else 1
     if center_fraction is None:
         fraction = 0.32 * budget / math.prod(sizes)
@@ -190,7 +298,7 @@ def start_of_undersampled(raw: RawKSpace, index: int) -> np.ndarray:
         If its lines are not whole.
     """
     mask = raw.slice_mask(index)
-    if _with_points(raw):
+    if with_points(raw):
         return mask.ravel()
     lines = np.asarray(mask.any(0))
     if not mask[:, lines].all():
@@ -212,9 +320,9 @@ def unmeasurable(raw: RawKSpace) -> np.ndarray:
     first, stop = raw.acquired_range
     outside = np.ones(raw.shape, dtype=bool)
     outside[:, first:stop] = False
-    return outside.ravel() if _with_points(raw) else np.array(outside[0])
+    return outside.ravel() if with_points(raw) else np.array(outside[0])
 
 
-def _with_points(raw: RawKSpace) -> bool:
+def with_points(raw: RawKSpace) -> bool:
     """Tell whether single points can be measured: whether both axes are phase encodes."""
     return raw.axes[0] != "readout"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.masks.design.information import Information, choose_greedily
+from mri_alps.masks.design.exchange import Exchangeable, choose_by_exchange
+from mri_alps.masks.design.information import GreedyChoice, Information, choose_greedily
 
 DEFAULT_BATCHES = 8
 
@@ -30,6 +32,9 @@ class ScanPosterior(NamedTuple):
 Measure = Callable[[np.ndarray], Sequence[ScanPosterior]]
 """From the candidates measured so far, bool (n_candidates,), to the posterior of every scan."""
 
+Rivals = Callable[[int], Sequence[np.ndarray]]
+"""From a number of measured candidates to masks of so many, bool (n_candidates,)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DesignPoint:
@@ -47,7 +52,15 @@ class DesignPoint:
     candidate : int or None
         What was measured last; None at a point where the posterior was sampled.
     gain : float or None
-        What that was worth when it was picked, in nats, mean over scans.
+        What that was worth beside those picked before, in nats, mean over scans: of information,
+        or of the logarithm of the expected error.
+    picks : tuple of int or None
+        The best choice of so many, in place of the first candidates in the order of picking; None
+        where it is these.
+    errors : tuple of float
+        `expected_error` of every scan.
+    actual_errors : tuple of float
+        `actual_error` of every scan, where all are known.
     """
 
     n_measured: int
@@ -55,6 +68,9 @@ class DesignPoint:
     actual_error: float | None = None
     candidate: int | None = None
     gain: float | None = None
+    picks: tuple[int, ...] | None = None
+    errors: tuple[float, ...] = ()
+    actual_errors: tuple[float, ...] = ()
 
     @property
     def sampled(self) -> bool:
@@ -89,6 +105,29 @@ class Design:
         mask[list(self.picks)] = True
         return mask
 
+    def path(self) -> dict[int, np.ndarray]:
+        """Return the mask for every number of candidates, bool (n_candidates,) each."""
+        masks = {int(self.start.sum()): self.start.copy()}
+        nested = self.start.copy()
+        for point in self.points:
+            if point.candidate is None:
+                continue
+            nested[point.candidate] = True
+            mask = nested.copy()
+            if point.picks is not None:
+                mask = self.start.copy()
+                mask[list(point.picks)] = True
+            masks[point.n_measured] = mask
+        return masks
+
+    def forecasts(self) -> list[tuple[float, float]]:
+        """Return what was expected of every scan one look ahead, and what was found then."""
+        pairs: list[tuple[float, float]] = []
+        for before, point in itertools.pairwise(self.points):
+            if not before.sampled and point.sampled:
+                pairs += zip(before.errors, point.actual_errors, strict=False)
+        return pairs
+
     @property
     def is_evaluated(self) -> bool:
         """Whether the last point was sampled, as it is once a design is complete."""
@@ -113,7 +152,15 @@ class Design:
         """
         start = np.zeros(stored["n_candidates"], dtype=bool)
         start[stored["start"]] = True
-        return cls(start, tuple(DesignPoint(**point) for point in stored["points"]))
+        return cls(start, tuple(_point(dict(point)) for point in stored["points"]))
+
+
+def _point(stored: dict[str, Any]) -> DesignPoint:
+    """JSON has lists where a point has tuples."""
+    for name in ("picks", "errors", "actual_errors"):
+        if isinstance(stored.get(name), list):
+            stored[name] = tuple(stored[name])
+    return DesignPoint(**stored)
 
 
 def design(
@@ -125,9 +172,13 @@ def design(
     forbidden: np.ndarray | None = None,
     resume: Design | None = None,
     evaluate_last: bool = True,
+    rivals: Rivals | None = None,
     callback: Callable[[Design], object] | None = None,
 ) -> Design:
-    """Choose what to measure by the posterior's expected information gain.
+    """Choose what to measure by what the posterior expects of it.
+
+    Information is chosen greedily. Expected errors are exchanged as well, within each batch, see
+    `choose_by_exchange`.
 
     Parameters
     ----------
@@ -145,6 +196,8 @@ def design(
         An unfinished design with the same arguments, to go on from.
     evaluate_last : bool
         Sample once more at the final mask, which ends the curve.
+    rivals : callable, optional
+        Masks that the last choice of each batch should be no worse than, where it is exchanged.
     callback : callable, optional
         Told of the design after every batch.
 
@@ -166,7 +219,7 @@ def design(
     while (left := budget - int(done.measured.sum())) > 0:
         scans = measure(done.measured)
         taken = torch.from_numpy(done.measured | closed)
-        done = _extended(done, scans, taken, min(batch, left))
+        done = _extended(done, scans, taken, min(batch, left), rivals)
         if callback:
             callback(done)
     if evaluate_last and not done.is_evaluated:
@@ -194,10 +247,14 @@ def _sampled_point(done: Design, scans: Sequence[ScanPosterior]) -> DesignPoint:
     """Return the point of the curve at the current mask."""
     actual = [scan.actual_error for scan in scans]
     known = [error for error in actual if error is not None]
+    complete = len(known) == len(actual)
+    expected = tuple(float(scan.expected_error) for scan in scans)
     return DesignPoint(
         n_measured=int(done.measured.sum()),
-        expected_error=float(np.mean([scan.expected_error for scan in scans])),
-        actual_error=float(np.mean(known)) if len(known) == len(actual) else None,
+        expected_error=float(np.mean(expected)),
+        actual_error=float(np.mean(known)) if complete else None,
+        errors=expected,
+        actual_errors=tuple(known) if complete else (),
     )
 
 
@@ -229,20 +286,52 @@ def check_budget(budget: int, n_start: int, n_available: int) -> None:
 
 
 def _extended(
-    done: Design, scans: Sequence[ScanPosterior], taken: torch.Tensor, count: int
+    done: Design,
+    scans: Sequence[ScanPosterior],
+    taken: torch.Tensor,
+    count: int,
+    rivals: Rivals | None,
 ) -> Design:
     first = _sampled_point(done, scans)
     before = [scan.information.variance() for scan in scans]
-    choice = choose_greedily([scan.information for scan in scans], taken, count)
+    choice, sets = _chosen(done, scans, taken, count, rivals)
     points = [first]
     for position, (candidate, gain) in enumerate(zip(choice.candidates, choice.gains, strict=True)):
         left = [
             after / whole for after, whole in zip(choice.variances[position], before, strict=True)
         ]
         errors = [scan.expected_error * part for scan, part in zip(scans, left, strict=True)]
+        picks = None if sets is None else (*done.picks, *sets[position])
         points.append(
             DesignPoint(
-                first.n_measured + position + 1, float(np.mean(errors)), None, candidate, gain
+                n_measured=first.n_measured + position + 1,
+                expected_error=float(np.mean(errors)),
+                candidate=candidate,
+                gain=gain,
+                picks=picks,
+                errors=tuple(errors),
             )
         )
     return Design(done.start, (*done.points, *points))
+
+
+def _chosen(
+    done: Design,
+    scans: Sequence[ScanPosterior],
+    taken: torch.Tensor,
+    count: int,
+    rivals: Rivals | None,
+) -> tuple[GreedyChoice, tuple[tuple[int, ...], ...] | None]:
+    """Choose greedily, or by exchange where candidates can be taken back."""
+    population = [scan.information for scan in scans]
+    exchangeable = [one for one in population if isinstance(one, Exchangeable)]
+    if len(exchangeable) < len(population):
+        return choose_greedily(population, taken, count), None
+    others = []
+    measured = done.measured
+    for mask in rivals(int(measured.sum()) + count) if rivals else ():
+        fresh = np.flatnonzero(mask & ~measured)
+        if len(fresh) == count and not taken.numpy()[fresh].any():
+            others.append(fresh.tolist())
+    found = choose_by_exchange(exchangeable, taken, count, {count: others})
+    return GreedyChoice(found.candidates, found.gains, found.variances), found.sets

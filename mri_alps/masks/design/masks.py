@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,16 @@ from mri_alps.masks.design._scans import (
     start_of_undersampled,
     start_region,
     unmeasurable,
+    with_points,
 )
 from mri_alps.masks.design.loop import Design, batch_size, check_budget, design
+from mri_alps.masks.design.settings import (
+    DesignSettings,
+    check_shots,
+    forbidden_by,
+    load_task,
+)
+from mri_alps.masks.kinds import make_mask
 from mri_alps.masks.study._slices import (
     is_complete,
     open_scans,
@@ -41,33 +50,8 @@ if TYPE_CHECKING:
     from mri_alps.priors import ScoreModel
     from mri_alps.rawdata import RawKSpace
 
-
-@dataclasses.dataclass(frozen=True)
-class DesignSettings:
-    """What is designed.
-
-    Parameters
-    ----------
-    budget : int
-        Lines (or points) in all.
-    batch : int or None
-        Picks between two looks at the posterior; None for an eighth of the picks.
-
-    Raises
-    ------
-    ConfigurationError
-        If one of them is not positive.
-    """
-
-    budget: int
-    batch: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in (("budget", self.budget), ("batch", self.batch)):
-            if value is not None and value < 1:
-                raise ConfigurationError(
-                    f"the {name} is a number of lines, at least 1, found {value}: raise --{name}"
-                )
+_RIVALS = ("partial-fourier", "poisson-lines", "equispaced-offset")
+_RIVAL_SEEDS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +71,8 @@ class DesignTask:
     repeated : bool
         Whether more can be measured after a look at the posterior: not so for a scan that was
         undersampled when it was made.
+    region : numpy.ndarray or None
+        float (H, W): region or template of the objective "task".
     """
 
     scans: tuple[RawKSpace, ...]
@@ -95,6 +81,7 @@ class DesignTask:
     start: np.ndarray
     forbidden: np.ndarray
     repeated: bool
+    region: np.ndarray | None = None
 
     @property
     def n_slices(self) -> int:
@@ -115,6 +102,29 @@ class DesignTask:
         batch = batch_size(budget - n_start, self.settings.batch)
         return -(-(budget - done) // batch) + (self.repeated and not is_evaluated)
 
+    def rivals(self, count: int) -> list[np.ndarray]:
+        """Return common masks of so many lines, bool (n_candidates,): none for points.
+
+        Parameters
+        ----------
+        count : int
+            Lines in all.
+        """
+        shape, n_start = self.scans[0].shape, int(self.start.sum())
+        found: list[np.ndarray] = []
+        if with_points(self.scans[0]) or not 0 < n_start < count:
+            return found
+        for kind in _RIVALS:
+            for seed in range(_RIVAL_SEEDS):
+                acceleration, center = shape[1] / count, n_start / shape[1]
+                try:
+                    mask = make_mask(kind, shape, acceleration, center, seed)[0]
+                except ConfigurationError:
+                    continue
+                if mask.sum() == count and not (mask & self.forbidden & ~self.start).any():
+                    found.append(mask)
+        return found
+
     def identity(self, prior: ScoreModel) -> str:
         """Return a hash of all that decides the outcome.
 
@@ -126,7 +136,10 @@ class DesignTask:
         return settings_hash(
             {
                 **settings_identity(self.configuration, prior, self.configuration.prior),
-                **dataclasses.asdict(self.settings),
+                **self.settings.describe(),
+                "task": None
+                if self.region is None
+                else hashlib.sha256(self.region.tobytes()).hexdigest(),
                 "scans": [scan_identity(raw) for raw in self.scans],
                 "start": np.flatnonzero(self.start).tolist(),
             }
@@ -138,14 +151,15 @@ def design_mask(
     budget: int,
     *,
     batch: int | None = None,
+    objective: str = "error",
     configuration: ReconstructionConfiguration | None = None,
     **settings: Any,
 ) -> np.ndarray:
     """Design a mask for scans like these, or the best next lines of one scan.
 
-    Starting from the central lines, draws posterior samples of every slice, adds the lines of
-    which the coil values carry the most expected information, measures them (in the fully
-    sampled data), and so on until the budget. Several scans, or slices, give one mask that is
+    Starting from the central lines, draws posterior samples of every slice, adds the lines that
+    lower the expected squared error most, measures them (in the fully sampled data), and so on
+    until the budget. Several scans, or slices, give one mask that is
     good on average; one scan gives a mask adapted to it. A scan that was undersampled when it
     was made gets the best lines to add to those that it has, in one batch.
 
@@ -156,7 +170,9 @@ def design_mask(
     budget : int
         Phase-encode lines in all, or points for a 3-D scan.
     batch : int, optional
-        Lines between two looks at the posterior; an eighth of those to pick if left out.
+        Lines between two looks at the posterior, see `DesignSettings`.
+    objective : {"error", "information"}
+        What a line is worth: what the expected squared error falls by, or nats of information.
     configuration : ReconstructionConfiguration, optional
         Prior, sampler, seed, slices, `center_fraction`.
     **settings
@@ -173,7 +189,9 @@ def design_mask(
         If a file or a setting cannot be used; the message is one sentence.
     """
     configuration = configuration or ReconstructionConfiguration(**settings)
-    task = make_task([Path(path) for path in inputs], DesignSettings(budget, batch), configuration)
+    task = make_task(
+        [Path(path) for path in inputs], DesignSettings(budget, batch, objective), configuration
+    )
     prior, device = load_prior_for(configuration)
     return mask_of_candidates(run_task(task, prior, device).measured, task.scans[0].shape)
 
@@ -202,6 +220,13 @@ def make_task(
     scans = tuple(open_scans(inputs, configuration))
     require_one_matrix(scans)
     forbidden = np.logical_or.reduce([unmeasurable(raw) for raw in scans])
+    points = with_points(scans[0])
+    forbidden |= forbidden_by(settings, scans[0].shape, points)
+    region = None if settings.task is None else load_task(settings.task, scans[0].shape)
+    if region is not None and points:
+        raise ConfigurationError(
+            "the objective task is for lines, and this scan has two phase encodes: design by error"
+        )
     first = (configuration.slices or (0,))[0]
     if len(scans) == 1 and not is_complete(scans[0], min(first, scans[0].n_slices - 1)):
         start = start_of_undersampled(scans[0], min(first, scans[0].n_slices - 1))
@@ -220,12 +245,17 @@ def make_task(
             )
         settings = dataclasses.replace(settings, batch=n_picks)
         check_budget(settings.budget, int(start.sum()), int((start | ~forbidden).sum()))
-        return DesignTask(scans, settings, configuration, start, forbidden, repeated=False)
+        check_shots(settings, int(start.sum()))
+        return DesignTask(scans, settings, configuration, start, forbidden, False, region)
     for raw in scans:
         require_complete(raw, "a design that measures batch after batch")
     start = start_region(scans, settings.budget, configuration.center_fraction)
     check_budget(settings.budget, int(start.sum()), int((start | ~forbidden).sum()))
-    return DesignTask(scans, settings, configuration, start, forbidden, repeated=True)
+    check_shots(settings, int(start.sum()))
+    n_picks = settings.budget - int(start.sum())
+    if settings.batch is None and settings.objective != "information" and not points:
+        settings = dataclasses.replace(settings, batch=max(n_picks, 1))
+    return DesignTask(scans, settings, configuration, start, forbidden, True, region)
 
 
 def run_task(
@@ -254,7 +284,9 @@ def run_task(
         Told of the design after every batch.
     """
     slices = [part for raw in task.scans for part in study_slices(raw, task.configuration)]
-    population = ScanPopulation(slices, prior, task.configuration, device, progress)
+    population = ScanPopulation(
+        slices, prior, task.configuration, device, progress, task.settings.objective, task.region
+    )
     return design(
         population,
         task.start,
@@ -263,5 +295,6 @@ def run_task(
         forbidden=task.forbidden,
         resume=resume,
         evaluate_last=task.repeated,
+        rivals=task.rivals,
         callback=callback,
     )

@@ -13,11 +13,12 @@ from mri_alps.core.errors import ConfigurationError
 from mri_alps.evaluation import number_text, stored_content, write_csv, write_json, write_text
 from mri_alps.masks.design._pictures import write_design_picture
 from mri_alps.masks.design.loop import Design
+from mri_alps.masks.design.settings import shots_of
 from mri_alps.rawdata import write_cfl
 
 MASK_SUFFIXES = (".npy", ".txt", ".cfl", ".hdr")
 SUFFIXES = (*MASK_SUFFIXES, ".csv", ".png", ".json")
-FORMAT = "mri_alps mask design 1"
+FORMAT = "mri_alps mask design 2"
 
 
 def output_stem(output: Path, inputs: Sequence[Path] = ()) -> Path:
@@ -98,7 +99,14 @@ def save_progress(
     write_json(_with_suffix(stem, ".json"), content)
 
 
-def write_mask_files(stem: Path, designed: Design, shape: tuple[int, int]) -> list[Path]:
+def write_mask_files(
+    stem: Path,
+    designed: Design,
+    shape: tuple[int, int],
+    *,
+    per_shot: int | None = None,
+    accelerations: Sequence[float] = (),
+) -> list[Path]:
     """Write a finished design: mask as npy, list and cfl, the curve as csv and png.
 
     Parameters
@@ -109,6 +117,10 @@ def write_mask_files(stem: Path, designed: Design, shape: tuple[int, int]) -> li
         Finished.
     shape : tuple of int
         K-space matrix (readout, phase_encode), or both phase encodes.
+    per_shot : int, optional
+        Lines of a shot: a list of shots is written as well, as NAME_shots.txt.
+    accelerations : sequence of float
+        NAME_4x.npy and so on are written as well: the best choice of so many.
 
     Returns
     -------
@@ -126,7 +138,45 @@ def write_mask_files(stem: Path, designed: Design, shape: tuple[int, int]) -> li
     write_cfl(paths[".cfl"], plane.astype(np.complex64)[None])
     write_csv(paths[".csv"], _curve_rows(designed))
     write_design_picture(paths[".png"], designed, shape)
-    return list(paths.values())
+    written = list(paths.values())
+    path = designed.path()
+    for acceleration in accelerations:
+        count = round(mask.size / acceleration)
+        own = path[count].reshape(plane.shape)
+        written.append(_with_suffix(stem, f"_{acceleration:g}x.npy"))
+        with atomic_path(written[-1]) as temporary, temporary.open("wb") as stream:
+            np.save(stream, own)
+    if per_shot is not None:
+        written.append(_with_suffix(stem, "_shots.txt"))
+        shots = shots_of(np.array(designed.picks), per_shot)
+        listed = "".join(" ".join(map(str, shot)) + "\n" for shot in shots)
+        title = f"# {len(shots)} shots of {per_shot} lines, beside the calibration region\n"
+        write_text(written[-1], title + listed)
+    return written
+
+
+def check_accelerations(designed: Sequence[float], n_start: int, budget: int, size: int) -> None:
+    """Refuse accelerations that a design does not pass through.
+
+    Parameters
+    ----------
+    designed : sequence of float
+        Asked for.
+    n_start, budget, size : int
+        Candidates of the calibration region, of the whole design, and in all.
+
+    Raises
+    ------
+    ConfigurationError
+        If one needs fewer or more candidates.
+    """
+    for acceleration in designed:
+        count = round(size / acceleration) if acceleration > 0 else 0
+        if not n_start <= count <= budget:
+            raise ConfigurationError(
+                f"acceleration {acceleration:g} is {count} of {size}, and the design goes from "
+                f"{n_start} to {budget}: change --accelerations or --budget"
+            )
 
 
 def _listed(designed: Design, shape: tuple[int, int], points: bool) -> str:
@@ -136,8 +186,8 @@ def _listed(designed: Design, shape: tuple[int, int], points: bool) -> str:
     count = int(designed.measured.sum())
     lines = [
         f"# {count} of {matrix} {what}, counted from 0; the centre is {center}",
-        f"# first the {int(designed.start.sum())} of the calibration region, then in the order of "
-        "their information",
+        f"# first the {int(designed.start.sum())} of the calibration region, then the most useful "
+        "first",
     ]
     for candidate in (*np.flatnonzero(designed.start).tolist(), *designed.picks):
         where = divmod(candidate, shape[1]) if points else (candidate,)
@@ -146,7 +196,15 @@ def _listed(designed: Design, shape: tuple[int, int], points: bool) -> str:
 
 
 def _curve_rows(designed: Design) -> Iterator[Sequence[Any]]:
-    yield ("n_measured", "expected_nmse", "actual_nmse", "source", "picked", "information_nats")
+    yield (
+        "n_measured",
+        "expected_nmse",
+        "actual_nmse",
+        "source",
+        "picked",
+        "gain_nats",
+        "best_choice",
+    )
     for point in designed.points:
         yield (
             point.n_measured,
@@ -155,4 +213,5 @@ def _curve_rows(designed: Design) -> Iterator[Sequence[Any]]:
             "samples" if point.sampled else "predicted",
             "" if point.candidate is None else point.candidate,
             number_text(point.gain),
+            "" if point.picks is None else " ".join(map(str, point.picks)),
         )

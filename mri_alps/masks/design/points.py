@@ -31,9 +31,19 @@ class PointInformation:
         Complex (coils, H, W), whitened sensitivities.
     noise_std : float
         Per real component.
+    objective : {"information", "error"}
+        What a point is worth: nats of information, or of the logarithm of the expected squared
+        error, by which that falls.
     """
 
-    def __init__(self, spectrum: torch.Tensor, maps: torch.Tensor, noise_std: float):
+    def __init__(
+        self,
+        spectrum: torch.Tensor,
+        maps: torch.Tensor,
+        noise_std: float,
+        objective: str = "information",
+    ):
+        self._by_error = objective == "error"
         self._shape = (spectrum.shape[0], spectrum.shape[1])
         self._noise_variance = float(noise_std) ** 2
         self._spectrum = spectrum.clone()
@@ -43,8 +53,11 @@ class PointInformation:
         self._gains = torch.cat([self._gains_at(part) for part in everywhere.split(4096)])
 
     def gains(self) -> torch.Tensor:
-        """Return log det(I + Sigma / noise_std^2) of every point, (H W,)."""
-        return self._gains
+        """Return log det(I + Sigma / noise_std^2), or what log(error) falls by, (H W,)."""
+        if not self._by_error:
+            return self._gains
+        fallen = self._gains / self._spectrum.sum().clamp_min(1e-30)
+        return -torch.log1p(-fallen.clamp(0, 1 - 1e-6))
 
     def condition(self, candidate: int) -> None:
         """Take one point as measured by all coils."""
@@ -66,7 +79,13 @@ class PointInformation:
     def _gains_at(self, points: torch.Tensor) -> torch.Tensor:
         variance = self._spectrum.flatten()[self._window(points, self._reach)]
         weighted = variance.to(self._kernel.dtype)[:, None, :] * self._kernel.mT
-        return log_determinants(weighted @ self._kernel.conj(), self._noise_variance)
+        blocks = weighted @ self._kernel.conj()
+        if not self._by_error:
+            return log_determinants(blocks, self._noise_variance)
+        root = noisy_factor(blocks, self._noise_variance)
+        told = torch.linalg.solve_triangular(root, weighted, upper=False)
+        # what `condition` takes away, no more than there is
+        return told.abs().square().sum(1).minimum(variance).sum(1)
 
     def _window(self, points: torch.Tensor, reach: int) -> torch.Tensor:
         """Indices of the frequencies around each point, circular, (points, window)."""
@@ -78,7 +97,10 @@ class PointInformation:
 
 
 def point_information(
-    samples: torch.Tensor, maps: torch.Tensor, noise_std: float
+    samples: torch.Tensor,
+    maps: torch.Tensor,
+    noise_std: float,
+    objective: str = "information",
 ) -> PointInformation:
     """Return what points would tell, judged by posterior samples.
 
@@ -90,6 +112,8 @@ def point_information(
         Complex (coils, H, W), whitened sensitivities.
     noise_std : float
         Per real component.
+    objective : {"information", "error"}
+        See `PointInformation`.
 
     Raises
     ------
@@ -108,7 +132,7 @@ def point_information(
             "the posterior samples do not differ, so no point would tell anything: check the "
             "prior and the noise level"
         )
-    return PointInformation(spectrum, maps, noise_std)
+    return PointInformation(spectrum, maps, noise_std, objective)
 
 
 def coil_kernel(maps: torch.Tensor) -> tuple[torch.Tensor, int]:

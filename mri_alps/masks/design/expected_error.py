@@ -1,0 +1,173 @@
+"""How much a phase-encode line would lower the expected squared error.
+
+Information counts small and large things alike; images are compared by squared error. Here a line
+is worth what the expected squared error of the magnitude falls by when it is measured (A-optimal
+design), in nats of the error's logarithm, so that every scan of a population counts the same
+whatever its brightness.
+
+The error of a posterior mean is taken apart into what lies along the image's own phase and what
+lies across it. The first is nearly all that changes the magnitude; the second is small wherever
+phase is smooth, and a covariance that knows this knows that a line at -k repeats what the line at k
+has told. A circular complex covariance does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from mri_alps.core.errors import ShapeError
+from mri_alps.core.fourier import fftc
+
+
+class LineErrors:
+    """Posterior of image rows, real and imaginary parts jointly; rows are independent.
+
+    An `Information` whose `gains` are falls of the logarithm of the expected squared error. Lines
+    can be taken back as well, in float64: what a line told is subtracted again.
+
+    Parameters
+    ----------
+    covariances : torch.Tensor
+        Real (rows, 2 W, 2 W): of the real, then the imaginary part of every pixel of a row.
+    maps : torch.Tensor
+        Complex (coils, rows, W), whitened sensitivities times the phase that was taken out.
+    noise_std : float
+        Per real component.
+    weights : torch.Tensor
+        Real (rows, 2 W), what the squared error of each part counts; or (rows, 2 W, m), whose
+        columns are contrasts of which the squared errors count.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+    """
+
+    def __init__(
+        self,
+        covariances: torch.Tensor,
+        maps: torch.Tensor,
+        noise_std: float,
+        weights: torch.Tensor,
+    ):
+        n_rows, width = covariances.shape[0], covariances.shape[1] // 2
+        if (
+            covariances.shape != (n_rows, 2 * width, 2 * width)
+            or maps.shape[1:] != (n_rows, width)
+            or weights.shape[:2] != (n_rows, 2 * width)
+        ):
+            raise ShapeError(
+                f"covariances {tuple(covariances.shape)}, maps {tuple(maps.shape)} and weights "
+                f"{tuple(weights.shape)} do not fit: expected (rows, 2 W, 2 W), (coils, rows, W) "
+                "and (rows, 2 W)"
+            )
+        self._covariances = covariances.double().clone()
+        self._maps = maps.to(torch.complex128).movedim(1, 0)  # (rows, coils, W)
+        self._noise_variance = float(noise_std) ** 2
+        self._weights = weights.double()
+        basis = torch.eye(width, dtype=torch.complex128, device=covariances.device)
+        self._fourier = fftc(basis, dim=-1)  # symmetric: row k holds the harmonics of line k
+
+    @property
+    def covariances(self) -> torch.Tensor:
+        """Posterior covariances of the rows, (rows, 2 W, 2 W)."""
+        return self._covariances
+
+    def with_covariances(self, covariances: torch.Tensor) -> LineErrors:
+        """Return the same rows with another covariance, as of the next frame of a film.
+
+        Parameters
+        ----------
+        covariances : torch.Tensor
+            Real (rows, 2 W, 2 W).
+        """
+        maps = self._maps.movedim(0, 1)
+        return LineErrors(covariances, maps, self._noise_variance**0.5, self._weights)
+
+    def gains(self) -> torch.Tensor:
+        """Return by how much log(error) falls with every line, (W,)."""
+        lines = range(self._fourier.shape[0])
+        fallen = self._changes(lines, 1.0) / max(self.variance(), 1e-300)
+        return -torch.log1p(-fallen.clamp(0, 1 - 1e-9))
+
+    def losses(self, lines: Sequence[int]) -> torch.Tensor:
+        """Return by how much log(error) would rise without each of these lines, (lines,).
+
+        Parameters
+        ----------
+        lines : sequence of int
+            Lines that `condition` has taken as measured.
+        """
+        return torch.log1p(self._changes(lines, -1.0).clamp_min(0) / max(self.variance(), 1e-300))
+
+    def condition(self, candidate: int) -> None:
+        """Take a line as measured in every row."""
+        self._update(candidate, 1.0)
+
+    def forget(self, candidate: int) -> None:
+        """Undo `condition`.
+
+        Parameters
+        ----------
+        candidate : int
+            Measured before.
+        """
+        self._update(candidate, -1.0)
+
+    def variance(self) -> float:
+        """Return the expected squared error, weighted."""
+        if self._weights.ndim == 2:
+            diagonal = torch.diagonal(self._covariances, dim1=-2, dim2=-1)
+            return float((self._weights * diagonal).sum())
+        return float((self._weights * (self._covariances @ self._weights)).sum())
+
+    def _changes(self, lines: Sequence[int], sign: float) -> torch.Tensor:
+        """Squared error that goes with each line, or comes back without it."""
+        chosen = torch.as_tensor(list(lines), device=self._maps.device)
+        total = torch.zeros(len(chosen), dtype=torch.float64, device=self._maps.device)
+        for row in range(len(self._maps)):  # one row at a time: memory stays small
+            part = slice(row, row + 1)
+            cross = self._cross(part, chosen)[0]  # (lines, 2 coils, 2 W)
+            noisy = self._noisy(self._values(part, chosen, cross[None])[0], sign)
+            weights = self._weights[row]
+            if weights.ndim == 1:
+                told = (cross * weights) @ cross.mT
+            else:
+                contrasts = cross @ weights
+                told = contrasts @ contrasts.mT
+            solved = torch.cholesky_solve(told, torch.linalg.cholesky(noisy))
+            total += torch.diagonal(solved, dim1=-2, dim2=-1).sum(-1)
+        return total
+
+    def _cross(self, rows: slice, lines: torch.Tensor) -> torch.Tensor:
+        """Covariance of the values of lines with their row, (rows, lines, 2 coils, 2 W)."""
+        width = self._maps.shape[-1]
+        columns = torch.complex(*self._covariances[rows].split(width, 1)).mT  # (rows, 2 W, W)
+        coil_columns = self._maps[rows, :, None] * columns[:, None]
+        if 4 * len(lines) > width:
+            values = fftc(coil_columns, dim=-1)[..., lines]
+        else:
+            values = coil_columns @ self._fourier[lines].mT
+        values = values.permute(0, 3, 1, 2)  # (rows, lines, coils, 2 W)
+        return torch.cat([values.real, values.imag], 2)
+
+    def _values(self, rows: slice, lines: torch.Tensor, cross: torch.Tensor) -> torch.Tensor:
+        """Covariance of the values of each line, (rows, lines, 2 coils, 2 coils)."""
+        harmonics = self._fourier[lines][:, None] * self._maps[rows, None]
+        parts = torch.complex(*cross.split(self._maps.shape[-1], -1))
+        values = parts @ harmonics.mT
+        return torch.cat([values.real, values.imag], -1)
+
+    def _noisy(self, values: torch.Tensor, sign: float) -> torch.Tensor:
+        identity = torch.eye(values.shape[-1], dtype=values.dtype, device=values.device)
+        return self._noise_variance * identity + sign * (values + values.mT) / 2
+
+    def _update(self, candidate: int, sign: float) -> None:
+        line, rows = torch.tensor([candidate], device=self._maps.device), slice(None)
+        cross = self._cross(rows, line)
+        noisy = self._noisy(self._values(rows, line, cross), sign)[:, 0]
+        root = torch.linalg.cholesky(noisy)
+        told = torch.linalg.solve_triangular(root, cross[:, 0], upper=False)
+        self._covariances -= sign * told.mT @ told
