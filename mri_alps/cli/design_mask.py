@@ -128,14 +128,15 @@ def run_design_mask(
     from mri_alps.cli.terminal import ProgressBar, out, print_message, stopped_by_signal
     from mri_alps.masks.design import (
         check_accelerations,
+        forecast_sentence,
         load_progress,
         make_task,
         output_stem,
         run_task,
         save_progress,
+        spread_sentence,
         write_mask_files,
     )
-    from mri_alps.masks.design.sentences import forecast_sentence, spread_sentence
     from mri_alps.pipeline import load_prior_for, prepare_directory
 
     stem = output_stem(output, inputs)

@@ -68,6 +68,8 @@ def make_mask(
         thinned out evenly. Points: "poisson" is sigpy's variable-density Poisson disc over both
         axes, its corners left out, "gaussian-points" and "radial" (golden-angle spokes on the
         grid).
+    shape : sequence of int
+        Image shape (H, W).
     acceleration : float
         Entries of the whole matrix per measured entry, the centre included. Within 5 % for
         "poisson", in expectation for fastMRI's kinds, exact (to rounding) for the others.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         write_mask_files,
     )
     from mri_alps.masks.design.points import PointInformation
+    from mri_alps.masks.design.sentences import forecast_sentence, spread_sentence
     from mri_alps.masks.design.settings import DesignSettings
 
 # `__all__` is for users; the rest is for the command line.
@@ -44,11 +45,13 @@ _HOME_OF = {
     "choose_greedily": "mri_alps.masks.design.information",
     "design": "mri_alps.masks.design.loop",
     "design_mask": "mri_alps.masks.design.masks",
+    "forecast_sentence": "mri_alps.masks.design.sentences",
     "load_progress": "mri_alps.masks.design.output",
     "make_task": "mri_alps.masks.design.masks",
     "output_stem": "mri_alps.masks.design.output",
     "run_task": "mri_alps.masks.design.masks",
     "save_progress": "mri_alps.masks.design.output",
+    "spread_sentence": "mri_alps.masks.design.sentences",
     "write_mask_files": "mri_alps.masks.design.output",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME_OF)

@@ -324,5 +324,11 @@ def unmeasurable(raw: RawKSpace) -> np.ndarray:
 
 
 def with_points(raw: RawKSpace) -> bool:
-    """Tell whether single points can be measured: whether both axes are phase encodes."""
+    """Tell whether single points can be measured: whether both axes are phase encodes.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    """
     return raw.axes[0] != "readout"

@@ -18,6 +18,8 @@ from mri_alps.masks.design.information import Information
 
 MOST_EXCHANGES = 30
 """Per size of the set; a few are what it takes."""
+TRIED = 3
+"""Of the least useful candidates, how many are tried before an exchange is given up."""
 _IMPROVEMENT = 1e-6  # of log(error): less is rounding
 
 
@@ -114,18 +116,20 @@ class _Search:
         return best
 
     def exchange(self) -> None:
+        """Put better candidates in the place of the least useful, while the error falls."""
         for _ in range(MOST_EXCHANGES):
-            if len(self.chosen) < 2:
+            if len(self.chosen) < 2 or not any(map(self._exchanged, self._useless())):
                 return
-            before, useless = self.level(), self._least()[0]
-            self._take(useless)
-            new = self.add()
-            if new == useless:
-                return
-            if self.level() > before - _IMPROVEMENT:
-                self._take(new)
-                self._put(useless)
-                return
+
+    def _exchanged(self, useless: int) -> bool:
+        before = self.level()
+        self._take(useless)
+        new = self.add()
+        if new != useless and self.level() > before - _IMPROVEMENT:
+            self._take(new)
+            self._put(useless)
+            return False
+        return new != useless
 
     def try_others(self, others: Sequence[Sequence[int]]) -> None:
         """Begin anew from the best of other sets, and keep what is better in the end."""
@@ -143,16 +147,19 @@ class _Search:
         """Leave out the least useful until nothing is left; return the reverse."""
         order, gains = [], []
         while self.chosen:
-            useless, loss = self._least()
+            losses = self._losses()
+            useless, loss = self.chosen[int(losses.argmin())], float(losses.min())
             self._take(useless)
             order.append(useless)
             gains.append(loss)
         return order[::-1], gains[::-1]
 
-    def _least(self) -> tuple[int, float]:
-        losses = torch.stack([scan.losses(self.chosen).cpu() for scan in self._population]).mean(0)
-        place = int(losses.argmin())
-        return self.chosen[place], float(losses[place])
+    def _losses(self) -> torch.Tensor:
+        return torch.stack([scan.losses(self.chosen).cpu() for scan in self._population]).mean(0)
+
+    def _useless(self) -> list[int]:
+        order = self._losses().argsort()[:TRIED]
+        return [self.chosen[place] for place in order.tolist()]
 
     def _become(self, wanted: Sequence[int]) -> None:
         for candidate in [c for c in self.chosen if c not in wanted]:
