@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import importlib.util
 import itertools
 import math
 import statistics
@@ -19,7 +20,7 @@ from mri_alps.core.crop import center_range
 from mri_alps.core.fourier import fftc
 from mri_alps.core.random import standard_normal
 from mri_alps.diagnostics.host_traffic import on_device, watched
-from mri_alps.operators import SenseOperator
+from mri_alps.operators import NonCartesianSenseOperator, SenseOperator, golden_radial
 from mri_alps.sampling import ChainNoise, PosteriorSamples, SamplingTask, StepInfo, sample_posterior
 from mri_alps.sampling.methods import find_method
 
@@ -161,6 +162,7 @@ def compare_with_cpu(
             Comparison(f"A^H y, {name}", _difference(there.adjoint(moved_y), here.adjoint(y))),
             Comparison(f"A^H A x, {name}", _difference(there.normal(moved_x), here.normal(x))),
         ]
+    found += _shots_comparison(device)
     with _full_precision():
         found.append(Comparison("sensitivity maps", _maps_difference(device)))
         found.append(_prior_comparison(prior, prior_there, device))
@@ -267,6 +269,27 @@ def _operator(scan: SimulatedSlice, device: torch.device | None) -> SenseOperato
     if device is None:
         return SenseOperator(scan.sensitivity_maps, scan.mask)
     return SenseOperator(on_device(scan.sensitivity_maps, device), on_device(scan.mask, device))
+
+
+def _shots_comparison(device: torch.device) -> list[Comparison]:
+    """The same of radial spokes, where finufft is installed."""
+    if importlib.util.find_spec("finufft") is None:
+        return []
+    shape = (64, 48)
+    scan = make_scan(shape, 96, "points")
+    trajectory = golden_radial(24, 128, shape)
+    here = NonCartesianSenseOperator(scan.sensitivity_maps, trajectory)
+    there = NonCartesianSenseOperator(on_device(scan.sensitivity_maps, device), trajectory)
+    x = scan.image[None]
+    y = here.forward(x)
+    moved_x, moved_y = on_device(x, device), on_device(y, device)
+    diagonals = there.normal_fourier_diagonal(), here.normal_fourier_diagonal()
+    return [
+        Comparison("A x, spokes", _difference(there.forward(moved_x), y)),
+        Comparison("A^H y, spokes", _difference(there.adjoint(moved_y), here.adjoint(y))),
+        Comparison("A^H A x, spokes", _difference(there.normal(moved_x), here.normal(x))),
+        Comparison("preconditioner, spokes", _difference(*diagonals)),
+    ]
 
 
 def _difference(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -225,7 +225,7 @@ class RawTrajectoryData(RawKSpace):
         if not good.all():
             shot = range(*self.chosen)[int(np.flatnonzero(~good)[0])]
             raise InputFileError(
-                f"{self.path}: the {what} of shot {shot} of slice {index} hold NaN or Inf "
+                f"{self.path}: NaN or Inf in the {what} of shot {shot} of slice {index} "
                 f"({int((~good).sum())} such shots): export the scan again, or leave these shots "
                 "out (--shots)"
             )
