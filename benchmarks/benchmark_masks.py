@@ -16,6 +16,7 @@ Everything is kept in FOLDER, slice by slice, and gone on with when the script i
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -134,7 +135,8 @@ def design(folder: Path, configuration: ReconstructionConfiguration) -> None:
     scans = mask_scans.write_scans(folder / "design", mask_scans.design_slices(), SIDE)
     for objective in OBJECTIVES:
         settings = DesignSettings(SIDE // min(ACCELERATIONS), objective=objective)
-        run_design_mask(scans, folder / f"{objective}.npy", settings, configuration)
+        target = folder / f"{objective}.npy"
+        run_design_mask(scans, target, settings, configuration, ACCELERATIONS)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -148,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--groups", default="heads,spines,real")
     parser.add_argument("--slices", default="0,1,2", help="Of every subject.")
     parser.add_argument("--prior", default="brain-small")
+    parser.add_argument("--design-samples", type=int, default=4)
     parser.add_argument("--n-samples", type=int, default=2)
     parser.add_argument("--n-evaluations", type=int, default=20)
     given = parser.parse_args(arguments)
@@ -157,10 +160,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         center_fraction=mask_rivals.CENTER / SIDE,
     )  # fmt: skip
     if given.stage == "tables":
-        print_tables(given.output / "numbers.jsonl")
+        print_tables(given.output / "numbers.jsonl", given.names.split(",")[0])
         return
     if given.stage == "design":
-        design(given.output, configuration)
+        design(given.output, dataclasses.replace(configuration, n_samples=given.design_samples))
         return
     groups = write_groups(given.output)
     fitted = mask_scans.write_scans(given.output / "design", mask_scans.design_slices(), SIDE)

@@ -177,7 +177,13 @@ def test_samples_of_an_image_with_phase_are_taken_apart():
     samples = (3 + 0.1 * noise) * phase
     maps = torch.ones(1, 10, width, dtype=torch.complex128)
     deviations = Deviations.of(samples)
-    errors = line_errors(deviations, maps, NOISE_STD, torch.ones(10, width))
+    doubtful = line_errors(deviations, maps, NOISE_STD, torch.ones(10, width), phase_doubt=0.5)
+    errors = line_errors(deviations, maps, NOISE_STD, torch.ones(10, width), phase_doubt=0)
+    along, across = slice(0, width), slice(width, 2 * width)
+    torch.testing.assert_close(
+        doubtful.covariances[:, across, across] - errors.covariances[:, across, across],
+        0.5 * errors.covariances[:, along, along],
+    )
     variances = torch.diagonal(errors.covariances, dim1=-2, dim2=-1)
     assert float(variances[:, :width].mean()) == pytest.approx(0.01, rel=0.1)
     assert float(variances[:, width:].abs().max()) < 1e-4  # what follows the mean's own phase

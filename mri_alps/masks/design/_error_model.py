@@ -12,6 +12,9 @@ from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.masks.design._covariance import HALO
 from mri_alps.masks.design.expected_error import LineErrors
 
+PHASE_DOUBT = 0.1
+"""Share of details that is expected across the phase of an image, beside what was found: scanners'
+phases are rougher than simulated ones, and a one-sided mask stakes everything on a smooth one."""
 SMOOTHING = 5
 """Frequencies over which the power of errors is smoothed."""
 ROW_GROUPS = 8
@@ -135,6 +138,7 @@ def line_errors(
     noise_std: float,
     weight: torch.Tensor,
     contrast: torch.Tensor | None = None,
+    phase_doubt: float = PHASE_DOUBT,
 ) -> LineErrors:
     """Return what lines would lower the error by, judged by samples of it.
 
@@ -152,6 +156,8 @@ def line_errors(
     contrast : torch.Tensor, optional
         Real (H, W): the error of the sum of the magnitude times this counts, row by row, instead
         of that of every pixel.
+    phase_doubt : float
+        Share of the covariance along the phase that is added across it.
     """
     parts, phase = deviations
     height = len(phase)
@@ -176,9 +182,9 @@ def line_errors(
         most = max(columns.shape[1] for columns in counted)
         pad = torch.nn.functional.pad
         counted = [pad(columns, (0, most - columns.shape[1])) for columns in counted]
-    return LineErrors(
-        shrunk_covariances(windows), torch.stack(virtual, 1), noise_std, torch.stack(counted)
-    )
+    covariances, width = shrunk_covariances(windows), phase.shape[-1]
+    covariances[:, width:, width:] += phase_doubt * covariances[:, :width, :width]
+    return LineErrors(covariances, torch.stack(virtual, 1), noise_std, torch.stack(counted))
 
 
 def _squares(weight: torch.Tensor) -> torch.Tensor:

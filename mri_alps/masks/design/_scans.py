@@ -95,7 +95,7 @@ class ScanPopulation:
                 self.progress.finish_slice()
         scale = calibrated_scale([(one.expected, one.actual) for one in drawn])
         return [
-            ScanPosterior(information, one.expected * scale**2, one.actual)
+            ScanPosterior(information, one.expected, one.actual, one.expected * scale**2)
             for information, one in zip(self._informations(drawn, scale), drawn, strict=True)
         ]
 

@@ -21,12 +21,14 @@ class ScanPosterior(NamedTuple):
     """What is known of one scan at the current mask.
 
     `expected_error` is the mean squared error that the posterior expects, over the energy of the
-    image; `actual_error` the same against the truth, where that is known.
+    image; `actual_error` the same against the truth, where that is known. `calibrated_error` is
+    what forecasts start from, where calibration found that the posterior expects too little.
     """
 
     information: Information
     expected_error: float
     actual_error: float | None = None
+    calibrated_error: float | None = None
 
 
 Measure = Callable[[np.ndarray], Sequence[ScanPosterior]]
@@ -300,7 +302,7 @@ def _extended(
         left = [
             after / whole for after, whole in zip(choice.variances[position], before, strict=True)
         ]
-        errors = [scan.expected_error * part for scan, part in zip(scans, left, strict=True)]
+        errors = [_base(scan) * part for scan, part in zip(scans, left, strict=True)]
         picks = None if sets is None else (*done.picks, *sets[position])
         points.append(
             DesignPoint(
@@ -313,6 +315,11 @@ def _extended(
             )
         )
     return Design(done.start, (*done.points, *points))
+
+
+def _base(scan: ScanPosterior) -> float:
+    calibrated = scan.calibrated_error
+    return scan.expected_error if calibrated is None else calibrated
 
 
 def _chosen(
