@@ -95,6 +95,10 @@ class Acquisition:
         share a pixel; orthogonal to the first at every pixel.
     further_powers : tuple of float
         Power of their images over that of the first, as the calibration region has it.
+    maps_deviation : torch.Tensor or None
+        float32 (H, W): standard deviation of the complex image that the error of the maps brings
+        about, as two estimates of them tell it (`measure_maps_deviation`), beside what operator
+        and noise say; `reconstruct` adds it to the samples' deviations. None where there is one.
     """
 
     kspace: torch.Tensor
@@ -114,6 +118,7 @@ class Acquisition:
     further_maps: torch.Tensor | None = field(default=None, repr=False)
     further_maps_uncompressed: torch.Tensor | None = field(default=None, repr=False)
     further_powers: tuple[float, ...] = ()
+    maps_deviation: torch.Tensor | None = field(default=None, repr=False)
 
     def problem(self) -> InverseProblem:
         """Return what `sample_posterior` takes after the prior: operator, data and noise level.

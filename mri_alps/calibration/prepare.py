@@ -12,6 +12,7 @@ import torch
 from mri_alps.calibration.acquisition import Acquisition
 from mri_alps.calibration.chain import (
     WeightedSlice,
+    choose_maps,
     compress,
     estimate_maps,
     refine_maps,
@@ -21,6 +22,7 @@ from mri_alps.calibration.chain import (
     whiten,
 )
 from mri_alps.calibration.doubts import doubts_about, path_facts, remarks_about
+from mri_alps.calibration.maps_deviation import measure_maps_deviation
 from mri_alps.calibration.noncartesian.prepare import (
     read_shots,
     refuse_cartesian_settings,
@@ -28,6 +30,7 @@ from mri_alps.calibration.noncartesian.prepare import (
     shot_maps,
     whiten_shots,
 )
+from mri_alps.calibration.region import MINIMUM_LINES
 from mri_alps.calibration.sensitivity import central_block
 from mri_alps.calibration.volume import (
     NOISE_STD,
@@ -161,7 +164,7 @@ def prepare_slice(
         return _empty(raw, measured, calibration, device)
     whitened = whiten(raw, index, kspace, measured, calibration)
     if sensitivity_maps is None:
-        scaled = scale(estimate_maps(whitened, device, n_maps))
+        scaled = choose_maps(scale(estimate_maps(whitened, device, n_maps)))
         if maps_error is None and raw.n_coils > 1:
             scaled = refine_maps(scaled)
     else:
@@ -178,6 +181,16 @@ def _acquisition(weighted: WeightedSlice) -> Acquisition:
     virtual, further_virtual = _first_and_further(compressed.sensitivity_maps)
     whitening = scaled.whitened.calibration.whitening
     inverse = torch.as_tensor(np.linalg.inv(whitening)).to(maps.device, maps.dtype)
+    deviation, info = measure_maps_deviation(scaled), _information(weighted)
+    if deviation is not None:
+        inside = deviation > 0
+        info["maps_deviation"] = float(deviation[inside].square().mean().sqrt())
+        info["notes"].append(
+            f"{scaled.whitened.name}: sensitivity maps of {min(scaled.whitened.region.size)} "
+            "calibration lines are uncertain: two estimates of them lead to images that differ by "
+            f"{100 * info['maps_deviation']:.1f} % of full brightness, which the deviation allows "
+            f"for; {MINIMUM_LINES} lines or more make them certain"
+        )
     return Acquisition(
         kspace=compressed.kspace,
         mask=scaled.mask,
@@ -189,12 +202,13 @@ def _acquisition(weighted: WeightedSlice) -> Acquisition:
         whitening=whitening,
         compression=compressed.compression,
         maps_uncompressed=maps,
-        info=_information(weighted),
+        info=info,
         calibration_kspace=central_block(scaled.whitened.region.kspace),
         trajectory=scaled.trajectory,
         further_maps=further_virtual,
         further_maps_uncompressed=further,
         further_powers=scaled.mapped.powers,
+        maps_deviation=deviation,
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from mri_alps.calibration import apply_to_coils, combined_mask, read_shots
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.core.random import stream_seed
+from mri_alps.pipeline.maps_deviation import with_maps_deviation
 from mri_alps.pipeline.result import SELF_CALIBRATION
 from mri_alps.pipeline.sets import prior_of_sets
 from mri_alps.rawdata import (
@@ -163,6 +164,8 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
             continue
         if len(result.samples) < 2:
             continue
+        first = _FIRST_SAMPLE * (number + 1)
+        result = with_maps_deviation(result, acquisition, seed, index, first)
         device = acquisition.kspace.device
         places = None
         if isinstance(raw, RawTrajectoryData):

@@ -37,6 +37,7 @@ from mri_alps.pipeline.conformal import calibration_for, with_calibration
 from mri_alps.pipeline.explained import explain_slice
 from mri_alps.pipeline.images import reference_image, used_mask, zero_filled
 from mri_alps.pipeline.interpolation import image_size, interpolate
+from mri_alps.pipeline.maps_deviation import with_maps_deviation
 from mri_alps.pipeline.result import CALIBRATION, UNEXPLAINED, SliceReconstruction
 from mri_alps.pipeline.self_calibration import (
     calibrate_scan,
@@ -347,6 +348,8 @@ class SliceReconstructor:
             zeros = torch.zeros(n_samples, *loaded.acquisition.shape).to(torch.complex64)
             return SampledSlice(loaded, zeros.numpy(), PosteriorSamples(zeros, 0), 0.0, None, batch)
         result, batch = self._sample(loaded, progress, batch or self.batch_of(loaded))
+        seed = self.configuration.sampler_seed
+        result = with_maps_deviation(result, loaded.acquisition, seed, loaded.index)
         factors = factors_of_slice(self, loaded)
         result = with_factors(result, factors, loaded.acquisition)
         acquisition, several = loaded.acquisition, loaded.acquisition.n_sets > 1

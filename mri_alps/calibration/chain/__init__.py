@@ -6,7 +6,7 @@ them.
 
 from mri_alps.calibration.chain.compressed import CompressedSlice, compress
 from mri_alps.calibration.chain.mapped import MappedSlice, estimate_maps, use_given_maps
-from mri_alps.calibration.chain.scaled import ScaledSlice, refine_maps, scale
+from mri_alps.calibration.chain.scaled import ScaledSlice, choose_maps, refine_maps, scale
 from mri_alps.calibration.chain.weighted import WeightedSlice, weigh
 from mri_alps.calibration.chain.whitened import WhitenedSlice, whiten
 
@@ -16,6 +16,7 @@ __all__ = [
     "ScaledSlice",
     "WeightedSlice",
     "WhitenedSlice",
+    "choose_maps",
     "compress",
     "estimate_maps",
     "refine_maps",

@@ -11,6 +11,7 @@ import torch
 from mri_alps.calibration.folding import Folding, find_folding
 from mri_alps.calibration.joint_estimation import complete_center
 from mri_alps.calibration.noise import apply_to_coils
+from mri_alps.calibration.probable_center import complete_probably
 from mri_alps.calibration.region import MINIMUM_LINES, require
 from mri_alps.calibration.sensitivity import (
     central_block,
@@ -68,6 +69,9 @@ class MappedSlice:
         What of maps from outside was replaced, if there was a calibration region to judge them.
     n_given : int
         Sets of maps from outside.
+    alternative : MappedSlice or None
+        The same with maps of a second estimate, where too little of the centre was measured for
+        one to be sure (`complete_probably`).
     """
 
     whitened: WhitenedSlice
@@ -80,6 +84,7 @@ class MappedSlice:
     powers: tuple[float, ...] = ()
     completion: Completion | None = None
     n_given: int = 0
+    alternative: MappedSlice | None = None
 
 
 def estimate_maps(
@@ -119,10 +124,9 @@ def estimate_maps(
                 f"{region.size[0]}x{region.size[1]}, where several sets of maps need "
                 f"{MINIMUM_LINES} lines at least: leave n_maps out, or give maps"
             )
-        center, grid = _complete(whitened)
-        maps = maps_of(local_operators(center, raw.shape, grid=grid, device=device))
-        center = reduce_readout(center, grid[0], raw.shape[0])
-        return MappedSlice(whitened, maps, _COMPLETED, center=center)
+        centers, grid = _complete(whitened)
+        first, second = (_of_center(whitened, center, grid, device) for center in centers)
+        return replace(first, alternative=second)
     operators = local_operators(region.kspace, raw.shape, device=device)
     folding = find_folding(operators)
     n_sets = n_maps or (2 if folding.is_smaller_field_of_view else 1)
@@ -157,14 +161,31 @@ def _require_coils(whitened: WhitenedSlice, n_maps: int | None) -> None:
         )
 
 
-def _complete(whitened: WhitenedSlice) -> tuple[np.ndarray, tuple[int, int]]:
-    """Complete the centre from all of the scan's samples near it; with its field of view's grid."""
+def _complete(whitened: WhitenedSlice) -> tuple[list[np.ndarray], tuple[int, int]]:
+    """Complete the centre in two ways, from all samples near it; with its field of view's grid."""
     kspace = torch.as_tensor(whitened.kspace)
     mask = torch.as_tensor(whitened.measured).expand(kspace.shape[1:])
     if (mask == mask[:1]).all():  # whole lines
         kspace = enlarge_readout(kspace)
         mask = mask[:1].expand(kspace.shape[1:])
-    return complete_center(kspace, mask).cpu().numpy(), (kspace.shape[1], kspace.shape[2])
+    ratio = (kspace.shape[1] / whitened.raw.shape[0], 1.0)
+    centers = [
+        complete_center(kspace, mask),
+        complete_probably(kspace, mask, whitened.region.size, field_of_view=ratio),
+    ]
+    return [one.cpu().numpy() for one in centers], (kspace.shape[1], kspace.shape[2])
+
+
+def _of_center(
+    whitened: WhitenedSlice,
+    center: np.ndarray,
+    grid: tuple[int, int],
+    device: torch.device | str,
+) -> MappedSlice:
+    """Take ESPIRiT's maps of a completed centre."""
+    shape = whitened.raw.shape
+    maps = maps_of(local_operators(center, shape, grid=grid, device=device))
+    return MappedSlice(whitened, maps, _COMPLETED, center=reduce_readout(center, grid[0], shape[0]))
 
 
 def use_given_maps(

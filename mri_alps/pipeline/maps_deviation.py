@@ -1,0 +1,58 @@
+"""Samples are given the deviation that the error of uncertain sensitivity maps brings about."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from mri_alps.calibration import DEVIATION_BLUR
+from mri_alps.core.fourier import multiply_spectrum
+from mri_alps.core.random import standard_normal, stream_seed
+
+if TYPE_CHECKING:
+    from mri_alps.calibration import Acquisition
+    from mri_alps.sampling import PosteriorSamples
+
+_STREAM = 3  # what the seeds of these draws have beside slice and sample
+
+
+def with_maps_deviation(
+    result: PosteriorSamples, acquisition: Acquisition, seed: int, index: int, first: int = 0
+) -> PosteriorSamples:
+    """Return samples with an error of the maps each, of the deviation that was measured of it.
+
+    The mean stays. An error is a smooth random field of unit variance times `maps_deviation`.
+
+    Parameters
+    ----------
+    result : PosteriorSamples
+        As they were drawn, with the maps of `acquisition`.
+    acquisition : Acquisition
+        Their slice.
+    seed, index, first : int
+        Of the draws: seed of the reconstruction, slice, and number of the first sample.
+    """
+    deviation, samples = acquisition.maps_deviation, result.samples
+    if deviation is None or len(samples) < 2:
+        return result
+    fields = [
+        _smooth_field(acquisition.shape, stream_seed(seed, index, first + i, _STREAM))
+        for i in range(len(samples))
+    ]
+    errors = torch.stack(fields).to(samples.device, samples.dtype) * deviation.to(samples.device)
+    errors = (errors - errors.mean(0)) * math.sqrt(len(samples) / (len(samples) - 1))
+    return dataclasses.replace(result, samples=samples + errors)
+
+
+def _smooth_field(shape: tuple[int, int], seed: int) -> torch.Tensor:
+    """Complex field, correlated over `DEVIATION_BLUR`, of unit mean squared magnitude."""
+    white = standard_normal(shape, torch.Generator().manual_seed(seed), torch.complex64)
+    y, x = (torch.fft.fftfreq(n, 1 / n) for n in shape)
+    width = DEVIATION_BLUR * max(shape)
+    distance = (y[:, None] / shape[0]).square() + (x / shape[1]).square()
+    gauss = torch.exp(-2 * (math.pi * width) ** 2 * distance)
+    smooth = multiply_spectrum(white, gauss, (-2, -1))
+    return smooth / (2 * gauss.square().mean()).sqrt()
