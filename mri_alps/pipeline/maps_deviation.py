@@ -43,8 +43,7 @@ def with_maps_deviation(
         for i in range(len(samples))
     ]
     errors = torch.stack(fields).to(samples.device, samples.dtype) * deviation.to(samples.device)
-    errors = (errors - errors.mean(0)) * math.sqrt(len(samples) / (len(samples) - 1))
-    return dataclasses.replace(result, samples=samples + errors)
+    return dataclasses.replace(result, samples=samples + errors - errors.mean(0))
 
 
 def _smooth_field(shape: tuple[int, int], seed: int) -> torch.Tensor:

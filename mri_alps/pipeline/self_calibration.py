@@ -175,17 +175,17 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
         else:
             kspace = raw.read_slice(index)
         kspace = apply_to_coils(acquisition.whitening, kspace)
-        found.append(
-            compare_left_out(
-                acquisition.sets(uncompressed=True),
-                torch.as_tensor(fold, device=device),
-                torch.as_tensor(kspace / np.float32(acquisition.scale), device=device),
-                result.samples.to(device),
-                acquisition.noise_std,
-                N_PREDICTIONS * plan.n_evaluations,
-                None if places is None else torch.as_tensor(places, device=device),
-            )
+        energies = compare_left_out(
+            acquisition.sets(uncompressed=True),
+            torch.as_tensor(fold, device=device),
+            torch.as_tensor(kspace / np.float32(acquisition.scale), device=device),
+            result.samples.to(device),
+            acquisition.noise_std,
+            N_PREDICTIONS * plan.n_evaluations,
+            None if places is None else torch.as_tensor(places, device=device),
         )
+        uncertain = acquisition.maps_deviation is not None
+        found.append(dataclasses.replace(energies, has_uncertain_maps=uncertain))
     return found
 
 

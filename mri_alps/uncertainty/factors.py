@@ -57,6 +57,8 @@ class LeftOutEnergies:
         Of the noise in it, in the mean over these pixels.
     n_samples : int
         Posterior samples behind the prediction.
+    has_uncertain_maps : bool
+        Whether an error of the sensitivity maps was measured, and is in `predicted`.
     """
 
     error: np.ndarray
@@ -69,6 +71,7 @@ class LeftOutEnergies:
     variance: np.ndarray
     noise_variance: float
     n_samples: int
+    has_uncertain_maps: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,8 @@ def fit_factors(
     Each band's factor is the square root of (energy of the errors less that of the noise, of which
     `CERTAIN_NOISE` is taken off) over the predicted energy. Its error comes from a bootstrap over
     tiles, and it is shrunk towards the overall factor as far as the bands differ by no more than
-    these errors (empirical Bayes).
+    these errors (empirical Bayes). Where sensitivity maps are uncertain no factor is below 1: what
+    is wrong next to the centre of k-space does not show in lines that lie farther out.
 
     Parameters
     ----------
@@ -205,10 +209,11 @@ def fit_factors(
     share = spread / (spread + errors**2) if spread else np.zeros(n_bands)
     shrunk = overall + share * (ratios - overall)
     shrunk_error = np.sqrt(share * errors**2 + (1 - share) ** 2 * overall_error**2)
-    factor = np.maximum(np.exp(shrunk / 2), SMALLEST_FACTOR)
+    smallest = 1.0 if any(one.has_uncertain_maps for one in energies) else SMALLEST_FACTOR
+    factor = np.maximum(np.exp(shrunk / 2), smallest)
     middle = [float(np.average(radius[band], weights=predicted[band] + 1e-30)) for band in bands]
     order = np.argsort(middle)
-    scale = max(math.exp(overall / 2), SMALLEST_FACTOR)
+    scale = max(math.exp(overall / 2), smallest)
     before, after = _coverage(energies, 1.0), _coverage(energies, scale)
     return UncertaintyFactors(
         overall=scale,

@@ -138,3 +138,33 @@ def test_a_quarter_of_the_evaluations_of_a_slice_is_spent():
     assert plan_predictions(8, 100) == (3, 30)
     assert plan_predictions(8, 50) == (2, 30)
     assert plan_predictions(2, 4) == (2, 4)
+
+
+def test_an_error_of_the_maps_is_in_the_samples_and_not_in_their_mean(kspace):
+    road = road_of(kspace)
+    loaded = road.load(1)
+    plain = road.draw(loaded)
+    deviation = torch.full(loaded.acquisition.shape, 0.5)
+    acquisition = dataclasses.replace(loaded.acquisition, maps_deviation=deviation)
+    wide = road.draw(dataclasses.replace(loaded, acquisition=acquisition))
+    assert_equal_to_rounding(wide.samples.mean(0), plain.samples.mean(0), dtype="float32")
+    errors = wide.samples - plain.samples
+    # Some hundred independent places, two complex degrees of freedom each: 7 %.
+    assert errors.var(0, ddof=1).mean() == pytest.approx(0.25, rel=0.25)
+
+
+def test_an_error_of_the_maps_is_part_of_the_prediction(kspace, monkeypatch):
+    road = road_of(kspace)
+    certain = self_calibration.measure_left_out(road, 1)
+    earnest = SliceReconstructor.prepare
+
+    def uncertain(self, *arguments, **settings):
+        found = earnest(self, *arguments, **settings)
+        return dataclasses.replace(found, maps_deviation=torch.full(found.shape, 0.5))
+
+    monkeypatch.setattr(SliceReconstructor, "prepare", uncertain)
+    found = self_calibration.measure_left_out(road, 1)
+    assert [one.has_uncertain_maps for one in certain + found] == [False, False, True, True]
+    for one, other in zip(certain, found, strict=True):
+        assert other.predicted.sum() > 2 * one.predicted.sum()
+        np.testing.assert_allclose(other.error, one.error, rtol=1e-3)

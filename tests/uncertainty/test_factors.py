@@ -180,3 +180,12 @@ def test_deviations_of_a_wrong_prior_are_mended_and_of_a_right_one_kept(amplitud
         assert runs[:, 0].std() < 2 * stated
     else:
         assert abs(before - 1) > 0.3
+
+
+def test_where_maps_are_uncertain_no_factor_is_below_one():
+    plain = energies(lambda r: 0.5 + r)
+    found = fit_factors([plain])
+    assert min(found.factor) < 0.8
+    uncertain = fit_factors([dataclasses.replace(plain, has_uncertain_maps=True)])
+    assert uncertain.factor == tuple(max(one, 1.0) for one in found.factor)
+    assert uncertain.overall == max(found.overall, 1.0)
