@@ -12,7 +12,8 @@ double precision, and a Cartesian A^H A beside it.
 simulated coils with noise of 0.05 along golden-angle spokes or spirals; the sampler gets the true
 maps and noise level. Compared by complex PSNR with `bart pics -R W:3:0 -t`, whose weight is chosen
 by the truth, and with CG-SENSE stopped by the truth. Coverage is that of 90 % predictive intervals
-of the head's real and imaginary parts. Normals are applications of A^H A for each evaluation of
+of the head's real and imaginary parts, and (magnitudes) that of the intervals that `reconstruct`
+writes. Normals are applications of A^H A for each evaluation of
 the prior; those of a Poisson-disc mask with the same noise are printed beside them. The first four
 of the samples are what a run of four draws.
 """
@@ -91,7 +92,7 @@ def images(options: argparse.Namespace) -> bool:
     from noncartesian_case import make_cases
 
     heads = "case", "image", "CG", "L1 (weight)", "mean of 4", "mean of all", "coverage 4"
-    heads = (*heads, "coverage all", "misfit", "normals", "s")
+    heads = (*heads, "coverage all", "magnitudes 4", "magnitudes all", "misfit", "normals", "s")
     print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     for size in options.sizes:
         for kind in options.kinds:
@@ -125,19 +126,23 @@ def _measure(case, options: argparse.Namespace, index: int) -> list[float]:
     seconds, samples = time.perf_counter() - started, found.samples
     row = [
         cg, l1, case.psnr(samples[:4].mean(0)), case.psnr(samples.mean(0)),
-        case.coverage(samples[:4]), case.coverage(samples), case.misfit(samples),
+        case.coverage(samples[:4]), case.coverage(samples),
+        case.magnitude_coverage(samples[:4]), case.magnitude_coverage(samples),
+        case.misfit(samples),
         found.diagnostics["operator"]["normals_per_evaluation"], seconds,
     ]  # fmt: skip
     unsolved = found.diagnostics["operator"]["unsolved"]
     _print(case.name, str(index), row, weight + (f", {unsolved} unsolved" if unsolved else ""))
+    print(f"<!-- {case.name}, {index}: {case.where_held(samples)} -->", flush=True)
     return row
 
 
 def _print(name: str, image: str, row: list[float], weight: str) -> None:
-    cg, l1, four, every, coverage_four, coverage, misfit, normals, seconds = row
+    cg, l1, four, every, coverage_four, coverage, held_four, held, misfit, normals, seconds = row
     print(
         f"| {name} | {image} | {cg:.2f} | {l1:.2f} ({weight}) | {four:.2f} | {every:.2f} | "
-        f"{coverage_four:.3f} | {coverage:.3f} | {misfit:.3f} | {normals:.1f} | {seconds:.0f} |",
+        f"{coverage_four:.3f} | {coverage:.3f} | {held_four:.3f} | {held:.3f} | {misfit:.3f} | "
+        f"{normals:.1f} | {seconds:.0f} |",
         flush=True,
     )
 

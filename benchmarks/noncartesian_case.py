@@ -27,6 +27,7 @@ from mri_alps.operators import (
     spiral,
 )
 from mri_alps.rawdata.bart.cfl import read_cfl, write_cfl
+from mri_alps.sampling import sample_statistics
 
 NOISE_STD = 0.05
 LEVEL = 0.9
@@ -55,13 +56,40 @@ class Case:
 
         mean +- t s sqrt(1 + 1/n), with Student's t of n - 1 degrees of freedom.
         """
+        return float(self._held(samples).mean())
+
+    def _held(self, samples: torch.Tensor) -> torch.Tensor:
+        """Which real and imaginary parts of the head the intervals hold, (pixels, 2)."""
         head = torch.as_tensor(head_mask(self.truth.abs().numpy()[None])[0])
         values = torch.view_as_real(samples[:, head]).double()
         n = len(values)
         quantile = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1))
         half = quantile * values.std(0) * math.sqrt(1 + 1 / n)
         truth = torch.view_as_real(self.truth[head]).double()
-        return float(((truth - values.mean(0)).abs() <= half).double().mean())
+        return ((truth - values.mean(0)).abs() <= half).double()
+
+    def where_held(self, samples: torch.Tensor) -> str:
+        """Coverage of both parts, and of the flattest and the steepest quarter of the head."""
+        magnitude = self.truth.abs().numpy()
+        head = head_mask(magnitude[None])[0]
+        slope = sum(np.abs(part) for part in np.gradient(magnitude))[head]
+        low, high = np.quantile(slope, (0.25, 0.75))
+        held = self._held(samples).numpy()
+        real, imaginary = held.mean(0)
+        flat, steep = held[slope <= low].mean(), held[slope >= high].mean()
+        phase = np.abs(np.angle(self.truth.numpy()[head])).mean()
+        return (
+            f"held: real {real:.3f}, imaginary {imaginary:.3f}; flat {flat:.3f}, edges "
+            f"{steep:.3f}; mean phase {phase:.2f}"
+        )
+
+    def magnitude_coverage(self, samples: torch.Tensor) -> float:
+        """Share of the head's magnitudes in the 90 % interval that `reconstruct` writes."""
+        head = head_mask(self.truth.abs().numpy()[None])[0]
+        statistics = sample_statistics(samples.numpy())
+        truth = self.truth.abs().numpy()
+        inside = (truth >= statistics.lower) & (truth <= statistics.upper)
+        return float(inside[head].mean())
 
     def misfit(self, samples: torch.Tensor) -> float:
         """|y - A x|^2 relative to the noise, mean over samples; about 1."""
