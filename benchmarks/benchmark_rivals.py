@@ -8,10 +8,11 @@ Zero-filled, CG-SENSE, L1-wavelets of BART and sigpy (each with the iterations o
 its own PSNR in the table is best with), DPIR (stock, and tuned), DPS, PiGDM, DiffPIR, DDS,
 score-MRI, csgm-mri-langevin and this package's sampler, on real scans and on simulated scans of a
 patient that nothing was trained on. All have the same whitened k-space, masks and maps; those with
-a network have the same one, noise level and weights of the lines. Rivals with a network are tuned
-on slices of another patient at the same acceleration and number of evaluations: over the grids in
-`rivals_methods.py`, once for the PSNR of the mean, and samplers once more for the CRPS.
-Both rows stand in the table where the settings differ. The package's sampler is not tuned.
+a network have the same one and noise level, and weights of the lines if these help them. Rivals
+with a network are tuned on slices of another patient at the same acceleration and number of
+evaluations: over the grids in `rivals_methods.py`, once for the PSNR of the mean, and samplers once
+more for the CRPS; both rows stand in the table where the settings differ. The package's sampler is
+not tuned.
 
 Every result is a line of JSON as soon as it is there; the same command goes on where a run was
 stopped. At the end the file's table is printed as Markdown. Seconds are the processor's on one
@@ -40,7 +41,7 @@ from rivals_case import (
     real_case,
 )
 from rivals_methods import OURS, cpu_seconds, methods
-from rivals_table import markdown
+from rivals_table import by_scan, markdown, summary
 
 import mri_alps
 from mri_alps.core.errors import ConfigurationError, DivergenceError, MriAlpsWarning
@@ -85,13 +86,11 @@ class Log:
         print(json.dumps(entry), flush=True)
 
 
-def run(case, method, prior, options, evaluations: int, setting: dict) -> dict:
+def run(case, method, prior, n_samples: int, evaluations: int, seed: int, setting: dict) -> dict:
     """Figures of one method on one scan."""
     started = cpu_seconds()
     try:
-        images, count, note = method.run(
-            case, prior, options.samples, evaluations, options.seed, **setting
-        )
+        images, count, note = method.run(case, prior, n_samples, evaluations, seed, **setting)
     except DivergenceError as error:
         return {"note": f"diverged: {error}"[:120]}
     seconds = (cpu_seconds() - started) / method.divided_by
@@ -109,10 +108,11 @@ def tuned(log: Log, name, method, prior, options, acceleration, evaluations) -> 
     for setting in candidates:
         entry = {"stage": "tuning", "scan": scan, "acceleration": acceleration}
         entry |= {"method": name, "evaluations": evaluations, "setting": setting}
-        entry["settings"] = [options.samples, options.seed, options.size, count]
+        entry["settings"] = [options.tuning_samples, options.seed, options.size, count]
         if entry not in log:
             cases = cases_of(scan, acceleration, count, options.size, options.seed)
-            rows = [run(case, method, prior, options, evaluations, setting) for case in cases]
+            of_run = options.tuning_samples, evaluations, options.seed, setting
+            rows = [run(case, method, prior, *of_run) for case in cases]
             means = {
                 criterion: float(np.mean([row.get(criterion, np.nan) for row in rows]))
                 for criterion in CRITERIA
@@ -162,8 +162,8 @@ def measure(log: Log, options, prior, scan: str, acceleration: float) -> None:
                     if entry in log:
                         continue
                     cases = cases_of(scan, acceleration, count, options.size, options.seed)
-                    case, setting = cases[number], choice["setting"]
-                    log.add(entry | run(case, method, prior, options, evaluations, setting))
+                    of_run = options.samples, evaluations, options.seed, choice["setting"]
+                    log.add(entry | run(cases[number], method, prior, *of_run))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -182,6 +182,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--our-evaluations", default=list(OUR_EVALUATIONS), **numbers)
     parser.add_argument("--heads", type=int, default=2, help="slices in the table")
     parser.add_argument("--tuning-heads", type=int, default=1, help="slices that are tuned on")
+    parser.add_argument("--tuning-samples", type=int, default=4, help="of each setting")
     parser.add_argument("--size", type=int, default=96, help="of the heads, in pixels")
     parser.add_argument("--seed", type=int, default=83)
     parser.add_argument("--table-only", action="store_true", help="print what the file holds")
@@ -218,7 +219,12 @@ def main(arguments: list[str] | None = None) -> dict[str, dict]:
         for acceleration in map(float, options.accelerations.split(",")):
             for scan in options.scans.split(","):
                 measure(log, options, prior, scan, acceleration)
-    print(markdown([line for line in log.lines.values() if line["stage"] == "result"]))
+    results = [line for line in log.lines.values() if line["stage"] == "result"]
+    order = {name: number for number, name in enumerate(methods())}  # a file may have others
+    results.sort(key=lambda line: (order.get(line["method"], len(order)), line["evaluations"]))
+    print(markdown(results))
+    print(by_scan(results))
+    print(summary(results))
     return log.lines
 
 

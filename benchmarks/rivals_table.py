@@ -18,9 +18,15 @@ COLUMNS = {
 CRITERIA = {"": "", "PSNR": " (for PSNR)", "CRPS": " (for CRPS)"}
 
 
+USUAL_SAMPLES = 4
+
+
 def label(line: dict) -> str:
-    """Name of a row: method, evaluations of a sample, what it was tuned for."""
+    """Name of a row: method, samples if not 4, evaluations of a sample, what it was tuned for."""
     count = f", {line['evaluations']}" if line["evaluations"] else ""
+    n_samples = line.get("settings", [USUAL_SAMPLES])[0]
+    if count and n_samples != USUAL_SAMPLES:
+        count = f", {n_samples} x {line['evaluations']}"
     return line["method"] + count + CRITERIA[line.get("for", "")]
 
 
@@ -37,7 +43,7 @@ def means(lines: list[dict]) -> dict[str, float]:
     found = {}
     for key in COLUMNS:
         values = [line[key] for line in lines if key in line]
-        if len(values) == len(lines):
+        if values and len(values) == len(lines):
             found[key] = float(np.mean(values))
     return found
 
@@ -88,3 +94,53 @@ def markdown(lines: list[dict]) -> str:
         title = f"{scan}, {acceleration:g}x" + (f", mean of {count}" if count > 1 else "")
         parts.append(f"\n{title}\n\n{table(found)}")
     return "\n".join(parts)
+
+
+def summary(lines: list[dict]) -> str:
+    """Means over all scans, a column for each acceleration; of samplers what was tuned for CRPS."""
+    chosen = [line for line in lines if line.get("for") != "PSNR"]
+    accelerations = sorted({line["acceleration"] for line in chosen})
+    rows: dict[str, dict[float, list[dict]]] = {}
+    for line in chosen:
+        name = label({**line, "for": ""})
+        rows.setdefault(name, {}).setdefault(line["acceleration"], []).append(line)
+    most = {a: max(len(row.get(a, [])) for row in rows.values()) for a in accelerations}
+    shown = " / ".join(f"{a:g}x" for a in accelerations)
+    titles = [f"{title}, {shown}" for title, _, _ in COLUMNS.values()]
+    text = ["| method | " + " | ".join(titles) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for name, by_acceleration in rows.items():
+        cells = []
+        for key, (_, form, _) in COLUMNS.items():
+            parts = []
+            for a in accelerations:
+                found = by_acceleration.get(a, [])
+                value = means(found).get(key) if len(found) == most[a] else None
+                parts.append("" if value is None else form.format(value))
+            cells.append(" / ".join(parts) if any(parts) else "")
+        text.append(f"| {name} | " + " | ".join(cells) + " |")
+    counts = ", ".join(f"{most[a]} at {a:g}x" for a in accelerations)
+    return f"\nall scans ({counts})\n\n" + "\n".join(text)
+
+
+SHORT = ("PSNR", "left_out", "CRPS", "coverage")
+
+
+def by_scan(lines: list[dict]) -> str:
+    """PSNR / left-out error / CRPS / coverage, a column for each group of scans."""
+    chosen = [line for line in lines if line.get("for") != "PSNR"]
+    groups = sorted({(line["scan"], line["acceleration"]) for line in chosen})
+    rows: dict[str, dict[tuple, list[dict]]] = {}
+    for line in chosen:
+        group = line["scan"], line["acceleration"]
+        rows.setdefault(label({**line, "for": ""}), {}).setdefault(group, []).append(line)
+    titles = [f"{scan.partition('.')[0]}, {a:g}x" for scan, a in groups]
+    text = ["| method | " + " | ".join(titles) + " |", "|---" * (len(groups) + 1) + "|"]
+    for name, found in rows.items():
+        cells = []
+        for group in groups:
+            figures = means(found.get(group, []))
+            parts = [COLUMNS[key][1].format(figures[key]) for key in SHORT if key in figures]
+            cells.append(" / ".join(parts))
+        text.append(f"| {name} | " + " | ".join(cells) + " |")
+    heading = " / ".join(COLUMNS[key][0] for key in SHORT)
+    return f"\n{heading}\n\n" + "\n".join(text)
