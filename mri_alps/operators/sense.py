@@ -90,6 +90,11 @@ class SenseOperator(LinearOperator):
         """The mask with a coil axis: boolean, broadcastable to `range_shape`."""
         return self.mask.unsqueeze(-3)
 
+    @property
+    def unseen(self) -> torch.Tensor:
+        """Pixels where all maps are zero: boolean, `domain_shape`."""
+        return (self.sensitivity_maps == 0).all(-3)
+
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         return self._weigh(fftc(self.sensitivity_maps * x.unsqueeze(-3)) * self.measured)
 

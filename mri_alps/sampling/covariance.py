@@ -26,6 +26,7 @@ from mri_alps.sampling.preconditioner import (
     to_image,
     to_spectrum,
 )
+from mri_alps.sampling.unseen import find_unseen
 
 if TYPE_CHECKING:
     from mri_alps.sampling.noise import ChainNoise
@@ -268,6 +269,7 @@ class SolvedCovariance(PosteriorCovariance):
     def __init__(self, problem: Problem):
         super().__init__(problem)
         self.preconditioner: Preconditioner = make_preconditioner(problem)
+        self._unseen = find_unseen(problem)
         self._plans: dict[float, IterationPlan] = {}
 
     def draw(self, noise: ChainNoise) -> torch.Tensor:
@@ -286,6 +288,8 @@ class SolvedCovariance(PosteriorCovariance):
         wide = is_wide(fisher) if wide is None else wide
         prepared = self._prepared(fisher)
         inverse = self.preconditioner.at(prepared, noise_std, wide)
+        if wide and self._unseen is not None:
+            inverse = self._unseen.around(inverse, prepared)
         tolerance = tolerance / self.preconditioner.understates
         plan = IterationPlan(self.preconditioner.max_iterations)
         plan = self._plans.setdefault(tolerance, plan)
@@ -355,6 +359,7 @@ class _SolvedAtLevel(CovarianceAtLevel):
         The error is near the preconditioned residual, and its energy near that of the residual.
         """
         n_values = self.problem.n_values
+        energy = energy.abs()  # it is negative where rounding has won
         limit = self.tolerance * n_values
         large = self._inner(preconditioned, preconditioned) > HIDDEN * n_values * added
         return (energy > RELAXED * limit) | ((energy > limit) & large)
