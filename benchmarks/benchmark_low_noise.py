@@ -54,7 +54,7 @@ def main() -> None:
                     n_evaluations=20,
                     generator=torch.Generator().manual_seed(0),
                 )
-            seconds, found = time.process_time() - start, result.diagnostics
+            seconds, found = time.process_time() - start, result.diagnostics["operator"]
             print(
                 f"| {noise_std:g} | {name} | {found['normals_per_evaluation']:.1f} | "
                 f"{100 * found['unsolved'] / 80:.0f} | {seconds:.1f} |",

@@ -1,15 +1,16 @@
 """Pixels that no coil sees, for the solver of `mri_alps.sampling.covariance`.
 
-S = A^H A / noise_std^2 + F is F alone between such pixels, and what the data say of their
-neighbours, at a low noise, is worth more than F by orders of magnitude: an approximation of S^-1 that
-is flat in them is wrong in most directions that are left free. Their part of F, F_u, is solved
-itself, by a few steps of Chebyshev's iteration preconditioned by the same part of F^-1. With B that
-approximate solution and P any other one,
+S = A^H A / noise_std^2 + F is F alone between such pixels, and what data say of their neighbours
+is worth more than F by orders of magnitude at a low noise: an approximation of S^-1 that is flat in
+them is wrong in most directions that are left free. Their part of F, F_u, is solved itself, by a
+few steps of Chebyshev's iteration preconditioned by the same part of F^-1. With B that approximate
+solution and P any other one,
 
     P' = B + (1 - B S) P (1 - S B) + B - B S B
 
-treats one after the other; since A ignores the pixels, S B = F B and B S = B F, at the cost of Fourier
-transforms alone. P' is positive definite where B < 2 F_u^-1, which bounds on the spectrum ensure.
+treats one after the other; since A ignores the pixels, S B = F B and B S = B F, at the cost of
+Fourier transforms alone. P' is positive definite where B < 2 F_u^-1, which bounds on the spectrum
+ensure.
 """
 
 from __future__ import annotations
