@@ -168,8 +168,8 @@ class ReconstructionConfiguration:
         from_client=True,
     )
     n_evaluations: Whole = setting(
-        "Evaluations of the prior per sample.",
-        default=100,
+        "Evaluations of the prior per sample. Half of the default costs 0.1 to 0.2 dB.",
+        default=40,
         group=SAMPLER_GROUP,
         at_least=1,
         client_limit=100_000,

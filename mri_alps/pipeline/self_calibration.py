@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mri_alps.sampling import PosteriorSamples
     from mri_alps.uncertainty import LeftOutEnergies
 
-SHARE_OF_EVALUATIONS = 0.25
+SHARE_OF_EVALUATIONS = 0.6
 """Of a slice's evaluations, for the predictions of its left-out samples."""
 EVALUATIONS = 30
 """Per sample of a prediction, at most."""

@@ -64,7 +64,7 @@ def test_every_command_has_help_in_one_spelling(run, command):
 
 def test_help_shows_groups_and_defaults_and_what_samples_takes_a_device(run):
     shown = run("reconstruct", "--help").out
-    assert "brain-small]" in shown and "[default: 100]" in shown
+    assert "brain-small]" in shown and "[default: 40]" in shown
     for group in ("Prior and sampler", "Scan and sampling", "Output", "Many scans, many machines"):
         assert group in shown
     takers = ["demo", "reconstruct", "masks", "design-mask", "train", "serve", "stream", "verify"]

@@ -136,7 +136,8 @@ def test_learned_priors_are_calibrated_unless_told_otherwise():
 
 def test_a_quarter_of_the_evaluations_of_a_slice_is_spent():
     assert plan_predictions(8, 100) == (3, 30)
-    assert plan_predictions(8, 50) == (2, 30)
+    assert plan_predictions(8, 40) == (3, 30)  # the default
+    assert plan_predictions(8, 20) == (2, 20)
     assert plan_predictions(2, 4) == (2, 4)
 
 
