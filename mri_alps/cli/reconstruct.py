@@ -45,7 +45,7 @@ from mri_alps.pipeline import (
     trajectory_options,
 )
 from mri_alps.priors import DEFAULT_PRIOR, ScoreModel
-from mri_alps.rawdata import RawKSpace, Selection, TrajectoryOptions, list_parts
+from mri_alps.rawdata import RawKSpace, RawTrajectoryData, Selection, TrajectoryOptions, list_parts
 from mri_alps.rawdata.probe import Probe
 from mri_alps.uncertainty import read_calibration
 
@@ -365,11 +365,14 @@ def draw(raw: RawKSpace, target: Path, configuration: ReconstructionConfiguratio
         reference,
         pixel_aspect=pixel_aspect(raw, image_size(raw, configuration)),
         title=_title(raw, configuration),
+        without_prior="least squares" if isinstance(raw, RawTrajectoryData) else "zero-filled",
     )
 
 
 def _title(raw: RawKSpace, configuration: ReconstructionConfiguration) -> str:
     sampling = "as measured"
+    if isinstance(raw, RawTrajectoryData) and raw.n_used_shots < raw.n_shots:
+        sampling = f"{raw.n_used_shots} of {raw.n_shots} shots"
     if configuration.mask is not None:
         kind = Path(configuration.mask).name
         sampling = f"{kind} mask, acceleration {configuration.acceleration:g}"

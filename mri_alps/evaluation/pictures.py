@@ -24,6 +24,7 @@ def write_panel(
     reference: dict[int, np.ndarray] | None = None,
     pixel_aspect: float = 1.0,
     title: str = "",
+    without_prior: str = "zero-filled",
 ) -> Path:
     """Write a PNG: one row per slice, at most eight, evenly chosen.
 
@@ -44,6 +45,8 @@ def write_panel(
         Height of a pixel over its width.
     title : str
         Heading.
+    without_prior : str
+        What the dataset `zero_filled` is called: of shots along a trajectory it is another.
 
     Returns
     -------
@@ -60,7 +63,8 @@ def write_panel(
     references = None
     if reference and all(index in reference for index in shown):
         references = np.stack([reference[index] for index in shown])
-    columns, unit = _columns(mean, std, zero_filled, references, factor)
+    compared = (without_prior, zero_filled)
+    columns, unit = _columns(mean, std, compared, references, factor)
     figure = _draw(columns, shown, pixel_aspect)
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(
@@ -119,7 +123,7 @@ def evenly_chosen(count: int, limit: int) -> list[int]:
 def _columns(
     mean: np.ndarray,
     std: np.ndarray,
-    zero_filled: np.ndarray,
+    compared: tuple[str, np.ndarray],
     reference: np.ndarray | None,
     factor: float | None,
 ) -> tuple[list[dict[str, Any]], float]:
@@ -127,7 +131,7 @@ def _columns(
     unit, top = window_tops(mean, std, reference)
     images: list[tuple[str, np.ndarray, str]] = [
         ("posterior mean", mean, "gray"),
-        ("zero-filled", zero_filled, "gray"),
+        (*compared, "gray"),
     ]
     scaled = "" if factor is None else f"\ntimes {factor:.2f}, from left-out samples"
     uncertain = [(f"posterior standard deviation{scaled}", std, "magma")]
