@@ -8,7 +8,9 @@ import torch
 from mri_alps.operators import NonCartesianSenseOperator, golden_radial, simulate
 from mri_alps.pipeline.cg_sense import cg_sense
 from mri_alps.priors import GaussianPrior
-from mri_alps.sampling import sample_posterior
+from mri_alps.sampling import ChainNoise, sample_posterior
+from mri_alps.sampling.covariance import make_covariance
+from mri_alps.sampling.problem import make_problem
 from tests.sampling.posterior_bed import coil_maps
 
 pytest.importorskip("finufft", reason="extra noncartesian")
@@ -49,3 +51,44 @@ def test_cg_sense_takes_the_operator():
     image = cg_sense(operator, data)
     error = (image - truth).abs().square().mean() / truth.abs().square().mean()
     assert float(error) < 0.05
+
+
+def test_pixels_that_no_coil_sees_are_solved_for_themselves_along_spokes():
+    """Without that a radial scan of low noise with air around its object is not solved at all."""
+    y, x = (torch.linspace(-1, 1, n) for n in SHAPE)
+    inside = (y[:, None] / 0.86) ** 2 + (x / 0.68) ** 2 < 1
+    maps = coil_maps(4, SHAPE, torch.complex128) * inside
+    operator = NonCartesianSenseOperator(maps, golden_radial(60, 2 * SHAPE[0], SHAPE))
+    assert torch.equal(operator.unseen, ~inside)
+    problem = make_problem(operator, torch.zeros(operator.range_shape, dtype=maps.dtype), 0.01)
+    fisher = 1 / GaussianPrior.power_law().prior_spectrum.image(SHAPE)
+    draw = make_covariance(problem).draw(ChainNoise(problem, 3, range(2)))
+    solutions = []
+    for is_used, tolerance in ((False, 1e-3), (True, 1e-3), (True, 1e-9)):
+        covariance = make_covariance(problem)
+        if not is_used:
+            covariance._unseen = None
+        covariance.preconditioner.max_iterations = 2000
+        level = covariance.at(fisher, problem.noise_std, tolerance)
+        solutions.append(level.solve(level.perturbation(draw)))
+    without, found, exact = solutions
+    assert int(found.unsolved) == 0
+    assert found.n_normals < 0.2 * without.n_normals
+    error = found.x - exact.x
+    response = level.explained(torch.fft.ifft2(error)) + error * level.fisher
+    energy = (error.conj() * response).real.sum((-2, -1)).max() / fisher.numel() ** 2 / 2
+    assert float(energy) < 1e-3
+
+
+def test_unseen_pixels_of_slices_and_of_three_dimensions():
+    maps = coil_maps(3, (16, 12), torch.complex64)
+    maps[:, :3] = 0
+    path = golden_radial(10, 24, (16, 12))
+    batch = NonCartesianSenseOperator(torch.stack([maps, maps.flip(-2)]), path)
+    assert torch.equal(batch.unseen[0], (maps == 0).all(0))
+    assert torch.equal(batch.unseen[1], batch.unseen[0].flip(-2))
+    deep = torch.stack([maps, maps.flip(-2), maps], 1)
+    spokes = torch.cat([torch.zeros_like(path[..., :1]), path], -1)
+    volume = NonCartesianSenseOperator(deep, spokes)
+    assert volume.unseen.shape == volume.domain_shape
+    assert torch.equal(volume.unseen[0], batch.unseen[0])

@@ -104,6 +104,11 @@ class NonCartesianSenseOperator(LinearOperator):
         """Number of coils."""
         return self.sensitivity_maps.shape[-self.n_axes - 1]
 
+    @property
+    def unseen(self) -> torch.Tensor:
+        """Pixels where all maps are zero: boolean, `domain_shape`."""
+        return (self.sensitivity_maps == 0).all(-self.n_axes - 1)
+
     def _flatten_weights(self) -> torch.Tensor | None:
         """Return the weights as (1 or B, n_points) in double precision, or None."""
         if self.weights is None:
