@@ -4,13 +4,14 @@ import copy
 import pickle
 import warnings
 
+import numba
 import numpy as np
 import pytest
 import torch
 
 from mri_alps.core.random import standard_normal
 from mri_alps.priors import NetworkPrior, UNetConfig, fused, load_prior
-from mri_alps.priors.fused import _unet
+from mri_alps.priors.fused import _kernels, _unet
 
 # Sums over 9 x 16 products and over all pixels, in other orders, through 10 layers.
 ROUNDING = 2e-5
@@ -153,3 +154,22 @@ def test_rounding_to_bfloat16_is_torchs(values):
     kernels.halve(x.numpy(), 2, found)
     expected = x.repeat(1, 1).flatten().bfloat16().view(torch.int16).numpy().view(np.uint16)
     assert found.flatten().tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])  # the index, and the code
+def test_a_damaged_cache_of_compiled_code_is_told_and_passed_over(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    values, sums = np.ones((3, 4), np.float32), np.zeros(2)
+    _kernels.compiled(_kernels.power)(values, sums)
+    files = list(tmp_path.rglob(f"*.{kind}"))
+    assert files
+    for file in files:
+        file.write_bytes(b"")
+    sums[:] = 0
+    power = _kernels.compiled(_kernels.power)
+    with pytest.warns(RuntimeWarning, match="NUMBA_CACHE_DIR"):
+        power(values, sums)
+    assert np.array_equal(sums, [6, 6])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        power(values, sums)

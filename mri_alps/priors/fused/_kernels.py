@@ -7,8 +7,10 @@ cache looks at the file of the cached function alone to tell whether it is stale
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -23,11 +25,35 @@ _PIXELS_AT_ONCE = 256
 
 
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a function compiled at its first call, cached where numba finds a place to write."""
+    """Return a function compiled at its first call, cached where numba finds a place to write.
+
+    A cache that is damaged or cannot be written (a full disk) is passed over with a warning: numba
+    lets its errors through, at every start.
+    """
+    plain = numba.njit(**OPTIONS)(function)
     try:
-        return numba.njit(cache=True, **OPTIONS)(function)
+        cached = numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # no folder can be written to
-        return numba.njit(**OPTIONS)(function)
+        return plain
+    chosen = [cached]
+
+    def run(*arguments: Any) -> None:
+        try:
+            chosen[0](*arguments)
+        except Exception as error:  # before anything ran: kernels raise none themselves
+            if chosen[0] is plain:
+                raise
+            warnings.warn(
+                f"numba's cache of compiled code fails ({type(error).__name__}: {error}), and "
+                "every start takes longer: empty its folder, __pycache__ beside "
+                f"{Path(__file__).name} or the one that NUMBA_CACHE_DIR names",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            chosen[0] = plain
+            plain(*arguments)
+
+    return run
 
 
 def _read(numbers, pixel, channel):
