@@ -75,6 +75,20 @@ def design_mask(
     shutter: Annotated[
         bool, typer.Option("--shutter", help="3-D: only points in the ellipse of the matrix.")
     ] = False,
+    frames: Annotated[
+        int,
+        typer.Option(
+            help="A film: lines for each of so many frames, --budget in each, which share what "
+            "they measured; NAME_frame0.npy and so on."
+        ),
+    ] = 1,
+    dynamic: Annotated[
+        float,
+        typer.Option(
+            help="With --frames: part of what is unknown that changes from frame to frame. 0: "
+            "nothing moves; 1: frames share nothing."
+        ),
+    ] = 0.2,
     *,
     configuration: ReconstructionConfiguration,
 ) -> None:
@@ -98,7 +112,9 @@ def design_mask(
     from mri_alps.cli.masks import parse_numbers
     from mri_alps.masks.design import DesignSettings
 
-    settings = DesignSettings(budget, batch, objective, task, partial_fourier, per_shot, shutter)
+    settings = DesignSettings(
+        budget, batch, objective, task, partial_fourier, per_shot, shutter, frames, dynamic
+    )
     run_design_mask(inputs, output, settings, configuration, parse_numbers(accelerations))
 
 
@@ -142,7 +158,7 @@ def run_design_mask(
     stem = output_stem(output, inputs)
     task = make_task(inputs, settings, configuration)
     n_start, size = int(task.start.sum()), task.start.size
-    check_accelerations(accelerations, n_start, settings.budget, size)
+    check_accelerations(accelerations, n_start, task.total, size, settings.frames)
     tell_notes(task.scans)
     prior, device = load_prior_for(configuration)
     prepare_directory(stem.parent)
@@ -171,6 +187,7 @@ def run_design_mask(
         task.scans[0].shape,
         per_shot=settings.per_shot,
         accelerations=accelerations,
+        frames=settings.frames,
     )
     last = designed.points[-1] if designed.points else None
     if last is not None:

@@ -123,6 +123,41 @@ def test_budgets_that_cannot_be_had_are_refused(tmp_path, capsys, options, messa
     assert [path.name for path in tmp_path.iterdir()] == ["scan.h5"]
 
 
+def test_frames_of_a_film_get_lines_of_their_own(tmp_path, capsys):
+    scan, target = make_scan(tmp_path / "scan.h5"), tmp_path / "film.npy"
+    options = ("--budget", 12, "--frames", 3, "--dynamic", 0.1, "--per-shot", 2)
+    code, said = run(capsys, scan, *options, "-o", target, *SAMPLER)
+    assert code == 0, said.err
+    assert "1 looks at the posterior" in said.err or "1 look at the posterior" in said.err
+    film = np.load(target)
+    assert film.shape == (3, 1, 32)
+    assert film.sum((1, 2)).tolist() == [12] * 3
+    assert film[:, 0, 12:20].all()
+    assert film[:, 0].any(0).sum() > 12  # frames differ
+    for frame in range(3):
+        own = load_mask(tmp_path / f"film_frame{frame}.npy", SHAPE)
+        assert np.array_equal(own, film[frame])
+    listed = np.loadtxt(target.with_suffix(".txt"), dtype=int)
+    assert sorted(map(tuple, listed)) == sorted(zip(*np.nonzero(film[:, 0]), strict=True))
+    header = target.with_suffix(".hdr").read_text().splitlines()[1].split()
+    assert [int(size) for size in header[:11]] == [1, 32, *[1] * 8, 3]  # TIME is BART's 11th
+    shots = np.loadtxt(tmp_path / "film_shots.txt", dtype=int)
+    assert shots.shape == (6, 2)
+    for frame, own in enumerate(shots.reshape(3, 4)):
+        assert film[frame, 0, own].all()
+
+    before = sorted(tmp_path.iterdir())
+    for wrong, message in (
+        (("--batch", 2), "found a batch of 2: leave --batch out"),
+        (("--frames", 900), "the covariances of 900 frames of 1 slices take"),
+        (("--accelerations", 3), "3 frames are designed for the budget alone"),
+    ):
+        code, said = run(capsys, scan, *options, *wrong, "-o", tmp_path / "m.npy", *SAMPLER)
+        assert code == 1
+        assert message in said.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_budget_that_the_scan_has_spent_already_is_refused(tmp_path, capsys):
     lines = np.arange(32) % 2 == 0
     lines[12:20] = True

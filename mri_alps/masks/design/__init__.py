@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mri_alps.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mri_alps.masks.design.exchange import Exchangeable, choose_by_exchange
+    from mri_alps.masks.design.exchange import Exchangeable, choose_by_exchange, choose_nested
     from mri_alps.masks.design.expected_error import LineErrors
     from mri_alps.masks.design.information import (
         Information,
@@ -42,6 +42,7 @@ _HOME_OF = {
     "ScanPosterior": "mri_alps.masks.design.loop",
     "check_accelerations": "mri_alps.masks.design.output",
     "choose_by_exchange": "mri_alps.masks.design.exchange",
+    "choose_nested": "mri_alps.masks.design.exchange",
     "choose_greedily": "mri_alps.masks.design.information",
     "design": "mri_alps.masks.design.loop",
     "design_mask": "mri_alps.masks.design.masks",
@@ -69,6 +70,7 @@ __all__ = [
     "ScanPosterior",
     "choose_by_exchange",
     "choose_greedily",
+    "choose_nested",
     "design",
     "design_mask",
 ]

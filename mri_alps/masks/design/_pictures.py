@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from mri_alps.masks.design.loop import Design
 
 
-def write_design_picture(path: Path, designed: Design, shape: tuple[int, int]) -> None:
+def write_design_picture(
+    path: Path, designed: Design, shape: tuple[int, int], frames: int = 1
+) -> None:
     """Draw a design.
 
     Parameters
@@ -26,10 +28,12 @@ def write_design_picture(path: Path, designed: Design, shape: tuple[int, int]) -
         With at least one point.
     shape : tuple of int
         K-space matrix.
+    frames : int
+        Of a film.
     """
     figure = new_figure(11, 4)
     left, middle, right = figure.subplots(1, 3)
-    _draw_order(left, designed, shape)
+    _draw_order(left, designed, (frames, shape[1]) if frames > 1 else shape, frames)
     _draw_curve(middle, designed)
     picked = [point for point in designed.points if point.candidate is not None]
     right.plot([p.n_measured for p in picked], [p.gain for p in picked], ".-", color="tab:green")
@@ -46,7 +50,7 @@ def write_design_picture(path: Path, designed: Design, shape: tuple[int, int]) -
     save_figure(figure, path)
 
 
-def _draw_order(axis: Axes, designed: Design, shape: tuple[int, int]) -> None:
+def _draw_order(axis: Axes, designed: Design, shape: tuple[int, int], frames: int) -> None:
     order = np.full(designed.start.size, np.nan)
     order[designed.start] = 0
     for position, candidate in enumerate(designed.picks):
@@ -61,6 +65,10 @@ def _draw_order(axis: Axes, designed: Design, shape: tuple[int, int]) -> None:
         density.plot(counts, color="tab:red", linewidth=1)
         density.set_ylim(0, 1.02)
         density.set_ylabel("density over 16 lines", color="tab:red")
+    elif frames > 1:
+        axis.imshow(order.reshape(shape), cmap="viridis_r", aspect="auto")
+        axis.set_xlabel("phase-encode line")
+        axis.set_ylabel("frame")
     else:
         axis.imshow(order.reshape(shape), cmap="viridis_r")
         axis.set_xlabel("partition")

@@ -56,6 +56,11 @@ class ScanPopulation:
         What the design goes by.
     task : numpy.ndarray, optional
         float (H, W): the region or the template of the objective "task".
+    frames : int
+        Of a film of such images: candidates are lines of every frame. The posterior is that of one
+        frame's lines, and all have to have the same.
+    dynamic : float
+        Part of the unknown that changes from frame to frame.
     """
 
     slices: Sequence[StudySlice]
@@ -65,6 +70,8 @@ class ScanPopulation:
     progress: Progress | None = None
     objective: str = "information"
     task: np.ndarray | None = None
+    frames: int = 1
+    dynamic: float = 0.0
 
     def __call__(self, measured: np.ndarray) -> list[ScanPosterior]:
         """Sample the posterior of every slice.
@@ -72,8 +79,9 @@ class ScanPopulation:
         Parameters
         ----------
         measured : numpy.ndarray
-            bool (W,) for lines, or (H W,) for points.
+            bool (W,) for lines, or (H W,) for points; (frames W,) for a film.
         """
+        measured = measured.reshape(self.frames, -1)[0]
         mask = mask_of_candidates(measured, self.slices[0].raw.shape)
         if self.progress:
             self.progress.start_scan(f"{int(measured.sum())} measured", len(self.slices))
@@ -134,7 +142,8 @@ class ScanPopulation:
             elif self.task is not None:
                 weight, contrast = torch.from_numpy(one.full_weight), torch.from_numpy(self.task)
             maps = acquisition.sensitivity_maps.cpu()
-            yield line_errors(deviation, maps, acquisition.noise_std, weight, contrast)
+            found = line_errors(deviation, maps, acquisition.noise_std, weight, contrast)
+            yield found if self.frames == 1 else found.of_frames(self.frames, self.dynamic)
 
     def _error(self, part: StudySlice, drawn: _Drawn) -> torch.Tensor | None:
         """Return the complex error of the mean, (H, W); None where the data are not complete."""
@@ -150,16 +159,20 @@ class ScanPopulation:
         return truth.cpu() - mean
 
 
-def mask_of_candidates(measured: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return measured candidates as a mask, (1, W) or (H, W).
+def mask_of_candidates(measured: np.ndarray, shape: tuple[int, int], frames: int = 1) -> np.ndarray:
+    """Return measured candidates as a mask, (1, W), (H, W) of points, or (frames, 1, W).
 
     Parameters
     ----------
     measured : numpy.ndarray
-        bool (W,) for lines, or (H W,) for points.
+        bool (W,) for lines, (H W,) for points, or (frames W,) for a film.
     shape : tuple of int
         K-space matrix (H, W).
+    frames : int
+        Of a film.
     """
+    if frames > 1:
+        return measured.reshape(frames, 1, shape[1])
     return measured.reshape((1, -1) if len(measured) == shape[1] else shape)
 
 

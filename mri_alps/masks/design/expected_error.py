@@ -25,12 +25,15 @@ class LineErrors:
     """Posterior of image rows, real and imaginary parts jointly; rows are independent.
 
     An `Information` whose `gains` are falls of the logarithm of the expected squared error. Lines
-    can be taken back as well, in float64: what a line told is subtracted again.
+    can be taken back as well, in float64: what a line told is subtracted again. A row may hold
+    several frames of a film, one after the other (`of_frames`); a candidate is then a line of one
+    frame, counted frame by frame.
 
     Parameters
     ----------
     covariances : torch.Tensor
-        Real (rows, 2 W, 2 W): of the real, then the imaginary part of every pixel of a row.
+        Real (rows, 2 W, 2 W): of the real, then the imaginary part of every pixel of a row, of all
+        its frames.
     maps : torch.Tensor
         Complex (coils, rows, W), whitened sensitivities times the phase that was taken out.
     noise_std : float
@@ -38,6 +41,8 @@ class LineErrors:
     weights : torch.Tensor
         Real (rows, 2 W), what the squared error of each part counts; or (rows, 2 W, m), whose
         columns are contrasts of which the squared errors count.
+    n_frames : int
+        Frames that the W pixels of a row are of.
 
     Raises
     ------
@@ -51,23 +56,26 @@ class LineErrors:
         maps: torch.Tensor,
         noise_std: float,
         weights: torch.Tensor,
+        n_frames: int = 1,
     ):
         n_rows, width = covariances.shape[0], covariances.shape[1] // 2
         if (
             covariances.shape != (n_rows, 2 * width, 2 * width)
             or maps.shape[1:] != (n_rows, width)
             or weights.shape[:2] != (n_rows, 2 * width)
+            or width % n_frames
         ):
             raise ShapeError(
                 f"covariances {tuple(covariances.shape)}, maps {tuple(maps.shape)} and weights "
                 f"{tuple(weights.shape)} do not fit: expected (rows, 2 W, 2 W), (coils, rows, W) "
-                "and (rows, 2 W)"
+                f"and (rows, 2 W) with W a multiple of {n_frames}"
             )
         self._covariances = covariances.double().clone()
         self._maps = maps.to(torch.complex128).movedim(1, 0)  # (rows, coils, W)
         self._noise_variance = float(noise_std) ** 2
         self._weights = weights.double()
-        basis = torch.eye(width, dtype=torch.complex128, device=covariances.device)
+        self._n_frames, self._n_lines = n_frames, width // n_frames
+        basis = torch.eye(self._n_lines, dtype=torch.complex128, device=covariances.device)
         self._fourier = fftc(basis, dim=-1)  # symmetric: row k holds the harmonics of line k
 
     @property
@@ -75,20 +83,39 @@ class LineErrors:
         """Posterior covariances of the rows, (rows, 2 W, 2 W)."""
         return self._covariances
 
-    def with_covariances(self, covariances: torch.Tensor) -> LineErrors:
-        """Return the same rows with another covariance, as of the next frame of a film.
+    def of_frames(self, n_frames: int, dynamic: float) -> LineErrors:
+        """Return the posterior of a film of such images before any further line is measured.
+
+        A frame is a static image plus a dynamic one of its own: each has the covariance of this
+        image, two frames share the static part of it. What a line of one frame tells about the
+        others follows by conditioning, jointly over all.
 
         Parameters
         ----------
-        covariances : torch.Tensor
-            Real (rows, 2 W, 2 W).
+        n_frames : int
+            Frames; W n_frames candidates.
+        dynamic : float
+            Part of the covariance that is dynamic, 0 to 1.
         """
-        maps = self._maps.movedim(0, 1)
-        return LineErrors(covariances, maps, self._noise_variance**0.5, self._weights)
+        own = torch.eye(n_frames, dtype=torch.float64, device=self._maps.device)
+        shared = (1 - dynamic) * torch.ones_like(own) + dynamic * own
+        rows, n_lines = len(self._maps), self._n_lines
+        blocks = self._covariances.view(rows, 2, n_lines, 2, n_lines)
+        joint = torch.einsum("rpxqy,ab->rpaxqby", blocks, shared)
+        size = 2 * n_frames * n_lines
+        halves = self._weights.unflatten(1, (2, n_lines))
+        if self._weights.ndim == 2:
+            weights = halves[:, :, None].expand(-1, -1, n_frames, -1).reshape(rows, size)
+        else:  # every frame has contrasts of its own
+            contrasts = torch.einsum("rpxm,ab->rpaxbm", halves, own)
+            weights = contrasts.reshape(rows, size, -1)
+        maps = self._maps.movedim(0, 1).repeat(1, 1, n_frames)
+        noise_std = self._noise_variance**0.5
+        return LineErrors(joint.reshape(rows, size, size), maps, noise_std, weights, n_frames)
 
     def gains(self) -> torch.Tensor:
         """Return by how much log(error) falls with every line, (W,)."""
-        lines = range(self._fourier.shape[0])
+        lines = range(self._n_lines * self._n_frames)
         fallen = self._changes(lines, 1.0) / max(self.variance(), 1e-300)
         return -torch.log1p(-fallen.clamp(0, 1 - 1e-9))
 
@@ -143,21 +170,34 @@ class LineErrors:
 
     def _cross(self, rows: slice, lines: torch.Tensor) -> torch.Tensor:
         """Covariance of the values of lines with their row, (rows, lines, 2 coils, 2 W)."""
-        width = self._maps.shape[-1]
+        maps = self._maps[rows]
+        width = maps.shape[-1]
         columns = torch.complex(*self._covariances[rows].split(width, 1)).mT  # (rows, 2 W, W)
-        coil_columns = self._maps[rows, :, None] * columns[:, None]
-        if 4 * len(lines) > width:
-            values = fftc(coil_columns, dim=-1)[..., lines]
-        else:
-            values = coil_columns @ self._fourier[lines].mT
+        values = columns.new_empty(*maps.shape[:2], 2 * width, len(lines))
+        frames = lines // self._n_lines
+        for frame in torch.unique(frames).tolist():  # a line sees its own frame alone
+            own = frames == frame
+            part = slice(frame * self._n_lines, (frame + 1) * self._n_lines)
+            coil_columns = maps[:, :, None, part] * columns[:, None, :, part]
+            values[..., own] = self._transformed(coil_columns, lines[own] % self._n_lines)
         values = values.permute(0, 3, 1, 2)  # (rows, lines, coils, 2 W)
         return torch.cat([values.real, values.imag], 2)
 
+    def _transformed(self, columns: torch.Tensor, lines: torch.Tensor) -> torch.Tensor:
+        """Some frequencies along the last axis of (..., n_lines)."""
+        if 4 * len(lines) > self._n_lines:
+            return fftc(columns, dim=-1)[..., lines]
+        return columns @ self._fourier[lines].mT
+
     def _values(self, rows: slice, lines: torch.Tensor, cross: torch.Tensor) -> torch.Tensor:
         """Covariance of the values of each line, (rows, lines, 2 coils, 2 coils)."""
-        harmonics = self._fourier[lines][:, None] * self._maps[rows, None]
+        frames = lines // self._n_lines
+        maps = self._maps[rows].unflatten(-1, (self._n_frames, self._n_lines))
+        harmonics = self._fourier[lines % self._n_lines][:, None] * maps[:, :, frames].movedim(2, 1)
         parts = torch.complex(*cross.split(self._maps.shape[-1], -1))
-        values = parts @ harmonics.mT
+        parts = parts.unflatten(-1, (self._n_frames, self._n_lines))
+        own = parts[:, torch.arange(len(lines)), :, frames].movedim(0, 1)
+        values = own @ harmonics.mT
         return torch.cat([values.real, values.imag], -1)
 
     def _noisy(self, values: torch.Tensor, sign: float) -> torch.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.masks.design.exchange import Exchangeable, choose_by_exchange
+from mri_alps.masks.design.exchange import Exchangeable, choose_by_exchange, choose_nested
 from mri_alps.masks.design.information import GreedyChoice, Information, choose_greedily
 
 DEFAULT_BATCHES = 8
@@ -175,12 +175,13 @@ def design(
     resume: Design | None = None,
     evaluate_last: bool = True,
     rivals: Rivals | None = None,
+    nested: int | None = None,
     callback: Callable[[Design], object] | None = None,
 ) -> Design:
     """Choose what to measure by what the posterior expects of it.
 
     Information is chosen greedily. Expected errors are exchanged as well, within each batch, see
-    `choose_by_exchange`.
+    `choose_by_exchange` and, of points and frames, `choose_nested`.
 
     Parameters
     ----------
@@ -200,6 +201,8 @@ def design(
         Sample once more at the final mask, which ends the curve.
     rivals : callable, optional
         Masks that the last choice of each batch should be no worse than, where it is exchanged.
+    nested : int, optional
+        Exchange at the end of each batch alone, in so many groups: 1 for points, else frames.
     callback : callable, optional
         Told of the design after every batch.
 
@@ -221,7 +224,7 @@ def design(
     while (left := budget - int(done.measured.sum())) > 0:
         scans = measure(done.measured)
         taken = torch.from_numpy(done.measured | closed)
-        done = _extended(done, scans, taken, min(batch, left), rivals)
+        done = _extended(done, scans, taken, min(batch, left), rivals, nested)
         if callback:
             callback(done)
     if evaluate_last and not done.is_evaluated:
@@ -293,10 +296,11 @@ def _extended(
     taken: torch.Tensor,
     count: int,
     rivals: Rivals | None,
+    nested: int | None,
 ) -> Design:
     first = _sampled_point(done, scans)
     before = [scan.information.variance() for scan in scans]
-    choice, sets = _chosen(done, scans, taken, count, rivals)
+    choice, sets = _chosen(done, scans, taken, count, rivals, nested)
     points = [first]
     for position, (candidate, gain) in enumerate(zip(choice.candidates, choice.gains, strict=True)):
         left = [
@@ -328,6 +332,7 @@ def _chosen(
     taken: torch.Tensor,
     count: int,
     rivals: Rivals | None,
+    nested: int | None,
 ) -> tuple[GreedyChoice, tuple[tuple[int, ...], ...] | None]:
     """Choose greedily, or by exchange where candidates can be taken back."""
     population = [scan.information for scan in scans]
@@ -340,5 +345,8 @@ def _chosen(
         fresh = np.flatnonzero(mask & ~measured)
         if len(fresh) == count and not taken.numpy()[fresh].any():
             others.append(fresh.tolist())
+    if nested is not None:
+        found = choose_nested(exchangeable, taken, count, others, nested)
+        return GreedyChoice(found.candidates, found.gains, found.variances), None
     found = choose_by_exchange(exchangeable, taken, count, {count: others})
     return GreedyChoice(found.candidates, found.gains, found.variances), found.sets

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
+from mri_alps.masks.design._error_model import ROW_GROUPS
 from mri_alps.masks.design._scans import (
     ScanPopulation,
     mask_of_candidates,
@@ -20,8 +21,10 @@ from mri_alps.masks.design._scans import (
     unmeasurable,
     with_points,
 )
+from mri_alps.masks.design.frames import interleaved
 from mri_alps.masks.design.loop import Design, batch_size, check_budget, design
 from mri_alps.masks.design.settings import (
+    DYNAMIC,
     DesignSettings,
     check_shots,
     forbidden_by,
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
 
 _RIVALS = ("partial-fourier", "poisson-lines", "equispaced-offset")
 _RIVAL_SEEDS = 2
+LARGEST_FILM_BYTES = 4 * 2**30
+"""Of covariances of all frames and slices."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +72,11 @@ class DesignTask:
     configuration : ReconstructionConfiguration
         Prior, sampler, slices.
     start, forbidden : numpy.ndarray
-        bool (n_candidates,): measured in any case, never to be measured.
+        bool (n_candidates,): measured in any case, never to be measured; of a film frame by
+        frame.
     repeated : bool
         Whether more can be measured after a look at the posterior: not so for a scan that was
-        undersampled when it was made.
+        undersampled when it was made, nor for a film.
     region : numpy.ndarray or None
         float (H, W): region or template of the objective "task".
     """
@@ -96,11 +102,22 @@ class DesignTask:
         resume : Design, optional
             What is done already.
         """
-        n_start, budget = int(self.start.sum()), self.settings.budget
+        n_start, budget = int(self.start.sum()), self.total
         done = n_start if resume is None else int(resume.measured.sum())
         is_evaluated = resume is not None and resume.is_evaluated
         batch = batch_size(budget - n_start, self.settings.batch)
         return -(-(budget - done) // batch) + (self.repeated and not is_evaluated)
+
+    @property
+    def nested(self) -> int | None:
+        """Groups that are exchanged at the full size alone; None to exchange at every size."""
+        frames, points = self.settings.frames, with_points(self.scans[0])
+        return frames if frames > 1 or points else None
+
+    @property
+    def total(self) -> int:
+        """Candidates in all, over all frames."""
+        return self.settings.budget * self.settings.frames
 
     def rivals(self, count: int) -> list[np.ndarray]:
         """Return common masks of so many lines, bool (n_candidates,): none for points.
@@ -108,9 +125,12 @@ class DesignTask:
         Parameters
         ----------
         count : int
-            Lines in all.
+            Lines in all, over all frames.
         """
         shape, n_start = self.scans[0].shape, int(self.start.sum())
+        budget, n_frames = self.settings.budget, self.settings.frames
+        if n_frames > 1:
+            return [interleaved(self.start, self.forbidden, budget, n_frames)]
         found: list[np.ndarray] = []
         if with_points(self.scans[0]) or not 0 < n_start < count:
             return found
@@ -152,6 +172,8 @@ def design_mask(
     *,
     batch: int | None = None,
     objective: str = "error",
+    frames: int = 1,
+    dynamic: float = DYNAMIC,
     configuration: ReconstructionConfiguration | None = None,
     **settings: Any,
 ) -> np.ndarray:
@@ -173,6 +195,10 @@ def design_mask(
         Lines between two looks at the posterior, see `DesignSettings`.
     objective : {"error", "information"}
         What a line is worth: what the expected squared error falls by, or nats of information.
+    frames : int
+        Masks for the frames of a film, which share what they measured.
+    dynamic : float
+        Of a film: part of the unknown that changes from frame to frame.
     configuration : ReconstructionConfiguration, optional
         Prior, sampler, seed, slices, `center_fraction`.
     **settings
@@ -181,7 +207,7 @@ def design_mask(
     Returns
     -------
     numpy.ndarray
-        bool (1, W) for lines, (H, W) for points.
+        bool (1, W) for lines, (H, W) for points, (frames, 1, W) for a film.
 
     Raises
     ------
@@ -189,11 +215,11 @@ def design_mask(
         If a file or a setting cannot be used; the message is one sentence.
     """
     configuration = configuration or ReconstructionConfiguration(**settings)
-    task = make_task(
-        [Path(path) for path in inputs], DesignSettings(budget, batch, objective), configuration
-    )
+    wanted = DesignSettings(budget, batch, objective, frames=frames, dynamic=dynamic)
+    task = make_task([Path(path) for path in inputs], wanted, configuration)
     prior, device = load_prior_for(configuration)
-    return mask_of_candidates(run_task(task, prior, device).measured, task.scans[0].shape)
+    measured = run_task(task, prior, device).measured
+    return mask_of_candidates(measured, task.scans[0].shape, frames)
 
 
 def make_task(
@@ -227,6 +253,8 @@ def make_task(
         raise ConfigurationError(
             "the objective task is for lines, and this scan has two phase encodes: design by error"
         )
+    if settings.frames > 1:
+        _check_film(settings, scans, sum(len(chosen_slices(raw, configuration)) for raw in scans))
     first = (configuration.slices or (0,))[0]
     if len(scans) == 1 and not is_complete(scans[0], min(first, scans[0].n_slices - 1)):
         start = start_of_undersampled(scans[0], min(first, scans[0].n_slices - 1))
@@ -255,7 +283,31 @@ def make_task(
     n_picks = settings.budget - int(start.sum())
     if settings.batch is None and settings.objective != "information" and not points:
         settings = dataclasses.replace(settings, batch=max(n_picks, 1))
-    return DesignTask(scans, settings, configuration, start, forbidden, True, region)
+    if (n_frames := settings.frames) > 1:  # one look, at the lines that all frames have
+        settings = dataclasses.replace(settings, batch=max(n_picks * n_frames, 1))
+        start, forbidden = np.tile(start, n_frames), np.tile(forbidden, n_frames)
+    return DesignTask(scans, settings, configuration, start, forbidden, n_frames == 1, region)
+
+
+def _check_film(settings: DesignSettings, scans: Sequence[RawKSpace], n_slices: int) -> None:
+    n_frames = settings.frames
+    if settings.batch is not None:
+        raise ConfigurationError(
+            f"{n_frames} frames are designed after one look at the posterior, found a batch of "
+            f"{settings.batch}: leave --batch out"
+        )
+    if with_points(scans[0]):
+        raise ConfigurationError(
+            f"{scans[0].path} has two phase encodes, and frames share lines: leave --frames out"
+        )
+    needed = 8 * n_slices * ROW_GROUPS * (2 * n_frames * scans[0].shape[1]) ** 2
+    if needed > LARGEST_FILM_BYTES:
+        raise ConfigurationError(
+            f"the covariances of {n_frames} frames of {n_slices} slices take {needed / 2**30:.3g} "
+            f"GiB, more than {LARGEST_FILM_BYTES / 2**30:.3g}: lower --frames or give fewer slices"
+        )
+    for raw in scans:
+        require_complete(raw, f"a design of {n_frames} frames")
 
 
 def run_task(
@@ -285,16 +337,18 @@ def run_task(
     """
     slices = [part for raw in task.scans for part in study_slices(raw, task.configuration)]
     population = ScanPopulation(
-        slices, prior, task.configuration, device, progress, task.settings.objective, task.region
-    )
+        slices, prior, task.configuration, device, progress, task.settings.objective, task.region,
+        task.settings.frames, task.settings.dynamic,
+    )  # fmt: skip
     return design(
         population,
         task.start,
-        task.settings.budget,
+        task.total,
         batch=task.settings.batch,
         forbidden=task.forbidden,
         resume=resume,
         evaluate_last=task.repeated,
         rivals=task.rivals,
+        nested=task.nested,
         callback=callback,
     )

@@ -106,6 +106,7 @@ def write_mask_files(
     *,
     per_shot: int | None = None,
     accelerations: Sequence[float] = (),
+    frames: int = 1,
 ) -> list[Path]:
     """Write a finished design: mask as npy, list and cfl, the curve as csv and png.
 
@@ -121,6 +122,9 @@ def write_mask_files(
         Lines of a shot: a list of shots is written as well, as NAME_shots.txt.
     accelerations : sequence of float
         NAME_4x.npy and so on are written as well: the best choice of so many.
+    frames : int
+        Of a film: NAME.npy is (frames, 1, W), the cfl has them along TIME, and NAME_frame0.npy and
+        so on are the mask of each.
 
     Returns
     -------
@@ -128,34 +132,57 @@ def write_mask_files(
         What was written.
     """
     mask = designed.measured
-    points = len(mask) != shape[1]
+    points = len(mask) != frames * shape[1]
     plane = mask.reshape(shape) if points else mask
+    if frames > 1:
+        plane = mask.reshape(frames, 1, shape[1])
     paths = {suffix: _with_suffix(stem, suffix) for suffix in SUFFIXES if suffix != ".json"}
-    with atomic_path(paths[".npy"]) as temporary, temporary.open("wb") as stream:
-        np.save(stream, plane)
-    write_text(paths[".txt"], _listed(designed, shape, points))
-    # READ is 1: a pattern that BART applies to every readout; then PHS1 and PHS2
-    write_cfl(paths[".cfl"], plane.astype(np.complex64)[None])
+    _write_array(paths[".npy"], plane)
+    write_text(paths[".txt"], _listed(designed, shape, points, frames))
+    # READ is 1: a pattern that BART applies to every readout; then PHS1 and PHS2, TIME is the 11th
+    pattern = plane.astype(np.complex64)[None]
+    if frames > 1:
+        pattern = pattern.reshape(frames, shape[1]).T.reshape(1, shape[1], *[1] * 8, frames)
+    write_cfl(paths[".cfl"], pattern)
     write_csv(paths[".csv"], _curve_rows(designed))
-    write_design_picture(paths[".png"], designed, shape)
+    write_design_picture(paths[".png"], designed, shape, frames)
     written = list(paths.values())
+    for frame in range(frames if frames > 1 else 0):
+        written.append(_with_suffix(stem, f"_frame{frame}.npy"))
+        _write_array(written[-1], plane[frame])
     path = designed.path()
     for acceleration in accelerations:
         count = round(mask.size / acceleration)
         own = path[count].reshape(plane.shape)
         written.append(_with_suffix(stem, f"_{acceleration:g}x.npy"))
-        with atomic_path(written[-1]) as temporary, temporary.open("wb") as stream:
-            np.save(stream, own)
+        _write_array(written[-1], own)
     if per_shot is not None:
         written.append(_with_suffix(stem, "_shots.txt"))
-        shots = shots_of(np.array(designed.picks), per_shot)
-        listed = "".join(" ".join(map(str, shot)) + "\n" for shot in shots)
-        title = f"# {len(shots)} shots of {per_shot} lines, beside the calibration region\n"
-        write_text(written[-1], title + listed)
+        write_text(written[-1], _listed_shots(designed, per_shot, shape[1], frames))
     return written
 
 
-def check_accelerations(designed: Sequence[float], n_start: int, budget: int, size: int) -> None:
+def _write_array(path: Path, array: np.ndarray) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, array)
+
+
+def _listed_shots(designed: Design, per_shot: int, width: int, frames: int) -> str:
+    picks = np.array(designed.picks, dtype=int)
+    parts = [picks]
+    if frames > 1:
+        parts = [picks[picks // width == frame] % width for frame in range(frames)]
+    shots = [shot for part in parts for shot in shots_of(part, per_shot)]
+    listed = "".join(" ".join(map(str, shot)) + "\n" for shot in shots)
+    order = f", {len(shots) // frames} of each frame, frame by frame" if frames > 1 else ""
+    return (
+        f"# {len(shots)} shots of {per_shot} lines, beside the calibration region{order}\n{listed}"
+    )
+
+
+def check_accelerations(
+    designed: Sequence[float], n_start: int, budget: int, size: int, frames: int = 1
+) -> None:
     """Refuse accelerations that a design does not pass through.
 
     Parameters
@@ -164,12 +191,19 @@ def check_accelerations(designed: Sequence[float], n_start: int, budget: int, si
         Asked for.
     n_start, budget, size : int
         Candidates of the calibration region, of the whole design, and in all.
+    frames : int
+        Of a film, which is designed for one number of lines.
 
     Raises
     ------
     ConfigurationError
         If one needs fewer or more candidates.
     """
+    if designed and frames > 1:
+        raise ConfigurationError(
+            f"{frames} frames are designed for the budget alone, found {len(designed)} "
+            "accelerations: leave --accelerations out"
+        )
     for acceleration in designed:
         count = round(size / acceleration) if acceleration > 0 else 0
         if not n_start <= count <= budget:
@@ -179,10 +213,12 @@ def check_accelerations(designed: Sequence[float], n_start: int, budget: int, si
             )
 
 
-def _listed(designed: Design, shape: tuple[int, int], points: bool) -> str:
+def _listed(designed: Design, shape: tuple[int, int], points: bool, frames: int) -> str:
     what = "points (phase encode, partition)" if points else "phase-encode lines"
     center = f"{shape[0] // 2} {shape[1] // 2}" if points else f"{shape[1] // 2}"
     matrix = f"{shape[0]} x {shape[1]}" if points else f"{shape[1]}"
+    if frames > 1:
+        what, matrix = "phase-encode lines (frame, line)", f"{frames} x {shape[1]}"
     count = int(designed.measured.sum())
     lines = [
         f"# {count} of {matrix} {what}, counted from 0; the centre is {center}",
@@ -190,7 +226,7 @@ def _listed(designed: Design, shape: tuple[int, int], points: bool) -> str:
         "first",
     ]
     for candidate in (*np.flatnonzero(designed.start).tolist(), *designed.picks):
-        where = divmod(candidate, shape[1]) if points else (candidate,)
+        where = divmod(candidate, shape[1]) if points or frames > 1 else (candidate,)
         lines.append(" ".join(str(index) for index in where))
     return "\n".join(lines) + "\n"
 

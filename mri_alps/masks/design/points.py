@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -13,6 +14,7 @@ from mri_alps.masks.design.information import log_determinants, noisy_factor
 
 _KERNEL_ENERGY = 0.999  # of the maps' spectrum within the kernel
 _LARGEST_REACH = 4
+_LEAST_LEFT = 1e-6  # of a frequency's variance: so that a point can be taken back
 
 
 class PointInformation:
@@ -46,31 +48,39 @@ class PointInformation:
         self._by_error = objective == "error"
         self._shape = (spectrum.shape[0], spectrum.shape[1])
         self._noise_variance = float(noise_std) ** 2
-        self._spectrum = spectrum.clone()
+        self._spectrum = spectrum.clone().contiguous()
         kernel, self._reach = coil_kernel(maps)
         self._kernel = kernel.flatten(1).mT  # (window, coils): coil weights of each frequency
-        everywhere = torch.arange(self._shape[0] * self._shape[1], device=spectrum.device)
-        self._gains = torch.cat([self._gains_at(part) for part in everywhere.split(4096)])
+        self._gains = torch.zeros_like(self._spectrum).flatten()
+        self._stale = torch.ones_like(self._gains, dtype=torch.bool)
 
     def gains(self) -> torch.Tensor:
         """Return log det(I + Sigma / noise_std^2), or what log(error) falls by, (H W,)."""
+        for part in self._stale.nonzero()[:, 0].split(4096):
+            self._gains[part] = self._gains_at(part)
+        self._stale[:] = False
         if not self._by_error:
-            return self._gains
+            return self._gains.clone()
         fallen = self._gains / self._spectrum.sum().clamp_min(1e-30)
         return -torch.log1p(-fallen.clamp(0, 1 - 1e-6))
 
     def condition(self, candidate: int) -> None:
         """Take one point as measured by all coils."""
-        point = torch.tensor([candidate], device=self._spectrum.device)
-        under = self._window(point, self._reach)[0]
-        variance = self._spectrum.flatten()[under]
+        self._scale(candidate, self._left(candidate))
+
+    def _left(self, candidate: int) -> torch.Tensor:
+        """Part of the variance of each frequency under a point that is left by measuring it."""
+        under = self._window(torch.tensor([candidate], device=self._spectrum.device), self._reach)
+        variance = self._spectrum.flatten()[under[0]]
         block = (self._kernel.mT * variance) @ self._kernel.conj()
         root = noisy_factor(block, self._noise_variance)
         told = torch.linalg.solve_triangular(root, self._kernel.mT, upper=False)
-        known = (variance * told.abs().square().sum(0)).clamp(0, 1)
-        self._spectrum.view(-1)[under] = variance * (1 - known)
-        near = torch.unique(self._window(point, 2 * self._reach)[0])
-        self._gains[near] = self._gains_at(near)
+        return 1 - (variance * told.abs().square().sum(0)).clamp(0, 1 - _LEAST_LEFT)
+
+    def _scale(self, candidate: int, factors: torch.Tensor) -> None:
+        point = torch.tensor([candidate], device=self._spectrum.device)
+        self._spectrum.view(-1)[self._window(point, self._reach)[0]] *= factors
+        self._stale[self._window(point, 2 * self._reach)[0]] = True
 
     def variance(self) -> float:
         """Return the sum over pixels of E |x - mean|^2."""
@@ -94,6 +104,60 @@ class PointInformation:
         rows = (points[:, None] // width + offset) % height
         columns = (points[:, None] % width + offset) % width
         return (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+
+
+class PointErrors(PointInformation):
+    """Expected squared error of points, which can be taken back: an `Exchangeable`.
+
+    What a point left of each frequency's variance is kept, and divided out when it is forgotten. So
+    `forget` undoes `condition` whatever came between; points that were measured later would have
+    told more without it, which is not made up for: an exchange is judged too strictly, not too
+    kindly.
+
+    Parameters
+    ----------
+    spectrum, maps, noise_std
+        As `PointInformation`.
+    """
+
+    def __init__(self, spectrum: torch.Tensor, maps: torch.Tensor, noise_std: float):
+        super().__init__(spectrum.double(), maps.to(torch.complex128), noise_std, "error")
+        self._factors: dict[int, torch.Tensor] = {}
+
+    def condition(self, candidate: int) -> None:
+        """Take one point as measured by all coils.
+
+        Parameters
+        ----------
+        candidate : int
+            Not measured yet.
+        """
+        self._factors[candidate] = self._left(candidate)
+        self._scale(candidate, self._factors[candidate])
+
+    def forget(self, candidate: int) -> None:
+        """Undo `condition`.
+
+        Parameters
+        ----------
+        candidate : int
+            Measured before.
+        """
+        self._scale(candidate, 1 / self._factors.pop(candidate))
+
+    def losses(self, lines: Sequence[int]) -> torch.Tensor:
+        """Return by how much log(error) would rise without each of these points, (points,).
+
+        Parameters
+        ----------
+        lines : sequence of int
+            Points that `condition` has taken as measured.
+        """
+        points = torch.tensor(lines, device=self._spectrum.device)
+        variance = self._spectrum.flatten()[self._window(points, self._reach)]
+        kept = torch.stack([self._factors[point] for point in lines])
+        back = (variance * (1 / kept - 1)).sum(1)
+        return torch.log1p(back / self._spectrum.sum().clamp_min(1e-30))
 
 
 def point_information(
@@ -132,6 +196,8 @@ def point_information(
             "the posterior samples do not differ, so no point would tell anything: check the "
             "prior and the noise level"
         )
+    if objective == "error":
+        return PointErrors(spectrum, maps, noise_std)
     return PointInformation(spectrum, maps, noise_std, objective)
 
 

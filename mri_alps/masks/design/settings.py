@@ -13,6 +13,8 @@ from mri_alps.core.errors import ConfigurationError, InputFileError, damage_of
 
 OBJECTIVES = ("error", "information", "task")
 """What a design goes by."""
+DYNAMIC = 0.2
+"""Part of what is unknown that changes from frame to frame, unless a user knows better."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,11 @@ class DesignSettings:
         Lines of a shot: those outside the centre are a multiple of it.
     shutter : bool
         Of a 3-D scan: only points in the ellipse that fits into the matrix.
+    frames : int
+        Of a film whose frames share what they measured: each gets lines of its own, `budget` in
+        each, for a window of so many frames.
+    dynamic : float
+        With frames: part of the unknown that changes from frame to frame, 0 to 1.
 
     Raises
     ------
@@ -53,15 +60,18 @@ class DesignSettings:
     partial_fourier: float | None = None
     per_shot: int | None = None
     shutter: bool = False
+    frames: int = 1
+    dynamic: float = DYNAMIC
 
     def __post_init__(self) -> None:
         for name, value in (
             ("budget", self.budget), ("batch", self.batch), ("per_shot", self.per_shot),
+            ("frames", self.frames),
         ):  # fmt: skip
             if value is not None and value < 1:
                 option = name.replace("_", "-")
                 raise ConfigurationError(
-                    f"the {name.replace('_', ' ')} is a number of lines, at least 1, found "
+                    f"the {name.replace('_', ' ')} is a number, at least 1, found "
                     f"{value}: raise --{option}"
                 )
         if self.objective not in OBJECTIVES:
@@ -79,6 +89,15 @@ class DesignSettings:
             raise ConfigurationError(
                 f"partial Fourier measures 0.5 to 1 of the phase encodes, found {part:g}: change "
                 "--partial-fourier"
+            )
+        if not 0 <= self.dynamic <= 1:
+            raise ConfigurationError(
+                f"the dynamic part is 0 to 1 of the whole, found {self.dynamic:g}: change --dynamic"
+            )
+        if self.frames > 1 and self.objective == "information":
+            raise ConfigurationError(
+                f"{self.frames} frames are designed by error or task, found the objective "
+                "information: change --objective"
             )
 
     def describe(self) -> dict[str, Any]:
