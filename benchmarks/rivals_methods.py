@@ -16,10 +16,11 @@ import torch
 from reconstruction_case import Case
 from reconstruction_rivals import BART_WEIGHTS, bart_wavelets, cg_sense, zero_filled
 from rivals_case import case_problem
-from rivals_points import dpir, sigpy_version, sigpy_wavelets
+from rivals_points import sigpy_version, sigpy_wavelets
 from rivals_samplers import sample_dds, sample_diffpir, sample_pigdm, sample_score_mri
 
 from mri_alps import sample_posterior
+from mri_alps.sampling import plug_and_play
 from mri_alps.sampling.baselines import sample_csgm, sample_dps
 
 OURS = "mri_alps"
@@ -56,7 +57,7 @@ def of_image(make) -> Callable:
 
 
 def run_dpir(case, prior, n_samples, n_evaluations, seed, **setting):
-    image, count = dpir(prior, case_problem(case), **setting)
+    image, count = plug_and_play(prior, case_problem(case), **setting)
     return image[None], count, ""
 
 

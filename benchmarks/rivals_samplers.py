@@ -16,34 +16,15 @@ import torch
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.solvers import conjugate_gradient
-from mri_alps.sampling import CountedScore, PosteriorSamples, SamplingTask, karras_ladder
+from mri_alps.sampling import (
+    CountedScore,
+    PosteriorSamples,
+    SamplingTask,
+    karras_ladder,
+    proximal,
+)
 from mri_alps.sampling.baselines import vp_ladder
-
-SOLVER_ITERATIONS = 20
-"""Of equations that the papers solve exactly in singular vectors; SENSE has none that are cheap."""
-
-
-def proximal(problem, x: torch.Tensor, rho: float, n_iterations: int = SOLVER_ITERATIONS):
-    """Return argmin |y - A z|^2 + rho |z - x|^2 by conjugate gradients that start at x.
-
-    Parameters
-    ----------
-    problem : Problem
-        A and y.
-    x : torch.Tensor
-        (n, *domain_shape).
-    rho : float
-        Positive.
-    n_iterations : int
-        Of conjugate gradients.
-    """
-    return conjugate_gradient(
-        lambda z: problem.normal(z) + rho * z,
-        problem.back_projection + rho * x,
-        n_iterations,
-        n_axes=len(problem.image_shape),
-        x=x,
-    )
+from mri_alps.sampling.half_quadratic import SOLVER_ITERATIONS
 
 
 def ddim_step(x, mean, sigma: float, following: float, eta: float, noise) -> torch.Tensor:

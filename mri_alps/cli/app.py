@@ -156,6 +156,8 @@ def reconstruct(
     mri-alps reconstruct full/*.h5 -o results --mask equispaced --acceleration 4
 
     mri-alps reconstruct multicoil_test -o results --workers 4
+
+    mri-alps reconstruct scan.h5 -o results --preview
     """
     from mri_alps.cli.reconstruct import run_reconstruct
 

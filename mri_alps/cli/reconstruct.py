@@ -17,7 +17,13 @@ from rich.table import Table
 from mri_alps.cli.run_settings import RunSettings
 from mri_alps.cli.terminal import ProgressBar, err, out, print_message, stopped_by_signal
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsError
-from mri_alps.evaluation import MAX_ROWS, evenly_chosen, write_panel, write_planes
+from mri_alps.evaluation import (
+    MAX_ROWS,
+    evenly_chosen,
+    write_panel,
+    write_planes,
+    write_preview,
+)
 from mri_alps.pipeline import (
     Manifest,
     ReconstructionConfiguration,
@@ -110,6 +116,7 @@ def run_reconstruct(
         notify=print_message,
         check=(lambda *_: None) if named else probe.check,
         list_parts=list_them,
+        show_preview=write_preview if run.preview else None,
     )
     finish = functools.partial(show_scan, report=run.report, print_paths=not run.as_json)
     kept = f"what is finished is kept in {output}, repeat the command to go on from there"

@@ -46,6 +46,13 @@ class RunSettings:
     overwrite: bool = setting(
         "Begin from nothing, whatever is finished.", default=False, group=OUTPUT
     )
+    preview: bool = setting(
+        "First, within seconds, write a point estimate of up to eight slices by the same prior: "
+        "NAME_preview.h5 and .png beside the result, without a deviation. They are removed when "
+        "the posterior is there.",
+        default=False,
+        group=OUTPUT,
+    )
     dry_run: bool = setting(
         "Only say sizes, memory and estimated time.", default=False, group=OUTPUT
     )

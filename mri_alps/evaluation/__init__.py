@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         write_reliability,
     )
     from mri_alps.evaluation.planes import write_planes
+    from mri_alps.evaluation.preview_picture import write_preview
     from mri_alps.evaluation.report.page import write_report
     from mri_alps.evaluation.score_files import draw_scores, write_scores
 
@@ -64,6 +65,7 @@ _HOME_OF = {
     "write_json": "mri_alps.evaluation.files",
     "write_panel": "mri_alps.evaluation.pictures",
     "write_planes": "mri_alps.evaluation.planes",
+    "write_preview": "mri_alps.evaluation.preview_picture",
     "write_reliability": "mri_alps.evaluation.pictures",
     "write_report": "mri_alps.evaluation.report.page",
     "write_scores": "mri_alps.evaluation.score_files",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         prepare_directory,
     )
     from mri_alps.pipeline.parts import describe_parts, is_unasked, open_parts, parts_of
+    from mri_alps.pipeline.preview import PREVIEW_FORMAT, PREVIEW_KIND, Preview, preview_path
     from mri_alps.pipeline.progress import Progress
     from mri_alps.pipeline.provenance import pixel_aspect, versions
     from mri_alps.pipeline.resources import evaluation_bytes, memory_bytes
@@ -93,6 +94,9 @@ _HOME_OF = {
     "Manifest": "mri_alps.pipeline.manifest",
     "OPTIONAL_DATASETS": "mri_alps.pipeline.result",
     "OUTPUT_GROUP": "mri_alps.pipeline.configuration",
+    "PREVIEW_FORMAT": "mri_alps.pipeline.preview",
+    "PREVIEW_KIND": "mri_alps.pipeline.preview",
+    "Preview": "mri_alps.pipeline.preview",
     "Progress": "mri_alps.pipeline.progress",
     "RECONSTRUCTION_FORMAT": "mri_alps.pipeline.output",
     "Reconstruction": "mri_alps.pipeline.result",
@@ -141,6 +145,7 @@ _HOME_OF = {
     "output_path": "mri_alps.pipeline.output",
     "pixel_aspect": "mri_alps.pipeline.provenance",
     "prepare_directory": "mri_alps.pipeline.output",
+    "preview_path": "mri_alps.pipeline.preview",
     "prior_identity": "mri_alps.pipeline.identity",
     "reconstruct": "mri_alps.pipeline.volume",
     "reconstruct_scans": "mri_alps.pipeline.scans",
@@ -163,6 +168,7 @@ _HOME_OF = {
 __getattr__, __dir__ = lazy_names(__name__, _HOME_OF)
 
 __all__ = [
+    "Preview",
     "Reconstruction",
     "ReconstructionConfiguration",
     "load_reconstruction",

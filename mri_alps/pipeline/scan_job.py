@@ -28,6 +28,7 @@ from mri_alps.pipeline.output import (
     output_path,
     read_attributes,
 )
+from mri_alps.pipeline.preview import ScanPreview
 from mri_alps.pipeline.provenance import attributes_of
 from mri_alps.pipeline.result import SliceReconstruction, read_slices, representative
 from mri_alps.pipeline.selection import chosen_slices, open_scan, part_name, selection_of
@@ -79,6 +80,8 @@ class RunContext:
         raises if it should not be.
     list_parts : callable
         Says which parts a raw file has, as `mri_alps.rawdata.list_parts` does.
+    show_preview : callable, optional
+        Told of each scan's preview whenever it is written; none is made if left out.
     """
 
     configuration: ReconstructionConfiguration
@@ -90,6 +93,7 @@ class RunContext:
     notify: Callable[[str], None] = lambda _: None
     check: Callable[[Path, Selection | None, TrajectoryOptions | None], None] = lambda *_: None
     list_parts: Callable[[Path, Mapping[str, Any]], list[dict[str, Any]]] = list_parts
+    show_preview: Callable[[Path], object] | None = None
 
     def compute_settings(self) -> ComputeSettings:
         """Return how slices are computed where nothing is there to go on from."""
@@ -206,6 +210,8 @@ class ScanJob:
         The road of its slices; there once it is calibrated.
     store : SliceStore
         Where its finished slices are.
+    preview : ScanPreview
+        What can be seen before the posterior is there.
     scan_hash : str
         See `scan_identity`.
     skipped : bool
@@ -222,6 +228,7 @@ class ScanJob:
 
     raw: RawKSpace
     store: SliceStore
+    preview: ScanPreview
     compute_settings: ComputeSettings
     reconstructor: SliceReconstructor
     scan_hash: str
@@ -283,7 +290,10 @@ class ScanJob:
         }
         self.store = SliceStore(self.target, settings_hash(self._identity))
         self._resources.enter_context(self.store.locked())
-        self.store.clear_half_written()
+        self.preview = ScanPreview(
+            self.target, self._identity, self.context.notify, self.context.show_preview
+        )
+        self.store.clear_half_written((self.target, self.preview.path))
         found = self._usable_attributes()
         if found is not None and "failed_slices" not in found:
             self.skipped = True
@@ -429,6 +439,8 @@ class ScanJob:
                 self.context.notify(
                     f"{self.target.name}: finished slices are kept for the next run"
                 )
+        if hasattr(self, "preview"):  # the scan was its own, and is done or cannot be
+            self.preview.remove()
         self.release()
         status = "failed" if error is not None else "skipped" if self.skipped else "finished"
         if isinstance(error, InputFileError) and self.is_optional and not self._is_open:

@@ -12,6 +12,7 @@ import dataclasses
 import glob
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -218,11 +219,17 @@ class SliceStore:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
-    def clear_half_written(self) -> None:
-        """Remove what a killed process had under temporary names; only under the lock."""
-        for suffix in (self.target.suffix, ".png", ".html"):
-            name = glob.escape(self.target.with_suffix(suffix).name)
-            for leftover in self.target.parent.glob(f".{name}.*.tmp"):
+    def clear_half_written(self, targets: Iterable[Path]) -> None:
+        """Remove what a killed process had under temporary names; only under the lock.
+
+        Parameters
+        ----------
+        targets : iterable of pathlib.Path
+            The scan's HDF5 files beside which the picture and the page lie.
+        """
+        for target, suffix in itertools.product(targets, (self.target.suffix, ".png", ".html")):
+            name = glob.escape(target.with_suffix(suffix).name)
+            for leftover in target.parent.glob(f".{name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
         for leftover in self.folder.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)

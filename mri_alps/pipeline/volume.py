@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mri_alps.core.errors import MriAlpsWarning, describe_error
-from mri_alps.core.values import FLAG, PATH, as_path, check, instance
+from mri_alps.core.errors import CalibrationError, MriAlpsWarning, describe_error
+from mri_alps.core.values import FLAG, FUNCTION, PATH, as_path, check, instance
 from mri_alps.pipeline._arguments import as_array, open_source
 from mri_alps.pipeline.configuration import ReconstructionConfiguration
 from mri_alps.pipeline.failures import describe_failures, failures_as_attributes
 from mri_alps.pipeline.output import output_folder, output_path
+from mri_alps.pipeline.preview import preview_slice, previewed_slices
 from mri_alps.pipeline.provenance import attributes_of
 from mri_alps.pipeline.result import (
     Reconstruction,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from mri_alps.pipeline.preview import Preview
     from mri_alps.pipeline.progress import Progress
     from mri_alps.priors import ScoreModel
 
@@ -44,6 +47,7 @@ def reconstruct(
     mask: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
     trajectory: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
     sensitivity_maps: np.ndarray | torch.Tensor | str | os.PathLike[str] | None = None,
+    preview: Callable[[Preview], object] | None = None,
     **settings: Any,
 ) -> Reconstruction:
     """Reconstruct a scan in memory.
@@ -65,6 +69,10 @@ def reconstruct(
     sensitivity_maps : path-like or array, optional
         A file, or complex (coil, readout, phase_encode), with or without a slice axis before it;
         estimated if left out.
+    preview : callable, optional
+        Given a `Preview` of up to eight slices before samples are drawn: a point estimate within
+        seconds, without a deviation. Its `index` is the slice, `image` float32 (H, W) in the units
+        of the result.
     **settings
         The other fields of `ReconstructionConfiguration`, for example ``n_samples=8`` or
         ``noise_std=0.1``.
@@ -94,7 +102,8 @@ def reconstruct(
         "trajectory": None if places is not None else trajectory,
         "sensitivity_maps": None if maps is not None else sensitivity_maps,
     }
-    check("reconstruct", dict.fromkeys(named, _NAME_OR_ARRAY), named)
+    rules = dict.fromkeys(named, _NAME_OR_ARRAY) | {"preview": FUNCTION.or_none()}
+    check("reconstruct", rules, named | {"preview": preview})
     configuration = make_configuration(settings | named)
     raw = open_source(source, drawn, configuration, places)
     raw = with_field_of_view(raw, configuration.field_of_view)
@@ -103,6 +112,8 @@ def reconstruct(
     chosen = None if as_array(source) is not None else drawn
     reconstructor = SliceReconstructor.of_scan(raw, configuration, prior, device, chosen)
     reconstructor = dataclasses.replace(reconstructor, given_maps=maps)
+    if preview is not None:
+        _show_previews(reconstructor, chosen_slices(raw, configuration), preview)
     reconstructor = reconstructor.self_calibrated(chosen_slices(raw, configuration))
     results: list[SliceReconstruction] = []
     failures: dict[int, Exception] = {}
@@ -133,6 +144,24 @@ def reconstruct(
     return stack_slices(results, attributes | failures_as_attributes(reasons))
 
 
+def _show_previews(
+    reconstructor: SliceReconstructor,
+    indices: Sequence[int],
+    show: Callable[[Preview], object],
+) -> None:
+    """Show point estimates of some slices; where there are none, the samples come all the same."""
+    for index in previewed_slices(indices):
+        try:
+            found = preview_slice(reconstructor, reconstructor.load(index))
+        except CalibrationError:  # of this slice, said where its samples are drawn
+            continue
+        except Exception as error:  # noqa: BLE001 - the posterior does not depend on it
+            sentence = f"{reconstructor.raw.path}: no preview is made: {describe_error(error)}"
+            warnings.warn(sentence, MriAlpsWarning, stacklevel=3)
+            return
+        show(found)
+
+
 def reconstruct_to_file(
     source: str | Path | RawKSpace,
     output: str | Path,
@@ -140,6 +169,7 @@ def reconstruct_to_file(
     progress: Progress | None = None,
     prior: ScoreModel | None = None,
     overwrite: bool = False,
+    preview: Callable[[Path], object] | None = None,
 ) -> Path:
     """Reconstruct a scan into an HDF5 file of the same name in a folder.
 
@@ -161,6 +191,10 @@ def reconstruct_to_file(
         A loaded prior, used instead of the configuration's.
     overwrite : bool
         Begin from nothing, whatever is there.
+    preview : callable, optional
+        Told of a file `NAME_preview.h5` beside the result whenever it is written: point estimates
+        of up to eight slices within seconds, its dataset `preview` (slices, H, W), without a
+        deviation. It is removed when the posterior is there, or cannot be made.
 
     Returns
     -------
@@ -182,6 +216,7 @@ def reconstruct_to_file(
         "output": PATH,
         "configuration": instance(ReconstructionConfiguration).or_none(),
         "overwrite": FLAG,
+        "preview": FUNCTION.or_none(),
     }
     check("reconstruct_to_file", rules, locals())
     configuration = configuration or ReconstructionConfiguration()
@@ -197,7 +232,9 @@ def reconstruct_to_file(
         scan = open_scan(scan, configuration)  # before a folder is made for it
     else:
         refuse_selection(configuration)
-    context = RunContext(configuration, prior, device, name, overwrite=overwrite)
+    context = RunContext(
+        configuration, prior, device, name, overwrite=overwrite, show_preview=preview
+    )
     with output_folder(Path(output)) as folder:
         (outcome,) = reconstruct_scans([scan], folder, context, progress).outcomes
     if outcome.error is not None:

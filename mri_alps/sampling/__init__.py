@@ -1,6 +1,7 @@
 """Samplers of p(image | data): schedules, Langevin kernels, methods, diagnostics."""
 
 from mri_alps.sampling.diagnostics import effective_sample_size, split_r_hat
+from mri_alps.sampling.half_quadratic import plug_and_play, proximal
 from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.kernels import euler_maruyama_step, leimkuhler_matthews_step
 from mri_alps.sampling.noise import ChainNoise
@@ -41,7 +42,9 @@ __all__ = [
     "karras_ladder",
     "leimkuhler_matthews_step",
     "make_problem",
+    "plug_and_play",
     "predictive_interval",
+    "proximal",
     "require_spectrum",
     "sample_alps",
     "sample_posterior",

@@ -82,15 +82,6 @@ def matrix(operator):
     return operator.forward(basis).flatten(1).T
 
 
-def test_the_step_to_the_data_solves_its_equations(rivals):
-    problem, x, rho = bed(white(), sense()), noise(3, *SHAPE, seed=9), 0.3
-    found = rivals.proximal(problem, x, rho, 200)
-    a = matrix(problem.operator)
-    right = a.mH @ problem.data.flatten()[:, None] + rho * x.flatten(1).T
-    expected = torch.linalg.solve(a.mH @ a + rho * torch.eye(a.shape[1]), right).T
-    torch.testing.assert_close(found.flatten(1), expected, rtol=1e-6, atol=1e-6)
-
-
 def test_ddim_with_all_noise_new_is_the_ancestral_step(rivals):
     x, mean, z = (noise(4, *SHAPE, seed=seed) for seed in (1, 2, 3))
     found = rivals.ddim_step(x, mean, 0.7, 0.4, 1.0, z)
@@ -163,23 +154,6 @@ def test_pigdm_guides_by_the_likelihood_where_its_assumption_is_true(rivals, sig
         point = point.clone().requires_grad_(True)
         (expected,) = torch.autograd.grad(log_likelihood(point), point)
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
-
-
-def test_dpir_at_one_level_is_the_posterior_mean_of_a_gaussian(rivals):
-    """Its fixed point is argmin |y - A x|^2 / noise_std^2 + x^H (P + sigma^2)^-1 x."""
-    from rivals_points import dpir
-
-    power = 0.05 + 1 / (1 + torch.arange(SHAPE[0])[:, None] + torch.arange(SHAPE[1]))
-    power = 0.5 * (power + power.flip(0, 1).roll((1, 1), (0, 1)))  # even, about the centre
-    prior = GaussianPrior(power.double(), sigma_min=NOISE_STD, sigma_max=10.0)
-    problem = bed(prior, sense())
-    image, count = dpir(prior, problem, n_steps=800, weight=1.0, start=NOISE_STD)
-    exact = exact_posterior(prior, problem.operator, problem.data, NOISE_STD)
-    assert count == 800
-    # What it returns is denoised once more after it was brought to the data.
-    expected = prior.denoise(exact.mean, NOISE_STD)
-    error = (image - expected).abs().square().mean().sqrt()
-    assert float(error) < 1e-3 * float(exact.mean.abs().square().mean().sqrt())
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

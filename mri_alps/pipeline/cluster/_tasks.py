@@ -35,6 +35,7 @@ from mri_alps.pipeline._overlap import overlap
 from mri_alps.pipeline._threads import use_threads
 from mri_alps.pipeline.batches import choose_batch
 from mri_alps.pipeline.identity import prior_identity, scan_identity
+from mri_alps.pipeline.preview import ScanPreview
 from mri_alps.pipeline.selection import chosen_slices, selection_of
 from mri_alps.pipeline.self_calibration import self_calibrated
 from mri_alps.pipeline.slice import (
@@ -46,6 +47,7 @@ from mri_alps.pipeline.slice import (
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import load_prior_for
+from mri_alps.priors import DEFAULT_PRIOR
 from mri_alps.rawdata import RawKSpace, Selection, read_raw
 
 if TYPE_CHECKING:
@@ -261,6 +263,52 @@ def _reconstruct(
     return Receipt(
         computed, found, sum(busy), tuple(notes), batch=batch, failed=tuple(failed.items())
     )
+
+
+def preview_scan(
+    task: ScanTask, indices: tuple[int, ...], identity: dict[str, str], calibrated: Calibrated
+) -> Receipt:
+    """Write the preview of a scan, beside its reconstruction-to-be.
+
+    Parameters
+    ----------
+    task : ScanTask
+        The scan.
+    indices : tuple of int
+        All slices of the reconstruction.
+    identity : dict
+        As `ScanPreview` takes it.
+    calibrated : Calibrated
+        From `calibrate`.
+
+    Returns
+    -------
+    Receipt
+        Its notes say why there is none, where there is none.
+    """
+    if calibrated.error is not None or calibrated.calibration is None:
+        return Receipt()  # told by the slices
+    said: list[str] = []
+    preview = ScanPreview(Path(task.target), identity, said.append, lambda _: None)
+    with _PLACES, _notes():  # warnings are told by the slices, too
+        with _READING:
+            raw = _open(task)
+            prior, device = _prior(task.configuration, task.prior_identity)
+            reconstructor = SliceReconstructor(
+                raw, task.configuration, prior, device, calibrated.mask, calibrated.calibration
+            )
+        for index in preview.slices(indices):
+            try:
+                with _READING:
+                    use_threads(task.compute_settings.n_threads)
+                    loaded = reconstructor.load(index)
+            except MriAlpsError:  # told by the slice
+                continue
+            with _SAMPLING:
+                found = preview.draw(reconstructor, loaded)
+            if found is not None:
+                preview.write(found, reconstructor, task.configuration.prior or DEFAULT_PRIOR)
+    return Receipt(notes=tuple(said))
 
 
 def _factors(

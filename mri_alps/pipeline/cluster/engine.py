@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mri_alps.core.errors import ConfigurationError, MriAlpsError
+from mri_alps.core.errors import ConfigurationError, MriAlpsError, describe_error
 from mri_alps.pipeline._overlap import Occupation
 from mri_alps.pipeline.cluster import _tasks as tasks
 from mri_alps.pipeline.cluster.local import connect
@@ -99,6 +99,7 @@ class _Scan:
     """A scan whose slices are out."""
 
     job: ScanJob
+    # Slices of each task; none of that which makes the preview.
     waiting: dict[Future, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
 
@@ -190,6 +191,17 @@ class Engine:
         task = self._task(job)
         # The noise of a scan is looked at once, by one worker, and handed to the others.
         calibrated = self._client.submit(tasks.calibrate, task, pure=False, retries=RETRIES)
+        if self._context.show_preview is not None:
+            shown = self._client.submit(
+                tasks.preview_scan,
+                task,
+                job.indices,
+                job.preview.identity,
+                calibrated,
+                pure=False,
+                priority=1,
+            )
+            scan.waiting[shown] = ()
         size = _SLICES_ON_GPU if self._context.device.type == "cuda" else 1
         size = max(1, min(size, len(job.missing) // n_workers))
         for start in range(0, len(job.missing), size):
@@ -216,14 +228,18 @@ class Engine:
             for future in [future for future in scan.waiting if future.done()]:
                 self._take(scan, future)
             if scan.job.failure is not None:
-                self._client.cancel(list(scan.waiting))
-                scan.waiting.clear()
+                # A preview that is being made is waited for, or it would outlive its scan.
+                self._client.cancel([future for future, indices in scan.waiting.items() if indices])
+                scan.waiting = {f: indices for f, indices in scan.waiting.items() if not indices}
             if not scan.waiting:
                 self._scans.remove(scan)
                 self._close(scan.job)
 
     def _take(self, scan: _Scan, future: Future) -> None:
         indices = scan.waiting.pop(future)
+        if not indices:
+            self._show_preview(scan.job, future)
+            return
         try:
             receipt: tasks.Receipt = future.result()
         except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
@@ -241,6 +257,14 @@ class Engine:
             scan.job.fail_slice(index, MriAlpsError(reason))
         if receipt.error is not None:
             scan.job.fail(MriAlpsError(receipt.error))
+
+    def _show_preview(self, job: ScanJob, future: Future) -> None:
+        try:
+            for note in future.result().notes:
+                self._context.notify(note)
+            job.preview.show()
+        except Exception as error:  # noqa: BLE001 - the posterior does not depend on it
+            self._context.notify(f"{job.name}: no preview is made: {describe_error(error)}")
 
     def _close(self, job: ScanJob) -> None:
         try:
