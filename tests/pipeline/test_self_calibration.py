@@ -167,5 +167,5 @@ def test_an_error_of_the_maps_is_part_of_the_prediction(kspace, monkeypatch):
     found = self_calibration.measure_left_out(road, 1)
     assert [one.has_uncertain_maps for one in certain + found] == [False, False, True, True]
     for one, other in zip(certain, found, strict=True):
-        assert other.predicted.sum() > 2 * one.predicted.sum()
+        assert other.predicted.sum() > 1.5 * one.predicted.sum()  # two samples each: some 20 %
         np.testing.assert_allclose(other.error, one.error, rtol=1e-3)

@@ -12,6 +12,11 @@ import warnings
 
 import psutil
 
+# Reading imports these where it first needs them: they are program, not what a file asks for.
+import scipy.optimize
+import scipy.spatial  # noqa: F401
+import torch  # noqa: F401
+
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.rawdata import read_image, read_raw, read_sensitivity_maps
 
