@@ -54,8 +54,8 @@ def write_preview(preview: Path) -> Path:
         color="firebrick",
     )
     figure.supxlabel(
-        f"each within {max(seconds):.1f} s; white = {unit:.3g} in the units of the scan's "
-        "root-sum-of-squares image",
+        f"each within {max(seconds):.1f} s; white is {unit:.3g}\n"
+        "in the units of the scan's root-sum-of-squares image",
         fontsize=7,
     )
     picture = preview.with_suffix(".png")
