@@ -169,6 +169,15 @@ def test_a_record_cannot_claim_more_than_the_file_has(tmp_path):
         read_raw(path)
 
 
+@pytest.mark.parametrize("length", [5, 7, 9, 10, 11, 100])
+def test_a_stream_that_ends_within_its_description_is_refused(tmp_path, length):
+    path = tmp_path / "scan.mrd"
+    write_mrd2(path, header(), scan()[1])
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputFileError):
+        read_raw(path)
+
+
 def test_random_damage_never_does_worse_than_an_error(tmp_path):
     _, lines = scan()
     path = tmp_path / "b.bin"

@@ -15,6 +15,21 @@ MAGIC = b"yardl"
 _START = len(MAGIC) + 4
 MAX_SCHEMA_BYTES = 2**20
 
+DAMAGE = (
+    EOFError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    BufferError,
+    struct.error,
+)
+"""What mrd-python and numpy raise on damaged records."""
+
 
 class CountedFile(io.BufferedIOBase):
     """A file that is read in pieces, and says how far.
@@ -66,6 +81,11 @@ def open_reader(file: CountedFile, path: Path) -> Any:
             "was written by another version of the format, install that version or convert the "
             "scan to ISMRMRD"
         ) from error
+    except DAMAGE as error:
+        raise InputFileError(
+            f"{path} is an MRD 2 stream that ends or breaks within its own description ({error}): "
+            "it is damaged, export the scan again"
+        ) from error
     reader._stream = _bounded(mrd, reader._stream, path.stat().st_size)
     return reader
 
@@ -111,18 +131,3 @@ def _bounded(mrd: Any, stream: Any, size: int) -> Any:
     bounded = BoundedStream.__new__(BoundedStream)
     bounded.__dict__.update(stream.__dict__)
     return bounded
-
-
-DAMAGE = (
-    EOFError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-)
-"""What mrd-python and numpy raise on damaged records."""
