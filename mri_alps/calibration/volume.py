@@ -276,11 +276,16 @@ def _pooled(raw: RawKSpace, mask: np.ndarray | None, n_slices: int) -> list[Nois
             failures.append(error)
             continue
         for witness in found:
+            if not np.isfinite(witness.covariance).all():  # numbers that round to zero
+                continue
             estimates.setdefault(witness.method, []).append(witness)
     if not estimates and failures:
         raise failures[0]
     if not estimates:
-        raise InputFileError(f"{raw.path}: the k-space holds only zeros: export the scan again")
+        raise InputFileError(
+            f"{raw.path}: the k-space holds only zeros, or numbers too small to compute with: "
+            "export the scan again"
+        )
     return [_pool(found) for found in estimates.values()]
 
 

@@ -118,7 +118,9 @@ def several_numbers(value: object) -> Any:
 
 
 Matrix = Annotated[
-    tuple[Whole, ...], BeforeValidator(several_numbers), Field(min_length=1, max_length=2)
+    tuple[Annotated[Whole, Field(ge=1)], ...],
+    BeforeValidator(several_numbers),
+    Field(min_length=1, max_length=2),
 ]
 Shots = Annotated[Text, Field(pattern=r"^\s*(?:\d{1,9}\s*:)?\s*\d{1,9}\s*(?::\s*\d{1,9}\s*)?$")]
 Slices = Annotated[tuple[Whole, ...], BeforeValidator(slice_numbers)]
@@ -218,7 +220,7 @@ class ReconstructionConfiguration:
         default=None,
         group=TRAJECTORY_GROUP,
         metavar="N[,N]",
-        values="one or two whole numbers such as 256,256",
+        values="one or two whole numbers from 1 on, such as 256,256",
     )
     shots: Shots | None = setting(
         "Use some shots of a radial or spiral scan, in the order of acquisition, as a test: 50 for "

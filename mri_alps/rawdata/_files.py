@@ -13,8 +13,11 @@ MAX_MATRIX = 16384
 MAX_SLICE_BYTES = 8 * 2**30
 """The k-space of one slice, all coils, complex64."""
 
+DAMAGED = "the header is damaged, export the scan again"
+"""What is to be done about a claim of a file."""
 
-def check_matrix(path: Path, what: str, *sizes: int) -> None:
+
+def check_matrix(path: Path, what: str, *sizes: int, cure: str = DAMAGED) -> None:
     """Raise if a claimed matrix has an impossible size.
 
     Parameters
@@ -25,6 +28,8 @@ def check_matrix(path: Path, what: str, *sizes: int) -> None:
         What claims the sizes, for the message.
     *sizes : int
         Samples along each axis.
+    cure : str
+        What to do, for the message.
 
     Raises
     ------
@@ -34,7 +39,7 @@ def check_matrix(path: Path, what: str, *sizes: int) -> None:
     if not all(1 <= size <= MAX_MATRIX for size in sizes):
         raise InputFileError(
             f"{path}: the {what} is {' x '.join(str(size) for size in sizes)}, each must be 1 to "
-            f"{MAX_MATRIX}: the header is damaged, export the scan again"
+            f"{MAX_MATRIX}: {cure}"
         )
 
 

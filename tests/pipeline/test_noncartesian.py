@@ -132,6 +132,65 @@ def test_bad_input_is_one_sentence_and_no_output(tmp_path, radial, run):
     assert "shot 3" in refused(run, output, "reconstruct", broken)
 
 
+def damaged(places, samples):
+    """What is wrong with a .npz, and a part of the sentence that says so."""
+    square = scans.radial(96)
+    return {
+        "exchanged": (
+            {"kspace": scans.samples_at(square), "trajectory": square.swapaxes(0, 1)},
+            "jumps from sample to sample",
+        ),
+        "slices": (
+            {"kspace": np.stack([samples] * 2), "trajectory": np.stack([places] * 3)},
+            "trajectories of 3 slices and k-space of 2",
+        ),
+        "words": ({"matrix": np.array(["a", "b"])}, "expected two whole numbers"),
+        "large": ({"matrix": (10**6, 10**6)}, "or give --matrix"),
+        "view": ({"field_of_view": (-240.0, 240.0, 5.0)}, "three lengths in mm"),
+        "two": ({"field_of_view": (240.0, 240.0)}, "three lengths in mm"),
+        "coils": ({"noise_covariance": np.eye(3)}, "for 4 coils"),
+        "tiny": ({"kspace": (samples * 1e-42).astype(np.complex64)}, "too small to compute with"),
+    }
+
+
+@pytest.mark.parametrize("name", damaged(np.zeros((2, 2, 2)), np.zeros((1, 2, 2))))
+def test_a_damaged_npz_is_one_sentence_and_no_output(tmp_path, radial, run, name):
+    samples, places = radial
+    changes, said = damaged(places, samples)[name]
+    path = tmp_path / "r.npz"
+    arrays = {"kspace": samples, "trajectory": places, "matrix": scans.SHAPE} | changes
+    np.savez(path, **arrays)
+    options = [option for option in OPTIONS if option not in ("--noise-std", OPTIONS[-1])]
+    found = run("reconstruct", path, "-o", tmp_path / "out", *options)
+    assert found.code != 0 and found.err.count("mri-alps: error") == 1
+    assert said in " ".join(found.err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_angle_without_pixels_is_not_passed_over(tmp_path, radial, run):
+    samples, places = radial
+    np.savez(tmp_path / "r.npz", kspace=samples, trajectory=places)
+    said = refused(
+        run, tmp_path / "out", "reconstruct", tmp_path / "r.npz", "--golden-angle", "111.2"
+    )
+    assert "give them by --matrix" in said
+    path = scans.write_npz(tmp_path / "m.npz", samples, places)
+    for size in ("0", "-5"):
+        assert "from 1 on" in refused(run, tmp_path / "out", "reconstruct", path, "--matrix", size)
+
+
+def test_large_units_leave_the_image_as_it_is(radial):
+    samples, places = radial
+    quick = FEW | {"matrix": scans.SHAPE}
+    plain = reconstruct(samples, trajectory=places, **quick)
+    factor = np.float32(2.0**66)  # 7e19: its squares leave single precision
+    options = quick | {"noise_std": float(scans.NOISE_STD * factor)}
+    large = reconstruct(samples * factor, trajectory=places, **options)
+    np.testing.assert_allclose(
+        large.reconstruction / factor, plain.reconstruction, atol=1e-5 * plain.reconstruction.max()
+    )
+
+
 def test_an_override_reads_what_the_header_calls_cartesian(tmp_path, radial):
     samples, places = radial
     path = scans.write_radial_ismrmrd(tmp_path / "c.h5", samples, places, name="cartesian")

@@ -108,8 +108,9 @@ def scan_delays(
     for index in sorted({raw.n_slices // 4, raw.n_slices // 2, 3 * raw.n_slices // 4}):
         with contextlib.suppress(InputFileError):  # said when this slice is asked for
             samples = raw.read_samples(index)
-            if samples.any():
-                slices.append((samples, raw.trajectory(index)))
+            largest = np.abs(samples).max(initial=0.0)
+            if largest > 0:  # of any unit: products of them leave single precision
+                slices.append((samples / largest, raw.trajectory(index)))
     beside = max((share_outside(*each) for each in slices), default=math.nan)
     warned = []
     if beside > LARGEST_SHARE:

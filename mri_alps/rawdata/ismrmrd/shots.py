@@ -160,6 +160,7 @@ class ShotAssembler(ScanAssembler):
         n_slabs, n_partitions, n_shots = index.shape
         check_slice_bytes(path, self.n_coils, n_partitions, n_shots, n_samples)
         matrix = self._options.matrix or (encoding.encoded_matrix[0], encoding.encoded_matrix[1])
+        check_matrix(path, "matrix", *matrix, cure="correct --matrix")
         view = (encoding.encoded_field_of_view[0], encoding.encoded_field_of_view[1])
         given, factor, how = self._places(index, first, n_samples, n_all, matrix, view)
         shots = ShotLines(self.store, index, first, n_samples, n_all, factor, self.n_coils, given)

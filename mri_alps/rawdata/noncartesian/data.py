@@ -17,7 +17,13 @@ import numpy as np
 from mri_alps.core.errors import ConfigurationError, InputFileError, ShapeError
 from mri_alps.rawdata.noncartesian.field_of_view import with_room
 from mri_alps.rawdata.noncartesian.options import choose_shots
-from mri_alps.rawdata.noncartesian.paths import OTHER, RADIAL, kind_of, visited_points
+from mri_alps.rawdata.noncartesian.paths import (
+    OTHER,
+    RADIAL,
+    is_transposed,
+    kind_of,
+    visited_points,
+)
 from mri_alps.rawdata.noncartesian.units import LEAST_EXTENT
 from mri_alps.rawdata.raw import RawKSpace
 
@@ -309,7 +315,8 @@ def assemble(
     Raises
     ------
     InputFileError
-        If no sample lies within the grid, or hardly any does, or all lie next to its centre.
+        If no sample lies within the grid, or hardly any does, or all lie next to its centre; or
+        if shots and samples are exchanged.
     """
     provenance = {"warnings": [], "processing": [], **(provenance or {})}
     raw = RawTrajectoryData(
@@ -340,6 +347,12 @@ def assemble(
             f"{path}: the trajectory reaches {extent:.4g} cycles per field of view, taken as "
             f"{units}, and the grid of {shape[0]} x {shape[1]} has {min(shape) / 2:g}: give the "
             "right unit (--trajectory-units), or the right matrix (--matrix)"
+        )
+    if is_transposed(trajectory):
+        raise InputFileError(
+            f"{path}: the trajectory jumps from sample to sample and goes in small steps from shot "
+            f"to shot, of both of which there are {raw.n_shots}, so they seem to be exchanged: "
+            "hand in (shot, sample) in the trajectory and in the k-space"
         )
     if not inside.all():
         provenance["processing"] = [
@@ -384,7 +397,12 @@ def check_shapes(name: str, kspace: np.ndarray, trajectory: np.ndarray) -> None:
             "(shot, sample, 2), with or without a slice axis"
         )
     n_slices = trajectory.shape[0] if trajectory.ndim == 4 else 1
-    if trajectory.shape[-3:-1] != kspace.shape[2:] or n_slices not in (1, len(kspace)):
+    if n_slices not in (1, len(kspace)):
+        raise ShapeError(
+            f"{name}: found trajectories of {n_slices} slices and k-space of {len(kspace)}, "
+            "expected one for all slices, or one for each: hand in those that belong together"
+        )
+    if trajectory.shape[-3:-1] != kspace.shape[2:]:
         raise ShapeError(
             f"{name}: the trajectory has {trajectory.shape[-3]} shots of {trajectory.shape[-2]} "
             f"samples, the k-space {kspace.shape[2]} shots of {kspace.shape[3]}: hand in those "

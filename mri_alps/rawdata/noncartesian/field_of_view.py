@@ -54,7 +54,8 @@ def share_outside(samples: np.ndarray, trajectory: np.ndarray, view: float = 1.0
     n_edge = int((np.abs(position) > 0.5).sum()) // 4
     if n_edge < 4 or steps.std() > 0.01 * step:
         return math.nan
-    energy = (np.abs(readout_to_image(samples, 2)) ** 2).sum(axis=(0, 1))
+    largest = np.abs(samples).max(initial=0.0) or 1.0  # of any unit: squares leave single precision
+    energy = (np.abs(readout_to_image(samples / largest, 2)) ** 2).sum(axis=(0, 1))
     order = np.argsort(np.abs(position), kind="stable")
     # The receiver's filter rolls off at the very edge, where the noise looks smaller than it is.
     noise = float(np.median(energy[order[-n_edge - n_edge // 2 : -(n_edge // 2) or None]]))

@@ -84,12 +84,13 @@ def trajectory_from_arrays(
     trajectory = np.asarray(trajectory)
     check_shapes(name, kspace, trajectory)
     check_matrix(Path(name), "k-space", *kspace.shape)
+    _check_covariance(name, noise_covariance, kspace.shape[1])
     listed = list(trajectory) if trajectory.ndim == 4 else [trajectory]
     places = np.stack([_in_plane(path.astype(np.float64), name) for path in listed])
     finite = np.nan_to_num(places, nan=0.0, posinf=0.0, neginf=0.0)  # said when it is read
     if matrix is None:
         matrix = _matrix_of(finite, units, name)
-    check_matrix(Path(name), "matrix", *matrix)
+    check_matrix(Path(name), "matrix", *matrix, cure="correct it, or give --matrix")
     view = None if field_of_view is None else field_of_view[:2]
     factor, how = in_cycles_per_field_of_view(places, units, matrix, view, name)
     size = (*matrix, 1)
@@ -181,14 +182,7 @@ def read_npz(path: Path, options: TrajectoryOptions) -> RawTrajectoryData:
         )
     matrix = options.matrix
     if matrix is None and "matrix" in arrays:
-        sizes = np.asarray(arrays["matrix"]).ravel()
-        if sizes.size not in (2, 3) or not (sizes > 0).all() or not (sizes % 1 == 0).all():
-            raise InputFileError(
-                f"{path}: found matrix {sizes[:4].tolist()}, expected two whole numbers (readout, "
-                "phase_encode): correct it, or give --matrix"
-            )
-        matrix = (int(sizes[0]), int(sizes[1]))
-    view = np.asarray(arrays["field_of_view"], float).ravel() if "field_of_view" in arrays else None
+        matrix = _matrix_in(arrays["matrix"], path)
     kspace = arrays["kspace"]
     trajectory = chosen_trajectory(
         options, kspace.shape[-2:], matrix, arrays.get("trajectory"), path
@@ -201,8 +195,45 @@ def read_npz(path: Path, options: TrajectoryOptions) -> RawTrajectoryData:
         matrix,
         options,
         noise_covariance=arrays.get("noise_covariance"),
-        field_of_view=None if view is None or view.size != 3 else (view[0], view[1], view[2]),
+        field_of_view=_view_in(arrays["field_of_view"], path)
+        if "field_of_view" in arrays
+        else None,
     )
+
+
+def _matrix_in(found: np.ndarray, path: Path) -> tuple[int, int]:
+    sizes = found.ravel()
+    good = sizes.dtype.kind in "iuf" and sizes.size in (2, 3)
+    if not good or not (sizes > 0).all() or not (sizes % 1 == 0).all():
+        raise InputFileError(
+            f"{path}: found matrix {sizes[:4].tolist()}, expected two whole numbers (readout, "
+            "phase_encode): correct it, or give --matrix"
+        )
+    return int(sizes[0]), int(sizes[1])
+
+
+def _view_in(found: np.ndarray | None, path: Path) -> tuple[float, float, float] | None:
+    if found is None:
+        return None
+    sizes = found.ravel()
+    good = sizes.dtype.kind in "iuf" and sizes.size == 3
+    if not good or not (np.isfinite(sizes) & (sizes > 0)).all():
+        raise InputFileError(
+            f"{path}: found field_of_view {sizes[:4].tolist()}, expected three lengths in mm, the "
+            "last one the thickness of a slice: correct it, or leave it out"
+        )
+    return float(sizes[0]), float(sizes[1]), float(sizes[2])
+
+
+def _check_covariance(name: str, covariance: np.ndarray | None, n_coils: int) -> None:
+    if covariance is None:
+        return
+    found = np.asarray(covariance)
+    if found.shape != (n_coils, n_coils) or found.dtype.kind not in "iufc":
+        raise ShapeError(
+            f"{name}: found a noise_covariance {found.dtype} {found.shape}, expected numbers "
+            f"{(n_coils, n_coils)}, for {n_coils} coils: correct it, or leave it out"
+        )
 
 
 def chosen_trajectory(
@@ -234,7 +265,13 @@ def chosen_trajectory(
     """
     if options.trajectory is not None:
         return read_trajectory(Path(options.trajectory))
-    if options.golden_angle is not None and matrix is not None:
+    if options.golden_angle is not None:
+        if matrix is None or len(shots_and_samples) < 2:
+            raise InputFileError(
+                f"{path}: --golden-angle takes samples of spokes, and the pixels of the image, "
+                "which this file does not say: give them by --matrix, such as 256,256, or leave "
+                "--golden-angle out"
+            )
         n_shots, n_samples = shots_and_samples
         return spokes(n_shots, n_samples, options.golden_angle, matrix[0])
     if own is None:

@@ -9,6 +9,8 @@ STRAIGHT = 0.02
 """Deviation of a spoke from a line through the centre, relative to its length."""
 LARGEST_GAP = 2.0
 """Cycles per field of view between neighbours, up to which the centre is covered."""
+JUMPS = 4.0
+"""Times the way from shot to shot that neighbouring samples are apart where both are exchanged."""
 
 
 def kind_of(trajectory: np.ndarray) -> str:
@@ -28,6 +30,24 @@ def kind_of(trajectory: np.ndarray) -> str:
         return RADIAL if (radius.min(axis=1) < 0.05 * scale).all() else OTHER
     ends = np.minimum(radius[:, 0], radius[:, -1])
     return SPIRAL if (ends < 0.05 * scale).all() else OTHER
+
+
+def is_transposed(trajectory: np.ndarray) -> bool:
+    """Whether shots and samples seem to be exchanged, which shapes do not tell where they agree.
+
+    Gradients move in small steps along a shot: neighbouring samples are near each other.
+
+    Parameters
+    ----------
+    trajectory : np.ndarray
+        float (shot, sample, 2), cycles per field of view.
+    """
+    if trajectory.shape[0] != trajectory.shape[1] or len(trajectory) < 3:
+        return False
+    along, across = (
+        float(np.median(np.linalg.norm(np.diff(trajectory, axis=axis), axis=-1))) for axis in (1, 0)
+    )
+    return along > JUMPS * across
 
 
 def covered_radius(trajectory: np.ndarray, gap: float = LARGEST_GAP) -> float:

@@ -108,7 +108,8 @@ def in_cycles_per_field_of_view(
     found = " and ".join(fitting) or "no unit"
     raise InputFileError(
         f"{name}: the trajectory reaches {extent:.4g}, which fits {found}, where a matrix of "
-        f"{matrix[0]} x {matrix[1]} has {expected}: say which it is by --trajectory-units"
+        f"{matrix[0]} x {matrix[1]} has {expected}: say which it is by --trajectory-units, or "
+        "give the matrix that it belongs to (--matrix)"
     )
 
 
