@@ -25,6 +25,10 @@ N_BANDS = 4
 """Bands of |k| that get a factor of their own, at most."""
 TILES_PER_BAND = 8
 """Tiles of k-space that a band must hold."""
+SLOPE = 1.0
+"""Expected change of the logarithm of the squared factor from the centre to the edge of k-space, as
+a standard deviation: what a slope is shrunk to zero with. It was 0.7 to 1.5, never negative, on
+four simulated scans of three anatomies under a prior of heads."""
 N_BOOTSTRAP = 200
 """Draws of tiles from which the errors of factors come."""
 CERTAIN_NOISE = 0.75
@@ -161,9 +165,9 @@ def fit_factors(
 
     Each band's factor is the square root of (energy of the errors less that of the noise, of which
     `CERTAIN_NOISE` is taken off) over the predicted energy. Its error comes from a bootstrap over
-    tiles, and it is shrunk towards the overall factor as far as the bands differ by no more than
-    these errors (empirical Bayes). Where sensitivity maps are uncertain no factor is below 1: what
-    is wrong next to the centre of k-space does not show in lines that lie farther out.
+    tiles, and it is shrunk towards a line in |k| as far as it is no farther from it than these
+    errors (empirical Bayes). Where sensitivity maps are uncertain no factor is below 1: what is
+    wrong next to the centre of k-space does not show in lines that lie farther out.
 
     Parameters
     ----------
@@ -205,13 +209,10 @@ def fit_factors(
     tiny = np.finfo(float).tiny
     doubt = [(1 - CERTAIN_NOISE) * noise[b].sum() / max(abs(excess[b].sum()), tiny) for b in bands]
     errors = np.hypot(errors, doubt)
-    spread = max(0.0, float(np.mean((ratios - overall) ** 2 - errors**2)))
-    share = spread / (spread + errors**2) if spread else np.zeros(n_bands)
-    shrunk = overall + share * (ratios - overall)
-    shrunk_error = np.sqrt(share * errors**2 + (1 - share) ** 2 * overall_error**2)
+    middle = np.array([np.average(radius[band], weights=predicted[band] + 1e-30) for band in bands])
+    shrunk, shrunk_error = _shrink_to_line(ratios, errors, middle)
     smallest = 1.0 if any(one.has_uncertain_maps for one in energies) else SMALLEST_FACTOR
     factor = np.maximum(np.exp(shrunk / 2), smallest)
-    middle = [float(np.average(radius[band], weights=predicted[band] + 1e-30)) for band in bands]
     order = np.argsort(middle)
     scale = max(math.exp(overall / 2), smallest)
     before, after = _coverage(energies, 1.0), _coverage(energies, scale)
@@ -230,6 +231,32 @@ def fit_factors(
         observed_before=before,
         observed_after=after,
     )
+
+
+def _shrink_to_line(
+    ratios: np.ndarray, errors: np.ndarray, radius: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shrink logarithms of bands towards a line in |k|, whose slope is shrunk towards zero.
+
+    How far bands lie from the line beyond their errors is estimated with weights, so that one band
+    of which nothing is known does not speak for the others (DerSimonian and Laird, Control Clin
+    Trials 7:177, 1986). Returns logarithms and their standard errors.
+    """
+    weights = 1 / errors**2
+    total = weights.sum()
+    x = radius - np.average(radius, weights=weights)
+    precision = (weights * x**2).sum() + 1 / SLOPE**2
+    slope = (weights * x * ratios).sum() / precision
+    line = np.average(ratios, weights=weights) + slope * x
+    line_variance = 1 / total + x**2 / precision
+    if len(ratios) < 3:
+        return line, np.sqrt(line_variance)
+    rest = ratios - line
+    beyond = (weights * rest**2).sum() - (len(ratios) - 2)
+    spread = max(0.0, beyond / (total - (weights**2).sum() / total))
+    share = spread / (spread + errors**2)
+    variance = share * errors**2 + (1 - share) ** 2 * line_variance
+    return line + share * rest, np.sqrt(variance)
 
 
 def _log_ratio(

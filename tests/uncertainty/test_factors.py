@@ -51,8 +51,10 @@ def test_one_factor_is_found_within_its_error(truth):
     distance = [(one.overall - truth) / one.overall_error for one in found]
     assert abs(np.mean([one.overall for one in found]) / truth - 1) < 0.02
     assert 0.5 < np.std(distance) < 2
-    # bands that do not differ are told apart little
-    assert np.mean([max(one.factor) / min(one.factor) for one in found]) < 1.1
+    # bands that do not differ are told apart little; what is left of the noise makes the outer
+    # ones of a factor of 0.5 wider
+    widest = [max(one.factor) / min(one.factor) for one in found]
+    assert np.mean(widest) < (1.1 if truth >= 1 else 1.15)
 
 
 def test_a_factor_that_follows_the_frequency_is_followed():
@@ -63,6 +65,20 @@ def test_a_factor_that_follows_the_frequency_is_followed():
     assert grid.shape == (33, 32)
     assert grid[16, 16] == pytest.approx(found.factor[0], rel=1e-5)
     assert grid[16, 31] == pytest.approx(found.factor[-1], rel=0.1)
+
+
+def test_a_band_of_noise_follows_the_slope_of_the_others():
+    """Of the outermost quarter 85 % are noise, whose level is 8 % too large."""
+    slope, seen = 0.4, []
+    for seed in range(20):
+        one = energies(lambda r: np.exp(slope * r), seed=seed, n_values=12)
+        noise = np.where(one.radius > 0.75, 240.0, 0.0)
+        error = one.error + 0.85 * noise
+        found = fit_factors([dataclasses.replace(one, error=error, noise=one.noise + noise)])
+        rise = math.log(found.factor[-1] / found.factor[0])
+        seen.append(rise / slope / (found.radius[-1] - found.radius[0]))
+    # One has a scatter of 0.4, the mean of 20 of 0.09.
+    assert np.mean(seen) == pytest.approx(1, abs=0.27)
 
 
 def test_too_little_gives_no_factor():
