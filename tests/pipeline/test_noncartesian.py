@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 
 from mri_alps.calibration import prepare_slice
-from mri_alps.core.errors import CalibrationError, ConfigurationError, MriAlpsWarning
+from mri_alps.core.errors import (
+    CalibrationError,
+    ConfigurationError,
+    InputFileError,
+    MriAlpsWarning,
+)
 from mri_alps.pipeline import load_reconstruction, reconstruct
 from mri_alps.pipeline.cg_sense import cg_sense
 from mri_alps.rawdata import TrajectoryOptions, read_raw, trajectory_from_arrays
@@ -177,6 +182,27 @@ def test_an_angle_without_pixels_is_not_passed_over(tmp_path, radial, run):
     path = scans.write_npz(tmp_path / "m.npz", samples, places)
     for size in ("0", "-5"):
         assert "from 1 on" in refused(run, tmp_path / "out", "reconstruct", path, "--matrix", size)
+
+
+def test_shots_that_are_broken_can_be_left_out(tmp_path, radial):
+    samples, places = radial
+    broken = places.copy()
+    broken[3, 5] = np.nan
+    path = scans.write_radial_ismrmrd(tmp_path / "r.h5", samples, broken)
+    part = reconstruct(path, shots="4:40", **FEW)
+    whole = scans.write_radial_ismrmrd(tmp_path / "w.h5", samples, places)
+    expected = reconstruct(whole, shots="4:40", **FEW)
+    np.testing.assert_array_equal(part.reconstruction, expected.reconstruction)
+    with pytest.raises(InputFileError, match="shot 3"):
+        reconstruct(path, **FEW)
+
+
+def test_a_unit_that_puts_samples_beyond_the_grid_is_a_warning(tmp_path, radial):
+    samples, places = radial
+    path = scans.write_npz(tmp_path / "r.npz", samples, places / 24)  # from -1 to 1
+    raw = read_raw(path, trajectory=TrajectoryOptions(units="pixel"))
+    (said,) = raw.provenance["warnings"]
+    assert "check --trajectory-units" in said and "48 cycles per field of view" in said
 
 
 def test_large_units_leave_the_image_as_it_is(radial):

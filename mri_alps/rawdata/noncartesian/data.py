@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 EDGE = 0.01
 """Cycles per field of view beyond the edge of the grid that count as on it."""
+LARGEST_BEYOND = 0.1
+"""Share of the samples beyond the grid from which their number is a warning."""
 
 
 class ShotSource(Protocol):
@@ -339,7 +341,7 @@ def assemble(
         kind=OTHER,
         units=units,
     )
-    trajectory = raw.trajectory(0)
+    trajectory = _finite_shots(raw)
     inside = raw.on_grid(trajectory)
     extent = float(np.abs(trajectory).max(initial=0))
     if extent < LEAST_EXTENT or 2 * inside.sum() < inside.size:
@@ -355,17 +357,28 @@ def assemble(
             "hand in (shot, sample) in the trajectory and in the k-space"
         )
     if not inside.all():
-        provenance["processing"] = [
-            *provenance["processing"],  # type: ignore[misc]
+        told = (
             f"{int((~inside).sum())} of {inside.size} samples of a slice lie beyond the image's "
-            "grid, which cannot show them, and are left out",
-        ]
+            "grid, which cannot show them, and are left out"
+        )
+        if (~inside).mean() > LARGEST_BEYOND:  # what was said of units or matrix may be wrong
+            unit = f"the trajectory is taken as {units}, and reaches {extent:.4g} cycles per field "
+            told = f"{path}: {told}: {unit}of view: check --trajectory-units and --matrix"
+        key = "warnings" if (~inside).mean() > LARGEST_BEYOND else "processing"
+        provenance[key] = [*provenance[key], told]  # type: ignore[misc]
     raw = dataclasses.replace(raw, kind=kind_of(trajectory), provenance=provenance)
     if raw.kind == RADIAL:
         raw = with_room(raw)
-        trajectory = raw.trajectory(0)
+        trajectory = _finite_shots(raw)
     mask = visited_points(trajectory[inside][np.newaxis], raw.shape)[np.newaxis]
     return dataclasses.replace(raw, mask=mask)
+
+
+def _finite_shots(raw: RawTrajectoryData) -> np.ndarray:
+    """Of the first slice: others are named when they are read, or are left out by then."""
+    trajectory = np.array(raw.shots.trajectory(0), np.float64)
+    good = np.isfinite(trajectory).all(axis=(1, 2))
+    return trajectory[good] if good.any() else raw.trajectory(0)
 
 
 def check_shapes(name: str, kspace: np.ndarray, trajectory: np.ndarray) -> None:

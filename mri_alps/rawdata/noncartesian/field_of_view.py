@@ -81,9 +81,12 @@ def with_room(raw: RawTrajectoryData) -> RawTrajectoryData:
     slices = []
     for index in sorted({raw.n_slices // 4, raw.n_slices // 2, 3 * raw.n_slices // 4}):
         with contextlib.suppress(InputFileError):  # said when this slice is asked for
-            samples = raw.read_samples(index)
-            if samples.any():
-                slices.append((samples, raw.trajectory(index)))
+            samples, places = raw.shots.read_samples(index), raw.shots.trajectory(index)
+            if samples.shape[1:] != places.shape[:2]:
+                continue
+            good = np.isfinite(samples).all(axis=(0, 2)) & np.isfinite(places).all(axis=(1, 2))
+            if samples[:, good].any():
+                slices.append((samples[:, good], places[good]))
     beside = _worst(slices, 1.0)
     if not beside > LARGEST_SHARE:
         return raw
