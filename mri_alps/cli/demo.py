@@ -99,9 +99,9 @@ def demo_scores(result: Reconstruction, truth: np.ndarray) -> dict[str, Any]:
     dict
         As JSON can hold it.
     """
-    n_samples = int(result.attributes["n_samples"])
+    degrees = int(np.min(result.scalars["degrees_of_freedom"]))
     bounds = (result.reconstruction_lower, result.reconstruction_upper)
-    curve = reliability(truth, *bounds, head_mask(truth), n_samples)
+    curve = reliability(truth, *bounds, head_mask(truth), degrees)
     return {
         "posterior_mean": image_metrics(truth, result.reconstruction),
         "zero_filled": image_metrics(truth, result.zero_filled),

@@ -70,20 +70,20 @@ def reliability(
     lower: np.ndarray,
     upper: np.ndarray,
     region: np.ndarray,
-    n_samples: int,
+    degrees: int,
     level: float = 0.9,
 ) -> dict[float, float]:
     """Return how often intervals of all nominal coverages hold the reference.
 
-    Those of other levels are the stored ones, made narrower or wider as Student's t with n - 1
-    degrees of freedom has it (`mri_alps.sampling.statistics.predictive_interval`).
+    Those of other levels are the stored ones, made narrower or wider as Student's t with as many
+    degrees of freedom has it (`mri_alps.sampling.sample_statistics`).
 
     Parameters
     ----------
     reference, lower, upper, region : numpy.ndarray
         As `interval_coverage` takes them; bounds of the nominal coverage `level`.
-    n_samples : int
-        Of the posterior, at least 2.
+    degrees : int
+        Degrees of freedom of the intervals, at least 1.
     level : float
         Nominal coverage of the bounds.
 
@@ -93,9 +93,9 @@ def reliability(
         Nominal to observed coverage.
     """
     middle, half = (lower + upper) / 2, (upper - lower) / 2
-    stored = stdtrit(n_samples - 1, 0.5 + level / 2)
+    stored = stdtrit(degrees, 0.5 + level / 2)
     found = {}
     for nominal in _LEVELS:
-        reach = half * float(stdtrit(n_samples - 1, 0.5 + nominal / 2) / stored)
+        reach = half * float(stdtrit(degrees, 0.5 + nominal / 2) / stored)
         found[nominal] = interval_coverage(reference, middle - reach, middle + reach, region)
     return found

@@ -47,20 +47,16 @@ def image_metrics(target: np.ndarray, prediction: np.ndarray) -> dict[str, float
         }
 
 
-def expected_nmse(mean: np.ndarray, std: np.ndarray, n_samples: int) -> float:
+def expected_nmse(mean: np.ndarray, predictive_std: np.ndarray) -> float:
     """Return the NMSE that the posterior expects of its mean, without a reference.
 
     Parameters
     ----------
-    mean, std : numpy.ndarray
-        Of the samples, real, of one shape and unit.
-    n_samples : int
-        Behind both.
+    mean, predictive_std : numpy.ndarray
+        Real, of one shape and unit; the standard deviation of the truth around the mean.
     """
     energy = float(np.square(mean, dtype=np.float64).sum())
-    # the mean of n samples scatters by one n-th of their variance itself
-    variance = float(np.square(std, dtype=np.float64).sum()) * (1 + 1 / n_samples)
-    return variance / max(energy, 1e-30)
+    return float(np.square(predictive_std, dtype=np.float64).sum()) / max(energy, 1e-30)
 
 
 def crop_like_fastmri(target: np.ndarray, *images: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -52,6 +52,7 @@ def settings_identity(
         if name not in EXECUTION_SETTINGS
     }
     settings["prior"] = prior_identity(prior, prior_name)
+    settings["noise"] = "antithetic"  # not to go on with the independent samples of before
     settings["center_fraction"] = configuration.effective_center_fraction
     if configuration.mask is None:
         # Without a retrospective mask these two mean nothing.

@@ -56,7 +56,14 @@ from mri_alps.rawdata import (
     read_sensitivity_maps,
     with_measured_zeros,
 )
-from mri_alps.sampling import PosteriorSamples, StepInfo, sample_posterior, sample_statistics
+from mri_alps.sampling import (
+    PosteriorSamples,
+    StepInfo,
+    antithetic_groups,
+    decorrelated,
+    sample_posterior,
+    sample_statistics,
+)
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
@@ -126,6 +133,16 @@ class SampledSlice:
     explanation: Explanation = NOTHING_TO_EXPLAIN
     complaint: str | None = None
     mean: np.ndarray | None = None
+
+    @property
+    def groups(self) -> list[int]:
+        """The antithetic group of each sample."""
+        n_asked = len(self.samples) + len(self.result.lost)
+        return antithetic_groups([i for i in range(n_asked) if i not in self.result.lost])
+
+    def decorrelated(self) -> np.ndarray:
+        """Samples of this mean whose textbook covariance is the posterior's."""
+        return decorrelated(self.samples, self.groups)
 
 
 @dataclass(frozen=True)
@@ -412,6 +429,7 @@ class SliceReconstructor:
                 callback=(lambda info: report_step(first, info)) if progress else None,
                 first_sample=first,
                 first_slice=loaded.index,
+                antithetic=True,
                 allow_lost=True,  # `draw_in_batches` looks at all batches together
             )
 
@@ -441,7 +459,7 @@ class SliceReconstructor:
             samples = interpolate(samples * weight, crop, size).astype(np.complex64)
             mean = None if mean is None else interpolate(mean * weight, crop, size)
             weight, scale = np.ones(size, np.float32), 1.0
-        statistics = sample_statistics(samples)
+        statistics = sample_statistics(samples, sampled.groups)
         if mean is not None:
             statistics = statistics._replace(mean=mean)
         statistics = with_calibration(statistics, self.conformal)
@@ -469,6 +487,7 @@ class SliceReconstructor:
                 "n_evaluations": int(result.n_evaluations),
                 "setup_evaluations": int(result.setup_evaluations),
                 "n_samples": len(samples),
+                "degrees_of_freedom": statistics.degrees_of_freedom,
                 "n_restarts": int(result.diagnostics.get("n_restarts", 0)),
                 "split_r_hat": _number(result.diagnostics.get("split_r_hat")),
                 "data_misfit": _number(_last_misfit(result.diagnostics)),

@@ -16,7 +16,11 @@ from mri_alps.sampling.score import CountedScore, LocalScore
 from mri_alps.sampling.spectrum_estimate import estimate_prior_spectrum
 from mri_alps.sampling.statistics import (
     SampleStatistics,
+    antithetic_groups,
+    decorrelated,
+    degrees_of_freedom,
     predictive_interval,
+    predictive_std,
     sample_statistics,
 )
 from mri_alps.sampling.task import Method, SamplingTask, require_spectrum
@@ -35,6 +39,9 @@ __all__ = [
     "SamplingTask",
     "StepInfo",
     "admissible_schedule",
+    "antithetic_groups",
+    "decorrelated",
+    "degrees_of_freedom",
     "effective_sample_size",
     "estimate_prior_spectrum",
     "euler_maruyama_step",
@@ -44,6 +51,7 @@ __all__ = [
     "make_problem",
     "plug_and_play",
     "predictive_interval",
+    "predictive_std",
     "proximal",
     "require_spectrum",
     "sample_alps",

@@ -1,4 +1,4 @@
-"""Noise of a batch of chains: each sample of each slice has a stream of its own."""
+"""Noise of a batch of chains: each sample of each slice has an address of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ChainNoise:
-    """Draws noise for chains (n, *domain_shape) from streams addressed by slice and sample.
+    """Draws noise for chains (n, *domain_shape), addressed by slice and sample.
 
     Parameters
     ----------
@@ -31,6 +31,8 @@ class ChainNoise:
     drawn_on : torch.device, optional
         Where the noise is drawn, the problem's device if left out: the same seed gives other
         noise on another type of device.
+    antithetic : bool
+        Whether noise sums to zero over each group of samples, see `core.random.NoiseStreams`.
     """
 
     def __init__(
@@ -41,12 +43,13 @@ class ChainNoise:
         attempt: int = 0,
         first_slice: int = 0,
         drawn_on: torch.device | None = None,
+        antithetic: bool = False,
     ):
         self._problem = problem
         self.n = len(samples)
         slices = range(first_slice, first_slice + (problem.n_slices or 1))
-        addresses = [(k, i, attempt) for i in samples for k in slices]
-        self._streams = NoiseStreams(seed, addresses, drawn_on or problem.device)
+        device = drawn_on or problem.device
+        self._streams = NoiseStreams(seed, samples, slices, device, attempt, antithetic)
 
     def image(self) -> torch.Tensor:
         """Unit noise in the image domain, (n, *domain_shape)."""

@@ -37,6 +37,8 @@ class SamplingTask:
         With an image for each sample.
     callback : callable or None
         See `StepInfo`.
+    antithetic : bool
+        As `sample_posterior` has it.
     """
 
     problem: Problem
@@ -49,6 +51,7 @@ class SamplingTask:
     seed: int
     initial: InitialEstimate | None = None
     callback: Callback | None = None
+    antithetic: bool = False
 
     def noise(self, samples: list[int] | None = None, attempt: int = 0) -> ChainNoise:
         """Noise streams of the given samples (indices from 0 within this call), or of all.
@@ -62,7 +65,9 @@ class SamplingTask:
         """
         chosen = range(self.n_samples) if samples is None else samples
         indices = [self.first_sample + i for i in chosen]
-        return ChainNoise(self.problem, self.seed, indices, attempt, self.first_slice)
+        return ChainNoise(
+            self.problem, self.seed, indices, attempt, self.first_slice, antithetic=self.antithetic
+        )
 
 
 Method = Callable[[SamplingTask], PosteriorSamples]

@@ -18,7 +18,7 @@ def stored(n_samples, spread=1.0, n_pixels=40_000):
 @pytest.mark.parametrize("n_samples", [2, 8, 30])
 def test_draws_of_the_truths_own_law_are_held_as_often_as_nominal(n_samples):
     truth, bounds, region = stored(n_samples)
-    curve = reliability(truth, *bounds, region, n_samples)
+    curve = reliability(truth, *bounds, region, n_samples - 1)
     for nominal, observed in curve.items():
         assert observed == pytest.approx(nominal, abs=4 * 0.5 / np.sqrt(truth.size))
     assert curve[0.9] == pytest.approx(interval_coverage(truth, *bounds, region), abs=1e-4)

@@ -18,7 +18,7 @@ from mri_alps.evaluation import write_report
 from mri_alps.evaluation.report._data import (
     coverage_curve,
     error_by_std,
-    rank_counts,
+    position_counts,
     summary_of_levels,
 )
 from mri_alps.evaluation.report.page import encode_image
@@ -179,7 +179,7 @@ def test_without_a_reference_nothing_is_compared(reconstruction, scan_path, tmp_
     assert run("report", reconstruction, "-o", page).code == 0
     shown = content(page)
     assert "reference" not in shown["slices"][0]["images"]
-    assert shown["calibration"] == {"curve": [], "errors": [], "ranks": []}
+    assert shown["calibration"] == {"curve": [], "errors": [], "positions": []}
     assert "No reference image is known" in page.read_text(encoding="utf-8")
     assert run("report", reconstruction, "-o", page, "--target", scan_path).code == 0
     assert len(content(page)["calibration"]["curve"]) == 10
@@ -381,11 +381,15 @@ def gaussian_draws(n_samples=6, n_pixels=40_000):
     return draws[0], draws[1:]
 
 
+def predicted(samples):
+    return samples.std(0, ddof=1) * math.sqrt(1 + 1 / len(samples))
+
+
 def test_the_coverage_curve_of_a_true_posterior_is_the_diagonal():
     truth, samples = gaussian_draws()
     region = np.ones(truth.shape, bool)
-    arrays = (truth, samples.mean(0), samples.std(0, ddof=1), region)
-    for point in coverage_curve(*arrays, len(samples)):
+    arrays = (truth, samples.mean(0), predicted(samples), region)
+    for point in coverage_curve(*arrays, len(samples) - 1):
         p = point["nominal"]
         # Four Monte-Carlo standard errors of a proportion.
         assert point["observed"] == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 40_000))
@@ -394,32 +398,35 @@ def test_the_coverage_curve_of_a_true_posterior_is_the_diagonal():
 def test_a_spread_that_is_half_of_the_truth_shows():
     truth, samples = gaussian_draws()
     region = np.ones(truth.shape, bool)
-    mean, std = samples.mean(0), samples.std(0, ddof=1)
-    narrow = coverage_curve(truth, mean, std / 2, region, len(samples))
+    mean, std = samples.mean(0), predicted(samples)
+    narrow = coverage_curve(truth, mean, std / 2, region, len(samples) - 1)
     assert next(p["observed"] for p in narrow if p["nominal"] == 0.9) < 0.75
-    points = error_by_std(truth, mean, std, region, len(samples))
+    points = error_by_std(truth, mean, std, region)
     total = [math.sqrt(np.mean([p[k] ** 2 for p in points])) for k in ("predicted", "actual")]
     assert total[0] == pytest.approx(total[1], rel=0.03)
 
 
-def test_ranks_of_a_true_posterior_are_even():
+def test_a_draw_of_the_posterior_lies_anywhere_in_it():
     truth, samples = gaussian_draws()
-    counts = rank_counts(truth, samples, np.ones(truth.shape, bool))
-    assert counts.sum() == truth.size and len(counts) == 7
-    expected = truth.size / 7
-    assert ((counts - expected) ** 2 / expected).sum() < 22.5  # chi-square, 6 degrees, p = 0.001
+    arrays = (samples.mean(0), predicted(samples), np.ones(truth.shape, bool), len(samples) - 1)
+    counts = np.array(position_counts(truth, *arrays))
+    assert counts.sum() == truth.size and len(counts) == 10
+    expected = truth.size / 10
+    assert ((counts - expected) ** 2 / expected).sum() < 27.9  # chi-square, 9 degrees, p = 0.001
+    assert position_counts(arrays[0] - 5 * arrays[1], *arrays)[0] == truth.size
+    assert position_counts(truth, arrays[0], arrays[1], ~arrays[2], arrays[3]) == []
 
 
 def test_pixels_without_spread_or_outside_do_not_count():
     truth, samples = gaussian_draws(n_pixels=200)
     region = np.arange(200) < 100
-    std = samples.std(0, ddof=1)
+    std = predicted(samples)
     wrong = np.where(region, truth, 1e9)
-    inside = coverage_curve(wrong, samples.mean(0), std, region, 6)
-    full = coverage_curve(truth[:100], samples.mean(0)[:100], std[:100], region[:100], 6)
+    inside = coverage_curve(wrong, samples.mean(0), std, region, 5)
+    full = coverage_curve(truth[:100], samples.mean(0)[:100], std[:100], region[:100], 5)
     assert inside == full
-    assert coverage_curve(truth, truth, 0 * std, region, 6) == []
-    assert error_by_std(truth, truth, std, np.zeros(200, bool), 6) == []
+    assert coverage_curve(truth, truth, 0 * std, region, 5) == []
+    assert error_by_std(truth, truth, std, np.zeros(200, bool)) == []
 
 
 def test_levels_are_numbers_only():

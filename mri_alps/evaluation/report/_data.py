@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr
 
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import InputFileError
@@ -16,6 +16,7 @@ from mri_alps.evaluation.coverage import head_mask, interval_coverage
 from mri_alps.evaluation.folder import read_target
 from mri_alps.evaluation.metrics import image_metrics
 from mri_alps.pipeline import IMAGE_DATASETS, OPTIONAL_DATASETS, Reconstruction, load_reconstruction
+from mri_alps.sampling import predictive_std
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 N_BINS = 10
@@ -55,6 +56,18 @@ class ReportData:
     def n_samples(self) -> int:
         """Number of posterior samples that were asked for."""
         return int(self.result.attributes.get("n_samples", 0))
+
+    @property
+    def degrees_of_freedom(self) -> np.ndarray:
+        """Those of the intervals of each slice, int (n_slices, 1, 1)."""
+        given = self.result.scalars.get("degrees_of_freedom")  # older files have not got them
+        return self.n_used - 1 if given is None else np.asarray(given, int).reshape(-1, 1, 1)
+
+    @property
+    def predictive_std(self) -> np.ndarray:
+        """Standard deviation of the truth around `center`."""
+        bounds = (self.result.reconstruction_lower, self.result.reconstruction_upper)
+        return predictive_std(*bounds, self.degrees_of_freedom)
 
     @property
     def n_used(self) -> np.ndarray:
@@ -176,7 +189,7 @@ def coverage_curve(
     center: np.ndarray,
     std: np.ndarray,
     region: np.ndarray,
-    n_samples: int | np.ndarray,
+    degrees: int | np.ndarray,
 ) -> list[dict[str, float]]:
     """Return nominal and observed coverage of predictive intervals of several levels.
 
@@ -184,86 +197,86 @@ def coverage_curve(
     ----------
     reference, center, std : numpy.ndarray
         The reference, the middle of the interval (the mean of the samples' magnitudes), and the
-        samples' standard deviation; one shape, one unit.
+        standard deviation of the truth around it (`predictive_std`); one shape, one unit.
     region : numpy.ndarray
         Bool, same shape: the pixels that count. Those with a standard deviation of zero do not.
-    n_samples : int or numpy.ndarray
-        Samples behind the standard deviation, at least 2; broadcasts to the others.
+    degrees : int or numpy.ndarray
+        Degrees of freedom of the intervals, at least 1; broadcasts to the others.
 
     Returns
     -------
     list of dict
         "nominal" and "observed", between 0 and 1.
     """
-    counted = region & (std > 0)
-    if not counted.any():
+    position = _positions(reference, center, std, region, degrees)
+    if not position.size:
         return []
-    ratio = np.abs(reference - center)[counted] / std[counted]
-    n_samples = _where_counted(n_samples, counted)
-    curve = []
-    for level in LEVELS:
-        quantile = stdtrit(n_samples - 1, 0.5 + level / 2) * np.sqrt(1 + 1 / n_samples)
-        curve.append({"nominal": level, "observed": float(np.mean(ratio <= quantile))})
-    return curve
+    smallest = np.abs(2 * position - 1)  # the level of the interval that just holds the pixel
+    return [{"nominal": p, "observed": float(np.mean(smallest <= p))} for p in LEVELS]
 
 
 def error_by_std(
-    reference: np.ndarray,
-    center: np.ndarray,
-    std: np.ndarray,
-    region: np.ndarray,
-    n_samples: int | np.ndarray,
+    reference: np.ndarray, center: np.ndarray, std: np.ndarray, region: np.ndarray
 ) -> list[dict[str, float]]:
     """Compare the predicted with the actual error in bins of equal pixel counts.
 
     Parameters
     ----------
-    reference, center, std, region, n_samples
+    reference, center, std, region
         As `coverage_curve` takes them.
 
     Returns
     -------
     list of dict
-        "predicted", the root mean square of std sqrt(1 + 1/n), and "actual", that of the error.
+        "predicted", the root mean square of std, and "actual", that of the error.
     """
     counted = region & (std > 0)
     if counted.sum() < N_BINS:
         return []
-    n_samples = _where_counted(n_samples, counted)
-    predicted = std[counted].astype(np.float64) * np.sqrt(1 + 1 / n_samples)
+    predicted = std[counted].astype(np.float64)
     error = (reference - center)[counted].astype(np.float64)
     bins = np.array_split(np.argsort(predicted), N_BINS)
     return [{"predicted": _rms(predicted[rows]), "actual": _rms(error[rows])} for rows in bins]
 
 
-def _where_counted(n_samples: int | np.ndarray, counted: np.ndarray) -> int | np.ndarray:
-    """One number where all slices have as many samples, else one for each counted pixel."""
-    values = np.unique(n_samples)
-    return (
-        int(values[0]) if len(values) == 1 else np.broadcast_to(n_samples, counted.shape)[counted]
-    )
+def position_counts(
+    reference: np.ndarray,
+    center: np.ndarray,
+    std: np.ndarray,
+    region: np.ndarray,
+    degrees: int | np.ndarray,
+) -> list[int]:
+    """Count pixels by where the reference lies in its predictive distribution.
 
-
-def rank_counts(reference: np.ndarray, samples: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Count how many samples lie below the reference, pixel by pixel.
+    The histogram of the probability integral transform (Dawid, J R Stat Soc A 147:278, 1984):
+    flat if the reference is one more draw of the posterior.
 
     Parameters
     ----------
-    reference : numpy.ndarray
-        (H, W).
-    samples : numpy.ndarray
-        (n_samples, H, W), in the same units.
-    region : numpy.ndarray
-        Bool, (H, W).
+    reference, center, std, region, degrees
+        As `coverage_curve` takes them.
 
     Returns
     -------
-    numpy.ndarray
-        Int, (n_samples + 1,): pixels for each number of samples below; flat if the reference
-        is exchangeable with the samples.
+    list of int
+        Pixels of each tenth, from the lowest to the highest; empty where none counts.
     """
-    below = (samples < reference).sum(0)[region]
-    return np.bincount(below, minlength=len(samples) + 1)
+    position = _positions(reference, center, std, region, degrees)
+    counts, _ = np.histogram(position, N_BINS, (0, 1))
+    return counts.tolist() if position.size else []
+
+
+def _positions(
+    reference: np.ndarray,
+    center: np.ndarray,
+    std: np.ndarray,
+    region: np.ndarray,
+    degrees: int | np.ndarray,
+) -> np.ndarray:
+    """Return P(a draw lies below the reference) of the pixels that count."""
+    counted = region & (std > 0)
+    ratio = (reference - center)[counted] / std[counted]
+    return np.asarray(stdtr(np.broadcast_to(degrees, counted.shape)[counted], ratio))
 
 
 def summary_of_levels(diagnostics: dict[str, Any]) -> list[dict[str, float]]:

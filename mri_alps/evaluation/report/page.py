@@ -26,7 +26,7 @@ from mri_alps.evaluation.report._data import (
     ReportData,
     coverage_curve,
     error_by_std,
-    rank_counts,
+    position_counts,
     read_report_data,
     summary_of_levels,
 )
@@ -129,7 +129,6 @@ def _page_data(data: ReportData, max_bytes: float) -> dict[str, Any]:
         middle = _slice_entry(data, samples, shape[0] // 2)
         rows = evenly_chosen(shape[0], max(1, int(max_bytes // _size(middle))))
         slices = [_slice_entry(data, samples, row) for row in rows]
-        ranks = _ranks(data, samples, rows)
     unit, top = window_tops(
         data.result.reconstruction, data.result.reconstruction_std, data.reference
     )
@@ -140,7 +139,7 @@ def _page_data(data: ReportData, max_bytes: float) -> dict[str, Any]:
         "slices": slices,
         "windows": {"image": [0.0, unit], "spread": [0.0, top]},
         "n_samples": data.n_samples,
-        "calibration": _calibration(data) | {"ranks": ranks},
+        "calibration": _calibration(data),
     }
 
 
@@ -198,26 +197,13 @@ def _size(entry: dict[str, Any]) -> int:
 
 def _calibration(data: ReportData) -> dict[str, Any]:
     if data.reference is None or data.region is None or data.n_used.min() < 2:
-        return {"curve": [], "errors": []}
-    arrays = (data.reference, data.center, data.result.reconstruction_std, data.region)
+        return {"curve": [], "errors": [], "positions": []}
+    arrays = (data.reference, data.center, data.predictive_std, data.region)
     return {
-        "curve": coverage_curve(*arrays, data.n_used),
-        "errors": error_by_std(*arrays, data.n_used),
+        "curve": coverage_curve(*arrays, data.degrees_of_freedom),
+        "errors": error_by_std(*arrays),
+        "positions": position_counts(*arrays, data.degrees_of_freedom),
     }
-
-
-def _ranks(data: ReportData, samples: _SampleReader, rows: list[int]) -> list[int]:
-    if data.reference is None or data.region is None:
-        return []
-    total: np.ndarray | int = 0
-    for row in rows:
-        magnitudes = samples.read(row)
-        if magnitudes is None:
-            return []
-        if len(magnitudes) < data.n_samples:  # ranks among fewer are no ranks among all
-            continue
-        total = total + rank_counts(data.reference[row], magnitudes, data.region[row])
-    return np.asarray(total).tolist()
 
 
 def _number(value: Any) -> float | None:

@@ -89,7 +89,7 @@ function addPlot(container, caption, options) {
   plot(holder, options);
 }
 
-function calibrationPlots(container, { curve, errors, ranks }) {
+function calibrationPlots(container, { curve, errors, positions }) {
   if (curve.length) {
     const points = curve.map(({ nominal, observed }) => [nominal, observed]);
     addPlot(container, "How often an interval holds the reference, against how often it should.", {
@@ -111,16 +111,16 @@ function calibrationPlots(container, { curve, errors, ranks }) {
       ],
     });
   }
-  if (ranks.length) {
-    const total = ranks.reduce((sum, count) => sum + count, 0) || 1;
-    const shares = ranks.map((count, rank) => [rank, count / total]);
-    const even = 1 / ranks.length;
-    addPlot(container, "Rank of the reference among the samples: even if the samples are as the truth, high at both ends if they differ too little.", {
-      x: [-0.6, ranks.length - 0.4], y: [0, Math.max(even, ...shares.map((s) => s[1])) * 1.1],
-      xLabel: "samples below the reference", yLabel: "share of pixels",
+  if (positions.length) {
+    const total = positions.reduce((sum, count) => sum + count, 0) || 1;
+    const even = 1 / positions.length;
+    const shares = positions.map((count, part) => [part + 0.5, count / total]);
+    addPlot(container, "Where the reference lies in what the posterior predicts: even if it is one more draw, high at both ends if the deviation is too small.", {
+      x: [0, positions.length], y: [0, Math.max(even, ...shares.map((s) => s[1])) * 1.1],
+      xLabel: "tenths of the predictive distribution", yLabel: "share of pixels",
       series: [
         { kind: "bars", style: "ours", points: shares },
-        { kind: "line", style: "expected", label: "even", points: [[-0.6, even], [ranks.length - 0.4, even]] },
+        { kind: "line", style: "expected", label: "even", points: [[0, even], [positions.length, even]] },
       ],
     });
   }

@@ -113,7 +113,7 @@ class ScanPopulation:
         found: list[Information] = []
         for one in drawn:
             acquisition = one.sampled.loaded.acquisition
-            samples = torch.from_numpy(one.sampled.samples)
+            samples = torch.from_numpy(one.sampled.decorrelated())
             mean = samples.mean(0)
             samples = mean + scale * (samples - mean)
             maps, noise_std = acquisition.sensitivity_maps.cpu(), acquisition.noise_std
@@ -125,7 +125,7 @@ class ScanPopulation:
 
     def _line_errors(self, drawn: Sequence[_Drawn]) -> Iterator[LineErrors]:
         """Covariances of errors: of samples, with the spectrum of actual errors where known."""
-        deviations = [Deviations.of(torch.from_numpy(one.sampled.samples)) for one in drawn]
+        deviations = [Deviations.of(torch.from_numpy(one.sampled.decorrelated())) for one in drawn]
         errors = [
             None if one.actual is None else self._error(part, one)
             for part, one in zip(self.slices, drawn, strict=True)
@@ -189,7 +189,7 @@ class _Drawn(NamedTuple):
     def of(cls, sampled: SampledSlice, images: SliceReconstruction) -> _Drawn:
         """Compare the mean with the truth where there is one."""
         acquisition = sampled.loaded.acquisition
-        mean, std = images.reconstruction, images.reconstruction_std
+        mean = images.reconstruction
         reference, actual = sampled.loaded.reference, None
         if reference is not None and reference.any():
             difference = np.square(mean - reference, dtype=np.float64).sum()
@@ -198,7 +198,7 @@ class _Drawn(NamedTuple):
         weight = np.broadcast_to(weight, acquisition.shape)
         object_mask = head_mask(mean[None])[0] if mean.any() else np.ones(mean.shape, bool)
         inside = center_crop_or_pad(object_mask.astype(np.float64), acquisition.shape)
-        expected = expected_nmse(mean, std, len(sampled.samples))
+        expected = expected_nmse(mean, images.predictive_std())
         return cls(sampled, weight, weight * inside, expected, actual)
 
 

@@ -146,9 +146,7 @@ def measure_mask(
         )
     intensity = float(reduced.reconstruction[region].mean()) if region.any() else 0.0
     metrics |= {
-        "predicted_NMSE": expected_nmse(
-            reduced.reconstruction, reduced.reconstruction_std, len(sampled.samples)
-        ),
+        "predicted_NMSE": expected_nmse(reduced.reconstruction, reduced.predictive_std()),
         "posterior_std": float(reduced.reconstruction_std[region].mean()) / intensity
         if intensity
         else None,
@@ -210,7 +208,7 @@ def pixel_entropy(samples: np.ndarray) -> np.ndarray:
 
 
 def _entropy(sampled: SampledSlice, region: np.ndarray) -> float | None:
-    entropy = center_crop_or_pad(pixel_entropy(sampled.samples), sampled.loaded.raw.crop)
+    entropy = center_crop_or_pad(pixel_entropy(sampled.decorrelated()), sampled.loaded.raw.crop)
     inside = region & np.isfinite(entropy)
     return float(entropy[inside].mean()) if inside.any() else None
 
