@@ -12,7 +12,8 @@ a network have the same one and noise level, and weights of the lines if these h
 with a network are tuned on slices of another patient at the same acceleration and number of
 evaluations: over the grids in `rivals_methods.py`, once for the PSNR of the mean, and samplers once
 more for the CRPS; both rows stand in the table where the settings differ. The package's sampler is
-not tuned.
+not tuned; its samples are antithetic, as `reconstruct` draws them, and what is said of their spread
+is that of as many independent ones, since CRPS and interval score compare samples with each other.
 
 Every result is a line of JSON as soon as it is there; the same command goes on where a run was
 stopped. At the end the file's table is printed as Markdown. Seconds are the processor's on one
@@ -50,6 +51,7 @@ from mri_alps.priors import load_prior
 PATIENTS = {"heads": REPORTED, "heads tuned on": TUNED_ON}
 DRAWS = {"draws": 0, "draws tuned on": 7}
 """Groups of simulated scans, with what their seed is shifted by."""
+OF_SPREAD = ("coverage", "interval_score", "CRPS")
 CRITERIA = {"PSNR": max, "CRPS": min}
 OUR_EVALUATIONS = (20, 40, 100)
 
@@ -95,6 +97,10 @@ def run(case, method, prior, n_samples: int, evaluations: int, seed: int, settin
         return {"note": f"diverged: {error}"[:120]}
     seconds = (cpu_seconds() - started) / method.divided_by
     found = {**figures_of(case, images), "seconds": seconds, "network": count, "note": note}
+    if method.run_independent is not None:  # scores of spread compare samples with each other
+        images, *_ = method.run_independent(case, prior, n_samples, evaluations, seed, **setting)
+        independent = figures_of(case, images)
+        found |= {name: independent[name] for name in OF_SPREAD}
     return {key: round(v, 5) if isinstance(v, float) else v for key, v in found.items()}
 
 

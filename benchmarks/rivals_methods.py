@@ -31,12 +31,14 @@ class Method:
     """One row: how it is run, and the grid of settings that it is tuned over.
 
     `run` takes case, prior, n_samples, n_evaluations, seed and a setting; it returns images
-    (n, H, W), evaluations of the network for all of them together, and a remark.
+    (n, H, W), evaluations of the network for all of them together, and a remark. `run_independent`
+    does the same where samples of `run` are antithetic.
     """
 
     run: Callable
     grid: dict[str, tuple] = field(default_factory=dict)
     is_sampler: bool = False
+    run_independent: Callable | None = None
     divided_by: int = 1  # of a run over a grid of weights, the time of one is told
 
     def settings(self) -> list[dict[str, Any]]:
@@ -66,7 +68,7 @@ WITHOUT_WEIGHTS = ("DDS", "score-MRI", "csgm")
 on `brain_axial_16ch_96.h5` at 4x, where maps err most; the others do better with them."""
 
 
-def of_sampler(name: str, method) -> Callable:
+def of_sampler(name: str, method, antithetic: bool = False) -> Callable:
     """A method of `sample_posterior`."""
 
     def run(case: Case, prior, n_samples, n_evaluations, seed, **setting):
@@ -82,6 +84,7 @@ def of_sampler(name: str, method) -> Callable:
             n_evaluations=n_evaluations,
             method=functools.partial(method, **setting) if callable(method) else method,
             generator=torch.Generator().manual_seed(seed),
+            antithetic=antithetic,
         )
         return result.samples, n_samples * result.n_evaluations, ""
 
@@ -105,10 +108,11 @@ def methods() -> dict[str, Method]:
         "DDS": (sample_dds, {"gamma": (1.0, 5.0, 25.0), "eta": (0.15, 0.5, 0.85)}),
         "score-MRI": (sample_score_mri, {"snr": (0.08, 0.16, 0.32), "sigma_start": (None, 4.0)}),
         "csgm": (sample_csgm, {"step": (0.12, 0.25, 0.5, 0.8)}),
-        OURS: ("alps", {}),
     }
     for name, (method, its_grid) in samplers.items():
         found[name] = Method(of_sampler(name, method), its_grid, is_sampler=True)
+    ours = of_sampler(OURS, "alps", antithetic=True)
+    found[OURS] = Method(ours, is_sampler=True, run_independent=of_sampler(OURS, "alps"))
     return found
 
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from mri_alps.sampling.score import LocalSpectrum, Score
 
 HANDOVER = 2.0
-FINISH = 0.14
+FINISH = 0.05
 """Where guided diffusion hands over to the annealed path and takes over from it again, relative
 to the images' root mean square, for a score that is not known to be that of a density."""
 DATA_NOISE, DATA_NOISE_OF_DENSITY = 1.0, 0.5

@@ -24,9 +24,22 @@ def test_a_slice_taken_apart_is_that_of_reconstruct(scan):
         n_evaluations=8,
         first_slice=1,
         generator=torch.Generator().manual_seed(0),
+        antithetic=True,
     )
     samples = (result.samples.numpy() * acquisition.scale).astype(np.complex64)
     assert_equal_to_rounding(samples, whole.samples[0])
+
+
+def test_the_mean_of_eight_samples_hardly_depends_on_their_seed(scan):
+    settings = {"n_samples": 8, "n_evaluations": 10, "slices": (0,), "save_samples": True}
+    one, other = (
+        mri_alps.reconstruct(scan.path, prior="gaussian", seed=seed, **settings) for seed in (1, 2)
+    )
+    difference = one.posterior_mean[0] - other.posterior_mean[0]
+    # Of independent samples it is 2 / 8 of the variance.
+    variance = one.samples[0].var(0, ddof=1).mean()
+    assert np.square(np.abs(difference)).mean() < 0.05 * variance
+    assert one.scalars["degrees_of_freedom"].tolist() == [6]
 
 
 def test_the_problem_has_the_weights_that_reconstruct_uses(scan):
