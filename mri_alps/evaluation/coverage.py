@@ -65,6 +65,19 @@ def interval_coverage(
     return float(inside[region].mean())
 
 
+def predictive_std(lower: np.ndarray, upper: np.ndarray, degrees: int | np.ndarray) -> np.ndarray:
+    """Return the standard deviation of the truth around the mean that a 90 % interval stands for.
+
+    Parameters
+    ----------
+    lower, upper : numpy.ndarray
+        Bounds of the interval.
+    degrees : int or numpy.ndarray
+        Degrees of freedom; broadcasts to the bounds.
+    """
+    return np.asarray((upper - lower) / (2 * stdtrit(degrees, 0.95)))
+
+
 def reliability(
     reference: np.ndarray,
     lower: np.ndarray,

@@ -7,6 +7,7 @@ import numpy as np
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ShapeError
 from mri_alps.core.magnitudes import unit_of
+from mri_alps.evaluation.coverage import predictive_std
 
 COMMON_PART = 0.5
 """Of the side of the target: an image that has less of it belongs to another scan."""
@@ -47,16 +48,19 @@ def image_metrics(target: np.ndarray, prediction: np.ndarray) -> dict[str, float
         }
 
 
-def expected_nmse(mean: np.ndarray, predictive_std: np.ndarray) -> float:
+def expected_nmse(mean: np.ndarray, lower: np.ndarray, upper: np.ndarray, degrees: int) -> float:
     """Return the NMSE that the posterior expects of its mean, without a reference.
 
     Parameters
     ----------
-    mean, predictive_std : numpy.ndarray
-        Real, of one shape and unit; the standard deviation of the truth around the mean.
+    mean, lower, upper : numpy.ndarray
+        Mean and bounds of the 90 % predictive interval, real, of one shape and unit.
+    degrees : int
+        Degrees of freedom of the interval.
     """
     energy = float(np.square(mean, dtype=np.float64).sum())
-    return float(np.square(predictive_std, dtype=np.float64).sum()) / max(energy, 1e-30)
+    variance = float(np.square(predictive_std(lower, upper, degrees), dtype=np.float64).sum())
+    return variance / max(energy, 1e-30)
 
 
 def crop_like_fastmri(target: np.ndarray, *images: np.ndarray) -> tuple[np.ndarray, ...]:

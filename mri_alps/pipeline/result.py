@@ -14,7 +14,6 @@ from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import Dataset, File, open_hdf5, read_text
 from mri_alps.core.values import as_path, as_utf8
-from mri_alps.sampling import predictive_std
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,11 +99,6 @@ class SliceReconstruction:
         """Return the arrays that there are, by name."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-
-    def predictive_std(self) -> np.ndarray:
-        """Standard deviation of the truth around the reconstruction, (H, W)."""
-        bounds = (self.reconstruction_lower, self.reconstruction_upper)
-        return predictive_std(*bounds, self.scalars["degrees_of_freedom"])
 
     def failed(self, index: int, reason: str) -> SliceReconstruction:
         """Return a slice that stands for one that failed: NaN in the shapes of this one.

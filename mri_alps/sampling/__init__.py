@@ -20,7 +20,6 @@ from mri_alps.sampling.statistics import (
     decorrelated,
     degrees_of_freedom,
     predictive_interval,
-    predictive_std,
     sample_statistics,
 )
 from mri_alps.sampling.task import Method, SamplingTask, require_spectrum
@@ -51,7 +50,6 @@ __all__ = [
     "make_problem",
     "plug_and_play",
     "predictive_interval",
-    "predictive_std",
     "proximal",
     "require_spectrum",
     "sample_alps",

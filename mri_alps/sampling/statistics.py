@@ -129,19 +129,6 @@ def predictive_interval(
     return _interval(mean, math.sqrt(1 + 1 / n_samples) * std, n_samples - 1, level)
 
 
-def predictive_std(lower: np.ndarray, upper: np.ndarray, degrees: int | np.ndarray) -> np.ndarray:
-    """Return the standard deviation of the truth around the mean that a 90 % interval stands for.
-
-    Parameters
-    ----------
-    lower, upper : numpy.ndarray
-        Bounds of the interval.
-    degrees : int or numpy.ndarray
-        Degrees of freedom; broadcasts to the bounds.
-    """
-    return np.asarray((upper - lower) / (2 * stdtrit(degrees, 0.95)))
-
-
 def sample_statistics(samples: np.ndarray, groups: Sequence[int] | None = None) -> SampleStatistics:
     """Reduce samples to their statistics.
 

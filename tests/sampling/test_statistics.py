@@ -6,13 +6,13 @@ import torch
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.random import NoiseStreams
+from mri_alps.evaluation.coverage import predictive_std
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.sampling.statistics import (
     antithetic_groups,
     decorrelated,
     degrees_of_freedom,
     predictive_interval,
-    predictive_std,
     sample_statistics,
 )
 

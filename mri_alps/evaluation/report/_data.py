@@ -12,11 +12,10 @@ from scipy.special import stdtr
 
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import InputFileError
-from mri_alps.evaluation.coverage import head_mask, interval_coverage
+from mri_alps.evaluation.coverage import head_mask, interval_coverage, predictive_std
 from mri_alps.evaluation.folder import read_target
 from mri_alps.evaluation.metrics import image_metrics
 from mri_alps.pipeline import IMAGE_DATASETS, OPTIONAL_DATASETS, Reconstruction, load_reconstruction
-from mri_alps.sampling import predictive_std
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 N_BINS = 10

@@ -198,7 +198,8 @@ class _Drawn(NamedTuple):
         weight = np.broadcast_to(weight, acquisition.shape)
         object_mask = head_mask(mean[None])[0] if mean.any() else np.ones(mean.shape, bool)
         inside = center_crop_or_pad(object_mask.astype(np.float64), acquisition.shape)
-        expected = expected_nmse(mean, images.predictive_std())
+        bounds = (images.reconstruction_lower, images.reconstruction_upper)
+        expected = expected_nmse(mean, *bounds, images.scalars["degrees_of_freedom"])
         return cls(sampled, weight, weight * inside, expected, actual)
 
 

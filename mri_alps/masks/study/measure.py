@@ -146,7 +146,12 @@ def measure_mask(
         )
     intensity = float(reduced.reconstruction[region].mean()) if region.any() else 0.0
     metrics |= {
-        "predicted_NMSE": expected_nmse(reduced.reconstruction, reduced.predictive_std()),
+        "predicted_NMSE": expected_nmse(
+            reduced.reconstruction,
+            reduced.reconstruction_lower,
+            reduced.reconstruction_upper,
+            reduced.scalars["degrees_of_freedom"],
+        ),
         "posterior_std": float(reduced.reconstruction_std[region].mean()) / intensity
         if intensity
         else None,
