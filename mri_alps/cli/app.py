@@ -127,7 +127,7 @@ def reconstruct(
         list[Path],
         typer.Argument(
             metavar="INPUT",
-            help="Raw files (fastMRI, ISMRMRD or MRD stream, BART cfl), folders of them, patterns.",
+            help="Raw files (fastMRI, ISMRMRD, MRD 2, twix, BART cfl, npz), folders, patterns.",
         ),
     ],
     output: Annotated[
