@@ -214,7 +214,7 @@ class ScanPreview:
         try:
             if self.path.exists() and not self._is_ours():
                 raise ConfigurationError(
-                    f"{self.path} exists and is no preview, or a damaged one: move it away"
+                    f"{self.path} exists and is no preview of mri_alps (or damaged): move it away"
                 )
             self._write(_attributes(reconstructor, prior) | self.identity)
             self._show(self.path)
