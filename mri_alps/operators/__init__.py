@@ -15,6 +15,7 @@ from mri_alps.operators.elementary import (
     SensitivityOperator,
     to_dense,
 )
+from mri_alps.operators.lines.shared import SHARED_LIMIT as SHARED_LIMIT
 from mri_alps.operators.noncartesian.operator import NonCartesianSenseOperator
 from mri_alps.operators.noncartesian.trajectories import (
     golden_radial,

@@ -5,6 +5,7 @@ Source: Pruessmann et al., Magn Reson Med 42:952 (1999); A = M F S.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +18,10 @@ from mri_alps.operators.base import LinearOperator
 from mri_alps.operators.lines._structure import line_axis, normal_fourier_diagonal
 from mri_alps.operators.lines.bands import LineBands
 from mri_alps.operators.lines.factors import LineFactors
+from mri_alps.operators.lines.shared import SHARED_LIMIT, SharedLines
+
+_COIL_IMAGES_BYTES = 1 << 22
+"""Coil images that the forward operator and its adjoint hold at a time, several copies of them."""
 
 
 class SenseOperator(LinearOperator):
@@ -77,7 +82,7 @@ class SenseOperator(LinearOperator):
             self.weights = self.weights.to(self.dtype.to_real())
             self._power = self.weights.square() * self.mask
         self._gram = make_gram(self.sensitivity_maps, self._power)
-        self._factors: LineFactors | None = None
+        self._factors: LineFactors | SharedLines | None = None
         self._bands: LineBands | None = None
 
     @property
@@ -96,12 +101,33 @@ class SenseOperator(LinearOperator):
         return (self.sensitivity_maps == 0).all(-3)
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._weigh(fftc(self.sensitivity_maps * x.unsqueeze(-3)) * self.measured)
+        parts = self._coils_at_a_time(x.shape[:-2])
+        found = [self._weigh(fftc(maps * x.unsqueeze(-3)) * self.measured) for maps, _ in parts]
+        return found[0] if len(found) == 1 else torch.cat(found, -3)
 
     def _adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        # masked_fill, since NaN times zero would let unmeasured garbage through
-        measured = y.masked_fill(~self.measured, 0)
-        return (self.sensitivity_maps.conj() * ifftc(self._weigh(measured))).sum(-3)
+        total: torch.Tensor | None = None
+        for maps, coils in self._coils_at_a_time(y.shape[:-3]):
+            # masked_fill, since NaN times zero would let unmeasured garbage through
+            measured = y[..., coils, :, :].masked_fill(~self.measured, 0)
+            found = (maps.conj() * ifftc(self._weigh(measured))).sum(-3)
+            total = found if total is None else total.add_(found)
+        assert total is not None
+        return total
+
+    def _coils_at_a_time(self, batch: Sequence[int]) -> list[tuple[torch.Tensor, slice]]:
+        """Maps of some coils after the other, and which they are: a few copies of all are too many.
+
+        Parameters
+        ----------
+        batch : sequence of int
+            Images of the same call.
+        """
+        maps = self.sensitivity_maps
+        size = math.prod(batch) * math.prod(maps.shape[-2:]) * maps.element_size()
+        n = max(1, _COIL_IMAGES_BYTES // max(1, size))
+        starts = range(0, self.n_coils, n)
+        return [(maps[..., k : k + n, :, :], slice(k, k + n)) for k in starts]
 
     def _weigh(self, kspace: torch.Tensor) -> torch.Tensor:
         return kspace if self.weights is None else kspace * self.weights.unsqueeze(-3)
@@ -114,19 +140,27 @@ class SenseOperator(LinearOperator):
         """Diagonal of A^H A in the Fourier basis, real (*domain_shape); see `line_structure`."""
         return normal_fourier_diagonal(self.sensitivity_maps, self._power)
 
-    def line_factors(self) -> LineFactors | None:
+    def line_factors(self) -> LineFactors | SharedLines | None:
         """Eigenvectors of A^H A per image line; None for masks along both axes.
 
         Found when they are first asked for, and kept. Where weights vary along the lines they are
-        of the mean along each, and `exact` says so.
+        of the mean along each, and `exact` says so. In images of more than
+        `mri_alps.operators.lines.shared.SHARED_LIMIT` entries adjacent lines share them.
         """
         axis = line_axis(self.mask)
         if axis is not None and self._factors is None:
             exact = line_axis(self._power) is not None
             across = -3 - axis
             power = self._power if exact else self._power.mean(across, keepdim=True)
-            self._factors = LineFactors(self.sensitivity_maps, power, exact)
+            if self._n_entries(axis) > SHARED_LIMIT:
+                self._factors = SharedLines(self.sensitivity_maps, power, axis, exact)
+            else:
+                self._factors = LineFactors(self.sensitivity_maps, power, exact)
         return self._factors
+
+    def _n_entries(self, axis: int) -> int:
+        """Entries of the eigenvectors of all lines of a slice."""
+        return math.prod(self.domain_shape[-2:]) * self.domain_shape[axis]
 
     def line_bands(self) -> LineBands | None:
         """A^H A in bands of low frequencies across the lines; None for masks along both axes.
@@ -135,7 +169,9 @@ class SenseOperator(LinearOperator):
         """
         axis = line_axis(self.mask)
         if axis is not None and self._bands is None:
-            self._bands = LineBands(self.sensitivity_maps, self._power, axis)
+            factors = self.line_factors()
+            shared = factors if isinstance(factors, SharedLines) else None
+            self._bands = LineBands(self.sensitivity_maps, self._power, axis, shared)
         return self._bands
 
     def _to(self, device: torch.device | None, real_dtype: torch.dtype | None) -> SenseOperator:

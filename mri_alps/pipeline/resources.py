@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
@@ -12,6 +13,7 @@ import psutil
 import torch
 
 from mri_alps.core.plugins import guarded
+from mri_alps.operators import SHARED_LIMIT
 
 if TYPE_CHECKING:
     from mri_alps.priors import ScoreModel
@@ -27,6 +29,8 @@ _BASE_BYTES = 1150e6
 # Phase encode x phase encode matrices for each readout line that the sampler's preconditioner of
 # masks along lines keeps: the eigenvectors, less where the object leaves a margin.
 _MATRICES_PER_LINE = 1.25
+# And in all where images are so large that lines share them, inverses of two levels included.
+_SHARED_MATRICES = 92.0
 _SAMPLING_INTERVAL = 1e-3
 
 
@@ -75,8 +79,10 @@ def slice_bytes(
     """
     image = image_bytes(shape)
     readout, phase_encode = (min(n, c) for n, c in zip(shape, crop or shape, strict=True))
-    matrices = _MATRICES_PER_LINE * 8.0 * readout * phase_encode**2
-    return lines * matrices + 6 * n_coils * image
+    n_matrices = _MATRICES_PER_LINE * readout
+    if math.prod(shape) * shape[1] > SHARED_LIMIT:
+        n_matrices = _SHARED_MATRICES
+    return lines * n_matrices * 8.0 * phase_encode**2 + 6 * n_coils * image
 
 
 def sample_bytes(shape: tuple[int, int], n_coils: int, evaluation: float | None = None) -> float:

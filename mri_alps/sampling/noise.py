@@ -57,6 +57,19 @@ class ChainNoise:
         noise = self._streams.normal(problem.image_shape, problem.dtype)
         return noise.reshape(self.n, *problem.domain_shape).to(problem.device)
 
+    def of_shape(self, shape: Sequence[int]) -> torch.Tensor:
+        """Unit complex noise of another shape for each slice, (n, *slices, *shape).
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Of one slice's noise.
+        """
+        problem = self._problem
+        noise = self._streams.normal(shape, problem.data.dtype)
+        slices = () if problem.n_slices is None else (problem.n_slices,)
+        return noise.reshape(self.n, *slices, *shape).to(problem.device)
+
     def data(self) -> torch.Tensor:
         """Unit noise in the data domain, (n, *data.shape)."""
         problem = self._problem

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mri_alps.operators.lines.bands import LineBands
     from mri_alps.operators.lines.factors import LineFactors
     from mri_alps.operators.lines.sets import SetsLineFactors
+    from mri_alps.operators.lines.shared import SharedLines
     from mri_alps.sampling.noise import ChainNoise
     from mri_alps.sampling.problem import Problem
 
@@ -129,7 +130,7 @@ class LinePreconditioner:
     ----------
     problem : Problem
         The data term.
-    factors : LineFactors or SetsLineFactors
+    factors : LineFactors, SharedLines or SetsLineFactors
         Of its operator.
     bands : LineBands or None
         Of its operator; of several sets of maps, which bands would not couple, there are none.
@@ -138,7 +139,7 @@ class LinePreconditioner:
     def __init__(
         self,
         problem: Problem,
-        factors: LineFactors | SetsLineFactors,
+        factors: LineFactors | SharedLines | SetsLineFactors,
         bands: LineBands | None,
     ):
         self._problem, self._factors, self._bands = problem, factors, bands
@@ -187,6 +188,9 @@ class LinePreconditioner:
         """
         if not self._factors.exact:
             return self._problem.adjoint(noise.data())
+        draw_noise = getattr(self._factors, "draw_noise", None)
+        if draw_noise is not None:  # eigenvectors are not those of every line
+            return draw_noise(noise.of_shape)
         z, weights = noise.image(), self._factors.values.sqrt()
         nothing = weights.new_zeros(())
         return self._factors.filter(z, None, weights, weights, (nothing, nothing))

@@ -175,8 +175,12 @@ class Problem:
         """
         if normal is not None:
             return self._gram_misfit(x, normal)
-        residual = (self.data - self.forward(x)).to(_double(self.data.dtype))
-        power = self._measured_only(residual.abs().square())
+        # One sample at a time: data of all of them may be many times what else is held.
+        return torch.cat([self._residual_misfit(part) for part in x.split(1)])
+
+    def _residual_misfit(self, x: torch.Tensor) -> torch.Tensor:
+        residual = (self.data - self.forward(x)).abs().double()
+        power = self._measured_only(residual.square_())
         power = power / self.over_data(self.noise_std).double() ** 2
         axes = tuple(range(-len(self.data_shape), 0))
         return power.sum(axes) / self._n_measured
@@ -252,7 +256,7 @@ def make_problem(
             f"data has shape {tuple(data.shape)}, expected {tuple(range_shape)} as the operator's "
             "range says"
         )
-    if not bool(torch.isfinite(torch.view_as_real(data) if data.is_complex() else data).all()):
+    if not _is_finite(data):
         raise ConfigurationError("data contains NaN or Inf: remove or mask those points first")
     with guarded("the operator", operator):
         domain_shape = tuple(int(n) for n in operator.domain_shape)
@@ -284,6 +288,12 @@ def make_problem(
         )
     n_sets = getattr(operator, "n_sets", None)
     return Problem(operator, data, levels, back_projection, domain_shape, n_slices, n_sets)
+
+
+def _is_finite(data: torch.Tensor) -> bool:
+    """Look at some values at a time: a comparison of all makes several copies of them."""
+    values = (torch.view_as_real(data) if data.is_complex() else data).reshape(-1)
+    return bool(torch.stack([part.isfinite().all() for part in values.split(1 << 20)]).all())
 
 
 def _count_slices(

@@ -8,6 +8,7 @@ import torch
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.random import standard_normal
 from mri_alps.operators import InpaintingOperator, SenseOperator
+from mri_alps.operators import sense as sense_operators
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import GaussianPrior
 from mri_alps.sampling import ChainNoise
@@ -67,6 +68,12 @@ def test_solutions_are_those_of_dense_algebra(case, dense_limit, power):
     assert float((to_image(found.x, problem) - expected).norm() / expected.norm()) < 1e-5
     explained = problem.normal(expected) / problem.noise_std**2
     assert float((to_image(found.explained, problem) - explained).norm() / explained.norm()) < 1e-5
+
+
+@pytest.mark.parametrize("case", ["lines", "lines along the first axis", "slices"])
+def test_solutions_of_lines_that_share_matrices_are_those_of_dense_algebra(monkeypatch, case):
+    monkeypatch.setattr(sense_operators, "SHARED_LIMIT", 0)
+    test_solutions_are_those_of_dense_algebra(case, 0, 1e2)
 
 
 @pytest.mark.parametrize("dense_limit", [10_000, 0])

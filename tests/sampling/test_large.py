@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mri_alps.core.random import standard_normal
-from mri_alps.operators import InpaintingOperator, SenseOperator, simulate
+from mri_alps.operators import InpaintingOperator, SenseOperator, sense, simulate
 from mri_alps.operators.restoration.inpainting import box_mask
 from mri_alps.priors import GaussianPrior, exact_posterior
 from mri_alps.priors.spectrum import frequency_radius
@@ -85,6 +85,8 @@ def conjugate_gradients(apply, inverse, target):
 
 CASES = [
     ("lines", 96, 4, 0.03),
+    ("lines that share matrices", 96, 8, 0.03),
+    ("lines that share matrices, of an ellipse", 96, 8, 0.1),
     ("lines", 96, 8, 0.03),
     ("lines of an ellipse", 96, 8, 0.03),
     ("points", 96, 8, 0.1),
@@ -103,7 +105,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(("kind", "size", "acceleration", "noise_std"), CASES)
-def test_deviation_and_mean_are_those_of_the_posterior(kind, size, acceleration, noise_std):
+def test_deviation_and_mean_are_those_of_the_posterior(
+    monkeypatch, kind, size, acceleration, noise_std
+):
+    if "share" in kind:  # as lines of the larger ones do anyway
+        monkeypatch.setattr(sense, "SHARED_LIMIT", 0)
     generator = torch.Generator().manual_seed(4)
     mask = make_mask(kind, size, acceleration)
     maps = coil_maps(8, (size, size), torch.complex64)

@@ -9,6 +9,9 @@ import torch
 
 from mri_alps.core.fourier import fftc
 
+_SPECTRA_BYTES = 1 << 22
+"""Spectra of maps that are held at a time, several copies of them."""
+
 
 def normal_fourier_diagonal(maps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Diagonal of A^H A in the Fourier basis: the mask blurred by the maps' power spectrum.
@@ -28,7 +31,12 @@ def normal_fourier_diagonal(maps: torch.Tensor, mask: torch.Tensor) -> torch.Ten
         Real, (*slices, H, W), on the centred frequency grid.
     """
     height, width = maps.shape[-2:]
-    power = fftc(maps).abs().square().sum(-3) / (height * width)
+    total: torch.Tensor | None = None
+    for part in maps.split(max(1, _SPECTRA_BYTES // maps[..., 0, :, :].nbytes), -3):
+        found = fftc(part).abs().square().sum(-3)
+        total = found if total is None else total.add_(found)
+    assert total is not None
+    power = total / (height * width)
     sampled = mask.expand(power.shape).to(power.dtype)
     origin = torch.fft.ifftshift(power, dim=(-2, -1))
     blurred = torch.fft.ifft2(torch.fft.fft2(origin).conj() * torch.fft.fft2(sampled))

@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from mri_alps.core.fourier import fftc
 from mri_alps.core.solvers import cholesky_factor
+from mri_alps.operators.lines.shared import SHARED_MATRICES, SharedLines
 
 EDGES = (4.0, 16.0)
 """Frequencies, in grid steps across the lines, between the bands and above the last of them."""
 OVERLAP = 1.0
 """Octaves over which a band gives way to the next."""
-LINES_AT_ONCE = 32
-"""Lines whose matrices are held at a time."""
+LINES_AT_ONCE = 16
+"""Lines whose matrices are held at a time, beside those that are kept."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class _Band:
 
     window: torch.Tensor  # (across, 1)
     kept: torch.Tensor  # (n,) indices of the frequencies on the coarse grid
-    couplings: torch.Tensor  # (slices, n, along, along)
+    couplings: Callable[[slice], torch.Tensor]  # (slices, some of n_matrices, along, along)
+    n_matrices: int  # a divisor of n: as many adjacent lines share one
 
 
 class LineBands:
@@ -48,31 +51,28 @@ class LineBands:
         times squared weights. What varies across the lines is averaged over each band.
     axis : int
         Image axis, -1 or -2, along which the mask varies.
+    shared : SharedLines, optional
+        Matrices of lines to average over, in large images, instead of those of every line.
     """
 
-    def __init__(self, maps: torch.Tensor, power: torch.Tensor, axis: int):
+    def __init__(
+        self,
+        maps: torch.Tensor,
+        power: torch.Tensor,
+        axis: int,
+        shared: SharedLines | None = None,
+    ):
         self.axis = axis
-        lines = maps.transpose(-1, axis).reshape(-1, *maps.transpose(-1, axis).shape[-3:])
-        n_across, n_along = lines.shape[-2:]
-        powers = power.to(maps.real.dtype).transpose(-1, axis)
-        powers = powers.reshape(-1, *powers.shape[-2:]).expand(len(lines), n_across, n_along)
+        n_across = maps.shape[-2 if axis == -1 else -1]
         frequencies = torch.fft.fftfreq(n_across, 1 / n_across, dtype=torch.float64)
         windows = _windows(frequencies.abs())
-        transform = fftc(torch.eye(n_along, dtype=maps.dtype, device=maps.device), dim=-1).mT
         chosen = [window for window in windows[:-1] if bool(window.any())]
-        weights = [_coarse_weights(window, frequencies) for window in chosen]
-        averages = _averages(lines, torch.cat(weights)).split([len(w) for w in weights], 1)
-        self._bands = []
-        for window, average in zip(chosen, averages, strict=True):
-            share = torch.fft.fftshift(window.square() / window.square().sum())
-            own = (powers * share.to(powers).unsqueeze(-1)).sum(-2)  # (slices, along)
-            spread = transform.mH @ (own.to(maps.dtype).unsqueeze(-1) * transform)
-            n = average.shape[1]
-            kept = (torch.fft.fftfreq(n, 1 / n).round().long() % n_across).to(maps.device)
-            window = window.to(maps.device, maps.real.dtype).unsqueeze(-1)
-            self._bands.append(_Band(window, kept, average.mul_(spread.unsqueeze(1))))
-        real = maps.real.dtype
-        self.rest = windows[-1].to(maps.device, real).unsqueeze(-1).transpose(-1, axis)
+        self._bands = (
+            _own_bands(maps, power, axis, chosen, frequencies)
+            if shared is None
+            else [_shared_band(window, frequencies, shared) for window in chosen]
+        )
+        self.rest = windows[-1].to(maps.device, maps.real.dtype).unsqueeze(-1).transpose(-1, axis)
         """Window of what lies above the bands, broadcasts to (H, W)."""
 
     def at(
@@ -108,10 +108,68 @@ class LineBands:
         row = torch.fft.ifft(flat.to(torch.complex128))
         pixel = torch.arange(n, device=flat.device)
         prior = row[(pixel.unsqueeze(1) - pixel) % n]
-        couplings = band.couplings.to(torch.complex128)
-        matrix = (couplings * weight.reshape(-1, 1, 1, 1)).add_(prior)
-        inverse = torch.cholesky_inverse(cholesky_factor(matrix))
-        return inverse.to(band.couplings.dtype)
+        found = []
+        for first in range(0, band.n_matrices, LINES_AT_ONCE):
+            couplings = band.couplings(slice(first, first + LINES_AT_ONCE))
+            matrix = (couplings.to(torch.complex128) * weight.reshape(-1, 1, 1, 1)).add_(prior)
+            inverse = torch.cholesky_inverse(cholesky_factor(matrix))
+            found.append(inverse.to(couplings.dtype))
+        return torch.cat(found, 1)
+
+
+def _own_bands(
+    maps: torch.Tensor,
+    power: torch.Tensor,
+    axis: int,
+    windows: list[torch.Tensor],
+    frequencies: torch.Tensor,
+) -> list[_Band]:
+    """Bands whose coarse lines each have the average of their own."""
+    lines = maps.transpose(-1, axis).reshape(-1, *maps.transpose(-1, axis).shape[-3:])
+    n_across, n_along = lines.shape[-2:]
+    powers = power.to(maps.real.dtype).transpose(-1, axis)
+    powers = powers.reshape(-1, *powers.shape[-2:]).expand(len(lines), n_across, n_along)
+    transform = fftc(torch.eye(n_along, dtype=maps.dtype, device=maps.device), dim=-1).mT
+    weights = [_coarse_weights(window, frequencies) for window in windows]
+    averages = _averages(lines, torch.cat(weights)).split([len(w) for w in weights], 1)
+    bands = []
+    for window, average in zip(windows, averages, strict=True):
+        share = torch.fft.fftshift(window.square() / window.square().sum())
+        own = (powers * share.to(powers).unsqueeze(-1)).sum(-2)  # (slices, along)
+        spread = transform.mH @ (own.to(maps.dtype).unsqueeze(-1) * transform)
+        couplings = average.mul_(spread.unsqueeze(1))
+        kept = _kept(average.shape[1], n_across).to(maps.device)
+        window = window.to(maps.device, maps.real.dtype).unsqueeze(-1)
+
+        def some(chosen: slice, couplings: torch.Tensor = couplings) -> torch.Tensor:
+            return couplings[:, chosen]
+
+        bands.append(_Band(window, kept, some, len(kept)))
+    return bands
+
+
+def _shared_band(window: torch.Tensor, frequencies: torch.Tensor, shared: SharedLines) -> _Band:
+    """A band whose coarse lines, some at a time, have an average of the shared matrices."""
+    matrices = shared.matrices
+    weights = _coarse_weights(window, frequencies)  # (n, across)
+    n = len(weights)
+    n_matrices = max(m for m in range(1, SHARED_MATRICES + 1) if n % m == 0)
+    weights = weights.reshape(n_matrices, -1, len(window)).mean(1)
+    group = torch.arange(len(window)) // shared.group
+    summed = weights.new_zeros((n_matrices, matrices.shape[1])).index_add_(1, group, weights)
+    summed = summed.to(matrices)
+
+    def some(chosen: slice) -> torch.Tensor:
+        return torch.einsum("ng,sgij->snij", summed[chosen], matrices)
+
+    kept = _kept(n, len(window)).to(matrices.device)
+    window = window.to(matrices.device, matrices.real.dtype).unsqueeze(-1)
+    return _Band(window, kept, some, n_matrices)
+
+
+def _kept(n: int, n_across: int) -> torch.Tensor:
+    """Indices of a coarse grid's frequencies among all."""
+    return torch.fft.fftfreq(n, 1 / n).round().long() % n_across
 
 
 class BandedInverse:
@@ -122,7 +180,8 @@ class BandedInverse:
     axis : int
         Image axis along which the mask varies.
     bands : list of tuple
-        Frequencies across that are kept, their correction, and dense inverses (slices, n, W, W).
+        Frequencies across that are kept, their correction, and dense inverses (slices, m, W, W), m
+        a divisor of their number n: n / m adjacent lines of the coarse grid share one.
     """
 
     def __init__(self, axis: int, bands: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
@@ -140,9 +199,11 @@ class BandedInverse:
         result = torch.zeros_like(across)
         for kept, correction, inverse in self._bands:
             image = torch.fft.ifft2(across[..., kept, :] * correction)
-            lines = image.reshape(len(image), -1, *image.shape[-2:]).permute(1, 2, 3, 0)
-            lines = inverse @ lines  # (slices, n, along, samples)
-            image = lines.permute(3, 0, 1, 2).reshape(image.shape)
+            n_slices, n_matrices, n_along, _ = inverse.shape
+            lines = image.reshape(len(image), n_slices, n_matrices, -1, n_along)
+            lines = lines.permute(1, 2, 4, 0, 3)  # (slices, matrices, along, samples, lines)
+            found = inverse @ lines.reshape(n_slices, n_matrices, n_along, -1)
+            image = found.reshape(lines.shape).permute(3, 0, 1, 4, 2).reshape(image.shape)
             result[..., kept, :] += torch.fft.fft2(image) * correction
         return result.transpose(-1, self._axis)
 
@@ -156,9 +217,11 @@ def _coarse_weights(window: torch.Tensor, frequencies: torch.Tensor) -> torch.Te
     n_across = len(window)
     highest = float(frequencies.abs()[window > 0].max())
     n = min(2 * math.ceil(highest) + 2, n_across)
-    distance = torch.arange(n_across).double() - n_across / n * torch.arange(n).unsqueeze(1)
-    phases = 2 * math.pi / n_across * distance.unsqueeze(-1) * frequencies
-    weights = (window * phases.cos()).sum(-1).square()
+    # sum over k of window(k) cos(2 pi k (line - place) / N), by products of two matrices
+    line = 2 * math.pi / n_across * torch.arange(n_across).double() * frequencies.unsqueeze(1)
+    place = 2 * math.pi / n * torch.arange(n).double().unsqueeze(1) * frequencies
+    sums = (window * place.cos()) @ line.cos() + (window * place.sin()) @ line.sin()
+    weights = sums.square()
     return weights / weights.sum(1, keepdim=True)
 
 
