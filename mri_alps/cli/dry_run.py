@@ -76,7 +76,7 @@ def plan(
         "shape": list(raw.shape),
         "crop": list(raw.crop),
         "acceleration": factor,
-        "n_samples": configuration.n_samples,
+        "n_samples": configuration.most_samples,
         "n_evaluations": configuration.n_evaluations,
         "output_bytes": n_slices * output_bytes_per_slice(raw, configuration),
         "batch": batch,
@@ -122,7 +122,7 @@ def output_bytes_per_slice(raw: RawKSpace, configuration: ReconstructionConfigur
         For what is saved.
     """
     pixels, cropped = raw.shape[0] * raw.shape[1], raw.crop[0] * raw.crop[1]
-    complex_images = 1 + configuration.n_samples * configuration.save_samples
+    complex_images = 1 + configuration.most_samples * configuration.save_samples
     complex_images += raw.n_coils * configuration.save_maps
     return 5 * 4 * cropped + 8 * pixels * complex_images
 
@@ -161,7 +161,7 @@ def seconds_per_slice(
         evaluation = _seconds(lambda: prior.denoise(image, sigma), device)
     normal = _seconds(lambda: operator.normal(image), device)
     per_step = (evaluation + _NORMALS_PER_EVALUATION * normal) / batch
-    return per_step * configuration.n_samples * configuration.n_evaluations
+    return per_step * configuration.most_samples * configuration.n_evaluations
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -385,9 +385,14 @@ def _title(raw: RawKSpace, configuration: ReconstructionConfiguration) -> str:
         sampling = f"{kind} mask, acceleration {configuration.acceleration:g}"
     return (
         f"{Path(raw.path).name} {part_name(configuration)[1:]}".rstrip()
-        + f": {sampling}, {configuration.n_samples} samples, "
+        + f": {sampling}, {_count(configuration)} samples, "
         f"{configuration.n_evaluations} evaluations each"
     )
+
+
+def _count(configuration: ReconstructionConfiguration) -> str:
+    least, most = configuration.n_samples, configuration.most_samples
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _check_names(inputs: Sequence[Path], output: Path) -> None:

@@ -104,6 +104,7 @@ def draw_in_batches(
     n_samples: int,
     batch: int,
     notify: Callable[[str], object] = lambda _: None,
+    first: int = 0,
 ) -> tuple[PosteriorSamples, int]:
     """Draw samples batch by batch; where memory runs out, go on with half of it.
 
@@ -117,6 +118,8 @@ def draw_in_batches(
         How many at a time, at first.
     notify : callable
         Told in one sentence when the batch is halved, and when samples are lost.
+    first : int
+        Index of the first of them.
 
     Returns
     -------
@@ -132,11 +135,11 @@ def draw_in_batches(
         every batch, or too few are left of all (see `require_enough`).
     """
     parts: list[PosteriorSamples] = []
-    done = 0
+    done, stop = first, first + n_samples
     lost: list[int] = []
     failure: DivergenceError | None = None
-    while done < n_samples:
-        count = min(batch, n_samples - done)
+    while done < stop:
+        count = min(batch, stop - done)
         try:
             part = _draw_if_it_fits(draw, done, count)
         except DivergenceError as error:  # of a method that gives up with its last chain

@@ -82,6 +82,11 @@ def conditions_of_file(path: Path) -> Conditions:
     """
     with open_hdf5(path) as file:
         made = _settings(file, path)
+        if made.get("tolerance") is not None:
+            raise InputFileError(
+                f"{path} has as many samples in each slice as its tolerance called for, and a "
+                "calibration holds for one number of them: reconstruct without --tolerance"
+            )
         factors = file.get(f"{SCALARS_GROUP}/uncertainty_factor")
         factor = np.ones(1) if factors is None else np.asarray(factors[()], float)
         # a slice that failed has no factor

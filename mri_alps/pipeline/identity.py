@@ -77,6 +77,8 @@ def settings_identity(
         del settings["n_maps"]
     if configuration.noise_std is None:
         del settings["noise_std"]
+    if configuration.tolerance is None:
+        del settings["tolerance"], settings["max_samples"]
     if not configuration.interpolate:
         del settings["interpolate"]
     if configuration.calibration is None:

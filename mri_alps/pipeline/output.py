@@ -19,6 +19,7 @@ from mri_alps.core.hdf5 import open_hdf5
 from mri_alps.core.plain import plain
 from mri_alps.core.values import as_utf8
 from mri_alps.pipeline.result import SCALARS_GROUP, UNEXPLAINED, forced_as_attributes
+from mri_alps.pipeline.tolerance import describe_reached, reached_as_attributes
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.result import Reconstruction, SliceReconstruction
@@ -168,6 +169,7 @@ class ReconstructionWriter:
         self._slices = slices
         self._written = 0
         self._forced: list[int] = []
+        self._scalars: list[dict[str, Any]] = []
         self._placing = create_hdf5(target)
 
     def __enter__(self) -> ReconstructionWriter:
@@ -207,6 +209,8 @@ class ReconstructionWriter:
             self._file.create_dataset("diagnostics", (len(self._slices),), dtype=text)
         self._file["diagnostics"][self._written] = _without_nan(plain(result.diagnostics))
         self._written += 1
+        self._scalars.append(result.scalars)
+        self._file.attrs.update(reached_as_attributes(self._scalars))
         if UNEXPLAINED in result.diagnostics:
             self._forced.append(result.index)
             self._file.attrs.update(forced_as_attributes(self._forced))
@@ -227,6 +231,11 @@ class ReconstructionWriter:
                 continue
             value = json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
             self._file.attrs[key] = as_utf8(value) if isinstance(value, str) else value
+
+    def reached(self) -> str | None:
+        """Say what was reached of the tolerance so far; None where none was asked."""
+        found = reached_as_attributes(self._scalars)
+        return describe_reached(found) if found else None
 
     def _dataset(self, name: str, array: np.ndarray) -> h5py.Dataset:
         if name not in self._file:

@@ -422,7 +422,10 @@ class ScanJob:
                 writer.write_slice(
                     shown.failed(index, reasons[index]) if failed else self.store.read(index)
                 )
+            reached = writer.reached()
         self.store.remove()
+        if reached is not None:
+            self.context.notify(f"{self.target.name}: {reached}")
         self._tell()  # not earlier: of a scan that is refused one sentence is said
 
     def release(self) -> None:

@@ -47,6 +47,13 @@ from mri_alps.pipeline.self_calibration import (
     with_factors,
 )
 from mri_alps.pipeline.sets import prior_of_sets, saved_maps
+from mri_alps.pipeline.tolerance import (
+    MEAN_ERROR,
+    STD_ERROR,
+    MonteCarloErrors,
+    draw_to_tolerance,
+    shortfall,
+)
 from mri_alps.pipeline.undersampling import names_mask_file, undersampling_mask
 from mri_alps.pipeline.warm_start import WarmStart, check_warm_start, warm_start
 from mri_alps.priors import measure_novelty
@@ -133,6 +140,7 @@ class SampledSlice:
     explanation: Explanation = NOTHING_TO_EXPLAIN
     complaint: str | None = None
     mean: np.ndarray | None = None
+    errors: MonteCarloErrors | None = None
 
     @property
     def groups(self) -> list[int]:
@@ -182,7 +190,7 @@ class SliceReconstructor:
     def __post_init__(self) -> None:
         if self.mask is not None and names_mask_file(self.configuration):
             object.__setattr__(self, "raw", with_measured_zeros(self.raw, self.mask))
-        check_samples(self.raw.shape, self.configuration.n_samples)
+        check_samples(self.raw.shape, self.configuration.most_samples)
         check_warm_start(self.raw, self.configuration)
         conformal = calibration_for(self.raw, self.mask, self.configuration, self.prior)
         object.__setattr__(self, "conformal", conformal)
@@ -363,8 +371,12 @@ class SliceReconstructor:
         if loaded.acquisition.is_empty:
             n_samples = self.configuration.n_samples
             zeros = torch.zeros(n_samples, *loaded.acquisition.shape).to(torch.complex64)
-            return SampledSlice(loaded, zeros.numpy(), PosteriorSamples(zeros, 0), 0.0, None, batch)
-        result, batch = self._sample(loaded, progress, batch or self.batch_of(loaded))
+            nothing = None if self.configuration.tolerance is None else MonteCarloErrors(0.0, 0.0)
+            return SampledSlice(
+                loaded, zeros.numpy(), PosteriorSamples(zeros, 0), 0.0, None, batch, errors=nothing
+            )
+        batch = batch or self.batch_of(loaded)
+        result, batch, errors = self._sample(loaded, progress, batch)
         seed = self.configuration.sampler_seed
         result = with_maps_deviation(result, loaded.acquisition, seed, loaded.index)
         factors = factors_of_slice(self, loaded)
@@ -391,24 +403,22 @@ class SliceReconstructor:
         )
         return SampledSlice(
             loaded, samples, result, seconds, unlike, batch, factors, explanation, complaint,
-            combined.cpu().numpy() if several else None,
+            combined.cpu().numpy() if several else None, errors,
         )  # fmt: skip
 
     def _sample(
         self, loaded: LoadedSlice, progress: Progress | None, batch: int
-    ) -> tuple[PosteriorSamples, int]:
+    ) -> tuple[PosteriorSamples, int, MonteCarloErrors | None]:
         settings = self.configuration
         operator, data, noise_std = loaded.acquisition.problem()
         prior = prior_of_sets(self.prior, loaded.acquisition)
         n_samples, n_evaluations = settings.n_samples, settings.n_evaluations
-        if progress:
-            progress.start_slice(loaded.index, n_evaluations)
         n_told = 0
 
         def report_step(first: int, info: StepInfo) -> None:
             """One step of progress whenever all samples together are a step further on average."""
             nonlocal n_told
-            done = (first * n_evaluations + len(info.x) * info.step) // n_samples
+            done = (first % n_samples * n_evaluations + len(info.x) * info.step) // n_samples
             while progress and n_told < done:
                 progress.step()
                 n_told += 1
@@ -437,7 +447,26 @@ class SliceReconstructor:
             warning = f"{loaded.raw.path}, slice {loaded.index}: {sentence}"
             warnings.warn(warning, MriAlpsWarning, stacklevel=2)
 
-        return draw_in_batches(draw, n_samples, batch, warn)
+        def draw_block(first: int) -> PosteriorSamples:
+            nonlocal batch, n_told
+            n_told = 0
+            if progress:
+                progress.start_slice(loaded.index, n_evaluations)
+            found, batch = draw_in_batches(draw, n_samples, batch, warn, first)
+            return found
+
+        if settings.tolerance is None:
+            return draw_block(0), batch, None
+
+        def images(samples: PosteriorSamples) -> np.ndarray:
+            return loaded.acquisition.combine(samples.samples).cpu().numpy()
+
+        most = settings.max_samples
+        result, errors = draw_to_tolerance(draw_block, images, n_samples, most, settings.tolerance)
+        short = shortfall(errors, len(result.samples), settings.tolerance)
+        if short is not None:
+            warn(short)
+        return result, batch, errors
 
     def reduce(self, sampled: SampledSlice) -> SliceReconstruction:
         """Reduce samples to what is kept, in the scan's own units.
@@ -475,7 +504,8 @@ class SliceReconstructor:
         maps = saved_maps(acquisition, self.configuration)
         scaled_samples = None
         if self.configuration.save_samples:
-            scaled_samples = _with_lost(samples, result.lost) * scale
+            scaled_samples = _with_lost(samples, result.lost, self.configuration.most_samples)
+            scaled_samples = scaled_samples * scale
         return SliceReconstruction(
             index=loaded.index,
             posterior_mean=(statistics.mean * scale).astype(np.complex64),
@@ -493,6 +523,7 @@ class SliceReconstructor:
                 "data_misfit": _number(_last_misfit(result.diagnostics)),
                 "novelty": _number(sampled.novelty),
                 **factors_as_scalars(sampled.factors),
+                **_errors_as_scalars(sampled.errors),
                 "calibration_misfit": sampled.explanation.center,
                 "outer_misfit": sampled.explanation.outer,
                 "seconds": loaded.seconds + sampled.seconds + time.perf_counter() - started,
@@ -522,13 +553,17 @@ def _diagnostics(sampled: SampledSlice) -> dict[str, Any]:
     return found | {"lost_samples": list(result.lost), "lost": str(result.failure)}
 
 
-def _with_lost(samples: np.ndarray, lost: tuple[int, ...]) -> np.ndarray:
-    """Put NaN where samples are lost, so that each of the others stands at its own index."""
-    if not lost:
+def _errors_as_scalars(errors: MonteCarloErrors | None) -> dict[str, float]:
+    return {} if errors is None else {MEAN_ERROR: errors.mean, STD_ERROR: errors.std}
+
+
+def _with_lost(samples: np.ndarray, lost: tuple[int, ...], most: int) -> np.ndarray:
+    """Put NaN where samples are lost or were not needed: each stands at its own index."""
+    if len(samples) == most:
         return samples
-    n_asked = len(samples) + len(lost)
-    whole = np.full((n_asked, *samples.shape[1:]), np.nan, samples.dtype)
-    whole[[index for index in range(n_asked) if index not in lost]] = samples
+    asked = len(samples) + len(lost)
+    whole = np.full((max(most, asked), *samples.shape[1:]), np.nan, samples.dtype)
+    whole[[index for index in range(asked) if index not in lost]] = samples
     return whole
 
 

@@ -131,11 +131,11 @@ def check_memory(
     shape = (y, z) if z > 1 else (x, y)
     needed = memory_bytes(shape, n_coils, configuration.n_samples)
     if z > 1:  # the volume itself: mean, standard deviation, samples
-        needed += 8 * x * y * z * (2 + configuration.n_samples)
+        needed += 8 * x * y * z * (2 + configuration.most_samples)
     if needed > limits.memory_bytes:
         raise MemoryExceeded(
-            f"{n_coils} coils of {x} x {y} x {z} with {configuration.n_samples} samples would take "
-            f"about {needed / GIB:.3g} GiB of memory, a connection may have "
+            f"{n_coils} coils of {x} x {y} x {z} with {configuration.most_samples} samples would "
+            f"take about {needed / GIB:.3g} GiB of memory, a connection may have "
             f"{limits.memory_limit:.3g}: ask for fewer samples (n_samples), or start the "
             "server with a higher --memory-limit"
         )

@@ -86,7 +86,6 @@ def conjugate_gradients(apply, inverse, target):
 CASES = [
     ("lines", 96, 4, 0.03),
     ("lines that share matrices", 96, 8, 0.03),
-    ("lines that share matrices, of an ellipse", 96, 8, 0.1),
     ("lines", 96, 8, 0.03),
     ("lines of an ellipse", 96, 8, 0.03),
     ("points", 96, 8, 0.1),

@@ -131,8 +131,8 @@ class SharedLines:
         kept = root.index_select(axis, measured)
         total: torch.Tensor | None = None
         for coil in range(self._maps.shape[-3]):
-            shape = (across, len(measured)) if axis == -1 else (len(measured), across)
-            noise = draw(shape) * kept
+            lines = (across, len(measured)) if axis == -1 else (len(measured), across)
+            noise = draw(lines) * kept
             spectrum = noise.new_zeros((*noise.shape[:-2], *self._maps.shape[-2:]))
             spectrum.index_copy_(spectrum.ndim + axis, measured, noise)
             image = torch.fft.ifft(spectrum, dim=axis, norm="ortho")

@@ -1,0 +1,199 @@
+"""How many samples of a slice are enough: until the Monte-Carlo error is below a stated fraction.
+
+It is looked at after every block of samples and nowhere between, so that the number of samples
+depends on nothing but the settings and the slice: not on batches, workers, or where a run was
+interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mri_alps.core.errors import MriAlpsError
+from mri_alps.sampling import PosteriorSamples, join_samples
+
+_OBJECT = 0.1
+"""Share of the 99 % quantile of the mean's magnitude from which a pixel is of the object."""
+MEAN_ERROR, STD_ERROR = "monte_carlo_error_mean", "monte_carlo_error_std"
+"""What files call the two errors of a slice, among its `scalars`."""
+
+
+class MonteCarloErrors(NamedTuple):
+    """What a limited number of samples leaves open, as fractions.
+
+    Attributes
+    ----------
+    mean : float
+        Of the posterior mean, root mean square over the object, over its mean intensity there.
+    std : float
+        Of the standard deviation of the magnitude, likewise, over its mean there.
+    """
+
+    mean: float
+    std: float
+
+    def are_within(self, tolerance: tuple[float, ...]) -> bool:
+        """Tell whether both are at most as large as they may be.
+
+        Parameters
+        ----------
+        tolerance : tuple of float
+            Of both, or of the mean and of the deviation.
+        """
+        return self.mean <= tolerance[0] and self.std <= tolerance[-1]
+
+
+def monte_carlo_errors(samples: np.ndarray, group: int = 1) -> MonteCarloErrors:
+    """Return the standard errors of mean and deviation of samples, by the jackknife.
+
+    Groups of samples are left out one after the other, and the scatter of what the others give is
+    the error (Efron and Stein, Ann Statist 9:586, 1981): no distribution is assumed. The deviation
+    of 8 normal samples has an error of 27 %, of 32 samples 13 %.
+
+    Parameters
+    ----------
+    samples : numpy.ndarray
+        Complex (n, H, W).
+    group : int
+        Adjacent samples that are not independent of each other.
+    """
+    n = len(samples) // group * group
+    if n < 3 * group:
+        return MonteCarloErrors(math.inf, math.inf)
+    parts = samples[:n].reshape(n // group, group, -1).astype(np.complex128)
+    intensity = np.abs(parts.mean((0, 1)))
+    inside = intensity > _OBJECT * np.quantile(intensity, 0.99)
+    if not inside.any():
+        return MonteCarloErrors(0.0, 0.0)
+    parts = parts[..., inside]
+    magnitudes = np.abs(parts)
+    sums, squares = magnitudes.sum(1), np.square(magnitudes).sum(1)
+    left = n - group
+    means = (parts.sum((0, 1)) - parts.sum(1)) / left
+    remaining = sums.sum(0) - sums
+    variances = (squares.sum(0) - squares - remaining**2 / left) / (left - 1)
+    stds = np.sqrt(variances.clip(0))
+    whole = magnitudes.reshape(n, -1).std(0, ddof=1)
+    return MonteCarloErrors(
+        _ratio(_jackknife(means), intensity[inside].mean()), _ratio(_jackknife(stds), whole.mean())
+    )
+
+
+def _jackknife(without: np.ndarray) -> float:
+    """Root mean square over pixels of the standard error, from estimates without each group."""
+    n = len(without)
+    variance = (n - 1) / n * (np.abs(without - without.mean(0)) ** 2).sum(0)
+    return math.sqrt(float(variance.mean()))
+
+
+def _ratio(error: float, of: float) -> float:
+    return error / float(of) if of > 0 else 0.0
+
+
+def draw_to_tolerance(
+    draw: Callable[[int], PosteriorSamples],
+    images: Callable[[PosteriorSamples], np.ndarray],
+    block: int,
+    most: int,
+    tolerance: tuple[float, ...],
+) -> tuple[PosteriorSamples, MonteCarloErrors]:
+    """Draw blocks of samples until their errors are within the tolerance, or there are the most.
+
+    Parameters
+    ----------
+    draw : callable
+        From the index of the first sample to a block of samples.
+    images : callable
+        From samples to the images that are looked at, complex (n, H, W).
+    block : int
+        Samples of a block, lost ones included.
+    most : int
+        Most samples; the last block is not cut.
+    tolerance : tuple of float
+        See `MonteCarloErrors.are_within`.
+
+    Raises
+    ------
+    MriAlpsError
+        If blocks begin with the same sample: more of them say nothing.
+    """
+    parts: list[PosteriorSamples] = []
+    firsts: list[np.ndarray] = []
+    while True:
+        parts.append(draw(block * len(parts)))
+        first = images(parts[-1])[0]
+        if any(np.array_equal(first, other) for other in firsts) and first.any():
+            raise MriAlpsError(
+                "the sampling method draws the same samples in every batch: it must address its "
+                "noise by the task's `first_sample`, as `SamplingTask.noise` does"
+            )
+        firsts.append(first)
+        joined = join_samples(parts)
+        errors = monte_carlo_errors(images(joined))
+        if errors.are_within(tolerance) or block * (len(parts) + 1) > most:
+            return joined, errors
+
+
+def shortfall(errors: MonteCarloErrors, n_samples: int, tolerance: tuple[float, ...]) -> str | None:
+    """Return in a sentence how far a slice is from its tolerance; None where it is within.
+
+    Parameters
+    ----------
+    errors : MonteCarloErrors
+        Of the slice.
+    n_samples : int
+        Its samples.
+    tolerance : tuple of float
+        What was asked.
+    """
+    if errors.are_within(tolerance):
+        return None
+    return (
+        f"{n_samples} samples, the most that --max-samples allows, leave a Monte-Carlo error of "
+        f"{errors.mean:.2g} of the intensity in the mean ({tolerance[0]:g} asked) and of "
+        f"{errors.std:.2g} of itself in the deviation ({tolerance[-1]:g} asked)"
+    )
+
+
+def reached_as_attributes(slices: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a file's attributes say of the tolerance: nothing where none was asked.
+
+    Parameters
+    ----------
+    slices : iterable of mapping
+        `scalars` of the slices.
+
+    Returns
+    -------
+    dict
+        The largest errors of a slice, and `n_samples`, the fewest of one.
+    """
+    found = [s for s in slices if np.isfinite(s.get(STD_ERROR, np.nan)) and s["n_samples"] > 0]
+    if not found:
+        return {}
+    return {
+        "n_samples": min(int(s["n_samples"]) for s in found),
+        "max_n_samples": max(int(s["n_samples"]) for s in found),
+        MEAN_ERROR: max(float(s[MEAN_ERROR]) for s in found),
+        STD_ERROR: max(float(s[STD_ERROR]) for s in found),
+    }
+
+
+def describe_reached(attributes: Mapping[str, Any]) -> str:
+    """Say what `reached_as_attributes` found.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Not empty.
+    """
+    least, most = attributes["n_samples"], attributes["max_n_samples"]
+    count = f"{least}" if least == most else f"{least} to {most}"
+    return (
+        f"{count} samples a slice; Monte-Carlo error at most {attributes[MEAN_ERROR]:.2g} of the "
+        f"object's intensity in the mean, {attributes[STD_ERROR]:.2g} of itself in the deviation"
+    )

@@ -1,0 +1,140 @@
+"""As many samples as a stated Monte-Carlo error calls for, whatever they are drawn by."""
+
+import dataclasses
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import mri_alps
+from mri_alps.core.errors import ConfigurationError, MriAlpsError, MriAlpsWarning
+from mri_alps.operators.rounding import assert_equal_to_rounding
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline.tolerance import (
+    MEAN_ERROR,
+    STD_ERROR,
+    draw_to_tolerance,
+    monte_carlo_errors,
+)
+from mri_alps.sampling import PosteriorSamples
+from tests.pipeline.tiny_scans import TINY, write_tiny
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*the noise was estimated")
+OPTIONS = {"prior": "gaussian", "n_evaluations": 4, "mask": "equispaced", "acceleration": 2.0}
+
+
+def normal_samples(n, seed=0, std=0.1, shape=(60, 60)):
+    """An object of intensity 2 in the middle of nothing, with normal deviations in it."""
+    generator = np.random.default_rng(seed)
+    image = np.zeros(shape)
+    image[10:50, 10:50] = 2.0
+    noise = generator.normal(size=(n, *shape, 2)).view(complex)[..., 0]
+    return image + std * noise * (image > 0) + 1e-3 * noise
+
+
+@pytest.mark.parametrize("n", [4, 8, 32])
+def test_errors_of_normal_samples_are_those_of_theory(n):
+    errors = monte_carlo_errors(normal_samples(n))
+    assert errors.mean == pytest.approx(0.1 * np.sqrt(2 / n) / 2, rel=0.03)
+    # The jackknife of a deviation errs by some percent where there are few samples.
+    assert errors.std == pytest.approx(1 / np.sqrt(2 * (n - 1)), rel=0.35 if n == 4 else 0.12)
+
+
+def test_errors_are_the_scatter_of_repetitions():
+    runs = [np.abs(normal_samples(8, seed))[:, 20:40, 20:40] for seed in range(40)]
+    stds = np.stack([run.std(0, ddof=1) for run in runs])
+    scatter = np.sqrt(stds.var(0, ddof=1).mean()) / stds.mean()
+    stated = np.mean([monte_carlo_errors(normal_samples(8, seed)).std for seed in range(40)])
+    assert stated == pytest.approx(scatter, rel=0.12)
+
+
+def test_samples_that_depend_on_each_other_count_once():
+    single = normal_samples(8)
+    twice = np.repeat(single, 2, 0)
+    assert monte_carlo_errors(twice, group=2).mean == pytest.approx(monte_carlo_errors(single).mean)
+    assert monte_carlo_errors(twice).mean < 0.8 * monte_carlo_errors(single).mean
+
+
+def test_too_few_samples_say_nothing_and_an_empty_slice_is_certain():
+    assert monte_carlo_errors(normal_samples(2)) == (np.inf, np.inf)
+    assert monte_carlo_errors(np.zeros((4, 8, 8), complex)) == (0.0, 0.0)
+
+
+def blocks(drawn, same=False):
+    def draw(first):
+        drawn.append(first)
+        return PosteriorSamples(torch.as_tensor(normal_samples(8, 0 if same else first)), 4)
+
+    return draw
+
+
+def images(result):
+    return result.samples.numpy()
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "count"), [((0.4,), 8), ((0.2,), 16), ((0.008, 1.0), 80), ((0.01,), 120)]
+)
+def test_blocks_are_drawn_until_both_errors_are_small(tolerance, count):
+    drawn = []
+    result, errors = draw_to_tolerance(blocks(drawn), images, 8, 127, tolerance)
+    assert drawn == list(range(0, len(result.samples), 8))
+    assert abs(len(result.samples) - count) <= (8 if len(tolerance) == 2 else 0)
+    assert errors == monte_carlo_errors(result.samples.numpy())
+    assert errors.are_within(tolerance) == (tolerance != (0.01,))
+
+
+def test_blocks_that_are_alike_are_refused():
+    with pytest.raises(MriAlpsError, match="the same samples"):
+        draw_to_tolerance(blocks([], same=True), images, 8, 64, (0.01,))
+
+
+def test_a_slice_has_the_samples_that_so_many_at_once_have(tmp_path):
+    path = write_tiny(tmp_path / "scan.h5", n_slices=1)
+    options = OPTIONS | {"n_samples": 4, "save_samples": True}
+    found = mri_alps.reconstruct(path, tolerance=(1.0, 0.3), max_samples=16, **options)
+    counts = found.scalars["n_samples"]
+    assert (counts % 4 == 0).all() and (counts > 4).all() and (counts <= 16).all()
+    assert (found.scalars[STD_ERROR] <= 0.3).all()
+    for row, count in enumerate(counts):
+        fixed = mri_alps.reconstruct(path, **(options | {"n_samples": int(count)}))
+        assert_equal_to_rounding(found.samples[row, :count], fixed.samples[row])
+        assert np.isnan(found.samples[row, count:]).all() and found.samples.shape[1] == 16
+        mean = torch.as_tensor(fixed.reconstruction_std[row])
+        assert_equal_to_rounding(torch.as_tensor(found.reconstruction_std[row]), mean, n_summed=16)
+
+
+def test_what_was_reached_is_told(tmp_path, run):
+    path = write_tiny(tmp_path / "scan.h5", n_slices=2)
+    options = [*TINY, "--tolerance", "1,0.3", "--max-samples", "16"]
+    done = run("reconstruct", path, "-o", tmp_path / "out", *options)
+    assert done.code == 0, done.err
+    assert "samples a slice; Monte-Carlo error at most" in done.err
+    with h5py.File(tmp_path / "out" / "scan.h5") as file:
+        attributes, scalars = dict(file.attrs), {k: v[()] for k, v in file["facts"].items()}
+    assert attributes["n_samples"] == scalars["n_samples"].min()
+    assert attributes["max_n_samples"] == scalars["n_samples"].max() <= 16
+    assert attributes[STD_ERROR] == pytest.approx(scalars[STD_ERROR].max())
+    assert attributes[MEAN_ERROR] == pytest.approx(scalars[MEAN_ERROR].max())
+    again = run("reconstruct", path, "-o", tmp_path / "out", *options)
+    assert again.code == 0 and "finished before" in again.err
+
+
+def test_what_was_not_reached_is_a_warning(tmp_path):
+    path = write_tiny(tmp_path / "scan.h5", n_slices=1)
+    with pytest.warns(MriAlpsWarning, match="the most that --max-samples allows"):
+        found = mri_alps.reconstruct(path, tolerance=1e-3, max_samples=7, n_samples=3, **OPTIONS)
+    assert found.scalars["n_samples"].tolist() == [6]
+
+
+def test_settings_that_do_not_go_together_are_refused():
+    with pytest.raises(ConfigurationError, match="max_samples"):
+        ReconstructionConfiguration(tolerance=0.1, n_samples=8, max_samples=4)
+    with pytest.raises(ConfigurationError, match="calibration"):
+        ReconstructionConfiguration(tolerance=0.1, calibration="some.json")
+    with pytest.raises(ConfigurationError, match="tolerance"):
+        ReconstructionConfiguration(tolerance=(0.1, 0.1, 0.1))
+    settings = ReconstructionConfiguration(tolerance=0.1)
+    assert settings.most_samples == 64 and settings.tolerance == (0.1,)
+    assert dataclasses.replace(settings, tolerance=None).most_samples == 8
