@@ -40,6 +40,22 @@ def channels_to_complex(x: torch.Tensor) -> torch.Tensor:
     return torch.complex(real.contiguous(), imaginary.contiguous())
 
 
+def fill_normal(weight: torch.Tensor, std: float) -> torch.Tensor:
+    """Return `weight` with normal numbers of the deviation `std` in it.
+
+    On the device meta, where a network is made for its shapes alone, nothing is done:
+    torch would load its compiler for it, which takes a second.
+
+    Parameters
+    ----------
+    weight : torch.Tensor
+        Changed.
+    std : float
+        Standard deviation.
+    """
+    return weight if weight.is_meta else weight.normal_(std=std)
+
+
 class ComplexConv2d(nn.Module):
     """Complex convolution without bias, run as one real convolution.
 
@@ -62,8 +78,8 @@ class ComplexConv2d(nn.Module):
         # Half the variance in each of Wr and Wi: a complex weight of unit variance in all.
         std = gain / math.sqrt(2 * in_channels * kernel_size**2)
         shape = (out_channels, in_channels, kernel_size, kernel_size)
-        self.weight_real = nn.Parameter(torch.randn(shape) * std)
-        self.weight_imag = nn.Parameter(torch.randn(shape) * std)
+        self.weight_real = nn.Parameter(fill_normal(torch.empty(shape), std))
+        self.weight_imag = nn.Parameter(fill_normal(torch.empty(shape), std))
         self.padding = kernel_size // 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,12 @@ from torch.nn import functional
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.settings import Whole, setting, settings
-from mri_alps.priors.complex_layers import ComplexConv2d, MagnitudeGate, RealGate
+from mri_alps.priors.complex_layers import (
+    ComplexConv2d,
+    MagnitudeGate,
+    RealGate,
+    fill_normal,
+)
 
 _PER_LEVEL = "a whole number per level"
 
@@ -144,9 +149,9 @@ class LevelEmbedding(nn.Module):
 
     def __init__(self, size: int):
         super().__init__()
-        self.register_buffer(
-            "centers", torch.linspace(self._FIRST, self._LAST, self._COUNT), persistent=False
-        )
+        centers = torch.linspace(self._FIRST, self._LAST, self._COUNT, device="cpu")
+        # On the device meta torch would load its compiler for a linspace.
+        self.register_buffer("centers", centers.to(torch.empty(0).device), persistent=False)
         self.layers = nn.Sequential(
             nn.Linear(self._COUNT, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU()
         )
@@ -233,7 +238,8 @@ def _convolution(
     if config.equivariant:
         return ComplexConv2d(inputs, outputs, kernel_size, gain)
     layer = nn.Conv2d(2 * inputs, 2 * outputs, kernel_size, padding=kernel_size // 2)
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(2 * inputs * kernel_size**2))
+    with torch.no_grad():
+        fill_normal(layer.weight, gain / math.sqrt(2 * inputs * kernel_size**2))
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
 

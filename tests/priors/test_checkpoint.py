@@ -1,5 +1,8 @@
 """Weights on disk: complete, atomic, checked."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -90,3 +93,12 @@ def test_weights_that_do_not_fit_their_configuration_are_refused(prior, tmp_path
     save_tensors(path, tensors, metadata)
     with pytest.raises(InputFileError, match="makes no sense"):
         load_prior(path)
+
+
+def test_loading_does_not_load_the_compiler():
+    """On the device meta arithmetic makes torch load it, for a second and more."""
+    code = (
+        "import sys; from mri_alps.priors import load_prior; load_prior('brain-small'); "
+        "sys.exit(any(name in sys.modules for name in ('torch._dynamo', 'sympy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
