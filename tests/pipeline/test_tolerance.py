@@ -1,6 +1,7 @@
 """As many samples as a stated Monte-Carlo error calls for, whatever they are drawn by."""
 
 import dataclasses
+import math
 
 import h5py
 import numpy as np
@@ -14,51 +15,65 @@ from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.tolerance import (
     MEAN_ERROR,
     STD_ERROR,
+    _std,
+    _summed,
     draw_to_tolerance,
     monte_carlo_errors,
 )
-from mri_alps.sampling import PosteriorSamples
+from mri_alps.sampling import PosteriorSamples, antithetic_groups, sample_statistics
 from tests.pipeline.tiny_scans import TINY, write_tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the noise was estimated")
 OPTIONS = {"prior": "gaussian", "n_evaluations": 4, "mask": "equispaced", "acceleration": 2.0}
 
 
-def normal_samples(n, seed=0, std=0.1, shape=(60, 60)):
+def normal_samples(n, seed=0, std=0.1, shape=(60, 60), antithetic=True):
     """An object of intensity 2 in the middle of nothing, with normal deviations in it."""
     generator = np.random.default_rng(seed)
     image = np.zeros(shape)
     image[10:50, 10:50] = 2.0
     noise = generator.normal(size=(n, *shape, 2)).view(complex)[..., 0]
+    if antithetic:
+        four = noise.reshape(-1, 4, *shape)
+        noise = (math.sqrt(4 / 3) * (four - four.mean(1, keepdims=True))).reshape(noise.shape)
     return image + std * noise * (image > 0) + 1e-3 * noise
 
 
 @pytest.mark.parametrize("n", [4, 8, 32])
-def test_errors_of_normal_samples_are_those_of_theory(n):
-    errors = monte_carlo_errors(normal_samples(n))
+def test_errors_of_independent_samples_are_those_of_theory(n):
+    errors = monte_carlo_errors(normal_samples(n, antithetic=False), range(n))
     assert errors.mean == pytest.approx(0.1 * np.sqrt(2 / n) / 2, rel=0.03)
     # The jackknife of a deviation errs by some percent where there are few samples.
     assert errors.std == pytest.approx(1 / np.sqrt(2 * (n - 1)), rel=0.35 if n == 4 else 0.12)
 
 
-def test_errors_are_the_scatter_of_repetitions():
-    runs = [np.abs(normal_samples(8, seed))[:, 20:40, 20:40] for seed in range(40)]
-    stds = np.stack([run.std(0, ddof=1) for run in runs])
-    scatter = np.sqrt(stds.var(0, ddof=1).mean()) / stds.mean()
-    stated = np.mean([monte_carlo_errors(normal_samples(8, seed)).std for seed in range(40)])
-    assert stated == pytest.approx(scatter, rel=0.12)
+@pytest.mark.parametrize("n", [16, 64])
+def test_errors_are_the_scatter_of_repetitions(n):
+    """Of samples in groups of four whose noise sums to zero; the mean has no error at all."""
+    groups = antithetic_groups(range(n))
+    runs = [normal_samples(n, seed) for seed in range(30)]
+    found = [sample_statistics(run[:, 20:40, 20:40], groups).magnitude_std for run in runs]
+    scatter = np.sqrt(np.var(found, axis=0, ddof=1).mean()) / np.mean(found)
+    stated = [monte_carlo_errors(run, groups) for run in runs]
+    assert np.mean([errors.std for errors in stated]) == pytest.approx(scatter, rel=0.15)
+    assert max(errors.mean for errors in stated) < 1e-12
 
 
-def test_samples_that_depend_on_each_other_count_once():
-    single = normal_samples(8)
-    twice = np.repeat(single, 2, 0)
-    assert monte_carlo_errors(twice, group=2).mean == pytest.approx(monte_carlo_errors(single).mean)
-    assert monte_carlo_errors(twice).mean < 0.8 * monte_carlo_errors(single).mean
+def test_the_deviation_is_that_of_the_statistics():
+    samples, groups = normal_samples(16, shape=(60, 60)), [0, 0, 0, 1, 1, 2, 2, 2, *[3] * 8]
+    magnitude = np.abs(samples.reshape(16, -1))
+    labels = np.asarray(groups)
+    counts = np.bincount(labels)[:, None].astype(float)
+    first, second = (_summed(a, labels) for a in (magnitude, magnitude**2))
+    within = counts * second - first**2
+    found = _std(*(a.sum(0) for a in (counts, first, second, within, counts**2)))
+    expected = sample_statistics(samples, groups).magnitude_std.reshape(-1)
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
-def test_too_few_samples_say_nothing_and_an_empty_slice_is_certain():
-    assert monte_carlo_errors(normal_samples(2)) == (np.inf, np.inf)
-    assert monte_carlo_errors(np.zeros((4, 8, 8), complex)) == (0.0, 0.0)
+def test_too_few_groups_say_nothing_and_an_empty_slice_is_certain():
+    assert monte_carlo_errors(normal_samples(8), antithetic_groups(range(8))) == (np.inf, np.inf)
+    assert monte_carlo_errors(np.zeros((4, 8, 8), complex), range(4)) == (0.0, 0.0)
 
 
 def blocks(drawn, same=False):
@@ -74,14 +89,15 @@ def images(result):
 
 
 @pytest.mark.parametrize(
-    ("tolerance", "count"), [((0.4,), 8), ((0.2,), 16), ((0.008, 1.0), 80), ((0.01,), 120)]
+    ("tolerance", "count"), [((0.4,), 16), ((0.15,), 32), ((1e-3, 0.12), 48), ((0.01,), 120)]
 )
 def test_blocks_are_drawn_until_both_errors_are_small(tolerance, count):
     drawn = []
     result, errors = draw_to_tolerance(blocks(drawn), images, 8, 127, tolerance)
     assert drawn == list(range(0, len(result.samples), 8))
-    assert abs(len(result.samples) - count) <= (8 if len(tolerance) == 2 else 0)
-    assert errors == monte_carlo_errors(result.samples.numpy())
+    assert len(result.samples) == count
+    groups = antithetic_groups(range(count))
+    assert errors == monte_carlo_errors(result.samples.numpy(), groups)
     assert errors.are_within(tolerance) == (tolerance != (0.01,))
 
 
@@ -95,7 +111,7 @@ def test_a_slice_has_the_samples_that_so_many_at_once_have(tmp_path):
     options = OPTIONS | {"n_samples": 4, "save_samples": True}
     found = mri_alps.reconstruct(path, tolerance=(1.0, 0.3), max_samples=16, **options)
     counts = found.scalars["n_samples"]
-    assert (counts % 4 == 0).all() and (counts > 4).all() and (counts <= 16).all()
+    assert (counts % 4 == 0).all() and (counts >= 12).all() and (counts <= 16).all()
     assert (found.scalars[STD_ERROR] <= 0.3).all()
     for row, count in enumerate(counts):
         fixed = mri_alps.reconstruct(path, **(options | {"n_samples": int(count)}))
@@ -124,8 +140,8 @@ def test_what_was_reached_is_told(tmp_path, run):
 def test_what_was_not_reached_is_a_warning(tmp_path):
     path = write_tiny(tmp_path / "scan.h5", n_slices=1)
     with pytest.warns(MriAlpsWarning, match="the most that --max-samples allows"):
-        found = mri_alps.reconstruct(path, tolerance=1e-3, max_samples=7, n_samples=3, **OPTIONS)
-    assert found.scalars["n_samples"].tolist() == [6]
+        found = mri_alps.reconstruct(path, tolerance=1e-3, max_samples=17, n_samples=3, **OPTIONS)
+    assert found.scalars["n_samples"].tolist() == [15]
 
 
 def test_settings_that_do_not_go_together_are_refused():
