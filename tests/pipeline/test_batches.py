@@ -241,9 +241,10 @@ def test_samples_that_are_lost_leave_the_others_as_they_are(road, loaded, monkey
     result = road.reduce(sampled)
     assert result.scalars["n_samples"] == 3 and result.diagnostics["lost_samples"] == [1, 4]
     assert np.isnan(result.samples).all((1, 2)).tolist() == [False, True, False, False, True]
-    # The interval is that of three samples: Student's t with two degrees of freedom.
+    # The interval is that of three samples: Student's t with two degrees of freedom. They are
+    # of one group, whose deviation holds what the error of the mean adds to those of several.
     width = (result.reconstruction_upper - result.reconstruction_lower) / 2
-    expected = stats.t.ppf(0.95, 2) * np.sqrt(4 / 3) * result.reconstruction_std
+    expected = stats.t.ppf(0.95, 2) * result.reconstruction_std
     size = np.abs(result.reconstruction_upper) + np.abs(result.reconstruction_lower)
     assert (np.abs(width - expected) <= 4 * np.finfo(np.float32).eps * size).all()
     assert np.isfinite(result.reconstruction_std).all() and result.reconstruction_std.any()
