@@ -91,7 +91,8 @@ class DeepinvReconstructor(deepinv.models.base.Reconstructor):
         **kwargs
             Ignored, as deepinv's reconstructors do.
         """
-        return self.sample(y, physics).mean(0)
+        samples = self._draw(y, physics, antithetic=True).samples
+        return _as_channels(samples).mean(0)
 
     def sample(self, y: torch.Tensor, physics: Any) -> torch.Tensor:
         """Return posterior samples, (n_samples, B, 2, H, W).
@@ -106,10 +107,7 @@ class DeepinvReconstructor(deepinv.models.base.Reconstructor):
         ConfigurationError
             If neither a noise level nor a physics with Gaussian noise was given.
         """
-        samples = self.sample_posterior(y, physics).samples
-        if samples.ndim == 3:  # one image
-            samples = samples[:, None]
-        return torch.stack([complex_to_channels(sample) for sample in samples])
+        return _as_channels(self.sample_posterior(y, physics).samples)
 
     def sample_posterior(self, y: torch.Tensor, physics: Any) -> PosteriorSamples:
         """Return samples and diagnostics as `mri_alps.sampling.sample_posterior` gives them.
@@ -119,6 +117,9 @@ class DeepinvReconstructor(deepinv.models.base.Reconstructor):
         y, physics
             As in `forward`.
         """
+        return self._draw(y, physics, antithetic=False)
+
+    def _draw(self, y: torch.Tensor, physics: Any, antithetic: bool) -> PosteriorSamples:
         n_images = len(y)
         image_shape = physics.A_adjoint(y).shape[2:]
         data = channels_to_complex(y)
@@ -136,6 +137,7 @@ class DeepinvReconstructor(deepinv.models.base.Reconstructor):
             n_evaluations=self.n_evaluations,
             method=self.method,
             generator=torch.Generator().manual_seed(self.seed),
+            antithetic=antithetic,
         )
 
     def _noise_level(self, physics: Any, n_images: int, data: torch.Tensor) -> torch.Tensor:
@@ -149,3 +151,10 @@ class DeepinvReconstructor(deepinv.models.base.Reconstructor):
             )
         levels = torch.as_tensor(sigma, dtype=data.real.dtype, device=data.device).reshape(-1)
         return levels.expand(n_images) if n_images > 1 else levels[0]
+
+
+def _as_channels(samples: torch.Tensor) -> torch.Tensor:
+    """Complex (n, [B,] H, W) as real (n, B, 2, H, W)."""
+    if samples.ndim == 3:  # one image
+        samples = samples[:, None]
+    return torch.stack([complex_to_channels(sample) for sample in samples])

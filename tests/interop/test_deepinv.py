@@ -272,7 +272,9 @@ def test_our_sampler_is_a_deepinv_reconstructor(kind):
             data = channels_to_complex(measured)[image]
             exact = exact_posterior(prior, operator, data, noise_std)
             check_moments(channels_to_complex(samples[:, image]), exact)
-    assert_equal_to_rounding(model(y, physics), samples.mean(0))
+            mean = channels_to_complex(model(measured, physics))[image]
+            error = (mean - exact.mean).abs() / (exact.std / 60**0.5)
+            assert float(error.square().mean()) < 0.3  # antithetic samples; 1 of independent ones
 
 
 def test_a_reconstructor_without_a_noise_level():
