@@ -54,7 +54,7 @@ def remarks_about(weighted: WeightedSlice) -> list[str]:
         After all stages.
     """
     scaled = weighted.compressed.scaled
-    return [*_number_of_sets(scaled), *_completed(scaled)]
+    return [*_number_of_sets(scaled), *_completed(scaled), *_no_center(scaled)]
 
 
 def likeliest_cause(
@@ -196,6 +196,16 @@ def _completed(scaled: ScaledSlice) -> list[str]:
         f"{scaled.whitened.name}: the given sensitivity maps lack {100 * found.across:.0f} % of "
         f"the signal (norm) of the calibration region, at {100 * found.part:.1f} % of the pixels "
         "that show some; maps of its own take their place there"
+    ]
+
+
+def _no_center(scaled: ScaledSlice) -> list[str]:
+    if scaled.trajectory is None or min(scaled.whitened.region.size) > 0:
+        return []
+    return [
+        f"{scaled.whitened.name}: the shots do not cover the centre of k-space densely: the given "
+        "sensitivity maps are judged by how well one image explains all samples, and the image "
+        "scale comes from that image"
     ]
 
 

@@ -7,6 +7,10 @@ expected misfit |y - A x|^2 / (2 m noise_std^2) is 1 if noise and model error ar
 takes no evaluation of a learned prior. Where there are hardly more data than unknowns nothing is
 left over whatever the maps are, so a small misfit does not lower the allowance of `line_weights`.
 A large one raises it, but to `LARGEST_ERROR` at most, and not at all for maps from outside.
+
+Shots along a trajectory meet near the centre of k-space, where nearly all of the signal is, and
+measure it many times over. There a small misfit does tell that maps are better than usual, and the
+usual allowance, which concerns many of the samples, would leave them unexplained: it is lowered.
 """
 
 from __future__ import annotations
@@ -36,8 +40,11 @@ STRICT_ERROR = 0.02
 """Relative error of a sample with which `strict_misfit` tells good maps from bad ones."""
 SMALLEST_ERROR = 0.005
 """Of a sample, which is allowed for in any case."""
+LARGEST_LOWERED_MISFIT = 1.02
+"""Misfit up to which the allowance is lowered along trajectories. Simulated, 8 coils, maps of the
+centre with errors of 0.4 to 1.6 %: the truth's misfit was 0.82 to 0.97, and is 0.97 to 1.05."""
 _ROUNDS, _ITERATIONS, _PROGRESS = 20, 50, 0.97
-_FITS, _SEED = 6, 20_260
+_FITS, _LOWERINGS, _WORTHWHILE, _SEED = 6, 3, 0.8, 20_260
 # Power per real component of an image of scale 1 with 256 x 256 pixels at f cycles per field of
 # view, AMPLITUDE / (1 + (f / KNEE)^EXPONENT): several times that of heads, since a prior that is
 # too narrow would be taken for an error of the maps.
@@ -107,13 +114,38 @@ def fit_maps_error(
     """
     weights = sampling_weights(kspace, mask, noise_std)
     problem = _MisfitOfDraws(kspace, mask, sensitivity_maps, noise_std, trajectory)
-    misfit = problem.misfit(weights, HIGHEST_MISFIT)
+    rest, misfit = problem.draw(weights, HIGHEST_MISFIT)
     if misfit <= HIGHEST_MISFIT:
-        return MapsError(weights, MAPS_ERROR, misfit, MAPS_ERROR)
+        usual = MapsError(weights, MAPS_ERROR, misfit, MAPS_ERROR)
+        return usual if trajectory is None else _lowered(problem, usual, rest)
     noise_factor, found = _fit(problem, mask.expand(kspace.shape[-2:]))
     allowed = min(found, largest)
     weights = sampling_weights(kspace, mask, noise_std, allowed, noise_factor)
     return MapsError(weights, allowed, problem.misfit(weights), found, noise_factor)
+
+
+def _lowered(problem: _MisfitOfDraws, usual: MapsError, rest: torch.Tensor) -> MapsError:
+    """Lower the allowance as far as the misfit of draws hardly exceeds its expectation, 1.
+
+    Expectation maximisation from above: where a sample alone tells of the image, what is left of it
+    is as large as what is allowed for, so that only what was measured many times over lowers it.
+    """
+    mask, noise_std = problem.mask, problem.noise_std
+    power, allowed, error = sample_power(problem.kspace, mask), usual, None
+    for _ in range(_LOWERINGS):
+        if error is None:
+            variance = (noise_std / allowed.weights.double()).square()
+            left = (rest / allowed.weights).abs().double().square().mean(0) / 2
+            error = _regress(left[mask], power[mask], variance[mask], noise_std**2)[1]
+        if error > _WORTHWHILE * allowed.relative_error:
+            break
+        weights = sampling_weights(problem.kspace, mask, noise_std, error)
+        left_over, misfit = problem.draw(weights, LARGEST_LOWERED_MISFIT)
+        if misfit > LARGEST_LOWERED_MISFIT:  # too far: half the way
+            error = math.sqrt(error * allowed.relative_error)
+        else:
+            allowed, rest, error = MapsError(weights, error, misfit, error), left_over, None
+    return allowed
 
 
 def _fit(problem: _MisfitOfDraws, points: torch.Tensor) -> tuple[float, float]:
@@ -249,13 +281,14 @@ class _MisfitOfDraws:
 
         Iterations make it smaller; they stop where it is no more than `enough`.
         """
-        return self._draw(weights, enough)[1]
+        return self.draw(weights, enough)[1]
 
     def rest(self, weights: torch.Tensor) -> torch.Tensor:
         """What one draw of the image given the data leaves of the data, zero outside the mask."""
-        return self._draw(weights, 0.0)[0] / weights
+        return self.draw(weights, 0.0)[0] / weights
 
-    def _draw(self, weights: torch.Tensor, enough: float) -> tuple[torch.Tensor, float]:
+    def draw(self, weights: torch.Tensor, enough: float) -> tuple[torch.Tensor, float]:
+        """What one draw leaves of the data times the weights, and its misfit."""
         operator = sense_operator(self.maps, self.mask, weights, self.trajectory)
         data = self.kspace * weights
         equations = _Equations(operator, self.noise_std)

@@ -148,7 +148,8 @@ def prepare_slice(
         kspace, path = read_shots(raw, index, calibration, left_out)
         if not kspace.size:
             return _empty(raw, np.ones(raw.shape, bool), calibration, device)
-        shots, center = whiten_shots(raw, index, kspace, path, calibration)
+        has_maps = sensitivity_maps is not None and raw.n_coils > 1
+        shots, center = whiten_shots(raw, index, kspace, path, calibration, has_maps)
         scaled = scale(shot_maps(shots, center, sensitivity_maps, device))
         compressed = compress(scaled, n_virtual_coils, compression_tolerance)
         return _acquisition(weigh(compressed, maps_error))

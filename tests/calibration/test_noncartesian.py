@@ -15,6 +15,7 @@ from mri_alps.calibration import (
     portray_calibration,
     prepare_slice,
 )
+from mri_alps.calibration.maps_error import gaussian_mean
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning
 from mri_alps.operators import NonCartesianSenseOperator
@@ -197,6 +198,63 @@ def test_given_maps():
     assert acquisition.info["sensitivity_maps"] == "user"
     image = np.abs(least_squares(acquisition).numpy())
     assert np.isfinite(image).all()
+
+
+SPIRALS = scans.spiral(16, 200, scans.SHAPE).numpy()
+
+
+@pytest.mark.parametrize("shape", [scans.SHAPE, (47, 48)])
+def test_given_maps_need_no_center(shape):
+    """Every fourth interleaf covers the centre to a cycle: the scale comes through the maps."""
+    places, given = scans.spiral(16, 200, shape).numpy(), scans.coil_maps(shape=shape)
+    scales = []
+    for step in (1, 4):
+        samples = scans.samples_at(places[::step], shape=shape)
+        raw = trajectory_from_arrays(samples, places[::step], shape)
+        acquisition = prepare_slice(raw, 0, sensitivity_maps=given, noise_std=scans.NOISE_STD)
+        assert acquisition.kspace.dtype == torch.complex64
+        scales.append(acquisition.scale)
+    assert scales[1] == pytest.approx(scales[0], rel=0.1)
+    assert acquisition.info["calibration_region"] == [0, 0]
+    assert any("image scale comes from that image" in note for note in acquisition.info["notes"])
+    assert portray_calibration(raw, acquisition).eigenvalues is None
+    image = gaussian_mean(*acquisition.problem()).abs() * acquisition.scale * acquisition.rss_weight
+    truth = scans.root_sum_of_squares(shape=shape)
+    assert np.linalg.norm(image.numpy() - truth) < 0.3 * np.linalg.norm(truth)
+
+
+def test_what_given_maps_cannot_replace():
+    places = SPIRALS[::4]
+    wrong = np.roll(scans.coil_maps(), 1, 0)
+    with pytest.warns(MriAlpsWarning, match="the maps that were given"):
+        acquisition = prepare_slice(
+            scan(places), 0, sensitivity_maps=wrong, noise_std=scans.NOISE_STD
+        )
+    verdict = judge(acquisition, explain(acquisition, least_squares(acquisition)))
+    assert "the maps that were given" in verdict.sentence
+    beside = scan(places[:, 40:])
+    with pytest.raises(InputFileError, match=r"only up to 0 cycles.*use more shots"):
+        prepare_slice(beside, 0, sensitivity_maps=wrong, noise_std=scans.NOISE_STD)
+    single = scan(places, n_coils=1)
+    with pytest.raises(InputFileError, match="an image takes 3"):
+        prepare_slice(single, 0, noise_std=scans.NOISE_STD)
+
+
+@pytest.mark.parametrize("n_shots", [24, 48])
+def test_no_more_is_allowed_for_maps_than_the_data_call_for(n_shots):
+    """What the true image leaves, its maps' error and the noise, is what the weights say."""
+    places = scans.radial(n_shots)
+    misfits = []
+    for maps_error in (None, 0.05):
+        acquisition = prepare_slice(
+            scan(places), 0, noise_std=scans.NOISE_STD, maps_error=maps_error
+        )
+        maps, mixed = acquisition.sensitivity_maps, torch.as_tensor(acquisition.whitening)
+        coils = torch.as_tensor(scans.coil_maps() * scans.truth()) / acquisition.scale
+        coils = torch.tensordot(mixed.to(coils.dtype), coils, dims=1)
+        rest = acquisition.data() - acquisition.operator().forward((maps.conj() * coils).sum(0))
+        misfits.append(float(rest.abs().square().mean()) / (2 * acquisition.noise_std**2))
+    assert 0.96 < misfits[0] < 1.05 and misfits[1] < 0.94, misfits
 
 
 @pytest.mark.parametrize("is_larger", [False, True])

@@ -158,6 +158,15 @@ def test_a_client_asks_for_delays_shots_and_angles(server, tmp_path):
     np.testing.assert_allclose(images[0].data[0, 0].T, expected, rtol=2e-3, atol=1e-3)
 
 
+def test_a_client_says_the_unit_where_the_header_says_cartesian(server):
+    lines = [noise_line(), *shots_of(scans.radial(N_SHOTS))]
+    asked = ConfigText('{"parameters": {"trajectory_units": "fov"}}')
+    images, texts = exchange(server.port, lines, asked, header=header(name="cartesian"))
+    assert not errors(texts)
+    truth = scans.root_sum_of_squares()
+    assert np.linalg.norm(images[0].data[0, 0].T - truth) < 0.15 * np.linalg.norm(truth)
+
+
 @pytest.mark.parametrize(
     ("spoil", "header_of", "words"),
     [

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from mri_alps.calibration.maps_error import strict_misfit
+from mri_alps.calibration.noncartesian.scale import scale_through_maps
 from mri_alps.calibration.refinement import RefinedMaps, refine_sensitivity_maps
-from mri_alps.calibration.scale import calibration_scale
+from mri_alps.calibration.scale import BLOCK, calibration_scale
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata import smallest_mask
 
@@ -91,7 +92,7 @@ def scale(mapped: MappedSlice) -> ScaledSlice:
         If its low-resolution image is zero or not finite.
     """
     whitened, maps = mapped.whitened, mapped.sensitivity_maps
-    found = _scale_of(whitened, maps, mapped.center)
+    found = _scale_of(mapped)
     path = whitened.trajectory
     measured = smallest_mask(whitened.measured) if path is None else whitened.measured
     return ScaledSlice(
@@ -149,12 +150,17 @@ def refine_maps(scaled: ScaledSlice) -> ScaledSlice:
     )
 
 
-def _scale_of(whitened: WhitenedSlice, maps: torch.Tensor, center: np.ndarray | None) -> float:
+def _scale_of(mapped: MappedSlice) -> float:
+    whitened, maps = mapped.whitened, mapped.sensitivity_maps
     raw, region, measured = whitened.raw, whitened.region, whitened.measured
     ratio = (raw.shape[0] / raw.crop[0], raw.shape[1] / raw.crop[1])
+    path = whitened.trajectory
     try:
-        if center is not None:
-            return calibration_scale(center, maps, ratio)
+        if mapped.center is not None:
+            return calibration_scale(mapped.center, maps, ratio)
+        if path is not None and raw.n_coils > 1 and min(region.size) < BLOCK:
+            kspace, places = torch.as_tensor(whitened.kspace), torch.as_tensor(path)
+            return scale_through_maps(kspace.to(maps.device), maps, places, ratio)
         if min(region.size) >= 4:
             return calibration_scale(region.kspace, maps, ratio)
         # Without a fully sampled centre, what there is of it stands for the rest.

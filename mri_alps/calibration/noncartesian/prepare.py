@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 SOURCE = "least-squares center of the shots"
 SMALLEST_SINGLE = 3
-"""Radius in cycles per field of view from which an image has a scale, where maps are known."""
+"""Radius in cycles per field of view from which the image of a single coil has a scale."""
+SMALLEST_GIVEN = 0.5
+"""Radius from which there is an image where maps of several coils are given: its mean is known."""
 
 
 def read_shots(
@@ -71,6 +73,7 @@ def whiten_shots(
     kspace: np.ndarray,
     trajectory: np.ndarray,
     calibration: VolumeCalibration,
+    has_maps: bool = False,
 ) -> tuple[WhitenedSlice, Center]:
     """Whiten the samples of a slice, and find the centre of its k-space.
 
@@ -80,25 +83,43 @@ def whiten_shots(
         As `read_shots` takes them.
     kspace, trajectory : numpy.ndarray
         From it.
+    has_maps : bool
+        Whether maps of several coils are given: a centre that is not covered is empty then, of
+        size 0, and is nothing that an image would need.
 
     Raises
     ------
     InputFileError
-        If the centre of k-space is not sampled.
+        If the centre of k-space is not sampled as far as it is needed.
     """
     whitened = apply_to_coils(calibration.whitening, kspace)
     radius = covered_radius(trajectory)
+    _require_center(raw, index, radius, has_maps)
     if radius < SMALLEST_SINGLE:
-        raise InputFileError(
-            f"{raw.path}: slice {index} is sampled densely only up to {radius:g} cycles per field "
-            f"of view around the centre of k-space, where an image takes {SMALLEST_SINGLE}: use "
-            "more shots, or check the trajectory"
-        )
-    center = least_squares_center(whitened, trajectory, radius)
+        center = Center(np.zeros((raw.n_coils, 0, 0), np.complex64), 1.0)
+    else:
+        center = least_squares_center(whitened, trajectory, radius)
     region = CalibrationRegion(center.kspace, SOURCE)
     measured = np.ones(trajectory.shape[:-1], bool)
     slice_ = WhitenedSlice(raw, index, calibration, whitened, measured, region, trajectory)
     return slice_, center
+
+
+def _require_center(raw: RawTrajectoryData, index: int, radius: float, has_maps: bool) -> None:
+    """Refuse a centre of k-space that is covered less far than maps, or an image, take."""
+    if has_maps:
+        needed, what, way_out = SMALLEST_GIVEN, "an image takes", "use more shots"
+    elif raw.n_coils == 1:
+        needed, what, way_out = SMALLEST_SINGLE, "an image takes", "use more shots"
+    else:
+        needed, what = SMALLEST, f"sensitivity maps of {raw.n_coils} coils take"
+        way_out = "use more shots, hand in maps (--sensitivity-maps), scan with a dense centre"
+    if radius < needed:
+        raise InputFileError(
+            f"{raw.path}: slice {index} is sampled densely only up to {radius:g} cycles per field "
+            f"of view around the centre of k-space, where {what} {needed:g}: {way_out}, or check "
+            "the trajectory"
+        )
 
 
 def shot_maps(
@@ -118,10 +139,6 @@ def shot_maps(
     device : torch.device or str
         Where maps lie.
 
-    Raises
-    ------
-    InputFileError
-        If too little of the centre is covered to estimate maps from.
     """
     raw = whitened.raw
     if given is not None:
@@ -129,14 +146,6 @@ def shot_maps(
     if raw.n_coils == 1:
         maps = torch.ones((1, *raw.shape), dtype=torch.complex64, device=device)
         return MappedSlice(whitened, maps, "ESPIRiT")
-    n = whitened.region.size[0]
-    if n < 2 * SMALLEST:
-        raise InputFileError(
-            f"{whitened.name} is sampled densely only up to {n // 2} cycles per field of view "
-            f"around the centre of k-space, where sensitivity maps of {raw.n_coils} coils take "
-            f"{SMALLEST}: use more shots, hand in maps (--sensitivity-maps), or scan with a dense "
-            "centre"
-        )
     operators = local_operators(
         whitened.region.kspace, raw.shape, noise_std=center.noise_std, device=device
     )
