@@ -119,7 +119,6 @@ def run(case: Case, configuration: ReconstructionConfiguration) -> list[float]:
     noise = noise * acquisition.rss_weight.numpy()
     found = [math.nan, math.nan] if factors is None else [factors.overall, factors.overall_error]
     coverage, ratio = [], []
-    weight = acquisition.rss_weight.numpy() * acquisition.scale
     result = dataclasses.replace(sampled.result, samples=torch.as_tensor(sampled.samples))
     for one in (None, factors):
         if acquisition.n_sets > 1:  # they are scaled before the images of all sets are combined
@@ -128,14 +127,15 @@ def run(case: Case, configuration: ReconstructionConfiguration) -> list[float]:
         else:
             samples = with_factors(result, one, acquisition).samples.cpu().numpy()
         reduced = reconstructor.reduce(dataclasses.replace(sampled, samples=samples))
-        full = dataclasses.asdict(reduced)
-        middle = (full["reconstruction_upper"] + full["reconstruction_lower"]) / 2
-        half = (full["reconstruction_upper"] - full["reconstruction_lower"]) / 2
-        half = np.sqrt(half**2 + (NORMAL_95 * noise) ** 2)
+        bounds = (reduced.reconstruction_lower, reduced.reconstruction_upper)
+        middle, half = (
+            sum(bounds) / 2,
+            np.sqrt(((bounds[1] - bounds[0]) / 2) ** 2 + (NORMAL_95 * noise) ** 2),
+        )
         coverage.append(float((np.abs(case.truth - middle) <= half)[head].mean()))
-        deviation = np.abs(samples).std(0, ddof=1) * weight
         error = np.abs(reduced.reconstruction - case.truth)
-        predicted = deviation**2 * (1 + 1 / len(samples)) + noise**2
+        degrees = reduced.scalars["degrees_of_freedom"]
+        predicted = predictive_std(*bounds, degrees) ** 2 + noise**2
         ratio.append(float(np.sqrt(predicted[head].sum() / (error[head] ** 2).sum())))
     return [*found, *coverage, *ratio]
 
