@@ -33,7 +33,7 @@ from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal, stream_seed
-from mri_alps.evaluation.coverage import head_mask
+from mri_alps.evaluation.coverage import head_mask, predictive_std
 from mri_alps.pipeline import (
     ReconstructionConfiguration,
     SliceReconstructor,
