@@ -14,14 +14,6 @@ from mri_alps.operators.lines.factors import LineFactors
 from mri_alps.operators.rounding import assert_equal_to_rounding
 
 DTYPES = [torch.complex64, torch.complex128]
-FORMS = ["compiled", "torch"]
-
-
-@pytest.fixture(params=FORMS)
-def form(request, monkeypatch):
-    size = 0 if request.param == "compiled" else 1 << 60
-    monkeypatch.setattr(line_factors, "_COMPILED_SIZE", size)
-    return request.param
 
 
 def make_operator(shape, axis=-1, n_slices=None, dtype=torch.complex128, seed=0, own_masks=False):
@@ -62,10 +54,9 @@ CASES = [
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_eigenvalues_rebuild_the_normal_operator(form, case, dtype):
+def test_the_eigenvalues_rebuild_the_normal_operator(case, dtype):
     operator = make_operator(**case, dtype=dtype)
     factors = LineFactors(operator.sensitivity_maps, operator.mask)
-    assert type(factors._parts).__name__ == {"compiled": "_Packed", "torch": "_Batched"}[form]
     x, zero = images(operator), torch.zeros((), dtype=dtype.to_real())
     expected = operator.normal(x)
     found = factors.filter(x, None, factors.values, factors.values, (zero, zero))
@@ -75,7 +66,7 @@ def test_the_eigenvalues_rebuild_the_normal_operator(form, case, dtype):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_one_pass_adds_filtered_noise(form, case):
+def test_one_pass_adds_filtered_noise(case):
     operator = make_operator(**case)
     factors = LineFactors(operator.sensitivity_maps, operator.mask)
     x, noise = images(operator), images(operator, seed=5)
@@ -88,7 +79,7 @@ def test_one_pass_adds_filtered_noise(form, case):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_weights_multiply_as_functions_of_the_operator_do(form, case):
+def test_weights_multiply_as_functions_of_the_operator_do(case):
     operator = make_operator(**case)
     factors = LineFactors(operator.sensitivity_maps, operator.mask)
     x, one = images(operator), torch.ones(()).double()
@@ -101,21 +92,19 @@ def test_weights_multiply_as_functions_of_the_operator_do(form, case):
     assert_equal_to_rounding(factors.filter(y, None, inverse, inverse, (one, one)), x)
 
 
-def test_both_forms_and_any_blocks_give_the_same_root(monkeypatch):
+def test_any_blocks_give_the_same_root(monkeypatch):
     """Eigenvectors are not unique, functions of the operator are."""
     operator, found = make_operator((20, 13)), []
     x, one = images(operator), torch.ones(()).double()
-    for size, n_lines in ((0, 8), (1 << 60, 8), (1 << 60, 20)):
-        monkeypatch.setattr(line_factors, "_COMPILED_SIZE", size)
+    for n_lines in (8, 20):
         monkeypatch.setattr(line_factors, "_LINES_ON_CPU", n_lines)
         factors = LineFactors(operator.sensitivity_maps, operator.mask)
         weights = (1 + factors.values).rsqrt()
         found.append(factors.filter(x, x.conj(), weights, weights, (one, one)))
     assert_equal_to_rounding(found[1], found[0])
-    assert_equal_to_rounding(found[2], found[0])
 
 
-def test_only_the_support_is_stored_and_values_know_their_slice(form):
+def test_only_the_support_is_stored_and_values_know_their_slice():
     operator = make_operator((20, 13), n_slices=2)
     factors = LineFactors(operator.sensitivity_maps, operator.mask)
     assert len(factors.values) < 2 * 20 * 13
@@ -128,7 +117,7 @@ def test_only_the_support_is_stored_and_values_know_their_slice(form):
         assert_equal_to_rounding(found, trace, n_summed=260)
 
 
-def test_maps_that_vanish_everywhere(form):
+def test_maps_that_vanish_everywhere():
     factors = LineFactors(torch.zeros(2, 6, 8, dtype=torch.complex64), torch.ones(1, 8) > 0)
     x, half = torch.ones(1, 6, 8, dtype=torch.complex64), torch.tensor(0.5)
     found = factors.filter(x, None, factors.values, factors.values, (half, half))
@@ -136,7 +125,7 @@ def test_maps_that_vanish_everywhere(form):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_threads_and_strided_images_change_nothing(form, n_threads):
+def test_threads_and_strided_images_change_nothing(n_threads):
     operator = make_operator((20, 13))
     factors = LineFactors(operator.sensitivity_maps, operator.mask)
     x, zero = images(operator, 4), torch.zeros(()).double()
@@ -151,28 +140,16 @@ def test_threads_and_strided_images_change_nothing(form, n_threads):
     assert_equal_to_rounding(found, expected)
 
 
-def test_without_numba_the_torch_form_is_used_with_a_warning(monkeypatch):
-    from mri_alps.operators.fused import _compiled as compiled
-
-    def fail():
-        raise RuntimeError("no compiler")
-
-    monkeypatch.setattr(line_factors, "_COMPILED_SIZE", 0)
-    monkeypatch.setattr(compiled, "factor_kernel", fail)
-    operator = make_operator((9, 8))
-    with pytest.warns(RuntimeWarning, match="slower pure-torch path"):
-        factors = LineFactors(operator.sensitivity_maps, operator.mask)
-    assert type(factors._parts).__name__ == "_Batched"
-
-
 def test_factors_are_found_once():
     operator = make_operator((9, 8))
     assert operator.line_factors() is operator.line_factors()
 
 
 def test_a_second_process_finds_the_compiled_kernel(tmp_path):
-    program = "from mri_alps.operators.lines import factors as f; import torch;"
-    program += "assert f._load_kernel(torch.complex64)"
+    program = "import torch; from mri_alps.operators import SenseOperator as S;"
+    program += "maps = torch.ones(1, 512, 512, dtype=torch.complex64); "
+    program += "mask = torch.arange(512) % 2 == 0;"
+    program += "S(maps, mask).normal(maps); assert S(maps, mask)._gram"
     counts = []
     for _ in range(2):
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
@@ -181,7 +158,7 @@ def test_a_second_process_finds_the_compiled_kernel(tmp_path):
     assert counts[0] > 0 and counts == [counts[0]] * 2
 
 
-@pytest.mark.parametrize("kernel", ["line_kernel", "plane_kernel", "factor_kernel"])
+@pytest.mark.parametrize("kernel", ["line_kernel", "plane_kernel"])
 def test_the_cache_knows_a_kernel_by_its_sources_alone(kernel):
     from mri_alps.operators.fused import _compiled as compiled
 
@@ -189,7 +166,7 @@ def test_the_cache_knows_a_kernel_by_its_sources_alone(kernel):
     assert [cell.cell_contents for cell in cells] == [compiled._edition()]
 
 
-def test_lines_whose_decomposition_fails_in_single_precision(monkeypatch, form):
+def test_lines_whose_decomposition_fails_in_single_precision(monkeypatch):
     """LAPACK gave up on lines along which smooth maps fade out: double precision does not."""
     plain, failed = torch.linalg.eigh, []
 
@@ -210,7 +187,7 @@ def test_lines_whose_decomposition_fails_in_single_precision(monkeypatch, form):
 
 
 @pytest.mark.parametrize("axis", [-1, -2])
-def test_lines_with_weights(form, axis):
+def test_lines_with_weights(axis):
     plain = make_operator((13, 12), axis=axis)
     n = plain.domain_shape[axis]
     weights = torch.linspace(0.3, 1, n, dtype=torch.float64)

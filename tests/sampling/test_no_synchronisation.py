@@ -8,7 +8,6 @@ import torch
 from mri_alps.core.random import standard_normal
 from mri_alps.diagnostics.host_traffic import OnDevice, on_device, watched
 from mri_alps.operators import SenseOperator
-from mri_alps.operators.lines import factors as line_factors
 from mri_alps.priors import GaussianPrior
 from mri_alps.sampling import alps, sample_posterior
 from mri_alps.sampling.path import AlpsConfiguration
@@ -92,9 +91,7 @@ def test_a_wait_in_the_loop_would_be_found(monkeypatch):
     assert places == {"alps.py (see)"}
 
 
-def test_the_compiled_line_factors_are_for_plain_tensors_on_the_cpu(monkeypatch):
-    monkeypatch.setattr(line_factors, "_COMPILED_SIZE", 0)
+def test_line_factors_are_one_product_on_a_device():
     factors = sense("lines").line_factors()
-    assert type(factors._parts).__name__ == "_Batched"
     # One product of matrices for a whole slice: few calls of the device.
     assert len(factors._parts._blocks) == 1

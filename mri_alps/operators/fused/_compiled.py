@@ -11,7 +11,6 @@ from typing import Any
 import numba
 
 from mri_alps.operators.fused import _kernel as kernel
-from mri_alps.operators.fused import _lines as lines
 
 
 def _edition() -> str:
@@ -34,7 +33,6 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
 # one in each process.
 _line_normal: Any = numba.njit(**kernel.OPTIONS)(kernel.line_normal)
 _plane_normal: Any = numba.njit(**kernel.OPTIONS)(kernel.plane_normal)
-_line_filter: Any = numba.njit(**lines.OPTIONS)(lines.line_filter)
 
 
 @cache
@@ -47,12 +45,6 @@ def line_kernel() -> Callable[..., None]:
 def plane_kernel() -> Callable[..., None]:
     """Return `kernel.plane_normal`, compiled at its first call."""
     return _compiled(_plane(_edition()))
-
-
-@cache
-def factor_kernel() -> Callable[..., None]:
-    """Return `lines.line_filter`, compiled at its first call."""
-    return _compiled(_factor(_edition()))
 
 
 def _line(edition: str) -> Callable[..., None]:
@@ -69,11 +61,3 @@ def _plane(edition: str) -> Callable[..., None]:
         _plane_normal(image, maps, rows, along, across, work, first, stop, n_coils)
 
     return plane_normal
-
-
-def _factor(edition: str) -> Callable[..., None]:
-    def line_filter(x, noise, result, vectors, table, product, shift, work, strides, a, b, noisy):
-        edition  # noqa: B018
-        _line_filter(x, noise, result, vectors, table, product, shift, work, strides, a, b, noisy)
-
-    return line_filter

@@ -192,48 +192,6 @@ def zero(typingctx, array):
 
 
 @intrinsic
-def splat(typingctx, array, value):
-    """Return a number in all lanes, of the kind of `array`."""
-
-    def codegen(context, builder, signature, args):
-        emit = Emitter(context, builder, signature.args[0].dtype)
-        return emit.splat(args[1])
-
-    return VectorType(array.dtype)(array, array.dtype), codegen
-
-
-@intrinsic
-def total(typingctx, vector):
-    """Return the sum over the lanes."""
-
-    def codegen(context, builder, signature, args):
-        emit = Emitter(context, builder, signature.args[0].scalar)
-        (value,) = args
-        width = LANES
-        while width > 1:
-            width //= 2
-            undefined = ir.Constant(value.type, ir.Undefined)
-            low = emit.shuffle(value, undefined, list(range(width)))
-            high = emit.shuffle(value, undefined, list(range(width, 2 * width)))
-            value = emit.add(low, high)
-        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
-
-    return vector.scalar(vector), codegen
-
-
-@intrinsic
-def prefetch(typingctx, array, index):
-    """Ask for the cache line at `index`, which may be past the end."""
-
-    def codegen(context, builder, signature, args):
-        emit = Emitter(context, builder, signature.args[0].dtype)
-        emit.prefetch(emit.data(signature.args[0], args[0]), args[1])
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64), codegen
-
-
-@intrinsic
 def add(typingctx, a, b):
     """Return a + b."""
 
