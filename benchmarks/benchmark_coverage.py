@@ -2,6 +2,7 @@
 
     python benchmarks/benchmark_coverage.py [--prior brain-small] [--images 4]
         [--samples 16] [--evaluations 100] [--accelerations 4,8] [--network-as-truth]
+        [--self-calibration]
 
 The truths are images of patients that the prior was not trained on (real magnitudes, simulated
 smooth phase), or with --network-as-truth what the network itself draws. They are measured by
@@ -9,7 +10,9 @@ smooth phase), or with --network-as-truth what the network itself draws. They ar
 and noise level. For each pixel of the head the magnitude's 90 % predictive interval does or does
 not hold the true magnitude. Ranks of the truth among the samples, for the real parts of random
 linear functionals, are uniform if truths come from the sampler's own prior: their chi-square is
-printed with its p-value.
+printed with its p-value. With --self-calibration deviations are scaled by what three sets of
+left-out lines call for, as `reconstruct` does it; coverage without it, and at other nominal
+levels, is printed beside.
 """
 
 from __future__ import annotations
@@ -34,14 +37,17 @@ from mri_alps.priors.gaussian import apply_filter
 from mri_alps.sampling.diffusion import reverse_diffusion
 from mri_alps.sampling.schedules import karras_ladder
 from mri_alps.sampling.score import CountedScore
-from mri_alps.sampling.statistics import sample_statistics
+from mri_alps.sampling.statistics import predictive_interval, sample_statistics
 from mri_alps.training.images import split
 from mri_alps.training.sources import load_images
 from mri_alps.training.validation import validation_images
+from mri_alps.uncertainty import choose_left_out, compare_left_out, fit_factors, scale_deviations
 
 HELD_OUT = ("openms*/09", "openms*/20", "cheng*/block9")
 N_COILS, N_FUNCTIONALS, PRIOR_STEPS = 8, 8, 100
 REQUIRED = (0.85, 0.95)
+N_FOLDS, N_PREDICTIONS, PREDICTION_STEPS = 3, 2, 30  # of self-calibration
+LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 
 def coil_maps(shape: tuple[int, int]) -> torch.Tensor:
@@ -99,6 +105,38 @@ def measure(truth: torch.Tensor, acceleration: float, noise_std: float, seed: in
     return operator, (operator.forward(truth) + noise_std * noise) * operator.measured
 
 
+def self_calibrated(prior, samples, operator, data, noise_std: float, center: int, seed: int):
+    """Samples with the deviations that left-out lines call for, and the factor."""
+    maps, mask = operator.sensitivity_maps, operator.mask
+    shape, compared = samples.shape[1:], []
+    whole = np.broadcast_to(mask.numpy(), shape)
+    for number, fold in enumerate(choose_left_out(whole, (shape[0], center), N_FOLDS, seed)):
+        left_out = torch.as_tensor(fold)
+        kept = SenseOperator(maps, mask & ~left_out[0])
+        found = sample_posterior(
+            prior,
+            kept,
+            data * kept.measured,
+            noise_std,
+            n_samples=N_PREDICTIONS,
+            n_evaluations=PREDICTION_STEPS,
+            generator=torch.Generator().manual_seed(stream_seed(seed, number)),
+        )
+        compared.append(compare_left_out(maps, left_out, data, found.samples, noise_std))
+    factors = fit_factors(compared, (), seed)
+    if factors is None:
+        return samples, math.nan
+    return scale_deviations(samples, factors, operator, noise_std), factors.overall
+
+
+def coverages(samples: np.ndarray, true: np.ndarray, region: np.ndarray) -> list[float]:
+    """Share of a region that intervals of the nominal `LEVELS` hold."""
+    found = sample_statistics(samples)
+    mean, std = found.magnitude_mean, found.magnitude_std
+    intervals = (predictive_interval(mean, std, len(samples), level) for level in LEVELS)
+    return [float(((low <= true) & (true <= high))[region].mean()) for low, high in intervals]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print a line per image and a summary per acceleration; exit with 1 on a missed target."""
     parser = argparse.ArgumentParser(
@@ -112,6 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--noise-std", type=float, default=0.03)
     parser.add_argument("--network-as-truth", action="store_true")
     parser.add_argument("--size", type=int, default=128, help="of the network's own images")
+    parser.add_argument("--self-calibration", action="store_true")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     prior = load_prior(options.prior)
@@ -123,7 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
     print("|---|---|---|---|---|---|")
     missed = []
     for acceleration in map(float, options.accelerations.split(",")):
-        covered, pixels, ranks = 0.0, 0, []
+        covered, pixels, ranks, both = 0.0, 0, [], []
         for index, truth in enumerate(truths):
             started = time.perf_counter()
             operator, data = measure(truth, acceleration, options.noise_std, index)
@@ -136,8 +175,16 @@ def main(arguments: list[str] | None = None) -> None:
                 n_evaluations=options.evaluations,
                 generator=torch.Generator().manual_seed(index),
             ).samples
-            found = sample_statistics(samples.numpy())
             true, region = truth.abs().numpy(), head(truth)
+            if options.self_calibration:
+                before = coverages(samples.numpy(), true, region)
+                center = round(0.32 / acceleration * truth.shape[1])
+                samples, factor = self_calibrated(
+                    prior, samples, operator, data, options.noise_std, center, index
+                )
+                both.append([factor, *before, *coverages(samples.numpy(), true, region)])
+                print(f"factor {factor:.2f}, at 90 % {before[2]:.3f} before", flush=True)
+            found = sample_statistics(samples.numpy())
             inside = ((found.lower <= true) & (true <= found.upper))[region]
             error = (found.mean - truth.numpy())[region]
             spread = samples.numpy().std(0, ddof=1)[region]
@@ -165,6 +212,10 @@ def main(arguments: list[str] | None = None) -> None:
             f"p = {p_value:.3f} | | |",
             flush=True,
         )
+        if both:
+            mean, error = np.mean(both, 0), np.std(both, 0) / math.sqrt(len(both))
+            text = [f"{m:.3f} +/- {e:.3f}" for m, e in zip(mean, error, strict=True)]
+            print(f"factor {text[0]}; intervals of {LEVELS}: {text[1:5]} before, {text[5:]} after")
         if not REQUIRED[0] <= coverage <= REQUIRED[1]:
             missed.append(f"{acceleration:g}x: coverage {coverage:.3f}, required {REQUIRED}")
     if missed:
