@@ -1,5 +1,6 @@
 """Two worker processes: the same files as one process, also when a worker is killed."""
 
+import json
 import os
 import signal
 import threading
@@ -31,8 +32,9 @@ pytestmark = [
 ]
 SETTINGS = dict(
     prior="gaussian", n_samples=2, n_evaluations=4, mask="equispaced", acceleration=2.0,
-    center_fraction=0.4, device="cpu",
+    center_fraction=0.4, device="cpu", self_calibration="scan",
 )  # fmt: skip
+CALIBRATED = (*TINY, "--self-calibration", "scan")
 
 
 def make_context(**options):
@@ -53,7 +55,11 @@ def scans(tmp_path):
 def alone(scans, tmp_path, run):
     """The folder that one process makes."""
     out = tmp_path / "alone"
-    assert run("reconstruct", *scans, "-o", out, *TINY, "--device", "cpu", "--threads", 1).code == 0
+    chosen = (*CALIBRATED, "--device", "cpu", "--threads", 1)
+    assert run("reconstruct", *scans, "-o", out, *chosen).code == 0
+    for scan in scans:
+        with h5py.File(out / scan.name) as file:
+            assert json.loads(file.attrs["self_calibration"])["n_left_out"] > 0
     return out
 
 
@@ -104,8 +110,8 @@ def test_a_worker_is_killed_in_the_middle(scans, alone, tmp_path):
         killer.join()
     assert [outcome.status for outcome in reported] == ["finished", "finished"]
     assert results.outcomes == reported
-    # Nothing is lost and nothing is in there twice; a slice that was safe on disk when its
-    # worker died is found, not computed again.
+    # Factors included. Nothing is lost and nothing is in there twice; a slice that was safe on
+    # disk when its worker died is found, not computed again.
     for scan in scans:
         assert_same_file(out / scan.name, alone / scan.name)
     assert max(engine.computed.values()) == 1
@@ -120,7 +126,7 @@ def test_the_command_line_with_workers(scans, alone, tmp_path, run):
     with h5py.File(bad, "a") as file:
         file["kspace"][1, 0, 3, 16] = np.nan
     finished = run(
-        "reconstruct", scans[0].parent, "-o", out, *TINY, "--device", "cpu", "--workers", 2,
+        "reconstruct", scans[0].parent, "-o", out, *CALIBRATED, "--device", "cpu", "--workers", 2,
         "--threads", 1,
     )  # fmt: skip
     assert finished.code != 0
