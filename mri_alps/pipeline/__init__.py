@@ -24,7 +24,13 @@ if TYPE_CHECKING:
         settings_hash,
         settings_identity,
     )
-    from mri_alps.pipeline.images import middle_volume, root_sum_of_squares
+    from mri_alps.pipeline.images import (
+        middle_volume,
+        reference_image,
+        root_sum_of_squares,
+        used_mask,
+        zero_filled,
+    )
     from mri_alps.pipeline.inputs import choose_part, find_scans
     from mri_alps.pipeline.interpolation import image_size
     from mri_alps.pipeline.manifest import Manifest
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from mri_alps.pipeline.preview import PREVIEW_FORMAT, PREVIEW_KIND, Preview, preview_path
     from mri_alps.pipeline.progress import Progress
     from mri_alps.pipeline.provenance import pixel_aspect, versions
+    from mri_alps.pipeline.reduction import LoadedSlice, SampledSlice
     from mri_alps.pipeline.resources import evaluation_bytes, memory_bytes
     from mri_alps.pipeline.result import (
         CALIBRATION,
@@ -62,15 +69,7 @@ if TYPE_CHECKING:
         selection_of,
     )
     from mri_alps.pipeline.self_calibration import UNKNOWN_IMAGE, measure_left_out
-    from mri_alps.pipeline.slice import (
-        LoadedSlice,
-        SampledSlice,
-        SliceReconstructor,
-        costs_one_slice,
-        reference_image,
-        used_mask,
-        zero_filled,
-    )
+    from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
     from mri_alps.pipeline.trajectories import (
         TRAJECTORY_SETTINGS,
         trajectory_options,
@@ -90,7 +89,7 @@ if TYPE_CHECKING:
 _HOME_OF = {
     "CALIBRATION": "mri_alps.pipeline.result",
     "IMAGE_DATASETS": "mri_alps.pipeline.result",
-    "LoadedSlice": "mri_alps.pipeline.slice",
+    "LoadedSlice": "mri_alps.pipeline.reduction",
     "Manifest": "mri_alps.pipeline.manifest",
     "OPTIONAL_DATASETS": "mri_alps.pipeline.result",
     "OUTPUT_GROUP": "mri_alps.pipeline.configuration",
@@ -109,7 +108,7 @@ _HOME_OF = {
     "TRAJECTORY_GROUP": "mri_alps.pipeline.configuration",
     "TRAJECTORY_SETTINGS": "mri_alps.pipeline.trajectories",
     "SELF_CALIBRATION": "mri_alps.pipeline.result",
-    "SampledSlice": "mri_alps.pipeline.slice",
+    "SampledSlice": "mri_alps.pipeline.reduction",
     "ScanJob": "mri_alps.pipeline.scan_job",
     "ScanOutcome": "mri_alps.pipeline.scan_job",
     "SliceReconstruction": "mri_alps.pipeline.result",

@@ -33,7 +33,8 @@ from mri_alps.pipeline.sets import prior_of_sets
 from mri_alps.sampling import make_problem, plug_and_play
 
 if TYPE_CHECKING:
-    from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor
+    from mri_alps.pipeline.reduction import LoadedSlice
+    from mri_alps.pipeline.slice import SliceReconstructor
 
 PREVIEW_FORMAT = "mri_alps preview 1"
 PREVIEW_KIND = (

@@ -33,11 +33,7 @@ from mri_alps.pipeline.provenance import attributes_of
 from mri_alps.pipeline.result import SliceReconstruction, read_slices, representative
 from mri_alps.pipeline.selection import chosen_slices, open_scan, part_name, selection_of
 from mri_alps.pipeline.self_calibration import self_calibrated
-from mri_alps.pipeline.slice import (
-    LoadedSlice,
-    SliceReconstructor,
-    costs_one_slice,
-)
+from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
 from mri_alps.pipeline.trajectories import trajectory_options, with_chosen_shots
 from mri_alps.rawdata import (
@@ -52,6 +48,7 @@ from mri_alps.rawdata import (
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.pipeline.reduction import LoadedSlice
     from mri_alps.priors import ScoreModel
 
 

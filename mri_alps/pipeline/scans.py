@@ -18,7 +18,7 @@ from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
 if TYPE_CHECKING:
     from mri_alps.pipeline.preview import Preview
     from mri_alps.pipeline.progress import Progress
-    from mri_alps.pipeline.slice import LoadedSlice, SampledSlice
+    from mri_alps.pipeline.reduction import LoadedSlice, SampledSlice
     from mri_alps.rawdata import RawKSpace
 
 _LOGGER = logging.getLogger(__name__)

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from mri_alps.calibration import Acquisition
     from mri_alps.operators import LinearOperator
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
-    from mri_alps.pipeline.slice import LoadedSlice, SliceReconstructor
+    from mri_alps.pipeline.reduction import LoadedSlice
+    from mri_alps.pipeline.slice import SliceReconstructor
     from mri_alps.pipeline.slice_store import SliceStore
     from mri_alps.priors import ScoreModel
     from mri_alps.sampling import PosteriorSamples

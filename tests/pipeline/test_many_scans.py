@@ -17,8 +17,8 @@ from mri_alps.pipeline._overlap import AHEAD, overlap
 from mri_alps.pipeline.identity import prior_identity, scan_identity
 from mri_alps.pipeline.inputs import choose_part, find_scans
 from mri_alps.pipeline.manifest import Manifest, read_manifest
+from mri_alps.pipeline.reduction import SampledSlice
 from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
-from mri_alps.pipeline.slice import SampledSlice
 from mri_alps.pipeline.slice_store import WORK_FOLDER, SliceStore
 from mri_alps.pipeline.volume import load_prior_for
 from mri_alps.rawdata import read_raw

@@ -38,12 +38,7 @@ from mri_alps.pipeline.identity import prior_identity, scan_identity
 from mri_alps.pipeline.preview import ScanPreview
 from mri_alps.pipeline.selection import chosen_slices, selection_of
 from mri_alps.pipeline.self_calibration import self_calibrated
-from mri_alps.pipeline.slice import (
-    LoadedSlice,
-    SampledSlice,
-    SliceReconstructor,
-    costs_one_slice,
-)
+from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
 from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import load_prior_for
@@ -54,6 +49,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mri_alps.pipeline import ReconstructionConfiguration
+    from mri_alps.pipeline.reduction import LoadedSlice, SampledSlice
     from mri_alps.priors import ScoreModel
     from mri_alps.uncertainty import UncertaintyFactors
 
