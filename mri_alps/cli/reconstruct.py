@@ -38,6 +38,7 @@ from mri_alps.pipeline import (
     image_size,
     load_prior_for,
     middle_volume,
+    names_mask_file,
     open_scan,
     output_folder,
     output_path,
@@ -381,8 +382,9 @@ def _title(raw: RawKSpace, configuration: ReconstructionConfiguration) -> str:
     if isinstance(raw, RawTrajectoryData) and raw.n_used_shots < raw.n_shots:
         sampling = f"{raw.n_used_shots} of {raw.n_shots} shots"
     if configuration.mask is not None:
-        kind = Path(configuration.mask).name
-        sampling = f"{kind} mask, acceleration {configuration.acceleration:g}"
+        sampling = f"{Path(configuration.mask).name} mask"
+        if not names_mask_file(configuration):
+            sampling += f", acceleration {configuration.effective_acceleration:g}"
     return (
         f"{Path(raw.path).name} {part_name(configuration)[1:]}".rstrip()
         + f": {sampling}, {_count(configuration)} samples, "

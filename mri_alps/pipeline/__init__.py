@@ -75,7 +75,7 @@ if TYPE_CHECKING:
         trajectory_options,
         with_chosen_shots,
     )
-    from mri_alps.pipeline.undersampling import mask_seed, undersampling_mask
+    from mri_alps.pipeline.undersampling import mask_seed, names_mask_file, undersampling_mask
     from mri_alps.pipeline.volume import (
         load_prior_for,
         make_configuration,
@@ -140,6 +140,7 @@ _HOME_OF = {
     "mask_seed": "mri_alps.pipeline.undersampling",
     "measure_left_out": "mri_alps.pipeline.self_calibration",
     "memory_bytes": "mri_alps.pipeline.resources",
+    "names_mask_file": "mri_alps.pipeline.undersampling",
     "output_folder": "mri_alps.pipeline.output",
     "output_path": "mri_alps.pipeline.output",
     "pixel_aspect": "mri_alps.pipeline.provenance",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_SEED = 0
+DEFAULT_ACCELERATION = 4.0
+"""Of a retrospective mask."""
 SCAN_GROUP = "Scan and sampling"
 TRAJECTORY_GROUP = "Radial and spiral scans"
 SAMPLER_GROUP = "Prior and sampler"
@@ -196,7 +198,7 @@ class ReconstructionConfiguration:
         "Evaluations of the prior per sample. Half of the default costs 0.1 to 0.2 dB.",
         default=40,
         group=SAMPLER_GROUP,
-        at_least=1,
+        at_least=2,
         client_limit=100_000,
         from_client=True,
     )
@@ -207,7 +209,9 @@ class ReconstructionConfiguration:
         default=None,
         group=SCAN_GROUP,
     )
-    acceleration: float = setting("Of the mask.", default=4.0, group=SCAN_GROUP, at_least=1)
+    acceleration: float | None = setting(
+        "Of a kind of mask. Left out: 4.", default=None, group=SCAN_GROUP, at_least=1
+    )
     center_fraction: float | None = setting(
         "Fully sampled fraction at the centre of a mask. Left out: 0.32 / acceleration, fastMRI's "
         "0.08 at 4x and 0.04 at 8x.",
@@ -494,11 +498,16 @@ class ReconstructionConfiguration:
         return self.n_samples if self.tolerance is None else self.max_samples
 
     @property
+    def effective_acceleration(self) -> float:
+        """Acceleration of a retrospective mask after the default is filled in."""
+        return DEFAULT_ACCELERATION if self.acceleration is None else self.acceleration
+
+    @property
     def effective_center_fraction(self) -> float:
         """Centre fraction of a retrospective mask after the default is filled in."""
         if self.center_fraction is not None:
             return self.center_fraction
-        return min(1.0, 0.32 / self.acceleration)
+        return min(1.0, 0.32 / self.effective_acceleration)
 
     @property
     def sampler_seed(self) -> int:

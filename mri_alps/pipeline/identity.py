@@ -14,7 +14,7 @@ import torch
 from mri_alps.pipeline.configuration import COMPUTED_STARTS
 from mri_alps.pipeline.selection import SELECTING
 from mri_alps.pipeline.trajectories import TRAJECTORY_SETTINGS
-from mri_alps.rawdata import RawTrajectoryData
+from mri_alps.rawdata import RawTrajectoryData, bart_base
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
@@ -53,6 +53,7 @@ def settings_identity(
     }
     settings["prior"] = prior_identity(prior, prior_name)
     settings["noise"] = "antithetic"  # not to go on with the independent samples of before
+    settings["acceleration"] = configuration.effective_acceleration
     settings["center_fraction"] = configuration.effective_center_fraction
     if configuration.mask is None:
         # Without a retrospective mask these two mean nothing.
@@ -179,9 +180,7 @@ def scan_identity(raw: RawKSpace) -> str:
     raw : RawKSpace
         The opened scan.
     """
-    path = Path(raw.path)
-    files = [path, path.with_suffix(".cfl"), path.with_suffix(".hdr")]
-    found = [file for file in dict.fromkeys(files) if file.is_file()]
+    found = files_of(raw.path)
     if not found:  # an array that never was a file
         return f"unknown-{uuid.uuid4().hex}"
     digest = hashlib.sha256()
@@ -199,6 +198,22 @@ def scan_identity(raw: RawKSpace) -> str:
     if raw.noise_covariance is not None:
         digest.update(raw.noise_covariance.tobytes())
     return digest.hexdigest()[:_LENGTH]
+
+
+def files_of(path: Path | str) -> list[Path]:
+    """Return the files behind a name: one, the two of a BART pair, or none where there is none.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        A file, or x, x.cfl or x.hdr of a pair; x may have dots in it.
+    """
+    path = Path(path)
+    base = bart_base(path)
+    if base is None or (path.is_file() and path.suffix not in (".cfl", ".hdr")):
+        return [path] if path.is_file() else []
+    pair = (base.with_name(base.name + suffix) for suffix in (".cfl", ".hdr"))
+    return [file for file in pair if file.is_file()]
 
 
 def _sample_of(file: Path) -> bytes:
@@ -222,16 +237,15 @@ def file_identity(name: str) -> str:
     name : str
         Of the file, or of a BART pair.
     """
-    for path in (Path(name), Path(f"{name}.cfl")):
-        if path.is_file():
-            files = {path, path.with_suffix(".cfl")} if path.suffix == ".hdr" else {path}
-            digest = hashlib.sha256()
-            for file in sorted(f for f in files if f.is_file()):
-                with file.open("rb") as stream:
-                    while block := stream.read(_READ_AT_A_TIME):
-                        digest.update(block)
-            return digest.hexdigest()[:_LENGTH]
-    return name
+    files = files_of(name)
+    if not files:
+        return name
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(_READ_AT_A_TIME):
+                digest.update(block)
+    return digest.hexdigest()[:_LENGTH]
 
 
 def _short(value: object) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
 from mri_alps.masks.files import load_mask
 from mri_alps.masks.kinds import MASK_KINDS, make_mask
 from mri_alps.pipeline.trajectories import with_chosen_shots
@@ -66,7 +67,13 @@ def undersampling_mask(
     ------
     ConfigurationError
         If the mask is neither a kind nor a file.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If an acceleration or a centre fraction is given that nothing uses.
     """
+    _tell_unused(raw, configuration)
     if configuration.mask is None:
         return None
     if isinstance(raw, RawTrajectoryData):
@@ -75,7 +82,7 @@ def undersampling_mask(
         return make_mask(
             configuration.mask,
             raw.shape,
-            acceleration=configuration.acceleration,
+            acceleration=configuration.effective_acceleration,
             center_fraction=configuration.effective_center_fraction,
             seed=mask_seed(raw, configuration),
         )
@@ -85,3 +92,22 @@ def undersampling_mask(
             "file: change --mask"
         )
     return load_mask(configuration.mask, raw.shape)
+
+
+def _tell_unused(raw: RawKSpace, configuration: ReconstructionConfiguration) -> None:
+    given = [
+        name
+        for name in ("acceleration", "center_fraction")
+        if getattr(configuration, name) is not None
+    ]
+    if not given or configuration.mask in MASK_KINDS:
+        return
+    what = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+    changes = "changes" if len(given) == 1 else "change"
+    if configuration.mask is not None:
+        why = f"the mask is the file {configuration.mask}: name a kind of mask instead"
+    elif isinstance(raw, RawTrajectoryData):
+        why = "no shots are left out: --shots does that"
+    else:
+        why = "no mask is given, so all that was measured is used: --mask leaves points out"
+    warnings.warn(f"{raw.path}: {what} {changes} nothing, for {why}", MriAlpsWarning, stacklevel=3)

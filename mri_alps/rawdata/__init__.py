@@ -5,7 +5,7 @@
 
 from mri_alps.core.atomic import atomic_path
 from mri_alps.rawdata.arrays import raw_from_arrays
-from mri_alps.rawdata.bart.cfl import kspace_to_cfl, read_cfl, write_cfl
+from mri_alps.rawdata.bart.cfl import bart_base, kspace_to_cfl, read_cfl, write_cfl
 from mri_alps.rawdata.choices import AS_ASKED
 from mri_alps.rawdata.decoupling import readout_to_image
 from mri_alps.rawdata.description import describe, notes_of

@@ -12,10 +12,13 @@ import pytest
 import mri_alps
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline.identity import prior_identity
 from mri_alps.pipeline.manifest import read_manifest
-from mri_alps.pipeline.scan_job import RunContext
+from mri_alps.pipeline.scan_job import RunContext, ScanJob
 from mri_alps.pipeline.slice_store import WORK_FOLDER
 from mri_alps.pipeline.volume import load_prior_for
+from mri_alps.rawdata import kspace_to_cfl, write_cfl
+from tests.pipeline.simulated_scan import simulate
 from tests.pipeline.tiny_scans import TINY, assert_same_file, write_tiny
 from tests.waiting import until
 
@@ -146,9 +149,6 @@ def test_the_command_line_with_workers(scans, alone, tmp_path, run):
 
 
 def test_tasks_can_be_repeated_and_check_what_they_find(scans, tmp_path):
-    from mri_alps.pipeline.identity import prior_identity
-    from mri_alps.pipeline.scan_job import ScanJob
-
     out = tmp_path / "out"
     out.mkdir()
     context = make_context()
@@ -171,6 +171,57 @@ def test_tasks_can_be_repeated_and_check_what_they_find(scans, tmp_path):
     assert tasks.reconstruct_slices(task, (3,), other).error == other.error
     wrong = dataclasses.replace(task, prior_identity="another")
     assert "the prior" in tasks.reconstruct_slices(wrong, (3,), calibrated).error
+
+
+def make_task(path, out, **settings):
+    """A scan that is open, and what a worker is told of it."""
+    configuration = ReconstructionConfiguration(
+        prior="gaussian", n_samples=2, n_evaluations=2, device="cpu", **settings
+    )
+    prior, device = load_prior_for(configuration)
+    out.mkdir()
+    job = ScanJob(path, out, RunContext(configuration, prior, device, "gaussian", n_threads=1))
+    job.open()
+    return job, tasks.ScanTask(
+        str(job.path.resolve()), str(job.target), job.store.identity, job.scan_hash,
+        prior_identity(prior, "gaussian"), configuration, job.compute_settings,
+    )  # fmt: skip
+
+
+def test_a_worker_opens_a_bart_pair_by_its_bare_name(tmp_path):
+    kspace, _ = simulate(2, 0, (40, 32))
+    base = tmp_path / "scan.v2"  # a dot is no suffix
+    write_cfl(base, kspace_to_cfl(kspace.astype(np.complex64)))
+    identities = set()
+    for number, name in enumerate((base, base.with_name("scan.v2.cfl"))):
+        job, task = make_task(name, tmp_path / f"out{number}", field_of_view=(160.0, 128.0))
+        receipt = tasks.reconstruct_slices(task, (0,), tasks.calibrate(task))
+        assert receipt.error is None and receipt.computed == (0,)
+        identities.add(job.scan_hash)
+        job.release()
+    assert len(identities) == 1 and "unknown" not in identities.pop()
+
+
+def test_a_worker_opens_shots_as_the_settings_say(tmp_path):
+    pytest.importorskip("finufft")
+    from tests.rawdata import trajectory_scans
+
+    places = trajectory_scans.radial(40)
+    samples = trajectory_scans.samples_at(places)
+    ksp, traj = trajectory_scans.write_bart(tmp_path, samples, places)
+    settings = dict(
+        trajectory=str(traj), shots="30", correct_delays=True,
+        noise_std=(trajectory_scans.NOISE_STD,),
+    )  # fmt: skip
+    job, task = make_task(ksp, tmp_path / "out", **settings)
+    calibrated = tasks.calibrate(task)
+    assert calibrated.error is None
+    job.calibrate()
+    alone = job.reconstructor.calibration
+    assert calibrated.calibration.delays_corrected and calibrated.calibration.delays == alone.delays
+    receipt = tasks.reconstruct_slices(task, (0,), calibrated)
+    assert (receipt.error, receipt.computed) == (None, (0,))
+    job.release()
 
 
 def test_environments_share_the_machine_out(monkeypatch):

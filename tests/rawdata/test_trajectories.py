@@ -196,6 +196,21 @@ def test_a_unit_that_cannot_be(tmp_path, radial):
     refused(path, "found the unit 'miles'", units="miles")
 
 
+@pytest.mark.parametrize("units", ["auto", "fov"])
+def test_slices_in_several_units_are_refused(tmp_path, radial, units):
+    samples, places = radial
+    path = tmp_path / "slices.npz"
+    for factors in ((1, 1 / scans.SHAPE[0]), (1 / scans.SHAPE[0], 1), (1, 1, 0.5)):
+        several = np.stack([places * factor for factor in factors])
+        scans.write_npz(path, np.stack([samples] * len(factors)), several)
+        odd = int(np.argmin(factors))
+        with pytest.raises(InputFileError, match=f"the trajectory of slice {odd} reaches"):
+            read_raw(path, trajectory=TrajectoryOptions(units=units))
+    turned = np.stack([places, places[..., ::-1] * 0.98])  # of other angles, in the same unit
+    scans.write_npz(path, np.stack([samples] * 2), turned)
+    assert read_raw(path).n_slices == 2
+
+
 def test_fields_of_view_that_make_two_units_alike(tmp_path, radial):
     samples, places = radial
     text = header((*scans.SHAPE, 1), trajectory="radial", view=(1000.0, 1000.0, 5.0))

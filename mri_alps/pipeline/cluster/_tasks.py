@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mri_alps.calibration import VolumeCalibration, calibrate_volume
 from mri_alps.core.errors import (
     ConfigurationError,
     InputFileError,
@@ -34,20 +33,20 @@ from mri_alps.core.errors import (
 from mri_alps.pipeline._overlap import overlap
 from mri_alps.pipeline._threads import use_threads
 from mri_alps.pipeline.batches import choose_batch
-from mri_alps.pipeline.identity import prior_identity, scan_identity
+from mri_alps.pipeline.identity import files_of, prior_identity, scan_identity
 from mri_alps.pipeline.preview import ScanPreview
-from mri_alps.pipeline.selection import chosen_slices, selection_of
+from mri_alps.pipeline.selection import chosen_slices, open_scan
 from mri_alps.pipeline.self_calibration import self_calibrated
 from mri_alps.pipeline.slice import SliceReconstructor, costs_one_slice
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
-from mri_alps.pipeline.undersampling import undersampling_mask
 from mri_alps.pipeline.volume import load_prior_for
 from mri_alps.priors import DEFAULT_PRIOR
-from mri_alps.rawdata import RawKSpace, Selection, read_raw
+from mri_alps.rawdata import RawKSpace, with_field_of_view
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from mri_alps.calibration import VolumeCalibration
     from mri_alps.pipeline import ReconstructionConfiguration
     from mri_alps.pipeline.reduction import LoadedSlice, SampledSlice
     from mri_alps.priors import ScoreModel
@@ -157,10 +156,10 @@ def calibrate(task: ScanTask) -> Calibrated:
             with _READING:
                 use_threads(task.compute_settings.n_threads)
                 raw = _open(task)
-                mask = undersampling_mask(raw, task.configuration)
-                calibration = calibrate_volume(raw, mask, noise_std=task.configuration.noise_std)
-            factors = _factors(task, raw, mask, calibration)
-            return Calibrated(mask, calibration, factors, _batch(task, raw), tuple(notes))
+                prior, device = _prior(task.configuration, task.prior_identity)
+                found = SliceReconstructor.of_scan(raw, task.configuration, prior, device)
+            factors, batch = _factors(task, found), _batch(task, raw)
+            return Calibrated(found.mask, found.calibration, factors, batch, tuple(notes))
         except MriAlpsError as error:
             return Calibrated(notes=tuple(notes), error=_sentence(error))
 
@@ -307,16 +306,12 @@ def preview_scan(
     return Receipt(notes=tuple(said))
 
 
-def _factors(
-    task: ScanTask, raw: RawKSpace, mask: np.ndarray | None, calibration: VolumeCalibration
-) -> UncertaintyFactors | None:
+def _factors(task: ScanTask, reconstructor: SliceReconstructor) -> UncertaintyFactors | None:
     """Calibrate the uncertainty of the scan, once for all workers."""
-    prior, device = _prior(task.configuration, task.prior_identity)
-    reconstructor = SliceReconstructor(raw, task.configuration, prior, device, mask, calibration)
     store = SliceStore(Path(task.target), task.store_identity)
     with _SAMPLING:
         use_threads(task.compute_settings.n_threads)
-        indices = chosen_slices(raw, task.configuration)
+        indices = chosen_slices(reconstructor.raw, task.configuration)
         return self_calibrated(reconstructor, store, indices).factors
 
 
@@ -335,8 +330,8 @@ def _batch(task: ScanTask, raw: RawKSpace) -> int:
 
 
 def _open(task: ScanTask) -> RawKSpace:
-    selection = selection_of(task.configuration)
-    raw, identity = _opened(task.path, selection, Path(task.path).stat().st_mtime_ns)
+    changed = tuple(file.stat().st_mtime_ns for file in files_of(task.path))
+    raw, identity = _opened(task.path, task.configuration, changed)
     if identity != task.scan_identity:
         raise InputFileError(
             f"{task.path} is not the same file as where the run was started: all machines must "
@@ -346,8 +341,11 @@ def _open(task: ScanTask) -> RawKSpace:
 
 
 @functools.lru_cache(maxsize=4)
-def _opened(path: str, selection: Selection | None, _changed: int) -> tuple[RawKSpace, str]:
-    raw = read_raw(path, selection=selection)
+def _opened(
+    path: str, configuration: ReconstructionConfiguration, _changed: tuple[int, ...]
+) -> tuple[RawKSpace, str]:
+    """Open a scan as `ScanJob.open` does: trajectory, shots and size are the settings' to say."""
+    raw = with_field_of_view(open_scan(path, configuration), configuration.field_of_view)
     return raw, scan_identity(raw)
 
 

@@ -13,6 +13,8 @@ LEAST_EXTENT = 4.0
 """Cycles per field of view; what reaches no farther is one pixel, or taken in a wrong unit."""
 TOLERANCE = 0.1
 """By which the largest k may miss that of the matrix, relative to it."""
+SLICES_DIFFER = 0.25
+"""Slices that reach so much less far than the farthest one, relative to it, have another unit."""
 _NAMES = {
     "fov": "cycles per field of view",
     "pixel": "cycles per pixel",
@@ -111,6 +113,34 @@ def in_cycles_per_field_of_view(
         f"{matrix[0]} x {matrix[1]} has {expected}: say which it is by --trajectory-units, or "
         "give the matrix that it belongs to (--matrix)"
     )
+
+
+def refuse_several_units(trajectory: np.ndarray, name: str) -> None:
+    """Refuse slices that reach less far than others: their trajectory has another unit.
+
+    Parameters
+    ----------
+    trajectory : np.ndarray
+        float (slice, shot, sample, 2), in the unit of the file.
+    name : str
+        Of the file, for the message.
+
+    Raises
+    ------
+    InputFileError
+        If there is such a slice.
+    """
+    radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
+    reach = np.where(np.isfinite(radius), radius, 0.0).max(axis=(1, 2), initial=0.0)
+    largest, farthest = float(reach.max(initial=0.0)), int(reach.argmax())
+    known = reach > 0  # one without a finite number is named when it is read
+    near = np.flatnonzero(known & (reach < (1 - SLICES_DIFFER) * largest))
+    if near.size:
+        raise InputFileError(
+            f"{name}: the trajectory of slice {near[0]} reaches {reach[near[0]]:.4g}, and that of "
+            f"slice {farthest} {largest:.4g}, so they are not in one unit, or are not of one scan: "
+            "export all slices with the same unit"
+        )
 
 
 def _fits(trajectory: np.ndarray, matrix: tuple[int, int]) -> bool:
