@@ -105,9 +105,9 @@ def _tell_unused(raw: RawKSpace, configuration: ReconstructionConfiguration) -> 
     what = " and ".join(f"--{name.replace('_', '-')}" for name in given)
     changes = "changes" if len(given) == 1 else "change"
     if configuration.mask is not None:
-        why = f"the mask is the file {configuration.mask}: name a kind of mask instead"
+        why = f"the mask is the file {configuration.mask} (name a kind of mask instead)"
     elif isinstance(raw, RawTrajectoryData):
-        why = "no shots are left out: --shots does that"
+        why = "a mask is not for shots (--shots leaves some out)"
     else:
-        why = "no mask is given, so all that was measured is used: --mask leaves points out"
-    warnings.warn(f"{raw.path}: {what} {changes} nothing, for {why}", MriAlpsWarning, stacklevel=3)
+        why = "no mask is given, and all that was measured is used (--mask leaves points out)"
+    warnings.warn(f"{raw.path}: {what} {changes} nothing: {why}", MriAlpsWarning, stacklevel=3)

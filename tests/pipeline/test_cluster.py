@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mri_alps
-from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
 from mri_alps.pipeline import ReconstructionConfiguration
 from mri_alps.pipeline.identity import prior_identity
 from mri_alps.pipeline.manifest import read_manifest
@@ -210,17 +210,19 @@ def test_a_worker_opens_shots_as_the_settings_say(tmp_path):
     samples = trajectory_scans.samples_at(places)
     ksp, traj = trajectory_scans.write_bart(tmp_path, samples, places)
     settings = dict(
-        trajectory=str(traj), shots="30", correct_delays=True,
+        trajectory=str(traj), shots="30", correct_delays=True, acceleration=4,
         noise_std=(trajectory_scans.NOISE_STD,),
     )  # fmt: skip
     job, task = make_task(ksp, tmp_path / "out", **settings)
     calibrated = tasks.calibrate(task)
     assert calibrated.error is None
-    job.calibrate()
+    with pytest.warns(MriAlpsWarning, match="--acceleration changes nothing"):
+        job.calibrate()
     alone = job.reconstructor.calibration
     assert calibrated.calibration.delays_corrected and calibrated.calibration.delays == alone.delays
     receipt = tasks.reconstruct_slices(task, (0,), calibrated)
     assert (receipt.error, receipt.computed) == (None, (0,))
+    assert any("--acceleration changes nothing" in note for note in receipt.notes)
     job.release()
 
 

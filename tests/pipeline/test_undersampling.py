@@ -21,7 +21,7 @@ def cartesian():
 
 @pytest.mark.parametrize("value", [4, 8])
 def test_an_acceleration_without_a_mask_is_told(cartesian, value):
-    with pytest.warns(MriAlpsWarning, match="--acceleration changes nothing.* --mask leaves"):
+    with pytest.warns(MriAlpsWarning, match="--acceleration changes nothing.*--mask leaves"):
         assert (
             undersampling_mask(cartesian, ReconstructionConfiguration(acceleration=value)) is None
         )

@@ -183,9 +183,12 @@ def reconstruct_slices(task: ScanTask, indices: tuple[int, ...], calibrated: Cal
         attempt or another machine may cure is raised instead.
     """
     if calibrated.error is not None or calibrated.calibration is None:
-        return Receipt(error=calibrated.error)
+        return Receipt(notes=calibrated.notes, error=calibrated.error)
     with _PLACES:
-        return _reconstruct(task, indices, calibrated, calibrated.calibration)
+        receipt = _reconstruct(task, indices, calibrated, calibrated.calibration)
+    # What calibration warned of comes back with the slices; the run says each sentence once.
+    notes = tuple(dict.fromkeys((*calibrated.notes, *receipt.notes)))
+    return dataclasses.replace(receipt, notes=notes)
 
 
 def _reconstruct(
