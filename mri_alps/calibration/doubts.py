@@ -76,12 +76,13 @@ def likeliest_cause(
     trajectory : dict, optional
         What is known of it, of a scan along one.
     """
+    known = trajectory or {}
+    if known.get("largest_delay", 0) >= WARNED and not known["delays_corrected"]:
+        return (
+            f"gradient delays of up to {known['largest_delay']:.2f} cycles per field of view, which "
+            "were measured: correct them by --correct-delays"
+        )
     if trajectory is not None and maps != GIVEN:
-        if trajectory.get("largest_delay", 0) >= WARNED and not trajectory["delays_corrected"]:
-            return (
-                f"gradient delays of up to {trajectory['largest_delay']:.2f} cycles per field of "
-                "view, which were measured: correct them by --correct-delays"
-            )
         return (
             "the trajectory (another order of its axes or of the shots, another unit, or gradient "
             "delays that were not measured) or motion between shots: check the trajectory, or hand "

@@ -112,6 +112,15 @@ def test_a_centre_that_is_off_is_blamed_before_the_maps():
     assert cause.startswith("the centre of k-space") and "12 (phase encode)" in cause
 
 
+def test_measured_delays_are_blamed_before_maps_of_more_shots():
+    known = {"largest_delay": 0.25, "delays_corrected": False}
+    assert "--correct-delays" in likeliest_cause((0, 0), GIVEN, [16, 16], known)
+    corrected = known | {"delays_corrected": True}
+    assert "maps that were given" in likeliest_cause((0, 0), GIVEN, [16, 16], corrected)
+    unknown = {"delays_corrected": False}
+    assert "maps that were given" in likeliest_cause((0, 0), GIVEN, [16, 16], unknown)
+
+
 def test_samples_beside_the_centre_are_looked_at():
     """Motion between calibration and imaging: the outer lines are those of another pose."""
     kspace, _, _, matrix = simulation.acquisition(8, SHAPE, level=0.002)
