@@ -79,8 +79,8 @@ def likeliest_cause(
     known = trajectory or {}
     if known.get("largest_delay", 0) >= WARNED and not known["delays_corrected"]:
         return (
-            f"gradient delays of up to {known['largest_delay']:.2f} cycles per field of view, which "
-            "were measured: correct them by --correct-delays"
+            f"gradient delays of up to {known['largest_delay']:.2f} cycles per field of view, "
+            "which were measured: correct them by --correct-delays"
         )
     if trajectory is not None and maps != GIVEN:
         return (
