@@ -110,11 +110,22 @@ def test_few_lines_have_a_deviation_and_a_note(n_center, is_uncertain):
     assert len(said) == is_uncertain
 
 
+def blind(acquisition, shape):
+    """An acquisition whose data see nothing."""
+    return dataclasses.replace(
+        acquisition,
+        sensitivity_maps=torch.ones(1, *shape, dtype=torch.complex64),
+        mask=torch.zeros(shape[1], dtype=torch.bool),
+        kspace=torch.zeros(1, *shape, dtype=torch.complex64),
+        weights=None,
+    )
+
+
 def test_samples_get_errors_of_that_deviation_about_their_mean():
     y = torch.linspace(0, 1, 21)[:, None]
     deviation = (0.1 + y) * torch.ones(21, 24)
     acquisition = dataclasses.replace(prepare_slice(scan()[0], 0), maps_deviation=deviation)
-    acquisition = dataclasses.replace(acquisition, sensitivity_maps=torch.ones(1, 21, 24))
+    acquisition = blind(acquisition, (21, 24))
     plain = PosteriorSamples(torch.zeros(400, 21, 24, dtype=torch.complex64), 0)
     found = with_maps_deviation(plain, acquisition, 3, 0).samples
     assert float(found.mean(0).abs().max()) < 1e-6
@@ -124,6 +135,21 @@ def test_samples_get_errors_of_that_deviation_about_their_mean():
     assert float(variance.std()) < 0.12
     neighbours = (found[:, :, 1:] * found[:, :, :-1].conj()).real.sum(0) / 399
     assert float((neighbours / deviation[:, 1:].square()).mean()) > 0.3
+
+
+def test_errors_of_the_maps_are_not_on_measured_lines_and_keep_their_energy():
+    acquisition = prepare_slice(scan()[0], 0)
+    deviation = torch.full(acquisition.shape, 0.3)
+    acquisition = dataclasses.replace(acquisition, maps_deviation=deviation)
+    plain = PosteriorSamples(torch.zeros(60, *acquisition.shape, dtype=torch.complex64), 0)
+    errors = with_maps_deviation(plain, acquisition, 3, 0).samples
+    assert float(errors.abs().square().mean()) == pytest.approx(0.09 * 59 / 60, rel=0.02)
+    unseeing = dataclasses.replace(acquisition, mask=torch.zeros_like(acquisition.mask))
+    whole = with_maps_deviation(plain, unseeing, 3, 0).samples
+    seen, all_seen = (
+        float(acquisition.operator().forward(x).abs().square().mean()) for x in (errors, whole)
+    )
+    assert seen < 0.1 * all_seen
 
 
 def test_without_a_deviation_and_of_one_sample_nothing_changes():
