@@ -211,6 +211,19 @@ def test_slices_in_several_units_are_refused(tmp_path, radial, units):
     assert read_raw(path).n_slices == 2
 
 
+def test_slices_of_acquisitions_in_several_units_are_refused(tmp_path, radial):
+    samples, places = radial
+    text = header((*scans.SHAPE, 1), trajectory="radial", view=(scans.VIEW_MM, scans.VIEW_MM, 5.0))
+    for factor in (1, 0.5):
+        slices = [scans.shots(samples, places), scans.shots(samples, factor * places, slice=1)]
+        path = tmp_path / f"{factor}.h5"
+        write_acquisitions(path, text, [*slices[0], *slices[1]])
+        if factor == 1:
+            assert read_raw(path).n_slices == 2
+        else:
+            refused(path, "the trajectory of slice 1 reaches")
+
+
 def test_fields_of_view_that_make_two_units_alike(tmp_path, radial):
     samples, places = radial
     text = header((*scans.SHAPE, 1), trajectory="radial", view=(1000.0, 1000.0, 5.0))

@@ -20,7 +20,12 @@ from mri_alps.rawdata.ismrmrd.scan import ScanAssembler, Selection
 from mri_alps.rawdata.noncartesian.data import RawTrajectoryData, assemble
 from mri_alps.rawdata.noncartesian.files import read_trajectory
 from mri_alps.rawdata.noncartesian.paths import spokes
-from mri_alps.rawdata.noncartesian.units import in_cycles_per_field_of_view, planar
+from mri_alps.rawdata.noncartesian.units import (
+    in_cycles_per_field_of_view,
+    planar,
+    reach_of,
+    refuse_several_units,
+)
 
 if TYPE_CHECKING:
     from mri_alps.rawdata.geometry import Geometry
@@ -306,6 +311,8 @@ class ShotAssembler(ScanAssembler):
                 "(--trajectory), or for spokes the angle between them (--golden-angle 111.246)"
             )
         places, _ = planar(read_places(self.store, index[0, 0], n_all)[:, kept], str(path))
+        slabs = (planar(read_places(self.store, slab[0], n_all), str(path))[0] for slab in index)
+        refuse_several_units([reach_of(slab[:, kept]) for slab in slabs], str(path))
         factor, how = in_cycles_per_field_of_view(places, options.units, matrix, known, str(path))
         return None, factor, how
 

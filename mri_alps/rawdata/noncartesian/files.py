@@ -26,6 +26,7 @@ from mri_alps.rawdata.noncartesian.paths import spokes
 from mri_alps.rawdata.noncartesian.units import (
     in_cycles_per_field_of_view,
     planar,
+    reach_of,
     refuse_several_units,
 )
 
@@ -91,7 +92,7 @@ def trajectory_from_arrays(
     _check_covariance(name, noise_covariance, kspace.shape[1])
     listed = list(trajectory) if trajectory.ndim == 4 else [trajectory]
     places = np.stack([_in_plane(path.astype(np.float64), name) for path in listed])
-    refuse_several_units(places, name)
+    refuse_several_units([reach_of(one) for one in places], name)
     finite = np.nan_to_num(places, nan=0.0, posinf=0.0, neginf=0.0)  # said when it is read
     if matrix is None:
         matrix = _matrix_of(finite, units, name)

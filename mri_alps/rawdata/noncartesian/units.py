@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -115,13 +116,25 @@ def in_cycles_per_field_of_view(
     )
 
 
-def refuse_several_units(trajectory: np.ndarray, name: str) -> None:
-    """Refuse slices that reach less far than others: their trajectory has another unit.
+def reach_of(trajectory: np.ndarray) -> float:
+    """Return how far from the centre of k-space a trajectory reaches; 0 without a finite number.
 
     Parameters
     ----------
     trajectory : np.ndarray
-        float (slice, shot, sample, 2), in the unit of the file.
+        float (shot, sample, 2), in the unit of the file.
+    """
+    radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
+    return float(np.where(np.isfinite(radius), radius, 0.0).max(initial=0.0))
+
+
+def refuse_several_units(reaches: Sequence[float], name: str) -> None:
+    """Refuse slices that reach less far than others: their trajectory has another unit.
+
+    Parameters
+    ----------
+    reaches : sequence of float
+        Of the slices, from `reach_of`.
     name : str
         Of the file, for the message.
 
@@ -130,8 +143,7 @@ def refuse_several_units(trajectory: np.ndarray, name: str) -> None:
     InputFileError
         If there is such a slice.
     """
-    radius = np.hypot(trajectory[..., 0], trajectory[..., 1])
-    reach = np.where(np.isfinite(radius), radius, 0.0).max(axis=(1, 2), initial=0.0)
+    reach = np.asarray(reaches)
     largest, farthest = float(reach.max(initial=0.0)), int(reach.argmax())
     known = reach > 0  # one without a finite number is named when it is read
     near = np.flatnonzero(known & (reach < (1 - SLICES_DIFFER) * largest))
