@@ -14,7 +14,7 @@ import torch
 
 from mri_alps.core.fourier import fftc
 
-SHARED_LIMIT = 1 << 22
+SHARED_LIMIT = 1 << 25
 """Entries of the eigenvectors of a slice, lines times squared pixels, above which lines share them:
 they cost cubes of a line to find, and squares to keep and to apply."""
 SHARED_MATRICES = 16
