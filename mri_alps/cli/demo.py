@@ -26,7 +26,7 @@ from mri_alps.rawdata import read_raw
 
 DEMO_FILE = "demo_brain.h5"
 N_SAMPLES = 8
-N_EVALUATIONS = 50
+N_EVALUATIONS = 30
 
 
 def run_demo(

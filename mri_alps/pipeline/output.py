@@ -18,8 +18,8 @@ from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.core.hdf5 import open_hdf5
 from mri_alps.core.plain import plain
 from mri_alps.core.values import as_utf8
+from mri_alps.pipeline.reached import describe_reached, reached_as_attributes
 from mri_alps.pipeline.result import SCALARS_GROUP, UNEXPLAINED, forced_as_attributes
-from mri_alps.pipeline.tolerance import describe_reached, reached_as_attributes
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.result import Reconstruction, SliceReconstruction

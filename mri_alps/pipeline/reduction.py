@@ -13,14 +13,15 @@ from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.pipeline.conformal import with_calibration
 from mri_alps.pipeline.images import used_mask
 from mri_alps.pipeline.interpolation import image_size, interpolate
+from mri_alps.pipeline.reached import MEAN_ERROR, STD_ERROR
 from mri_alps.pipeline.result import CALIBRATION, UNEXPLAINED, SliceReconstruction
 from mri_alps.pipeline.self_calibration import factors_as_diagnostics, factors_as_scalars
 from mri_alps.pipeline.sets import saved_maps
-from mri_alps.pipeline.tolerance import MEAN_ERROR, STD_ERROR, MonteCarloErrors
 from mri_alps.sampling import PosteriorSamples, antithetic_groups, decorrelated, sample_statistics
 
 if TYPE_CHECKING:
     from mri_alps.pipeline.configuration import ReconstructionConfiguration
+    from mri_alps.pipeline.tolerance import MonteCarloErrors
     from mri_alps.pipeline.warm_start import WarmStart
     from mri_alps.rawdata import RawKSpace
     from mri_alps.uncertainty import ConformalCalibration, UncertaintyFactors

@@ -8,8 +8,8 @@ interrupted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,6 @@ from mri_alps.sampling import PosteriorSamples, antithetic_groups, join_samples
 
 _OBJECT = 0.1
 """Share of the 99 % quantile of the mean's magnitude from which a pixel is of the object."""
-MEAN_ERROR, STD_ERROR = "monte_carlo_error_mean", "monte_carlo_error_std"
-"""What files call the two errors of a slice, among its `scalars`."""
 
 
 class MonteCarloErrors(NamedTuple):
@@ -171,44 +169,4 @@ def shortfall(errors: MonteCarloErrors, n_samples: int, tolerance: tuple[float, 
         f"{n_samples} samples, the most that --max-samples allows, leave a Monte-Carlo error of "
         f"{errors.mean:.2g} of the intensity in the mean ({tolerance[0]:g} asked) and of "
         f"{errors.std:.2g} of itself in the deviation ({tolerance[-1]:g} asked)"
-    )
-
-
-def reached_as_attributes(slices: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what a file's attributes say of the tolerance: nothing where none was asked.
-
-    Parameters
-    ----------
-    slices : iterable of mapping
-        `scalars` of the slices.
-
-    Returns
-    -------
-    dict
-        The largest errors of a slice, and `n_samples`, the fewest of one.
-    """
-    found = [s for s in slices if np.isfinite(s.get(STD_ERROR, np.nan)) and s["n_samples"] > 0]
-    if not found:
-        return {}
-    return {
-        "n_samples": min(int(s["n_samples"]) for s in found),
-        "max_n_samples": max(int(s["n_samples"]) for s in found),
-        MEAN_ERROR: max(float(s[MEAN_ERROR]) for s in found),
-        STD_ERROR: max(float(s[STD_ERROR]) for s in found),
-    }
-
-
-def describe_reached(attributes: Mapping[str, Any]) -> str:
-    """Say what `reached_as_attributes` found.
-
-    Parameters
-    ----------
-    attributes : mapping
-        Not empty.
-    """
-    least, most = attributes["n_samples"], attributes["max_n_samples"]
-    count = f"{least}" if least == most else f"{least} to {most}"
-    return (
-        f"{count} samples a slice; Monte-Carlo error at most {attributes[MEAN_ERROR]:.2g} of the "
-        f"object's intensity in the mean, {attributes[STD_ERROR]:.2g} of itself in the deviation"
     )

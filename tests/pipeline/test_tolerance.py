@@ -12,9 +12,8 @@ import mri_alps
 from mri_alps.core.errors import ConfigurationError, MriAlpsError, MriAlpsWarning
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline.reached import MEAN_ERROR, STD_ERROR
 from mri_alps.pipeline.tolerance import (
-    MEAN_ERROR,
-    STD_ERROR,
     _std,
     _summed,
     draw_to_tolerance,
