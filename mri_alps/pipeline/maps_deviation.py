@@ -65,7 +65,9 @@ def _unseen(errors: torch.Tensor, acquisition: Acquisition) -> torch.Tensor:
     seen = operator.normal(errors.to(acquisition.kspace.device))
     change = conjugate_gradient(lambda x: operator.normal(x) + ratio * x, seen, _ITERATIONS)
     unseen = errors - change.to(errors.device)
-    return unseen * (energy / unseen.abs().square().mean()).sqrt()
+    left = unseen.abs().square().mean()
+    # Where the data see all but a thousandth, what is left is the solver's rounding.
+    return unseen * (energy / torch.maximum(left, 1e-3 * energy)).sqrt()
 
 
 def _smooth_field(shape: tuple[int, int], seed: int) -> torch.Tensor:

@@ -152,6 +152,20 @@ def test_errors_of_the_maps_are_not_on_measured_lines_and_keep_their_energy():
     assert seen < 0.1 * all_seen
 
 
+def test_where_everything_was_measured_errors_of_the_maps_are_not_blown_up():
+    acquisition = prepare_slice(scan()[0], 0)
+    acquisition = dataclasses.replace(
+        acquisition,
+        maps_deviation=torch.full(acquisition.shape, 0.3),
+        mask=torch.ones_like(acquisition.mask),
+        weights=None,
+    )
+    plain = PosteriorSamples(torch.zeros(8, *acquisition.shape, dtype=torch.complex64), 0)
+    errors = with_maps_deviation(plain, acquisition, 3, 0).samples
+    assert torch.isfinite(torch.view_as_real(errors)).all()
+    assert float(errors.abs().square().mean()) < 1.01 * 0.09
+
+
 def test_without_a_deviation_and_of_one_sample_nothing_changes():
     acquisition = prepare_slice(scan()[0], 0)
     one = PosteriorSamples(torch.ones(1, 64, 72, dtype=torch.complex64), 0)
