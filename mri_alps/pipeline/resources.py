@@ -25,7 +25,7 @@ _ARRAYS_PER_SAMPLE = 35
 _ARRAYS_PER_EVALUATION = 50
 _ARRAYS_PER_COIL = 4
 # A process with all libraries loaded, that has reconstructed the smallest of slices on a CPU.
-_BASE_BYTES = 1150e6
+_BASE_BYTES = 1020e6
 # Phase encode x phase encode matrices for each readout line that the sampler's preconditioner of
 # masks along lines keeps: the eigenvectors, less where the object leaves a margin.
 _MATRICES_PER_LINE = 1.25
