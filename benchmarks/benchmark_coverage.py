@@ -2,7 +2,7 @@
 
     python benchmarks/benchmark_coverage.py [--prior brain-small] [--images 4]
         [--samples 16] [--evaluations 100] [--accelerations 4,8] [--network-as-truth]
-        [--self-calibration]
+        [--size 128] [--seed 17] [--self-calibration]
 
 The truths are images of patients that the prior was not trained on (real magnitudes, simulated
 smooth phase), or with --network-as-truth what the network itself draws. They are measured by
@@ -11,8 +11,8 @@ and noise level. For each pixel of the head the magnitude's 90 % predictive inte
 not hold the true magnitude. Ranks of the truth among the samples, for the real parts of random
 linear functionals, are uniform if truths come from the sampler's own prior: their chi-square is
 printed with its p-value. With --self-calibration deviations are scaled by what three sets of
-left-out lines call for, as `reconstruct` does it; coverage without it, and at other nominal
-levels, is printed beside.
+left-out lines call for, as `reconstruct` does it. Last come the means over images, with their
+standard errors, of the coverage of 50, 80, 90 and 95 % intervals, before and after that.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def held_out_images(count: int, seed: int = 3) -> list[torch.Tensor]:
     return [image / image_scale(image) for image in images]
 
 
-def network_images(prior, count: int, size: int) -> list[torch.Tensor]:
+def network_images(prior, count: int, size: int, seed: int) -> list[torch.Tensor]:
     """Draws of the network's own prior at sigma_min, by reverse diffusion."""
-    generator = torch.Generator().manual_seed(17)
+    generator = torch.Generator().manual_seed(seed)
     power = prior.prior_spectrum.image((size, size)).float()
     ladder = karras_ladder(prior.sigma_max, prior.sigma_min, PRIOR_STEPS)
 
@@ -106,7 +106,7 @@ def measure(truth: torch.Tensor, acceleration: float, noise_std: float, seed: in
 
 
 def self_calibrated(prior, samples, operator, data, noise_std: float, center: int, seed: int):
-    """Samples with the deviations that left-out lines call for, and the factor."""
+    """Samples with the deviations that left-out lines call for, and the factors or None."""
     maps, mask = operator.sensitivity_maps, operator.mask
     shape, compared = samples.shape[1:], []
     whole = np.broadcast_to(mask.numpy(), shape)
@@ -125,8 +125,8 @@ def self_calibrated(prior, samples, operator, data, noise_std: float, center: in
         compared.append(compare_left_out(maps, left_out, data, found.samples, noise_std))
     factors = fit_factors(compared, (), seed)
     if factors is None:
-        return samples, math.nan
-    return scale_deviations(samples, factors, operator, noise_std), factors.overall
+        return samples, None
+    return scale_deviations(samples, factors, operator, noise_std), factors
 
 
 def coverages(samples: np.ndarray, true: np.ndarray, region: np.ndarray) -> list[float]:
@@ -135,6 +135,13 @@ def coverages(samples: np.ndarray, true: np.ndarray, region: np.ndarray) -> list
     mean, std = found.magnitude_mean, found.magnitude_std
     intervals = (predictive_interval(mean, std, len(samples), level) for level in LEVELS)
     return [float(((low <= true) & (true <= high))[region].mean()) for low, high in intervals]
+
+
+def means(values) -> str:
+    """Means over images, with their standard errors."""
+    mean, error = np.mean(values, 0), np.std(values, 0) / math.sqrt(len(values))
+    pairs = zip(np.atleast_1d(mean), np.atleast_1d(error), strict=True)
+    return ", ".join(f"{m:.3f} +/- {e:.3f}" for m, e in pairs)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -150,19 +157,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--noise-std", type=float, default=0.03)
     parser.add_argument("--network-as-truth", action="store_true")
     parser.add_argument("--size", type=int, default=128, help="of the network's own images")
+    parser.add_argument("--seed", type=int, default=17, help="of the network's own images")
     parser.add_argument("--self-calibration", action="store_true")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     prior = load_prior(options.prior)
     if options.network_as_truth:
-        truths = network_images(prior, options.images, options.size)
+        truths = network_images(prior, options.images, options.size, options.seed)
     else:
         truths = held_out_images(options.images)
     print("| acceleration | image | coverage over the head | PSNR (dB) | std / error | minutes |")
     print("|---|---|---|---|---|---|")
     missed = []
     for acceleration in map(float, options.accelerations.split(",")):
-        covered, pixels, ranks, both = 0.0, 0, [], []
+        covered, pixels, ranks, levels, factors = 0.0, 0, [], [], []
         for index, truth in enumerate(truths):
             started = time.perf_counter()
             operator, data = measure(truth, acceleration, options.noise_std, index)
@@ -176,14 +184,17 @@ def main(arguments: list[str] | None = None) -> None:
                 generator=torch.Generator().manual_seed(index),
             ).samples
             true, region = truth.abs().numpy(), head(truth)
+            at_levels = coverages(samples.numpy(), true, region)
             if options.self_calibration:
-                before = coverages(samples.numpy(), true, region)
                 center = round(0.32 / acceleration * truth.shape[1])
-                samples, factor = self_calibrated(
+                samples, fitted = self_calibrated(
                     prior, samples, operator, data, options.noise_std, center, index
                 )
-                both.append([factor, *before, *coverages(samples.numpy(), true, region)])
-                print(f"factor {factor:.2f}, at 90 % {before[2]:.3f} before", flush=True)
+                factor = math.nan if fitted is None else fitted.overall
+                factors.append(factor)
+                print(f"factor {factor:.2f}, at 90 % {at_levels[2]:.3f} before", flush=True)
+                at_levels += coverages(samples.numpy(), true, region)
+            levels.append(at_levels)
             found = sample_statistics(samples.numpy())
             inside = ((found.lower <= true) & (true <= found.upper))[region]
             error = (found.mean - truth.numpy())[region]
@@ -212,10 +223,11 @@ def main(arguments: list[str] | None = None) -> None:
             f"p = {p_value:.3f} | | |",
             flush=True,
         )
-        if both:
-            mean, error = np.mean(both, 0), np.std(both, 0) / math.sqrt(len(both))
-            text = [f"{m:.3f} +/- {e:.3f}" for m, e in zip(mean, error, strict=True)]
-            print(f"factor {text[0]}; intervals of {LEVELS}: {text[1:5]} before, {text[5:]} after")
+        if factors:
+            print(f"factor {means(factors)}", flush=True)
+        table = np.reshape(levels, (len(levels), -1, len(LEVELS)))
+        for name, found in zip(("as drawn", "with factors"), table.swapaxes(0, 1), strict=False):
+            print(f"{name}, intervals of {LEVELS} hold {means(found)}", flush=True)
         if not REQUIRED[0] <= coverage <= REQUIRED[1]:
             missed.append(f"{acceleration:g}x: coverage {coverage:.3f}, required {REQUIRED}")
     if missed:

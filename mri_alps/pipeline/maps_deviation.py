@@ -26,13 +26,7 @@ def with_maps_deviation(
 ) -> PosteriorSamples:
     """Return samples with an error of the maps each, of the deviation that was measured of it.
 
-    The mean stays. An error is a smooth random field of unit variance times `maps_deviation`, less
-    the part e that the data would see: with tau the root mean square of errors,
-
-        min_u |A u|^2 / noise_std^2 + |u - e|^2 / tau^2.
-
-    Images from two estimates of the maps differ by next to nothing on measured lines, since both
-    explain these. The energy of the errors stays that of `maps_deviation`.
+    The mean stays. See `maps_errors`.
 
     Parameters
     ----------
@@ -43,16 +37,49 @@ def with_maps_deviation(
     seed, index, first : int
         Of the draws: seed of the reconstruction, slice, and number of the first sample.
     """
-    deviation, samples = acquisition.maps_deviation, result.samples
-    if deviation is None or len(samples) < 2:
+    errors = maps_errors(acquisition, len(result.samples), seed, index, first)
+    if errors is None:
         return result
+    return dataclasses.replace(result, samples=result.samples + errors.to(result.samples.device))
+
+
+def maps_errors(
+    acquisition: Acquisition, count: int, seed: int, index: int, first: int = 0
+) -> torch.Tensor | None:
+    """Draw errors of the image that those of the maps bring about.
+
+    An error is a smooth random field of unit variance times `maps_deviation`, less
+    the part e that the data would see: with tau the root mean square of errors,
+
+        min_u |A u|^2 / noise_std^2 + |u - e|^2 / tau^2.
+
+    Images from two estimates of the maps differ by next to nothing on measured lines, since both
+    explain these. The energy of the errors stays that of `maps_deviation`.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        The slice.
+    count : int
+        How many.
+    seed, index, first : int
+        Of the draws: seed of the reconstruction, slice, and number of the first sample.
+
+    Returns
+    -------
+    torch.Tensor or None
+        Complex (count, H, W), of mean zero; None where the maps are certain, or for one sample.
+    """
+    deviation = acquisition.maps_deviation
+    if deviation is None or count < 2:
+        return None
     fields = [
         _smooth_field(acquisition.shape, stream_seed(seed, index, first + i, _STREAM))
-        for i in range(len(samples))
+        for i in range(count)
     ]
-    errors = torch.stack(fields).to(samples.device, samples.dtype) * deviation.to(samples.device)
+    errors = torch.stack(fields).to(deviation.device, acquisition.kspace.dtype) * deviation
     errors = _unseen(errors, acquisition)
-    return dataclasses.replace(result, samples=samples + errors - errors.mean(0))
+    return errors - errors.mean(0)
 
 
 def _unseen(errors: torch.Tensor, acquisition: Acquisition) -> torch.Tensor:

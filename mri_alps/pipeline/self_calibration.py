@@ -13,7 +13,7 @@ import torch
 from mri_alps.calibration import apply_to_coils, combined_mask, read_shots
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.core.random import stream_seed
-from mri_alps.pipeline.maps_deviation import with_maps_deviation
+from mri_alps.pipeline.maps_deviation import maps_errors
 from mri_alps.pipeline.result import SELF_CALIBRATION
 from mri_alps.pipeline.sets import prior_of_sets
 from mri_alps.rawdata import (
@@ -53,6 +53,8 @@ N_FOLDS = (2, 3)
 the posterior samples that predict one of them."""
 N_PREDICTIONS = 2
 """Posterior samples that predict each set."""
+N_MAPS_ERRORS = 8
+"""Draws of the maps' error beside each prediction, where maps are uncertain."""
 N_SLICES = 3
 """Slices of a scan that are looked at."""
 UNKNOWN_IMAGE = 1.5
@@ -166,7 +168,7 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
         if len(result.samples) < 2:
             continue
         first = _FIRST_SAMPLE * (number + 1)
-        result = with_maps_deviation(result, acquisition, seed, index, first)
+        errors = maps_errors(acquisition, N_MAPS_ERRORS, seed, index, first)
         device = acquisition.kspace.device
         places = None
         if isinstance(raw, RawTrajectoryData):
@@ -184,9 +186,9 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
             acquisition.noise_std,
             N_PREDICTIONS * plan.n_evaluations,
             None if places is None else torch.as_tensor(places, device=device),
+            None if errors is None else errors.to(device),
         )
-        uncertain = acquisition.maps_deviation is not None
-        found.append(dataclasses.replace(energies, has_uncertain_maps=uncertain))
+        found.append(energies)
     return found
 
 

@@ -319,10 +319,11 @@ class SliceReconstructor:
             )
         batch = batch or self.batch_of(loaded)
         result, batch, errors = self._sample(loaded, progress, batch)
-        seed = self.configuration.sampler_seed
-        result = with_maps_deviation(result, loaded.acquisition, seed, loaded.index)
         factors = factors_of_slice(self, loaded)
         result = with_factors(result, factors, loaded.acquisition)
+        # Factors are of the prior's part: the other was measured for itself.
+        seed = self.configuration.sampler_seed
+        result = with_maps_deviation(result, loaded.acquisition, seed, loaded.index)
         acquisition, several = loaded.acquisition, loaded.acquisition.n_sets > 1
         samples = acquisition.combine(result.samples).cpu().numpy()
         with torch.no_grad():

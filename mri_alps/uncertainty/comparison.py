@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ def compare_left_out(
     noise_std: float,
     n_evaluations: int = 0,
     trajectory: torch.Tensor | None = None,
+    maps_errors: torch.Tensor | None = None,
 ) -> LeftOutEnergies:
     """Compare samples that were left out with what posterior samples from the others predict.
 
@@ -50,6 +52,9 @@ def compare_left_out(
     trajectory : torch.Tensor, optional
         float64 (points, 2), where samples that were left out lie, in cycles per field of view;
         `kspace` is (coils, points) then, and `left_out` marks the points of the grid next to them.
+    maps_errors : torch.Tensor, optional
+        Complex (m, H, W), m > 1, of mean zero: draws of the error that uncertain maps add to the
+        image.
     """
     predict = sense_operator(sensitivity_maps, left_out, None, trajectory)
     first = sensitivity_maps if sensitivity_maps.ndim == 3 else sensitivity_maps[0]
@@ -76,6 +81,11 @@ def compare_left_out(
         noise_variance += noise.abs().double().square() / _NOISE_DRAWS
     predicted = fftc(deviation).abs().double().square().sum(0) * scale
     variance = deviation.abs().double().square().sum(0) * scale
+    maps_energy = maps_variance = None
+    if maps_errors is not None:
+        added = combined(predict.forward(maps_errors)) / math.sqrt(len(maps_errors) - 1)
+        maps_energy = fftc(added).abs().double().square().sum(0)
+        maps_variance = added.abs().double().square().sum(0)[inside].cpu().numpy()
     level = noise_variance[inside].mean() if inside.any() else noise_variance.mean()
     held = left_out.cpu().numpy()
     radius = frequency_radius((mean.shape[0], mean.shape[1]))
@@ -95,6 +105,8 @@ def compare_left_out(
         variance=variance[inside].cpu().numpy(),
         noise_variance=float(level),
         n_samples=n_samples,
+        maps=None if maps_energy is None else tiled(maps_energy),
+        maps_variance=maps_variance,
     )
 
 

@@ -61,8 +61,9 @@ class LeftOutEnergies:
         Of the noise in it, in the mean over these pixels.
     n_samples : int
         Posterior samples behind the prediction.
-    has_uncertain_maps : bool
-        Whether an error of the sensitivity maps was measured, and is in `predicted`.
+    maps, maps_variance : numpy.ndarray or None
+        (tiles,) and (pixels of the object,): what the error of uncertain sensitivity maps adds to
+        `error` and `squared_error`; None where maps are certain.
     """
 
     error: np.ndarray
@@ -75,7 +76,8 @@ class LeftOutEnergies:
     variance: np.ndarray
     noise_variance: float
     n_samples: int
-    has_uncertain_maps: bool = False
+    maps: np.ndarray | None = None
+    maps_variance: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -163,11 +165,11 @@ def fit_factors(
 ) -> UncertaintyFactors | None:
     """Fit factors to what was found on left-out samples, pooled over folds and slices.
 
-    Each band's factor is the square root of (energy of the errors less that of the noise, of which
-    `CERTAIN_NOISE` is taken off) over the predicted energy. Its error comes from a bootstrap over
-    tiles, and it is shrunk towards a line in |k| as far as it is no farther from it than these
-    errors (empirical Bayes). Where sensitivity maps are uncertain no factor is below 1: what is
-    wrong next to the centre of k-space does not show in lines that lie farther out.
+    Each band's factor is the square root of (energy of the errors less that of the maps' and of the
+    noise, of which `CERTAIN_NOISE` is taken off) over the predicted energy. Its error comes from a
+    bootstrap over tiles, and it is shrunk towards a line in |k| as far as it is no farther from it
+    than these errors (empirical Bayes). Where sensitivity maps are uncertain no factor is below 1:
+    what is wrong next to the centre of k-space does not show in lines that lie farther out.
 
     Parameters
     ----------
@@ -198,7 +200,8 @@ def fit_factors(
         return None
     if not all(np.isfinite(values).all() for values in (error, predicted, noise)):
         raise ConfigurationError("the energies of left-out samples hold NaN or Inf")
-    excess = error - CERTAIN_NOISE * noise
+    of_maps = [np.zeros_like(one.error) if one.maps is None else one.maps for one in energies]
+    excess = error - CERTAIN_NOISE * noise - np.concatenate(of_maps)
     generator = np.random.default_rng(seed)
     overall, overall_error = _log_ratio(excess, predicted, generator)
     n_bands = int(np.clip(len(error) // TILES_PER_BAND, 1, N_BANDS))
@@ -211,7 +214,7 @@ def fit_factors(
     errors = np.hypot(errors, doubt)
     middle = np.array([np.average(radius[band], weights=predicted[band] + 1e-30) for band in bands])
     shrunk, shrunk_error = _shrink_to_line(ratios, errors, middle)
-    smallest = 1.0 if any(one.has_uncertain_maps for one in energies) else SMALLEST_FACTOR
+    smallest = 1.0 if any(one.maps is not None for one in energies) else SMALLEST_FACTOR
     factor = np.maximum(np.exp(shrunk / 2), smallest)
     order = np.argsort(middle)
     scale = max(math.exp(overall / 2), smallest)
@@ -272,10 +275,12 @@ def _log_ratio(
 
 def _coverage(energies: Sequence[LeftOutEnergies], factor: float) -> tuple[float, ...]:
     """Coverage of left-out contributions, all slices and folds together, at all `LEVELS`."""
-    levels = [
-        smallest_level(
-            one.squared_error, factor**2 * one.variance, one.noise_variance, one.n_samples
+    levels = []
+    for one in energies:
+        variance = factor**2 * one.variance
+        if one.maps_variance is not None:
+            variance = variance + one.maps_variance
+        levels.append(
+            smallest_level(one.squared_error, variance, one.noise_variance, one.n_samples)
         )
-        for one in energies
-    ]
     return observed_coverage(np.concatenate(levels))

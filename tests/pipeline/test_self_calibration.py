@@ -165,7 +165,24 @@ def test_an_error_of_the_maps_is_part_of_the_prediction(kspace, monkeypatch):
 
     monkeypatch.setattr(SliceReconstructor, "prepare", uncertain)
     found = self_calibration.measure_left_out(road, 1)
-    assert [one.has_uncertain_maps for one in certain + found] == [False, False, True, True]
+    assert [one.maps is None for one in certain + found] == [True, True, False, False]
     for one, other in zip(certain, found, strict=True):
-        assert other.predicted.sum() > 1.5 * one.predicted.sum()  # two samples each: some 20 %
+        assert other.maps.sum() > 0.5 * one.predicted.sum()  # eight draws: some 20 %
+        assert other.maps_variance.shape == other.variance.shape
+        np.testing.assert_allclose(other.predicted, one.predicted, rtol=1e-3)
         np.testing.assert_allclose(other.error, one.error, rtol=1e-3)
+
+
+def test_factors_scale_the_priors_part_and_not_that_of_the_maps(kspace):
+    road = road_of(kspace)
+    loaded = road.load(1)
+    deviation = torch.full(loaded.acquisition.shape, 0.5)
+    uncertain = dataclasses.replace(
+        loaded, acquisition=dataclasses.replace(loaded.acquisition, maps_deviation=deviation)
+    )
+    twice = UncertaintyFactors(2.0, 0.1, (0.5,), (2.0,), (0.1,), 0.9, 0.9, 4, 60)
+    added = [
+        one.draw(uncertain).samples - one.draw(loaded).samples
+        for one in (road, dataclasses.replace(road, factors=twice))
+    ]
+    assert_equal_to_rounding(added[1], added[0], dtype="float32", scale=np.abs(added[0]).max())

@@ -202,6 +202,19 @@ def test_where_maps_are_uncertain_no_factor_is_below_one():
     plain = energies(lambda r: 0.5 + r)
     found = fit_factors([plain])
     assert min(found.factor) < 0.8
-    uncertain = fit_factors([dataclasses.replace(plain, has_uncertain_maps=True)])
+    uncertain = fit_factors([dataclasses.replace(plain, maps=np.zeros_like(plain.error))])
     assert uncertain.factor == tuple(max(one, 1.0) for one in found.factor)
     assert uncertain.overall == max(found.overall, 1.0)
+
+
+def test_what_uncertain_maps_add_is_not_scaled_with_the_prior():
+    """Errors of twice the deviation, and three times that much of the maps' own beside them."""
+    plain = energies(lambda r: 2 + 0 * r, n_values=400)
+    maps, of_pixels = 3 * plain.predicted, 3 * plain.variance
+    squared = plain.squared_error * 7  # 2^2 + 3
+    changes = {"error": plain.error + maps, "squared_error": squared, "maps": maps}
+    made = dataclasses.replace(plain, **changes, maps_variance=of_pixels)
+    found = fit_factors([made])
+    assert found.overall == pytest.approx(2, rel=0.03)
+    assert fit_factors([dataclasses.replace(made, maps=None)]).overall > 2.5
+    assert found.coverage_after == pytest.approx(0.9, abs=0.05)
