@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,8 +95,9 @@ def prepare_slice(
         Complex (coils, readout, phase_encode), maps of the scan's own coils (not whitened) in
         any normalisation, zero outside the object; or several sets of them (sets, coils, readout,
         phase_encode). They are used as they are, but where they lack signal that the calibration
-        region shows (`complete_sets`). Estimated if left out, and refined where the data do not
-        agree with them (`refine_sensitivity_maps`).
+        region shows (`complete_sets`) and all data agree better with others in their place.
+        Estimated if left out, and refined where the data do not agree with them
+        (`refine_sensitivity_maps`).
     n_virtual_coils : int, optional
         Compress to this many coils.
     compression_tolerance : float, optional
@@ -169,7 +171,8 @@ def prepare_slice(
         if maps_error is None and raw.n_coils > 1:
             scaled = refine_maps(scaled)
     else:
-        scaled = scale(use_given_maps(whitened, sensitivity_maps, device, n_maps))
+        scaled = choose_maps(scale(use_given_maps(whitened, sensitivity_maps, device, n_maps)))
+        scaled = replace(scaled, alternative=None)  # completed maps are no second estimate
     compressed = compress(scaled, n_virtual_coils, compression_tolerance, row_compression_tolerance)
     return _acquisition(weigh(compressed, maps_error))
 

@@ -175,6 +175,22 @@ def orthonormal_sets(given: torch.Tensor) -> MapSets:
     return MapSets(basis, basis[1:].abs().sum((0, 1)) > 0)
 
 
+def turned_to_signal(given: torch.Tensor, operators: LocalOperators) -> torch.Tensor:
+    """Return one set from outside, of unit norm, turned so that the low-resolution image is real.
+
+    Parameters
+    ----------
+    given : torch.Tensor
+        complex64 (coils, H, W) of the whitened coils, in any normalisation.
+    operators : LocalOperators
+        Of the same coils' calibration region.
+    """
+    maps = _orthonormal(given[None])
+    nowhere = given.new_zeros(given.shape[1:], dtype=torch.bool)
+    frames = _Frames(nowhere, given.new_zeros(0, len(given), 2), given.new_zeros(0, 2))
+    return _turned(maps, frames, _images(operators, given)).maps[0]
+
+
 def powers_of_sets(sets: MapSets, calibration_kspace: np.ndarray) -> tuple[float, ...]:
     """Return the power of further images over that of the first, as the calibration region has it.
 

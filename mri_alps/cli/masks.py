@@ -102,7 +102,7 @@ def masks(
     SSIM as fastMRI, coverage of the 90 % interval, the error that the posterior
     predicts, mean standard deviation, entropy, side lobe of the point-spread
     function, largest noise amplification (g-factor), seconds. Means with 95 %
-    intervals over slices, and paired differences with their significance; the
+    intervals over scans, and paired differences with their significance; the
     table's last column says how far a mask is from the best of its acceleration.
 
     Of radial and spiral scans it tells how many shots are needed: error and deviation

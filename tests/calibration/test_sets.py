@@ -10,6 +10,7 @@ from mri_alps.calibration import explain, prepare_slice
 from mri_alps.calibration.sensitivity import local_operators
 from mri_alps.calibration.sets import complete_sets, estimate_sets, powers_of_sets
 from mri_alps.core.errors import ConfigurationError, MriAlpsWarning, ShapeError
+from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators import SoftSenseOperator
 from mri_alps.rawdata import raw_from_arrays
 from tests.calibration import calibration_simulation as simulation
@@ -120,6 +121,26 @@ def test_where_a_given_map_lacks_the_signal_own_ones_take_its_place():
     assert completed["across"] > 0.05 and 0 < completed["part"] < 0.2
     assert any("maps of its own take their place" in note for note in found.info["notes"])
     assert not good.info["notes"]
+
+
+def test_good_given_maps_stay_however_few_the_calibration_lines():
+    """Images of 8 lines leave signal across true maps of many coils, which others would miss."""
+    kspace, _, maps, matrix = simulation.acquisition(16, SHAPE, 0.001)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] / SHAPE[0] - 0.5
+    rough = np.stack([np.exp(0.5j * np.pi * (c - 8) * (x + y)) for c in range(16)])
+    scan = fftc(torch.from_numpy(ifftc(torch.from_numpy(kspace)).numpy() * rough)).numpy()
+    raw = raw_from_arrays(scan[None], noise_covariance=matrix)
+    lines = np.zeros((1, SHAPE[1]), bool)
+    lines[:, ::4] = True
+    lines[:, SHAPE[1] // 2 - 4 : SHAPE[1] // 2 + 4] = True
+    true = maps * rough
+    found = quiet(raw, 0, lines, sensitivity_maps=true)
+    whitened = torch.from_numpy(np.einsum("ij,jhw->ihw", found.whitening, true))
+    whitened = whitened / whitened.abs().square().sum(0).sqrt().clamp_min(1e-9)
+    inside = torch.as_tensor(np.abs(simulation.disc(SHAPE)) > 0.5)
+    overlap = (found.sensitivity_maps.conj() * whitened).sum(0).abs()
+    assert overlap[inside].min() > 0.999
+    assert found.info["maps_completed"]["across"] == 0
 
 
 def test_maps_of_something_else_stay_and_are_told_of():

@@ -1,5 +1,6 @@
 """The numbers of a mask study against closed forms, dense matrices and scipy."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -131,6 +132,26 @@ def test_intervals_and_paired_differences_are_those_of_scipy():
         assert pair.p == pytest.approx(stats.ttest_rel(values[mask], values[other]).pvalue)
         assert pair.difference.mean == pytest.approx((values[mask] - values[other]).mean())
         assert pair.p_adjusted >= pair.p
+
+
+def test_intervals_are_over_scans_and_over_slices_of_a_single_one():
+    def both(scan, index, first, second):
+        found = [result(scan, "a", first), result(scan, "b", second)]
+        return [dataclasses.replace(one, slice=index) for one in found]
+
+    values = {"s": [(0.1, 0.2), (0.3, 0.5), (0.2, 0.3)], "t": [(0.2, 0.4)], "u": [(0.1, 0.4)]}
+    results = []
+    for scan, pairs in values.items():
+        results += [one for i, pair in enumerate(pairs) for one in both(scan, i, *pair)]
+    (pair,) = [d for d in compare_pairs(results) if d.metric == "NMSE"]
+    means = [np.mean([a - b for a, b in pairs]) for pairs in values.values()]
+    assert pair.difference.n == 3  # three scans, however many slices
+    assert pair.difference.mean == pytest.approx(np.mean(means))
+    assert pair.p == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
+    found = next(s for s in summarise(results) if s.mask == "a").metrics["NMSE"]
+    assert (found.n, found.mean) == (3, pytest.approx(np.mean([0.2, 0.2, 0.1])))
+    (alone,) = [d for d in compare_pairs(results[:6]) if d.metric == "NMSE"]
+    assert alone.difference.n == 3  # slices
 
 
 def test_holm_and_what_cannot_be_tested():

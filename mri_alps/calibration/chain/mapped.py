@@ -27,6 +27,7 @@ from mri_alps.calibration.sets import (
     estimate_sets,
     orthonormal_sets,
     powers_of_sets,
+    turned_to_signal,
 )
 from mri_alps.calibration.support import SignalBesideMaps, signal_beside_maps
 from mri_alps.core.errors import ConfigurationError, ShapeError
@@ -71,7 +72,7 @@ class MappedSlice:
         Sets of maps from outside.
     alternative : MappedSlice or None
         The same with maps of a second estimate, where too little of the centre was measured for
-        one to be sure (`complete_probably`).
+        one to be sure (`complete_probably`); or maps from outside, completed (`complete_sets`).
     """
 
     whitened: WhitenedSlice
@@ -242,8 +243,20 @@ def use_given_maps(
         n_sets = n_maps or (len(found.maps) if folding.is_smaller_field_of_view else 1)
         mapped = _of_sets(whitened, GIVEN, MapSets(found.maps[:n_sets], found.several))
         mapped = replace(mapped, folding=folding, completion=completion)
+        if len(sets) == n_sets == 1:
+            # Images of few calibration lines leave signal across good maps, too: all data decide.
+            own = turned_to_signal(maps[0], operators)
+            kept = Completion(0.0, completion.part)
+            other = _judged(mapped, block, 1) if completion.across > 0 else None
+            mapped = replace(
+                mapped, sensitivity_maps=own, completion=kept, alternative=other
+            )
+    return _judged(mapped, block, len(sets))
+
+
+def _judged(mapped: MappedSlice, block: np.ndarray, n_given: int) -> MappedSlice:
     beside = signal_beside_maps(block, mapped.sensitivity_maps)
-    return replace(mapped, unexplained=beside, n_given=len(sets))
+    return replace(mapped, unexplained=beside, n_given=n_given)
 
 
 def _checked(raw: RawKSpace, given: np.ndarray | torch.Tensor) -> np.ndarray:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 BETTER_MISFIT = 1.15
 """Misfit of the first estimate of maps over that of the second from which the second is taken. Of
 eight scans of 4 or 5 lines the second was better where this is 1.30 and 1.51 (16 coils), and the
-first, or both alike, where it is 1.00 to 1.08."""
+first, or both alike, where it is 1.00 to 1.08. Of maps from outside and the same completed it is 3.8
+and 4.1 for those of `bart ecalib -m1`, and 0.39 to 1.06 for good maps of three scans."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def scale(mapped: MappedSlice) -> ScaledSlice:
 
 
 def choose_maps(scaled: ScaledSlice) -> ScaledSlice:
-    """Take the maps that the data agree with better, where there are two estimates.
+    """Take the maps that the data agree with better, where there are two.
 
     Parameters
     ----------

@@ -104,7 +104,7 @@ def _image_figure(group: list[MaskResult], unit: float, top: float) -> Figure:
 
 
 def _acceleration_figure(study: MaskStudy, of_shots: bool) -> Figure:
-    """Error and uncertainty against acceleration (or shots), with 95 % intervals over slices."""
+    """Error and uncertainty against acceleration (or shots), with 95 % intervals over scans."""
     counts = {(r.mask, r.acceleration): r.n_measured for r in study.results}
 
     def place(entry: Summary) -> float:

@@ -67,7 +67,7 @@ class MaskStudy:
         return any(result.metrics["NMSE"] is not None for result in self.results)
 
     def summary(self) -> list[Summary]:
-        """Return means and 95 % intervals over slices, ranked within each acceleration."""
+        """Return means and 95 % intervals over scans, ranked within each acceleration."""
         return summarise(self.results)
 
     def differences(self) -> list[Difference]:

@@ -137,12 +137,14 @@ def _render_study(study: MaskStudy, figures: Sequence[Path], settings: dict[str,
         "<h1>Undersampling masks, compared by their posteriors</h1>",
         f"<p class='summary'>{escape(_counted(study))}</p>",
         f"<p class='summary'>{escape(correlation_sentence(study.correlation()))}</p>",
-        "<h2>Ranked</h2><p class='note'>Mean ± half of the 95 % interval over slices.</p>",
+        "<h2>Ranked</h2><p class='note'>Mean ± half of the 95 % interval over scans, "
+        "or over slices where there is one scan.</p>",
         _scrolled(html_table(rows, ("mask", "acceleration", *shown))),
         "<h2>Figures</h2>",
         *(_embedded(path) for path in figures),
-        "<h2>Paired differences</h2><p class='note'>Slice by slice; p of the paired t-test after "
-        "Holm's correction for all pairs of one acceleration and metric.</p>",
+        "<h2>Paired differences</h2><p class='note'>Slice by slice, then the mean of each scan; "
+        "p of the paired t-test after Holm's correction for all pairs of one acceleration and "
+        "metric.</p>",
         _scrolled(html_table(differences, ("metric", "masks", "difference", "p"))),
         "<h2>What the columns are</h2>",
         html_table([(name, MEANINGS[name]) for name in shown]),
@@ -183,7 +185,7 @@ def _slice_rows(study: MaskStudy) -> Iterable[Sequence[Any]]:
 def _summary_rows(study: MaskStudy) -> Iterable[Sequence[Any]]:
     bounds = ("mean", "lower", "upper")
     names = (f"{name}_{bound}" for name in METRICS for bound in bounds)
-    yield ("mask", "acceleration", "achieved_acceleration", "n_slices", *names)
+    yield ("mask", "acceleration", "achieved_acceleration", "n", *names)
     for entry in study.summary():
         values = [
             number_text(getattr(entry.metrics[name], bound)) if name in entry.metrics else ""
@@ -197,7 +199,7 @@ def _summary_rows(study: MaskStudy) -> Iterable[Sequence[Any]]:
 def _difference_rows(differences: Iterable[Difference]) -> Iterable[Sequence[Any]]:
     yield (
         *("acceleration", "metric", "mask", "minus", "mean", "lower", "upper"),
-        *("n_slices", "p", "p_holm"),
+        *("n", "p", "p_holm"),
     )
     for entry in differences:
         value = entry.difference

@@ -1,4 +1,8 @@
-"""Means over slices, differences between masks, and how well errors were predicted."""
+"""Means over scans, differences between masks, and how well errors were predicted.
+
+Slices of one scan resemble each other: intervals and tests are over the means of scans, and over
+slices only where there is no other scan.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ LARGER_IS_BETTER = ("PSNR", "SSIM")
 
 
 class Interval(NamedTuple):
-    """Mean over `n` slices and its 95 % interval by Student's t, None where n is 1."""
+    """Mean over `n` scans, or slices of one; 95 % interval by Student's t, None where n is 1."""
 
     mean: float
     lower: float | None
@@ -28,7 +32,7 @@ class Interval(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A mask at an acceleration, over all slices."""
+    """A mask at an acceleration, over all scans."""
 
     mask: str
     acceleration: float
@@ -37,10 +41,10 @@ class Summary(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """`mask` minus `other` in a metric, slice by slice.
+    """`mask` minus `other` in a metric, slice by slice, then scan by scan.
 
     `p` is that of the paired t-test, `p_adjusted` the same after Holm's correction for all pairs
-    of one acceleration and metric; None where there are too few slices for a test.
+    of one acceleration and metric; None where there are too few scans or slices for a test.
     """
 
     acceleration: float
@@ -84,6 +88,22 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half, len(array))
 
 
+def independent(values: Sequence[tuple[str, float]]) -> list[float]:
+    """Return the mean of each scan, or the values themselves where all are of one.
+
+    Parameters
+    ----------
+    values : sequence of tuple
+        Scan and value of every slice.
+    """
+    scans: dict[str, list[float]] = defaultdict(list)
+    for scan, value in values:
+        scans[scan].append(value)
+    if len(scans) == 1:
+        return [value for _, value in values]
+    return [float(np.mean(part)) for part in scans.values()]
+
+
 def summarise(results: Sequence[MaskResult]) -> list[Summary]:
     """Return one entry per mask and acceleration, the best first within each acceleration.
 
@@ -101,9 +121,9 @@ def summarise(results: Sequence[MaskResult]) -> list[Summary]:
     for (acceleration, mask), members in groups.items():
         metrics = {}
         for metric in METRICS:
-            values = [v for member in members if (v := member.metrics[metric]) is not None]
+            values = [(m.scan, v) for m in members if (v := m.metrics[metric]) is not None]
             if values:
-                metrics[metric] = mean_interval(values)
+                metrics[metric] = mean_interval(independent(values))
         achieved = float(np.mean([member.achieved_acceleration for member in members]))
         summaries.append(Summary(mask, acceleration, achieved, metrics))
     return sorted(summaries, key=_rank)
@@ -147,12 +167,12 @@ def compare_pairs(results: Sequence[MaskResult]) -> list[Difference]:
 def _paired(
     first: dict[str, MaskResult], second: dict[str, MaskResult], metric: str
 ) -> list[float]:
-    values = []
+    values: list[tuple[str, float]] = []
     for name in sorted(first.keys() & second.keys()):
         a, b = first[name].metrics[metric], second[name].metrics[metric]
         if a is not None and b is not None:
-            values.append(a - b)
-    return values
+            values.append((first[name].scan, a - b))
+    return independent(values)
 
 
 def _t_test(values: Sequence[float]) -> float | None:
