@@ -248,9 +248,7 @@ def use_given_maps(
             own = turned_to_signal(maps[0], operators)
             kept = Completion(0.0, completion.part)
             other = _judged(mapped, block, 1) if completion.across > 0 else None
-            mapped = replace(
-                mapped, sensitivity_maps=own, completion=kept, alternative=other
-            )
+            mapped = replace(mapped, sensitivity_maps=own, completion=kept, alternative=other)
     return _judged(mapped, block, len(sets))
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 BETTER_MISFIT = 1.15
 """Misfit of the first estimate of maps over that of the second from which the second is taken. Of
 eight scans of 4 or 5 lines the second was better where this is 1.30 and 1.51 (16 coils), and the
-first, or both alike, where it is 1.00 to 1.08. Of maps from outside and the same completed it is 3.8
-and 4.1 for those of `bart ecalib -m1`, and 0.39 to 1.06 for good maps of three scans."""
+first, or both alike, where it is 1.00 to 1.08. Of maps from outside and the same completed it is
+3.8 and 4.1 for those of `bart ecalib -m1`, and 0.39 to 1.06 for good maps of three scans."""
 
 
 @dataclass(frozen=True)
