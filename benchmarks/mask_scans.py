@@ -22,7 +22,7 @@ from mri_alps.rawdata.fastmri.writer import write_fastmri
 from mri_alps.training.images import ImageRecord, ImageSet
 from mri_alps.training.validation import validation_images
 
-PATIENT_STREAM = 61
+PATIENT_STREAM = 251
 COILS = (4, 8, 12)
 NOISE_STDS = (0.006, 0.012, 0.025)  # per real component and coil, of images scaled to 1
 REAL_SCANS = ("brain_axial_8ch", "brain_axial_16ch_96")
