@@ -43,11 +43,11 @@ SIDE = 96
 ACCELERATIONS = (8, 6, 4)
 OBJECTIVES = ("error", "information")
 NEAREST = {
-    8: ("learned-density", "equispaced", "partial-fourier"),
-    6: ("poisson-lines", "partial-fourier", "learned-density"),
-    4: ("poisson-lines", "partial-fourier", "equispaced-offset"),
+    8: ("learned-density", "equispaced"),
+    6: ("poisson-lines", "partial-fourier"),
+    4: ("poisson-lines", "partial-fourier"),
 }
-"""Rivals that came nearest to the designed mask when all were compared, on scans of another seed."""
+"""Rivals that came nearest when all were compared, on scans of another seed."""
 
 
 def write_groups(folder: Path) -> dict[str, list[Path]]:
