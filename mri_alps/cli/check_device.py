@@ -68,7 +68,7 @@ def run_check_device(
     if chosen.type == "cpu":
         properties["note"] = (
             "no device: the code that a GPU takes runs on the CPU and is compared with the "
-            "compiled kernels"
+            "compiled network"
         )
     if as_json:
         print(json.dumps(_as_json(properties, comparisons, places, timings), indent=2))

@@ -136,7 +136,7 @@ def compare_with_cpu(
 ) -> list[Comparison]:
     """Compute everything that a reconstruction needs on the CPU and on a device.
 
-    Where the device is the CPU, the code that a GPU takes is compared with the compiled kernels.
+    Where the device is the CPU, the code that a GPU takes is compared with what the CPU uses.
 
     Parameters
     ----------
@@ -151,8 +151,7 @@ def compare_with_cpu(
         ("lines, odd and awkward length", (63, 94), "lines"),
         ("points", (64, 48), "points"),
     ):
-        # Enough coils for the compiled kernel to be what the CPU uses.
-        scan = make_scan(shape, 96, pattern)
+        scan = make_scan(shape, 8, pattern)
         here = SenseOperator(scan.sensitivity_maps, scan.mask)
         there = _operator(scan, device)
         x, y = scan.image[None], scan.kspace
@@ -276,7 +275,7 @@ def _shots_comparison(device: torch.device) -> list[Comparison]:
     if importlib.util.find_spec("finufft") is None:
         return []
     shape = (64, 48)
-    scan = make_scan(shape, 96, "points")
+    scan = make_scan(shape, 8, "points")
     trajectory = golden_radial(24, 128, shape)
     here = NonCartesianSenseOperator(scan.sensitivity_maps, trajectory)
     there = NonCartesianSenseOperator(on_device(scan.sensitivity_maps, device), trajectory)
@@ -329,7 +328,7 @@ class _HostNoiseTask(SamplingTask):
 
 
 def _samples(prior: ScoreModel, device: torch.device | None, pattern: str) -> PosteriorSamples:
-    scan = make_scan((64, 48), 96, pattern)
+    scan = make_scan((64, 48), 8, pattern)
 
     def method(task: SamplingTask) -> PosteriorSamples:
         fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}

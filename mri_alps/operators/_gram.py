@@ -15,10 +15,7 @@ from typing import Protocol
 
 import torch
 
-from mri_alps.core import devices
 from mri_alps.operators._lengths import largest_prime_factor, round_length
-from mri_alps.operators.fused._gram import FusedGram
-from mri_alps.operators.fused._plan import can_be_split
 from mri_alps.operators.lines._structure import line_axis
 
 # Bytes of coil images held at a time: they stay in a core's cache on the CPU, and are bounded
@@ -28,8 +25,6 @@ _DEVICE_CHUNK_BYTES = 1 << 28
 # Above this prime factor the FFT of a length W is slower than one of a round length >= 2 W - 1
 # (measured with MKL: 356 = 4 * 89 takes 44 ms where 384 takes 7 and 720 takes 16).
 _AWKWARD_PRIME = 40
-# Coil-image pixels from which the fused kernel pays for loading it (0.5 s once a process).
-_FUSED_SIZE = 1 << 18
 
 
 class Gram(Protocol):
@@ -54,25 +49,11 @@ def make_gram(maps: torch.Tensor, mask: torch.Tensor) -> Gram:
     if bool((mask == 1).all()):
         return DiagonalGram(maps)
     axis = line_axis(mask)
-    if _can_be_fused(maps, mask, axis):
-        return FusedGram(maps, mask, axis, lambda: _torch_gram(maps, mask, axis))
-    return _torch_gram(maps, mask, axis)
-
-
-def _torch_gram(maps: torch.Tensor, mask: torch.Tensor, axis: int | None) -> Gram:
-    """Return the pure-torch form for a mask that varies along `axis`, or along both (None)."""
     if axis == -1:
         return LineGram(maps, mask[..., 0, :])
     if axis == -2:
         return TransposedGram(LineGram(maps.transpose(-1, -2), mask[..., 0]))
     return PlaneGram(maps, mask)
-
-
-def _can_be_fused(maps: torch.Tensor, mask: torch.Tensor, axis: int | None) -> bool:
-    if not devices.runs_on_host(maps) or maps.numel() < _FUSED_SIZE or not bool(mask.any()):
-        return False
-    lengths = mask.shape[-2:] if axis is None else ()
-    return all(can_be_split(n) for n in lengths)
 
 
 class DiagonalGram:
@@ -199,18 +180,15 @@ def _line_chunks(
             _line_chunks(images, maps, weights, targets, budget)
         return
     step = min(n_rows, max(1, budget // row_bytes))
-    buffer = x.new_empty((*x.shape[:-2], step, n_coils, width))
     for start in range(0, n_rows, step):
         rows = slice(start, min(start + step, n_rows))
-        part = buffer[..., : rows.stop - start, :, :]
         chunk = maps[..., rows, :, :]
-        torch.mul(x[..., rows, None, :], chunk, out=part)
-        spectrum = torch.fft.fft(part, n=length)
+        spectrum = torch.fft.fft(x[..., rows, None, :] * chunk, n=length)
         torch.view_as_real(spectrum).mul_(weights)
         # The weights conjugate, and conj(ifft(s)) = fft(conj(s)) / W: both transforms go
         # forward, and conj(S) is had by conjugating the sum over coils instead of the maps.
-        torch.mul(torch.fft.fft(spectrum)[..., :width], chunk, out=part)
-        out[..., rows, :] = part.sum(-2).conj_physical_()
+        product = torch.fft.fft(spectrum)[..., :width] * chunk
+        out[..., rows, :] = product.sum(-2).conj_physical_()
 
 
 def _plane_coils(

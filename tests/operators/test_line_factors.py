@@ -1,9 +1,5 @@
 """Functions of A^H A by the eigenvectors of its lines, against A^H A; both forms of the product."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -143,27 +139,6 @@ def test_threads_and_strided_images_change_nothing(n_threads):
 def test_factors_are_found_once():
     operator = make_operator((9, 8))
     assert operator.line_factors() is operator.line_factors()
-
-
-def test_a_second_process_finds_the_compiled_kernel(tmp_path):
-    program = "import torch; from mri_alps.operators import SenseOperator as S;"
-    program += "maps = torch.ones(1, 512, 512, dtype=torch.complex64); "
-    program += "mask = torch.arange(512) % 2 == 0;"
-    program += "S(maps, mask).normal(maps); assert S(maps, mask)._gram"
-    counts = []
-    for _ in range(2):
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-        subprocess.run([sys.executable, "-c", program], check=True, env=environment)
-        counts.append(len(list(tmp_path.rglob("*.nbc"))))
-    assert counts[0] > 0 and counts == [counts[0]] * 2
-
-
-@pytest.mark.parametrize("kernel", ["line_kernel", "plane_kernel"])
-def test_the_cache_knows_a_kernel_by_its_sources_alone(kernel):
-    from mri_alps.operators.fused import _compiled as compiled
-
-    cells = getattr(compiled, kernel)().py_func.__closure__
-    assert [cell.cell_contents for cell in cells] == [compiled._edition()]
 
 
 def test_lines_whose_decomposition_fails_in_single_precision(monkeypatch):

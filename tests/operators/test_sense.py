@@ -30,8 +30,8 @@ def make_mask(*shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(1)) < 0.5
 
 
-def make_images(*shape, dtype=torch.complex128):
-    return standard_normal(shape, torch.Generator().manual_seed(2), dtype)
+def make_images(*shape, dtype=torch.complex128, seed=2):
+    return standard_normal(shape, torch.Generator().manual_seed(seed), dtype)
 
 
 def centred_dft(n):
@@ -191,6 +191,26 @@ def test_gradients_flow_through_all_three(mask_shape):
         back = operator.adjoint if apply == operator.forward else operator.forward
         expected = 2 * (operator.normal(result) if apply == operator.normal else back(result))
         assert_equal_to_rounding(leaf.grad, expected.detach())
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("mask_shape", [(20,), (16, 1), (16, 20)])
+def test_functional_transforms_of_normal(mask_shape):
+    operator = SenseOperator(make_maps(3, (16, 20)), make_mask(*mask_shape))
+    x, direction = make_images(2, 16, 20), make_images(2, 16, 20, seed=9)
+    value, tangent = torch.func.jvp(operator.normal, (x,), (direction,))
+    assert_equal_to_rounding(value, operator.normal(x))
+    assert_equal_to_rounding(tangent, operator.normal(direction))
+    assert_equal_to_rounding(torch.func.vmap(operator.normal)(x), operator.normal(x))
+
+
+@pytest.mark.parametrize("mask_shape", [(20,), (16, 1), (16, 20)])
+def test_normal_of_strided_and_lazily_conjugated_images(mask_shape):
+    operator = SenseOperator(make_maps(3, (16, 20)), make_mask(*mask_shape))
+    x = make_images(2, 4, 16, 20)
+    for view in (x[:, ::2], x.transpose(0, 1), x.conj(), x.mT.contiguous().mT):
+        plain = view.clone(memory_format=torch.contiguous_format).resolve_conj()
+        assert_equal_to_rounding(operator.normal(view), operator.normal(plain))
 
 
 class NoHostReads(TorchDispatchMode):

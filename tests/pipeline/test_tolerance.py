@@ -12,15 +12,19 @@ import mri_alps
 from mri_alps.core.errors import ConfigurationError, MriAlpsError, MriAlpsWarning
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline.identity import prior_identity
 from mri_alps.pipeline.reached import MEAN_ERROR, STD_ERROR
+from mri_alps.pipeline.scan_job import RunContext, ScanJob
+from mri_alps.pipeline.slice import SliceReconstructor
 from mri_alps.pipeline.tolerance import (
     _std,
     _summed,
     draw_to_tolerance,
     monte_carlo_errors,
 )
+from mri_alps.pipeline.volume import load_prior_for
 from mri_alps.sampling import PosteriorSamples, antithetic_groups, sample_statistics
-from tests.pipeline.tiny_scans import TINY, write_tiny
+from tests.pipeline.tiny_scans import TINY, assert_same_file, write_tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the noise was estimated")
 OPTIONS = {"prior": "gaussian", "n_evaluations": 4, "mask": "equispaced", "acceleration": 2.0}
@@ -134,6 +138,55 @@ def test_what_was_reached_is_told(tmp_path, run):
     assert attributes[MEAN_ERROR] == pytest.approx(scalars[MEAN_ERROR].max())
     again = run("reconstruct", path, "-o", tmp_path / "out", *options)
     assert again.code == 0 and "finished before" in again.err
+
+
+def test_a_run_that_is_gone_on_with_and_workers_make_the_file_of_one_run(
+    tmp_path, run, monkeypatch
+):
+    """Slices have different numbers of samples, which only what they are stored with says."""
+    tasks = pytest.importorskip("mri_alps.pipeline.cluster._tasks")
+    path = write_tiny(tmp_path / "scan.h5", n_slices=2)
+    options = [*TINY, "--tolerance", "1,0.22", "--max-samples", "24", "--device", "cpu"]
+    assert run("reconstruct", path, "-o", tmp_path / "alone", *options).code == 0
+    with h5py.File(tmp_path / "alone" / "scan.h5") as file:
+        assert len(set(file["facts/n_samples"][()])) > 1
+
+    real, drawn = SliceReconstructor.draw, []
+
+    def stops(self, *arguments, **settings):
+        if len(drawn) == 1:
+            raise KeyboardInterrupt
+        drawn.append(1)
+        return real(self, *arguments, **settings)
+
+    monkeypatch.setattr(SliceReconstructor, "draw", stops)
+    assert run("reconstruct", path, "-o", tmp_path / "stopped", *options).code != 0
+    assert len(list((tmp_path / "stopped").rglob("slice_*.npz"))) == 1
+    monkeypatch.setattr(SliceReconstructor, "draw", real)
+    assert run("reconstruct", path, "-o", tmp_path / "stopped", *options).code == 0
+    assert_same_file(tmp_path / "stopped" / "scan.h5", tmp_path / "alone" / "scan.h5")
+
+    settings = ReconstructionConfiguration(
+        prior="gaussian", n_samples=2, n_evaluations=4, mask="equispaced", acceleration=2.0,
+        center_fraction=0.4, device="cpu", tolerance=(1.0, 0.22), max_samples=24,
+    )  # fmt: skip
+    prior, device = load_prior_for(settings)
+    out = tmp_path / "workers"
+    out.mkdir()
+    context = RunContext(settings, prior, device, "gaussian", n_threads=1)
+    job = ScanJob(path, out, context)
+    job.open()
+    task = tasks.ScanTask(
+        str(path), str(job.target), job.store.identity, job.scan_hash, prior_identity(prior),
+        settings, job.compute_settings,
+    )  # fmt: skip
+    calibrated = tasks.calibrate(task)
+    for slices in ((1,), (0,)):
+        assert tasks.reconstruct_slices(task, slices, calibrated).computed == slices
+    job.release()
+    monkeypatch.setattr(SliceReconstructor, "draw", stops)  # everything is found
+    assert run("reconstruct", path, "-o", out, *options).code == 0
+    assert_same_file(out / "scan.h5", tmp_path / "alone" / "scan.h5")
 
 
 def test_what_was_not_reached_is_a_warning(tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from mri_alps.core.optional import require
-from mri_alps.operators.fused._threads import in_threads
+from mri_alps.operators.noncartesian._threads import in_threads
 
 # finufft's tolerance and the refinement of its grid. More than 1e-9 needs the finer grid.
 _SINGLE, _DOUBLE = (1e-7, 1.25), (1e-12, 2.0)
