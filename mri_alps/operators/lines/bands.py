@@ -19,12 +19,14 @@ import torch
 
 from mri_alps.core.fourier import fftc
 from mri_alps.core.solvers import cholesky_factor
-from mri_alps.operators.lines.shared import SHARED_MATRICES, SharedLines
+from mri_alps.operators.lines.shared import SharedLines
 
 EDGES = (4.0, 16.0)
 """Frequencies, in grid steps across the lines, between the bands and above the last of them."""
 OVERLAP = 1.0
 """Octaves over which a band gives way to the next."""
+BAND_MATRICES = 16
+"""Most matrices of a band where lines share theirs: they are inverted at every level."""
 LINES_AT_ONCE = 16
 """Lines whose matrices are held at a time, beside those that are kept."""
 
@@ -153,7 +155,7 @@ def _shared_band(window: torch.Tensor, frequencies: torch.Tensor, shared: Shared
     matrices = shared.matrices
     weights = _coarse_weights(window, frequencies)  # (n, across)
     n = len(weights)
-    n_matrices = max(m for m in range(1, SHARED_MATRICES + 1) if n % m == 0)
+    n_matrices = max(m for m in range(1, BAND_MATRICES + 1) if n % m == 0)
     weights = weights.reshape(n_matrices, -1, len(window)).mean(1)
     group = torch.arange(len(window)) // shared.group
     summed = weights.new_zeros((n_matrices, matrices.shape[1])).index_add_(1, group, weights)

@@ -9,7 +9,15 @@ from functools import cache
 
 
 def in_threads(run: Callable[[int], None], n_threads: int) -> None:
-    """Call run(0) .. run(n_threads - 1) side by side."""
+    """Call run(0) .. run(n_threads - 1) side by side.
+
+    Parameters
+    ----------
+    run : callable
+        Of an index; it releases the GIL while it computes.
+    n_threads : int
+        How many.
+    """
     if n_threads == 1:
         run(0)
         return
