@@ -30,7 +30,7 @@ _BASE_BYTES = 1020e6
 # masks along lines keeps: the eigenvectors, less where the object leaves a margin.
 _MATRICES_PER_LINE = 1.25
 # And in all where images are so large that lines share them, inverses of two levels included.
-_SHARED_MATRICES = 92.0
+_SHARED_MATRICES = 188.0
 _SAMPLING_INTERVAL = 1e-3
 
 

@@ -14,12 +14,15 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from mri_alps.core.fourier import fftc
 from mri_alps.core.solvers import cholesky_factor
-from mri_alps.operators.lines.shared import SharedLines
+
+if TYPE_CHECKING:
+    from mri_alps.operators.lines.shared import SharedLines
 
 EDGES = (4.0, 16.0)
 """Frequencies, in grid steps across the lines, between the bands and above the last of them."""

@@ -14,10 +14,10 @@ import torch
 
 from mri_alps.core.fourier import fftc
 
-SHARED_LIMIT = 1 << 25
+SHARED_LIMIT = 10**8
 """Entries of the eigenvectors of a slice, lines times squared pixels, above which lines share them:
 they cost cubes of a line to find, and squares to keep and to apply."""
-SHARED_MATRICES = 16
+SHARED_MATRICES = 64
 """Matrices of all lines of a slice."""
 LINES_AVERAGED = 8
 """Lines that one of them is the average of, evenly spaced among those that share it."""
