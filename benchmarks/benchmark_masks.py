@@ -28,15 +28,11 @@ import numpy as np
 from mask_tables import print_tables
 
 from mri_alps.cli.design_mask import run_design_mask
-from mri_alps.evaluation import image_metrics
 from mri_alps.masks.design.masks import DesignSettings
-from mri_alps.masks.study._slices import CalibratedScan
 from mri_alps.masks.study.candidates import Candidate
 from mri_alps.masks.study.compare import StudyTask, run_study
 from mri_alps.pipeline import ReconstructionConfiguration
-from mri_alps.pipeline._wavelets import l1_wavelets
 from mri_alps.pipeline.volume import load_prior_for
-from mri_alps.pipeline.warm_start import WAVELET_WEIGHT
 from mri_alps.rawdata import RawKSpace, read_raw
 
 SIDE = 96
@@ -91,7 +87,7 @@ def evaluate(
     configuration: ReconstructionConfiguration,
     folder: Path,
 ) -> None:
-    """Sample one scan with every mask, and reconstruct it by wavelets; keep the numbers."""
+    """Sample one scan with every mask; keep the numbers."""
     prior, device = load_prior_for(configuration)
     raw = read_raw(path)
     target = folder / "numbers.jsonl"
@@ -112,14 +108,7 @@ def evaluate(
         return
     task = StudyTask((raw,), ((0,),), tuple(left), (left,), configuration)
     study = run_study(task, prior, device, folder)
-    part = CalibratedScan(raw).slice(0)
-    for (candidate, mask), result in zip(left.items(), study.results, strict=True):
-        reconstructor = part.reconstructor(mask, configuration, prior, device)
-        loaded = part.load(reconstructor)
-        operator, data, noise_std = loaded.acquisition.problem()
-        image = l1_wavelets(operator, data, WAVELET_WEIGHT * noise_std)
-        weight = loaded.acquisition.rss_weight * loaded.acquisition.scale
-        wavelet = image_metrics(part.reference[None], (image.abs() * weight).numpy()[None])
+    for candidate, result in zip(left, study.results, strict=True):
         row = {
             "group": path.parent.name,
             "scan": raw.path.stem,
@@ -127,8 +116,6 @@ def evaluate(
             "mask": candidate.name,
             "acceleration": candidate.acceleration,
             "lines": lines(candidate),
-            "wavelet_PSNR": wavelet["PSNR"],
-            "wavelet_NMSE": wavelet["NMSE"],
             **result.metrics,
         }
         with target.open("a") as stream:

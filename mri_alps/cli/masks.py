@@ -28,6 +28,7 @@ _HEADINGS = {
     "PSNR": "PSNR dB",
     "SSIM": "SSIM",
     "coverage": "90 % holds",
+    "wavelet_PSNR": "wavelets dB",
     "predicted_NMSE": "predicted",
     "posterior_std": "std",
     "entropy": "entropy",
@@ -99,11 +100,12 @@ def masks(
 
     Every slice is undersampled with every mask at every acceleration, with the same
     truth, noise and coils, and its posterior is sampled. For each: NMSE, PSNR and
-    SSIM as fastMRI, coverage of the 90 % interval, the error that the posterior
-    predicts, mean standard deviation, entropy, side lobe of the point-spread
-    function, largest noise amplification (g-factor), seconds. Means with 95 %
-    intervals over scans, and paired differences with their significance; the
-    table's last column says how far a mask is from the best of its acceleration.
+    SSIM as fastMRI, coverage of the 90 % interval, the PSNR of L1-wavelets on the
+    same data as a control, the error that the posterior predicts, mean standard
+    deviation, entropy, side lobe of the point-spread function, largest noise
+    amplification (g-factor), seconds. Means with 95 % intervals over scans, and
+    paired differences with their significance; the table's last column says how
+    far a mask is from the best of its acceleration.
 
     Of radial and spiral scans it tells how many shots are needed: error and deviation
     against their number, the reference being the image of all of them.

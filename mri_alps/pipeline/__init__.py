@@ -82,7 +82,7 @@ if TYPE_CHECKING:
         reconstruct,
         reconstruct_to_file,
     )
-    from mri_alps.pipeline.warm_start import check_warm_start
+    from mri_alps.pipeline.warm_start import check_warm_start, wavelet_image
 
 # `__all__` is for users; the rest is for the packages above. Settings are read by the command line,
 # whose --help does not wait for torch.
@@ -163,6 +163,7 @@ _HOME_OF = {
     "used_mask": "mri_alps.pipeline.images",
     "versions": "mri_alps.pipeline.provenance",
     "with_chosen_shots": "mri_alps.pipeline.trajectories",
+    "wavelet_image": "mri_alps.pipeline.warm_start",
     "zero_filled": "mri_alps.pipeline.images",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME_OF)

@@ -30,6 +30,8 @@ CG_ITERATIONS, CG_WEIGHT = 10, 10.0
 """Of CG-SENSE; the weight of |x|^2 is in units of the noise variance."""
 WAVELET_WEIGHT = 0.3
 """Threshold of the wavelet coefficients in units of the noise."""
+WAVELET_ITERATIONS = 100
+"""Of FISTA; 200 change 0.3 dB at most on two real and three simulated scans."""
 PLAUSIBLE_FACTOR = 2.0
 """By how much an image may be larger or smaller than the data say."""
 _FILE_FIRST = {"file": 2.0, "cg-sense": 1.0}
@@ -53,6 +55,24 @@ class WarmStart:
 
     estimate: InitialEstimate
     facts: dict[str, Any]
+
+
+def wavelet_image(acquisition: Acquisition) -> torch.Tensor:
+    """Return the L1-wavelet reconstruction of a slice, complex (H, W).
+
+    Times `rss_weight` and `scale` of the slice it is in the units of the scan's own
+    root-sum-of-squares image. The weights of samples, which allow for errors of the maps, are left
+    out: with them the few iterations do not converge.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        The prepared slice, of one set of maps.
+    """
+    operator, data, noise_std = acquisition.problem()
+    if acquisition.trajectory is None:
+        operator, data = acquisition.operator_with(None), acquisition.kspace
+    return l1_wavelets(operator, data, WAVELET_WEIGHT * noise_std, WAVELET_ITERATIONS)
 
 
 def check_warm_start(raw: RawKSpace, settings: ReconstructionConfiguration) -> None:
@@ -116,7 +136,7 @@ def warm_start(
     operator, data, noise_std = acquisition.problem()
     stored = None
     if settings.initial == "wavelet":
-        x = l1_wavelets(operator, data, WAVELET_WEIGHT * noise_std)
+        x = wavelet_image(acquisition)
         facts: dict[str, Any] = {"source": settings.initial}
     else:
         x = cg_sense(operator, data, CG_ITERATIONS, CG_WEIGHT * noise_std**2)

@@ -63,6 +63,7 @@ def test_tables_figures_and_page_are_written_and_an_interrupted_run_goes_on(
     found = json.loads((folder / "masks.json").read_text())
     assert [len(found[name]) for name in ("results", "summary")] == [6, 3]
     assert found["configuration"]["n_samples"] == 3
+    assert all(10 < float(row["wavelet_PSNR"]) < 60 for row in rows)
     assert {entry["metric"] for entry in found["differences"]} >= {"PSNR", "predicted_NMSE"}
     assert found["correlation"]["n"] == 6
     for name in ("masks_2x", "masks_3x", "error_against_acceleration", "predicted_against_actual"):

@@ -1,16 +1,18 @@
 """`reconstruct --initial`: any reconstruction is a warm start, in the units of the image."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import mri_alps
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.pipeline import ReconstructionConfiguration, reconstruct_to_file
 from mri_alps.pipeline.identity import initial_identity
-from mri_alps.pipeline.warm_start import warm_start
+from mri_alps.pipeline.warm_start import warm_start, wavelet_image
 from mri_alps.rawdata import write_cfl
 from tests.pipeline.tiny_scans import write_tiny
 
@@ -127,6 +129,13 @@ def test_computed_starts_are_near_the_image(made):
         found = start.estimate.image.numpy() * acquisition.scale
         assert alikeness(found, expected) > 0.95
         assert np.linalg.norm(found) == pytest.approx(np.linalg.norm(expected), rel=0.1)
+
+
+def test_wavelets_leave_the_weights_of_samples_out(made):
+    """With them, small where k-space is large, FISTA was 14 dB short on a scan of little noise."""
+    acquisition, start = prepared(made, initial="wavelet", initial_sigma=0.1)
+    light = replace(acquisition, weights=torch.full(acquisition.kspace.shape[-2:], 0.05))
+    torch.testing.assert_close(wavelet_image(light), start.estimate.image)
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,18 @@ from mri_alps.evaluation import expected_nmse, head_mask, image_metrics, interva
 from mri_alps.masks.kinds import achieved_acceleration
 from mri_alps.masks.study._slices import StudySlice, slice_name
 from mri_alps.masks.study.sampling_pattern import noise_amplification, side_lobe
-from mri_alps.pipeline import SampledSlice, used_mask, zero_filled
+from mri_alps.pipeline import SampledSlice, used_mask, wavelet_image, zero_filled
 from mri_alps.rawdata import RawTrajectoryData
 from mri_alps.rawdata import acceleration as acceleration_of_shots
 
 if TYPE_CHECKING:
     import torch
 
+    from mri_alps.calibration import Acquisition
     from mri_alps.pipeline import Progress, ReconstructionConfiguration
     from mri_alps.priors import ScoreModel
 
-WITH_REFERENCE = ("NMSE", "PSNR", "SSIM", "coverage")
+WITH_REFERENCE = ("NMSE", "PSNR", "SSIM", "coverage", "wavelet_PSNR")
 WITHOUT_REFERENCE = (
     "predicted_NMSE",
     "posterior_std",
@@ -40,6 +41,7 @@ MEANINGS = {
     "PSNR": "dB, as fastMRI, by the largest value of the slice's reference",
     "SSIM": "as fastMRI",
     "coverage": "share of the head's pixels whose reference lies in the 90 % interval",
+    "wavelet_PSNR": "dB of L1-wavelets on the same data: is a mask good, or good for this prior?",
     "predicted_NMSE": "the NMSE that the posterior expects, without a reference",
     "posterior_std": "mean over the head, relative to the mean of the image there",
     "entropy": "nats a pixel of the head, image scaled to 1; an upper bound (pixels alone)",
@@ -167,6 +169,9 @@ def measure_mask(
     else:
         achieved = achieved_acceleration(own)
         found = loaded.acquisition
+        if part.reference is not None and found.n_sets == 1:
+            control = center_crop_or_pad(_wavelet_magnitude(found), part.raw.crop)
+            metrics["wavelet_PSNR"] = image_metrics(part.reference[None], control[None])["PSNR"]
         metrics["side_lobe"] = side_lobe(own)
         metrics["noise_amplification"] = noise_amplification(
             found.sensitivity_maps, found.mask, found.noise_std
@@ -185,6 +190,11 @@ def measure_mask(
         images=images,
         is_of_shots=along_shots,
     )
+
+
+def _wavelet_magnitude(acquisition: Acquisition) -> np.ndarray:
+    image = wavelet_image(acquisition).abs() * acquisition.rss_weight * acquisition.scale
+    return np.asarray(image.cpu().numpy(), np.float32)
 
 
 def pixel_entropy(samples: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from mri_alps.masks.study.measure import METRICS, WITH_REFERENCE, MaskResult
 
 LEVEL = 0.95
 COMPARED = (*WITH_REFERENCE, "predicted_NMSE", "posterior_std", "entropy")
-LARGER_IS_BETTER = ("PSNR", "SSIM")
+LARGER_IS_BETTER = ("PSNR", "SSIM", "wavelet_PSNR")
 
 
 class Interval(NamedTuple):
