@@ -173,12 +173,12 @@ def judge(witnesses: Sequence[NoiseEstimate]) -> NoiseVerdict:
         covariance, loud = _raised(covariance, other.covariance, here), loud | here
     if not quieter and not loud.any():
         return NoiseVerdict(chosen, witnesses)
-    listed = _listed(witnesses, chosen)
+    levels = listed(witnesses, chosen)
     chosen = dataclasses.replace(chosen, covariance=covariance)
     if not loud.any():
-        return NoiseVerdict(chosen, witnesses, f"the noise is not of one level: {listed}")
+        return NoiseVerdict(chosen, witnesses, f"the noise is not of one level: {levels}")
     coils = ", ".join(map(str, np.flatnonzero(loud)))
-    note = f"the noise of coil {coils} is louder in one place than in another: {listed}"
+    note = f"the noise of coil {coils} is louder in one place than in another: {levels}"
     return NoiseVerdict(chosen, witnesses, note)
 
 
@@ -250,7 +250,7 @@ def _least_doubtful(
     chosen = max(in_kspace, key=lambda witness: witness.level)
     note = (
         "signal is in all that tells of the noise, k-space seems to be filtered, and it is "
-        f"probably too small: {_listed(witnesses, chosen)}"
+        f"probably too small: {listed(witnesses, chosen)}"
     )
     return NoiseVerdict(chosen, witnesses, note)
 
@@ -288,9 +288,22 @@ def _raised(covariance: np.ndarray, other: np.ndarray, coils: np.ndarray) -> np.
     return covariance * gain[:, None] * gain
 
 
-def _listed(witnesses: Sequence[NoiseEstimate], chosen: NoiseEstimate) -> str:
-    others = sorted((w for w in witnesses if w is not chosen), key=lambda w: -w.level)
-    texts = [f"{chosen.level:.3g} by the {chosen.method}, which is taken"]
+def listed(
+    witnesses: Sequence[NoiseEstimate], chosen: NoiseEstimate, remark: str = ", which is taken"
+) -> str:
+    """Return the levels of all witnesses, as a part of a sentence.
+
+    Parameters
+    ----------
+    witnesses : sequence of NoiseEstimate
+        All.
+    chosen : NoiseEstimate
+        The one that comes first.
+    remark : str
+        What is said of it.
+    """
+    others = sorted((w for w in witnesses if w.method != chosen.method), key=lambda w: -w.level)
+    texts = [f"{chosen.level:.3g} by the {chosen.method}{remark}"]
     for other in others:
         signal = " with signal in it" if other.is_contaminated else ""
         texts.append(f"{other.level:.3g} by the {other.method}{signal}")

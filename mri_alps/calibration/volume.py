@@ -11,12 +11,24 @@ from typing import Any
 
 import numpy as np
 
+from mri_alps.calibration.given_noise import doubt_given_noise, without_loud_scan
 from mri_alps.calibration.noise import whitening_matrix
 from mri_alps.calibration.noise_estimate import ENOUGH_SAMPLES, NoiseEstimate
-from mri_alps.calibration.noise_witnesses import NOISE_SCAN, judge, noise_witnesses
+from mri_alps.calibration.noise_witnesses import (
+    NOISE_SCAN,
+    NoiseVerdict,
+    judge,
+    noise_witnesses,
+)
 from mri_alps.calibration.noncartesian.delays import GradientDelays, scan_delays
 from mri_alps.calibration.noncartesian.noise import shot_witnesses
-from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
+from mri_alps.core.errors import (
+    CalibrationError,
+    ConfigurationError,
+    InputFileError,
+    MriAlpsWarning,
+    ShapeError,
+)
 from mri_alps.core.magnitudes import unit_of
 from mri_alps.core.values import Rule, check, instance, number
 from mri_alps.rawdata import RawKSpace, RawTrajectoryData
@@ -67,6 +79,8 @@ class VolumeCalibration:
         Whether samples are taken to lie where the delays have them.
     noise_notes : tuple of str
         Those of the notes that are about the noise.
+    implausible : str or None
+        Why given noise would be refused if it were not forced.
     """
 
     noise_covariance: np.ndarray
@@ -77,6 +91,7 @@ class VolumeCalibration:
     delays: GradientDelays | None = None
     delays_corrected: bool = False
     noise_notes: tuple[str, ...] = ()
+    implausible: str | None = None
 
 
 def combined_mask(raw: RawKSpace, index: int, mask: np.ndarray | None) -> np.ndarray:
@@ -135,6 +150,7 @@ def calibrate_volume(
     noise_std: float | Sequence[float] | None = None,
     noise_covariance: np.ndarray | None = None,
     correct_delays: bool = False,
+    force: bool = False,
 ) -> VolumeCalibration:
     """Find the noise covariance of a scan and the matrix that whitens it.
 
@@ -155,6 +171,8 @@ def calibrate_volume(
         complex (coils, coils), per real component, in the squared units of the file.
     correct_delays : bool
         Whether gradient delays, which are measured on every radial scan, are corrected as well.
+    force : bool
+        Whether given noise that the k-space contradicts is taken all the same.
 
     Returns
     -------
@@ -167,6 +185,8 @@ def calibrate_volume(
         If both noise arguments are given, or `noise_std` is not positive.
     ShapeError
         If the covariance does not fit the number of coils.
+    CalibrationError
+        If given noise is far from what is measured, see `doubt_given_noise`, and not forced.
 
     Warns
     -----
@@ -183,7 +203,7 @@ def calibrate_volume(
     elif noise_covariance is not None:
         covariance, source = np.asarray(noise_covariance), "user"
     else:
-        verdict = judge(_witnesses(raw, mask))
+        verdict = _measured_noise(raw, mask)
         witnesses = verdict.witnesses
         covariance, source = verdict.chosen.covariance, verdict.chosen.method
         if verdict.note:
@@ -195,6 +215,7 @@ def calibrate_volume(
             f"a noise covariance of shape {covariance.shape} does not fit the {raw.n_coils} coils "
             f"of {raw.path}"
         )
+    implausible = _doubt(raw, mask, covariance, force, notes) if source == "user" else None
     delays = None
     remarks: list[str] = []
     of_noise = tuple(notes)
@@ -215,8 +236,9 @@ def calibrate_volume(
     facts = tuple(_facts(witness) for witness in witnesses)
     corrected = correct_delays and delays is not None
     return VolumeCalibration(
-        covariance, whitening, source, tuple(notes), facts, delays, corrected, of_noise
-    )
+        covariance, whitening, source, tuple(notes), facts, delays, corrected, of_noise,
+        implausible,
+    )  # fmt: skip
 
 
 def _facts(witness: NoiseEstimate) -> dict[str, Any]:
@@ -252,15 +274,35 @@ def _check_range(raw: RawKSpace, covariance: np.ndarray) -> None:
         )
 
 
-def _witnesses(raw: RawKSpace, mask: np.ndarray | None) -> list[NoiseEstimate]:
+def _measured_noise(raw: RawKSpace, mask: np.ndarray | None) -> NoiseVerdict:
     """The noise scan, where there is one, and what slices spread over the volume tell."""
     if raw.noise_covariance is None:
-        return _pooled(raw, mask, SLICES_FOR_NOISE)
+        return judge(_pooled(raw, mask, SLICES_FOR_NOISE))
     n_samples = raw.provenance.get("noise", {}).get("n_samples", ENOUGH_SAMPLES)
-    found = [NoiseEstimate(raw.noise_covariance, NOISE_SCAN, n_samples, 1.0)]
-    with contextlib.suppress(InputFileError):
-        found += _pooled(raw, mask, SLICES_FOR_CHECK)
-    return found
+    found = NoiseEstimate(raw.noise_covariance, NOISE_SCAN, n_samples, 1.0)
+    try:
+        seen = _pooled(raw, mask, SLICES_FOR_CHECK)
+    except InputFileError:
+        return judge([found])
+    return without_loud_scan(judge([found, *seen]), judge(seen), _rms(raw))
+
+
+def _doubt(
+    raw: RawKSpace, mask: np.ndarray | None, covariance: np.ndarray, force: bool, notes: list[str]
+) -> str | None:
+    """Compare given noise with the samples; return why it would be refused if it is forced."""
+    try:
+        seen = judge(_pooled(raw, mask, SLICES_FOR_CHECK))
+    except InputFileError:  # which tell nothing, or are read for an image and refused then
+        return None
+    doubt = doubt_given_noise(covariance, seen, _rms(raw))
+    if doubt is None:
+        return None
+    sentence = f"{raw.path}: {doubt.sentence}: give it in the units of the file, or leave it out"
+    if doubt.is_refused and not force:
+        raise CalibrationError(f"{sentence}; --force (force=True) takes it, and marks the images")
+    notes.append(sentence)
+    return sentence if doubt.is_refused else None
 
 
 def _pooled(raw: RawKSpace, mask: np.ndarray | None, n_slices: int) -> list[NoiseEstimate]:
@@ -316,8 +358,7 @@ def _pool(estimates: list[NoiseEstimate]) -> NoiseEstimate:
 
 def _raise_to_floor(raw: RawKSpace, covariance: np.ndarray, notes: list[str]) -> np.ndarray:
     """Keep noise-free (simulated) data usable: give them a little noise, and say so."""
-    energy = _energy_of_the_middle(raw)
-    floor = NOISE_FREE**2 * energy
+    floor = (NOISE_FREE * _rms(raw)) ** 2
     if np.trace(covariance).real / raw.n_coils >= floor:
         return covariance
     notes.append(
@@ -327,8 +368,8 @@ def _raise_to_floor(raw: RawKSpace, covariance: np.ndarray, notes: list[str]) ->
     return covariance + floor * np.eye(raw.n_coils)
 
 
-def _energy_of_the_middle(raw: RawKSpace) -> float:
-    """Mean square of the k-space of the slice nearest to the middle that holds any."""
+def _rms(raw: RawKSpace) -> float:
+    """Root mean square of the k-space of the slice nearest to the middle that holds any."""
     for index in sorted(range(raw.n_slices), key=lambda index: abs(index - raw.n_slices // 2)):
         with contextlib.suppress(InputFileError):
             if isinstance(raw, RawTrajectoryData):
@@ -338,5 +379,5 @@ def _energy_of_the_middle(raw: RawKSpace) -> float:
             unit = unit_of(kspace)
             energy = float((np.abs(kspace / unit) ** 2).mean())
             if energy > 0:
-                return energy * unit**2
+                return math.sqrt(energy) * unit
     return 1.0

@@ -172,6 +172,7 @@ class SliceReconstructor:
             mask,
             noise_std=configuration.noise_std,
             correct_delays=configuration.correct_delays,
+            force=configuration.force,
         )
         return cls(raw, configuration, prior, device, mask, calibration)
 
@@ -333,6 +334,7 @@ class SliceReconstructor:
             explanation, complaint = explain_slice(
                 loaded.raw, loaded.index, acquisition, mean, self.configuration.force
             )
+        complaints = [each for each in (self.calibration.implausible, complaint) if each]
         seconds = time.perf_counter() - started
         _LOGGER.debug(
             "%s, slice %d: %d samples, %d at a time, of %d evaluations in %.1f s, data misfit %.3g",
@@ -345,7 +347,8 @@ class SliceReconstructor:
             number_or_nan(last_misfit(result.diagnostics)),
         )
         return SampledSlice(
-            loaded, samples, result, seconds, unlike, batch, factors, explanation, complaint,
+            loaded, samples, result, seconds, unlike, batch, factors, explanation,
+            "; ".join(complaints) or None,
             combined.cpu().numpy() if several else None, errors,
         )  # fmt: skip
 

@@ -194,12 +194,19 @@ def _calibration(job: Job, raw: RawKSpace) -> VolumeCalibration:
     settings = job.configuration
     corrected = settings.correct_delays
     if settings.noise_std is not None:
-        return calibrate_volume(raw, noise_std=settings.noise_std, correct_delays=corrected)
+        return calibrate_volume(
+            raw,
+            noise_std=settings.noise_std,
+            correct_delays=corrected,
+            force=settings.force,
+        )
     if raw.noise_covariance is not None:
         return calibrate_volume(raw, correct_delays=corrected)
     if job.noise_covariance is not None:
         known = job.noise_covariance
-        return calibrate_volume(raw, noise_covariance=known, correct_delays=corrected)
+        return calibrate_volume(  # judged when it was measured
+            raw, noise_covariance=known, correct_delays=corrected, force=True
+        )
     calibration = calibrate_volume(_noisy_scan(job, raw), correct_delays=corrected)
     if calibration.noise_notes and job.is_early:
         raise NotYet("; ".join(calibration.noise_notes))

@@ -192,11 +192,11 @@ def test_volume_takes_the_noise_scan_before_an_estimate():
 def test_volume_takes_the_user_before_the_noise_scan():
     kspace, _, _, matrix = simulation.acquisition(4, (64, 64))
     raw = raw_from_arrays(kspace[None], noise_covariance=matrix)
-    calibration = calibrate_volume(raw, noise_std=0.5)
+    calibration = calibrate_volume(raw, noise_std=0.01)
     assert calibration.noise_source == "user"
-    assert_equal_to_rounding(calibration.whitening, 2 * np.eye(4))
-    given = calibrate_volume(raw, noise_covariance=4 * np.eye(4))
-    assert_equal_to_rounding(given.whitening, 0.5 * np.eye(4))
+    assert_equal_to_rounding(calibration.whitening, 100 * np.eye(4))
+    given = calibrate_volume(raw, noise_covariance=0.02**2 * np.eye(4))
+    assert_equal_to_rounding(given.whitening, 50 * np.eye(4))
     with pytest.raises(ConfigurationError, match="not both"):
         calibrate_volume(raw, noise_std=1.0, noise_covariance=np.eye(4))
     with pytest.raises(ConfigurationError, match="positive"):
@@ -208,8 +208,8 @@ def test_volume_takes_the_user_before_the_noise_scan():
 def test_noise_may_be_given_for_each_coil():
     kspace, _, _, _ = simulation.acquisition(4, (64, 64))
     raw = raw_from_arrays(kspace[None])
-    given = calibrate_volume(raw, noise_std=(1.0, 2.0, 3.0, 4.0))
-    assert_equal_to_rounding(given.noise_covariance, np.diag([1.0, 4.0, 9.0, 16.0]))
+    given = calibrate_volume(raw, noise_std=(0.01, 0.02, 0.01, 0.03))
+    assert_equal_to_rounding(given.noise_covariance, np.diag([1.0, 4.0, 1.0, 9.0]) * 1e-4)
     with pytest.raises(ConfigurationError, match=r"noise_std of 3 values.*4 coils"):
         calibrate_volume(raw, noise_std=(1.0, 2.0, 3.0))
 

@@ -9,7 +9,7 @@ import pytest
 
 from mri_alps.calibration import calibrate_volume, prepare_slice, whitening_matrix
 from mri_alps.calibration.noise_witnesses import judge, noise_witnesses
-from mri_alps.core.errors import MriAlpsWarning
+from mri_alps.core.errors import CalibrationError, MriAlpsWarning
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import raw_from_arrays
 from tests.calibration import calibration_simulation as simulation
@@ -124,14 +124,18 @@ def test_an_image_without_a_border_is_not_taken_for_noise():
         assert ratio(found, matrix).mean() == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("n_coils", [1, 2, 8])
-def test_an_object_that_fills_the_view_is_no_noise_of_filtered_kspace(n_coils):
-    rng = np.random.default_rng(n_coils)
+def filled_view(n_coils, rng):
+    """K-space of an object that leaves no border, with noise of 0.004."""
     y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
     image = 1 + 0.4 * np.cos(9 * x + 4 * y) * np.exp(2j * x) + 0.3 * (np.hypot(x, y) < 0.6)
     coils = simulation.coils(n_coils, SHAPE) if n_coils > 1 else np.ones((1, *SHAPE))
-    matrix = 0.004**2 * np.eye(n_coils)
-    kspace = simulation.fft2c(image * coils) + simulation.noise(matrix, SHAPE, rng)
+    noise = simulation.noise(0.004**2 * np.eye(n_coils), SHAPE, rng)
+    return simulation.fft2c(image * coils) + noise
+
+
+@pytest.mark.parametrize("n_coils", [1, 2, 8])
+def test_an_object_that_fills_the_view_is_no_noise_of_filtered_kspace(n_coils):
+    kspace = filled_view(n_coils, np.random.default_rng(n_coils))
     verdict = judge(noise_witnesses(kspace, np.ones(SHAPE, bool)))
     # 40 to 200 times too large where the border of the image was believed.
     assert 0.8 < verdict.chosen.level / 0.004 < 6
@@ -168,3 +172,71 @@ def test_the_filtered_noise_of_a_real_scan_is_told(shared_data):
         with pytest.warns(MriAlpsWarning, match="raw_brain.*image corners.*k-space periphery"):
             found = calibrate_volume(raw, mask)
         assert 0.0112 < np.sqrt(found.noise_covariance[0, 0].real) < 0.06
+
+
+def test_a_noise_scan_that_is_far_too_loud_is_not_taken():
+    kspace, matrix = acquired()
+    scan = raw_from_arrays(kspace[None], noise_covariance=matrix * 30**2)
+    with pytest.warns(MriAlpsWarning, match="noise scan, .*too loud.*image corners"):
+        found = calibrate_volume(scan)
+    assert ratio(found, matrix).mean() == pytest.approx(1, abs=0.08)
+
+
+@pytest.mark.parametrize("per_coil", [False, True])
+@pytest.mark.parametrize("factor", [300.0, 8.0, 0.2, 1e-3])
+def test_given_noise_that_the_kspace_contradicts_is_refused(factor, per_coil):
+    """Far too much makes an image of the prior alone, far too little one that is sure of noise."""
+    kspace, matrix = acquired()
+    levels = factor * np.sqrt(np.diag(matrix).real)
+    raw = raw_from_arrays(kspace[None])
+    noise_std = levels if per_coil else float(np.sqrt(np.mean(levels**2)))
+    with pytest.raises(CalibrationError, match=r"array: .*corners.*--force"):
+        calibrate_volume(raw, noise_std=noise_std)
+    with pytest.warns(MriAlpsWarning, match="at most" if factor > 1 else "at least"):
+        forced = calibrate_volume(raw, noise_std=noise_std, force=True)
+    assert "plausible" in forced.implausible
+    np.testing.assert_allclose(np.diag(forced.noise_covariance), np.broadcast_to(noise_std, 4) ** 2)
+
+
+def test_a_single_coil_that_is_given_too_little_noise_is_named():
+    kspace, matrix = acquired()
+    levels = np.sqrt(np.diag(matrix).real) * [1, 1, 0.1, 1]
+    with pytest.raises(CalibrationError, match="coil 2"):
+        calibrate_volume(raw_from_arrays(kspace[None]), noise_std=levels)
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.8])
+def test_given_noise_that_is_moderately_different_is_taken(factor):
+    kspace, matrix = acquired()
+    levels = factor * np.sqrt(np.diag(matrix).real)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = calibrate_volume(raw_from_arrays(kspace[None]), noise_std=levels)
+    np.testing.assert_allclose(np.diag(found.noise_covariance), levels**2)
+    assert found.implausible is None
+
+
+def test_noise_that_is_given_for_filtered_kspace_is_taken():
+    """Its periphery is far quieter than the noise of the image."""
+    kspace, matrix = acquired()
+    kspace = kspace * hamming(SHAPE[0])[:, None] * hamming(SHAPE[1])
+    levels = np.sqrt(np.diag(matrix).real)
+    assert calibrate_volume(raw_from_arrays(kspace[None]), noise_std=levels).implausible is None
+
+
+@pytest.mark.parametrize("n_coils", [1, 8])
+def test_too_much_noise_is_refused_where_the_object_fills_the_view(n_coils):
+    kspace = filled_view(n_coils, np.random.default_rng(2))
+    raw = raw_from_arrays(kspace.astype(np.complex64)[None])
+    assert calibrate_volume(raw, noise_std=0.008).implausible is None
+    with pytest.raises(CalibrationError, match="at most"):
+        calibrate_volume(raw, noise_std=1.0)
+
+
+def test_a_little_noise_may_be_given_for_data_without_any():
+    kspace = simulation.fft2c(simulation.disc(SHAPE, 0.4) * simulation.coils(4, SHAPE))
+    little = 0.01 * float(np.sqrt(np.mean(np.abs(kspace) ** 2)))
+    raw = raw_from_arrays(kspace.astype(np.complex64)[None])
+    assert calibrate_volume(raw, noise_std=little).implausible is None
+    with pytest.raises(CalibrationError):
+        calibrate_volume(raw, noise_std=100 * little)

@@ -190,8 +190,10 @@ def test_noise_without_a_scan_is_estimated_and_noted():
 
 def test_implausible_noise_is_announced():
     raw, _, _, _ = scan()
+    with pytest.warns(MriAlpsWarning, match="is plausible"):
+        calibration = calibrate_volume(raw, noise_std=5.0, force=True)
     with pytest.warns(MriAlpsWarning, match="times the image scale"):
-        found = prepare_slice(raw, 0, noise_std=5.0)
+        found = prepare_slice(raw, 0, calibration=calibration)
     assert found.info["notes"]
 
 

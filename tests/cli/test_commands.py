@@ -34,8 +34,10 @@ def test_inspect_as_json(scan, run):
 
 
 def test_inspect_takes_the_noise_that_reconstruct_takes(scan, run):
-    finished = run("inspect", scan.path, "--noise-std", "0.01,0.02,0.03,0.04")
-    assert "from the user: standard deviation 0.01 to 0.04" in finished.out
+    finished = run("inspect", scan.path, "--noise-std", "0.03,0.04,0.05,0.06")
+    assert "from the user: standard deviation 0.03 to 0.06" in finished.out
+    refused = run("inspect", scan.path, "--noise-std", "30")
+    assert "is plausible" in refused.out
 
 
 def test_inspect_draws_the_calibration(scan, run, tmp_path):

@@ -123,15 +123,16 @@ def test_the_noise_is_a_setting_that_results_depend_on(scan, tmp_path, run):
         run("reconstruct", scan.path, "-o", tmp_path / "out", *FAST, "--slices", "0", *options)
         return load_reconstruction(tmp_path / "out" / "scan.h5")
 
-    measured, one = made(), made("--noise-std", "0.25")
-    each = made("--noise-std", "0.25,0.25,0.25,0.5")
+    measured, one = made(), made("--noise-std", "0.125")
+    each = made("--noise-std", "0.125,0.125,0.125,0.2")
     assert measured.scalars["noise_std"][0] < 0.5 * one.scalars["noise_std"][0]
     assert one.scalars["noise_std"][0] * one.scalars["scale"][0] == pytest.approx(1)
     assert (each.posterior_mean != one.posterior_mean).any()
-    assert each.attributes["configuration"]["noise_std"] == [0.25, 0.25, 0.25, 0.5]
-    refused = run(
-        "reconstruct", scan.path, "-o", tmp_path / "out", *FAST, "--noise-std", "0.25,0.5"
-    )
+    assert each.attributes["configuration"]["noise_std"] == [0.125, 0.125, 0.125, 0.2]
+    command = ("reconstruct", scan.path, "-o", tmp_path / "out", *FAST, "--noise-std")
+    refused = run(*command, "30")
+    assert refused.code != 0 and "is plausible" in refused.err
+    refused = run(*command, "0.25,0.5")
     assert refused.code != 0 and "noise_std of 2 values" in refused.err and "4 coils" in refused.err
 
 

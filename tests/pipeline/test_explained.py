@@ -45,3 +45,13 @@ def test_a_forced_image_is_marked(tmp_path):
     assert "maps that were given" in result.diagnostics[0]["unexplained"]
     with h5py.File(write_reconstruction(result, tmp_path / "forced.h5")) as file:
         assert file.attrs["unexplained_slices"] == "0"
+
+
+def test_given_noise_that_the_kspace_contradicts_is_refused_or_marked():
+    raw, _ = scan()
+    with pytest.raises(CalibrationError, match=r"array: noise .*at most .* is plausible.*--force"):
+        reconstruct(raw, noise_std=30.0, **SETTINGS)
+    with pytest.warns(MriAlpsWarning):  # of the noise in the file's units and in the image's
+        result = reconstruct(raw, noise_std=30.0, force=True, **SETTINGS)
+    assert result.attributes["unexplained_slices"] == "0"
+    assert "is plausible" in result.diagnostics[0]["unexplained"]

@@ -62,8 +62,9 @@ def shot_witnesses(samples: np.ndarray, trajectory: np.ndarray, kind: str) -> li
     unit = unit_of(samples)
     samples = samples / unit
     found = []
-    if kind == "radial" and len(trajectory) >= FEWEST_SPOKES and _is_even(trajectory):
-        found += _from_projections(samples, trajectory)
+    complete = measured.all(axis=1)  # zeros within a spoke would spread over its projection
+    if kind == "radial" and complete.sum() >= FEWEST_SPOKES and _is_even(trajectory):
+        found += _from_projections(samples[:, complete], trajectory[complete])
     found.append(_outermost(samples, trajectory, measured))
     return [each.scaled(unit) for each in found]
 
