@@ -71,6 +71,7 @@ def loudest_plausible(seen: NoiseVerdict, rms: float) -> float:
         limit = min(LOUDEST * min(image, default=np.inf), LOUDEST_OUTSIDE * max(outer))
         n_coils = len(seen.chosen.covariance)
         limit = min(limit, rms * min(DROWNING * np.sqrt(n_coils), 2 * DROWNING))
+        limit = max(limit, DOUBTED**2 * seen.chosen.level)  # the centre may not be measured
     return max(limit, LOUDEST * HARMLESS * rms)
 
 
