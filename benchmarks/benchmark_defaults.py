@@ -1,13 +1,15 @@
 """How many samples of how many evaluations, at equal cost: scans, heads, three accelerations.
 
-    python benchmarks/benchmark_defaults.py --output FILE.jsonl [--budgets 160 320]
+    python benchmarks/benchmark_defaults.py --output FILE.jsonl [--pairs 8x20 4x40 ...] [--seed 2]
 
 Real scans of the shared data (fully sampled, undersampled afterwards) and simulated scans of heads
-that the prior was not trained on. For every case and every pair (samples, evaluations) of a budget:
+that the prior was not trained on. For every case and every pair (samples, evaluations):
 PSNR of the mean, error of the left-out k-space in dB, coverage of its 90 % intervals, the interval
 score of Gneiting and Raftery (mean width plus 20 times what lies outside, in noise deviations: less
-is better), and the processor's seconds. Each pair is a line of the output file, so that a run goes
-on where it stopped; the table is printed at the end, and by --table alone from the file.
+is better), and the processor's seconds. Samples are antithetic in groups of four, as `reconstruct`
+draws them, and intervals come from samples of different groups as there. Each pair is a line of the
+output file, so that a run goes on where it stopped; the table is printed at the end, and by --table
+alone from the file.
 """
 
 from __future__ import annotations
@@ -35,14 +37,11 @@ from mri_alps.core.random import standard_normal, stream_seed
 from mri_alps.masks import make_mask
 from mri_alps.priors import load_prior
 from mri_alps.rawdata import raw_from_arrays
+from mri_alps.sampling import antithetic_groups
+from mri_alps.sampling.statistics import degrees_of_freedom, deviation_matrix
 
 ACCELERATIONS = (3.0, 4.0, 8.0)
-PAIRS = {
-    80: ((8, 10), (4, 20)),
-    160: ((16, 10), (8, 20), (4, 40)),
-    320: ((16, 20), (8, 40), (4, 80)),
-    800: ((8, 100),),
-}
+PAIRS = ("4x20", "8x20", "4x40", "8x30", "8x40")
 SCANS = {
     "brain, 16 coils, 96": ("brain_axial_16ch_96.h5", 0, None),
     "brain, 8 coils, 128": ("brain_axial_8ch.h5", 0, 128),
@@ -94,21 +93,30 @@ def head_case(name: str, acceleration: float) -> Case:
     return case_of(raw, name, mask, noise_std=NOISE_STD, clean=clean.numpy())
 
 
-def interval_score(case: Case, samples: torch.Tensor) -> float:
-    """Mean over the left-out samples of width + 2 / 0.1 what lies outside, in noise deviations."""
+def intervals(case: Case, samples: torch.Tensor) -> tuple[float, float]:
+    """Coverage of the left-out samples' 90 % intervals, and their interval score.
+
+    The score is the mean of width + 2 / 0.1 what lies outside, in noise deviations.
+    """
     predicted = torch.stack([case.full_operator.forward(x)[:, case.left_out] for x in samples])
-    values = torch.view_as_real(predicted).double()
-    truth = torch.view_as_real(case.data[:, case.left_out]).double()
-    spread = values.var(0) * (1 + 1 / len(values))
+    values = torch.view_as_real(predicted).double().flatten(1)
+    truth = torch.view_as_real(case.data[:, case.left_out]).double().flatten()
+    groups = antithetic_groups(range(len(values)))
+    apart = torch.as_tensor(deviation_matrix(groups)) @ (values - values.mean(0))
+    spread = apart.square().mean(0)
+    if len(set(groups)) > 1:  # the error of the mean, from the means of groups
+        means = torch.stack([values[k : k + 4].mean(0) for k in range(0, len(values), 4)])
+        spread = spread + means.var(0) / len(means)
     total = spread + case.noise_std**2
-    freedom = (len(values) - 1) * (total / spread.clamp_min(1e-300)).square()
+    freedom = degrees_of_freedom(groups) * (total / spread.clamp_min(1e-300)).square()
     quantile = torch.as_tensor(stats.t.ppf(0.5 + LEVEL / 2, freedom.clamp_max(1e6).numpy()))
     half = quantile * total.sqrt()
     outside = ((truth - values.mean(0)).abs() - half).clamp_min(0)
-    return float((2 * half + 2 / (1 - LEVEL) * outside).mean()) / case.noise_std
+    score = float((2 * half + 2 / (1 - LEVEL) * outside).mean()) / case.noise_std
+    return float((outside == 0).double().mean()), score
 
 
-def measure(case: Case, prior, n_samples: int, n_evaluations: int) -> dict[str, float]:
+def measure(case: Case, prior, n_samples: int, n_evaluations: int, seed: int) -> dict[str, float]:
     """Figures of one pair."""
     start = time.process_time()
     samples = sample_posterior(
@@ -118,13 +126,15 @@ def measure(case: Case, prior, n_samples: int, n_evaluations: int) -> dict[str, 
         case.noise_std,
         n_samples=n_samples,
         n_evaluations=n_evaluations,
-        generator=torch.Generator().manual_seed(2),
+        antithetic=True,
+        generator=torch.Generator().manual_seed(seed),
     ).samples
     seconds = time.process_time() - start
+    coverage, score = intervals(case, samples)
     return {
         **case.figures(samples.mean(0)),
-        "coverage": case.left_out_coverage(samples),
-        "interval_score": interval_score(case, samples),
+        "coverage": coverage,
+        "interval_score": score,
         "seconds": seconds,
     }
 
@@ -160,7 +170,8 @@ def main() -> None:
     """Measure what the output file lacks, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--budgets", type=int, nargs="+", default=[160, 320])
+    parser.add_argument("--pairs", nargs="+", default=PAIRS, help="samples x evaluations")
+    parser.add_argument("--seed", type=int, default=2, help="of the samples")
     parser.add_argument("--table", action="store_true", help="print the table of the file alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -169,7 +180,7 @@ def main() -> None:
     done = {(x["case"], x["acceleration"], x["samples"], x["evaluations"]) for x in lines}
     makers: dict[str, Callable] = {n: scan_case for n in SCANS} | {n: head_case for n in HEADS}
     prior = load_prior("brain-small")
-    pairs = [pair for budget in options.budgets for pair in PAIRS[budget]]
+    pairs = [tuple(map(int, pair.split("x"))) for pair in options.pairs]
     for name, make in ({} if options.table else makers).items():
         for acceleration in ACCELERATIONS:
             missing = [pair for pair in pairs if (name, acceleration, *pair) not in done]
@@ -180,7 +191,7 @@ def main() -> None:
                     "acceleration": acceleration,
                     "samples": n_samples,
                     "evaluations": n_evaluations,
-                    **measure(case, prior, n_samples, n_evaluations),
+                    **measure(case, prior, n_samples, n_evaluations, options.seed),
                 }
                 lines.append(found)
                 with options.output.open("a") as file:
