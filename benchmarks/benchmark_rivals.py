@@ -27,6 +27,7 @@ import functools
 import json
 import os
 import platform
+import re
 import warnings
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def cases_of(scan: str, acceleration: float, count: int, size: int, seed: int) -
 
 def measure(log: Log, options, prior, scan: str, acceleration: float) -> None:
     """All methods on the scans of one group."""
-    chosen = options.methods.split(",") if options.methods else list(methods())
+    chosen = options.methods or list(methods())
     count = options.heads if scan in PATIENTS or scan in DRAWS else 1
     for name, method in methods().items():
         if name not in chosen:
@@ -182,7 +183,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--prior", default="brain-small")
     parser.add_argument("--scans", default=f"{REAL_SCANS[0]},heads,{REAL_SCANS[1]}")
     parser.add_argument("--accelerations", default="4,8")
-    parser.add_argument("--methods", help="names in the table, with commas; all if left out")
+    parser.add_argument(
+        "--methods", type=lambda text: re.split(",(?! )", text), default=[],
+        help="names in the table, with commas and no blanks between them; all if left out",
+    )  # fmt: skip
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--evaluations", default=[40], help="of the rivals' samples", **numbers)
     parser.add_argument("--our-evaluations", default=list(OUR_EVALUATIONS), **numbers)
@@ -201,7 +205,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         options.prior, options.scans, options.accelerations = "gaussian", "draws", "4"
         options.size, options.heads, options.tuning_heads = 48, 1, 1
         options.evaluations = options.our_evaluations = [20]
-    unknown = set(options.methods.split(",") if options.methods else []) - set(methods())
+    unknown = set(options.methods) - set(methods())
     if unknown:
         raise ConfigurationError(
             f"found {', '.join(sorted(unknown))}: expected methods among {', '.join(methods())}"
