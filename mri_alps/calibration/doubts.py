@@ -234,4 +234,17 @@ def _misfit(weighted: WeightedSlice) -> list[str]:
             "deviation would, and is allowed for; the likeliest cause is the noise: check the "
             "noise scan, or give noise_std"
         ]
-    return []
+    return _odd_lines(whitened.name, found.odd_lines)
+
+
+def _odd_lines(name: str, lines: tuple[int, ...]) -> list[str]:
+    if not lines:
+        return []
+    several = f"{len(lines)} lines along the phase encode (from {lines[0]} to {lines[-1]}) do"
+    which = f"line {lines[0]} along the phase encode does" if len(lines) == 1 else several
+    return [
+        f"{name}: {which} not belong to the others: what no image of all coils explains is far "
+        "larger there than noise and the allowance for the maps; the likeliest cause is motion "
+        "during the scan, or lines that were corrupted, which the deviation does not allow for: "
+        "scan again"
+    ]

@@ -43,6 +43,13 @@ SMALLEST_ERROR = 0.005
 LARGEST_LOWERED_MISFIT = 1.02
 """Misfit up to which the allowance is lowered along trajectories. Simulated, 8 coils, maps of the
 centre with errors of 0.4 to 1.6 %: the truth's misfit was 0.82 to 0.97, and is 0.97 to 1.05."""
+LINE_EXCESS, LINE_SCATTER = 0.05, 5.0
+"""Misfit of a line beyond 1, or beyond that of half of the lines, from which it does not belong to
+the others: this much, and so many standard deviations of the mean over its samples. Of simulated
+scans healthy ones have 5.4 standard deviations at most, without the excess."""
+EDGE_LINES = 4
+"""Lines at either end of k-space that are not looked at: coils would mix them with what lies beyond
+the end, and the model mixes them with the other end."""
 _ROUNDS, _ITERATIONS, _PROGRESS = 20, 50, 0.97
 _FITS, _LOWERINGS, _WORTHWHILE, _SEED = 6, 3, 0.8, 20_260
 # Power per real component of an image of scale 1 with 256 x 256 pixels at f cycles per field of
@@ -68,6 +75,9 @@ class MapsError(NamedTuple):
     noise_factor : float
         Standard deviation of the noise that would explain them, over the stated one; at least 1.
         The weights allow for it.
+    odd_lines : tuple of int
+        Whole lines that no image explains together with the others, by an error in proportion to
+        the signal or not: the object moved between them, or they were corrupted.
     """
 
     weights: torch.Tensor
@@ -75,6 +85,7 @@ class MapsError(NamedTuple):
     misfit: float
     found: float
     noise_factor: float = 1.0
+    odd_lines: tuple[int, ...] = ()
 
 
 def fit_maps_error(
@@ -116,12 +127,15 @@ def fit_maps_error(
     problem = _MisfitOfDraws(kspace, mask, sensitivity_maps, noise_std, trajectory)
     rest, misfit = problem.draw(weights, HIGHEST_MISFIT)
     if misfit <= HIGHEST_MISFIT:
-        usual = MapsError(weights, MAPS_ERROR, misfit, MAPS_ERROR)
+        odd = problem.odd_lines(weights, rest)
+        usual = MapsError(weights, MAPS_ERROR, misfit, MAPS_ERROR, odd_lines=odd)
         return usual if trajectory is None else _lowered(problem, usual, rest)
     noise_factor, found = _fit(problem, mask.expand(kspace.shape[-2:]))
     allowed = min(found, largest)
     weights = sampling_weights(kspace, mask, noise_std, allowed, noise_factor)
-    return MapsError(weights, allowed, problem.misfit(weights), found, noise_factor)
+    rest, misfit = problem.draw(weights)
+    odd = problem.odd_lines(weights, rest)
+    return MapsError(weights, allowed, misfit, found, noise_factor, odd)
 
 
 def _lowered(problem: _MisfitOfDraws, usual: MapsError, rest: torch.Tensor) -> MapsError:
@@ -287,7 +301,28 @@ class _MisfitOfDraws:
         """What one draw of the image given the data leaves of the data, zero outside the mask."""
         return self.draw(weights, 0.0)[0] / weights
 
-    def draw(self, weights: torch.Tensor, enough: float) -> tuple[torch.Tensor, float]:
+    def odd_lines(self, weights: torch.Tensor, rest: torch.Tensor) -> tuple[int, ...]:
+        """Whole lines with too large a `rest`, from `draw`; none where single points are measured.
+
+        Where nothing is wrong with the model, the rest of a draw of the posterior has the law of
+        the noise, whatever else was measured.
+        """
+        if self.mask.ndim > 1 or self.trajectory is not None:
+            return ()
+        odd = self._above_others(rest)
+        if odd.any():  # iterations stop where the mean is small enough: these may be behind
+            odd = self._above_others(self.draw(weights, 0.0)[0])
+        return tuple(torch.nonzero(odd).flatten().tolist())
+
+    def _above_others(self, rest: torch.Tensor) -> torch.Tensor:
+        misfit = rest.abs().double().square().mean((0, 1)) / (2 * self.noise_std**2)
+        scatter = LINE_SCATTER / math.sqrt(len(rest) * rest.shape[1])
+        limit = (1 + LINE_EXCESS + scatter) * max(1.0, float(misfit[self.mask].median()))
+        inside = torch.zeros_like(self.mask)
+        inside[EDGE_LINES:-EDGE_LINES] = True
+        return (misfit > limit) & self.mask & inside
+
+    def draw(self, weights: torch.Tensor, enough: float = 1.0) -> tuple[torch.Tensor, float]:
         """What one draw leaves of the data times the weights, and its misfit."""
         operator = sense_operator(self.maps, self.mask, weights, self.trajectory)
         data = self.kspace * weights

@@ -119,3 +119,40 @@ def test_a_prepared_slice_says_how_far_its_maps_are_trusted():
     assert found.operator().normal(maps[0]).shape == SHAPE
     fixed = prepare_slice(raw, 0, sensitivity_maps=maps.numpy(), maps_error=0.02)
     assert fixed.info["maps_error"] == 0.02 and fixed.weights.shape == (SHAPE[1],)
+
+
+def moved_scan(shift: int, corrupted: tuple[int, ...] = ()):
+    """Lines beyond the middle 20 are of the object moved along the phase encode."""
+    shape = (48, 56)
+    kspace, image, maps, matrix = simulation.acquisition(8, shape, radius=0.6)
+    moved = simulation.fft2c(np.roll(image, shift, 1) * maps)
+    still = simulation.fft2c(image * maps)
+    outer = np.ones(shape[1], bool)
+    outer[18:38] = False
+    kspace = kspace + (moved - still) * outer
+    kspace[:, :, corrupted] *= 1.5j
+    return raw_from_arrays(kspace.astype(np.complex64)[None], noise_covariance=matrix)
+
+
+def test_motion_within_kspace_is_told():
+    raw = moved_scan(4)
+    given = simulation.coils(8, raw.shape)
+    with pytest.warns(MriAlpsWarning, match=r"array: slice 0: .*lines .*motion"):
+        prepare_slice(raw, 0, sensitivity_maps=given)
+    found = prepare_slice(moved_scan(0), 0, sensitivity_maps=given)
+    assert not any("motion" in note for note in found.info["notes"])
+
+
+def test_lines_that_do_not_belong_to_the_others_are_found():
+    maps = torch.as_tensor(simulation.coils(8, (48, 56)), dtype=torch.complex64)
+    maps = maps / torch.linalg.vector_norm(maps, dim=0)
+    mask = torch.ones(56, dtype=torch.bool)
+
+    def odd(raw):
+        return set(fit_maps_error(torch.as_tensor(raw.read_slice(0)), mask, maps, 0.01).odd_lines)
+
+    moved = odd(moved_scan(4))
+    assert moved & {17, 18, 37, 38} and all(min(abs(k - 18), abs(k - 37)) < 6 for k in moved)
+    assert odd(moved_scan(0)) == set()
+    corrupted = odd(moved_scan(0, (42,)))
+    assert 42 in corrupted and corrupted <= {40, 41, 42, 43, 44}
