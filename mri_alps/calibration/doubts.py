@@ -234,6 +234,8 @@ def _misfit(weighted: WeightedSlice) -> list[str]:
             "deviation would, and is allowed for; the likeliest cause is the noise: check the "
             "noise scan, or give noise_std"
         ]
+    if _folding(scaled):  # one set cannot explain them, and that is said
+        return []
     return _odd_lines(whitened.name, found.odd_lines)
 
 
