@@ -21,6 +21,7 @@ from mri_alps.calibration.noncartesian.prepare import SMALLEST_SINGLE, read_shot
 from mri_alps.calibration.portrait import CalibrationPortrait, portray_calibration
 from mri_alps.calibration.prepare import prepare_slice
 from mri_alps.calibration.refinement import (
+    PointEstimate,
     RefinedMaps,
     complete_low_rank,
     refine_sensitivity_maps,
@@ -44,6 +45,7 @@ __all__ = [
     "InverseProblem",
     "MapsError",
     "NoiseEstimate",
+    "PointEstimate",
     "RefinedMaps",
     "VolumeCalibration",
     "apply_to_coils",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -45,6 +45,9 @@ from mri_alps.core.magnitudes import root_sum_of_squares
 from mri_alps.core.values import MOST, check, instance, number, whole
 from mri_alps.rawdata import RawKSpace, RawTrajectoryData, smallest_mask
 
+if TYPE_CHECKING:
+    from mri_alps.calibration.refinement import PointEstimate
+
 _RULES = {
     "raw": instance(RawKSpace, named="a scan as read_raw returns it"),
     "index": whole(-MOST),
@@ -73,6 +76,7 @@ def prepare_slice(
     maps_error: float | None = None,
     left_out: np.ndarray | None = None,
     n_maps: int | None = None,
+    estimate: PointEstimate | None = None,
     device: torch.device | str = "cpu",
 ) -> Acquisition:
     """Whiten, calibrate and scale one slice.
@@ -116,6 +120,9 @@ def prepare_slice(
         Sets of sensitivity maps, each with an image of its own. Left out: two (or as many as are
         given) where ESPIRiT's eigenvalues say that the object is larger than the field of view,
         else one.
+    estimate : callable, optional
+        From operator, data and noise_std the image (readout, phase_encode), by a learned prior:
+        maps that are estimated from few calibration lines are improved with it.
     device : torch.device or str
         Where the result lies.
 
@@ -169,7 +176,7 @@ def prepare_slice(
     if sensitivity_maps is None:
         scaled = choose_maps(scale(estimate_maps(whitened, device, n_maps)))
         if maps_error is None and raw.n_coils > 1:
-            scaled = refine_maps(scaled)
+            scaled = refine_maps(scaled, estimate)
     else:
         scaled = choose_maps(scale(use_given_maps(whitened, sensitivity_maps, device, n_maps)))
         scaled = replace(scaled, alternative=None)  # completed maps are no second estimate

@@ -14,6 +14,7 @@ from mri_alps.calibration import apply_to_coils, combined_mask, read_shots
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.core.random import stream_seed
 from mri_alps.pipeline.maps_deviation import maps_errors
+from mri_alps.pipeline.point_estimate import is_learned
 from mri_alps.pipeline.result import SELF_CALIBRATION
 from mri_alps.pipeline.sets import prior_of_sets
 from mri_alps.rawdata import (
@@ -99,8 +100,7 @@ def is_calibrated(configuration: ReconstructionConfiguration, prior: ScoreModel)
         return False
     if configuration.self_calibration is not None:
         return configuration.self_calibration != "off"
-    spectrum = getattr(prior, "prior_spectrum", None)
-    return spectrum is None or not spectrum.is_of_a_density
+    return is_learned(prior)
 
 
 def calibrated_slices(indices: Sequence[int]) -> tuple[int, ...]:

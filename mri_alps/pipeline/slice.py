@@ -33,6 +33,7 @@ from mri_alps.pipeline.conformal import calibration_for
 from mri_alps.pipeline.explained import explain_slice
 from mri_alps.pipeline.images import reference_image, zero_filled
 from mri_alps.pipeline.maps_deviation import with_maps_deviation
+from mri_alps.pipeline.point_estimate import point_estimate_of
 from mri_alps.pipeline.reduction import (
     LoadedSlice,
     SampledSlice,
@@ -237,13 +238,14 @@ class SliceReconstructor:
             row_compression_tolerance=settings.coil_compression_tolerance,
             left_out=left_out if along_shots else None,
             n_maps=settings.n_maps,
+            estimate=point_estimate_of(self.prior),
             device=self.device,
         )
 
     def load(
         self, index: int, sensitivity_maps: np.ndarray | torch.Tensor | None = None
     ) -> LoadedSlice:
-        """Read and calibrate one slice: the part that does not need the prior.
+        """Read and calibrate one slice: the part that draws no samples.
 
         Parameters
         ----------

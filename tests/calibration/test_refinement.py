@@ -10,7 +10,7 @@ from mri_alps.calibration import (
     prepare_slice,
     refine_sensitivity_maps,
 )
-from mri_alps.core.errors import MriAlpsWarning
+from mri_alps.core.errors import DivergenceError, MriAlpsWarning
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal
 from mri_alps.masks import make_mask
@@ -47,6 +47,31 @@ def test_right_maps_stay_as_they_are():
     kspace, mask, maps, _ = scan(0.0, simulation.lines(SHAPE[1], 2, 8))
     found = refine_sensitivity_maps(kspace, mask, maps, NOISE)
     assert found.n_rounds == 0 and found.sensitivity_maps is maps
+
+
+def exact(operator, data, noise_std):
+    return torch.as_tensor(simulation.disc(SHAPE)).to(torch.complex64)
+
+
+def nothing_like_it(operator, data, noise_std):
+    return exact(operator, data, noise_std).roll(SHAPE[0] // 3, 0)
+
+
+def diverging(operator, data, noise_std):
+    raise DivergenceError("not finite", level=-1, step=0, magnitude=float("inf"))
+
+
+def test_a_prior_that_knows_the_image_improves_maps():
+    """One that does not know it, or fails, leaves them alone."""
+    kspace, mask, maps, _ = scan(0.4, simulation.lines(SHAPE[1], 8, 8))
+    plain = refine_sensitivity_maps(kspace, mask, maps, NOISE)
+    improved = refine_sensitivity_maps(kspace, mask, maps, NOISE, exact)
+    assert improved.n_rounds > plain.n_rounds
+    assert error_of(improved.sensitivity_maps) < error_of(plain.sensitivity_maps) - 3
+    for estimate in (nothing_like_it, diverging):
+        found = refine_sensitivity_maps(kspace, mask, maps, NOISE, estimate)
+        assert torch.equal(found.sensitivity_maps, plain.sensitivity_maps)
+        assert found.n_rounds == plain.n_rounds
 
 
 def test_few_coils_say_too_little():

@@ -10,7 +10,11 @@ import torch
 
 from mri_alps.calibration.maps_error import strict_misfit
 from mri_alps.calibration.noncartesian.scale import scale_through_maps
-from mri_alps.calibration.refinement import RefinedMaps, refine_sensitivity_maps
+from mri_alps.calibration.refinement import (
+    PointEstimate,
+    RefinedMaps,
+    refine_sensitivity_maps,
+)
 from mri_alps.calibration.scale import BLOCK, calibration_scale
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata import smallest_mask
@@ -24,6 +28,10 @@ BETTER_MISFIT = 1.15
 eight scans of 4 or 5 lines the second was better where this is 1.30 and 1.51 (16 coils), and the
 first, or both alike, where it is 1.00 to 1.08. Of maps from outside and the same completed it is
 3.8 and 4.1 for those of `bart ecalib -m1`, and 0.39 to 1.06 for good maps of three scans."""
+
+FEW_LINES = 24
+"""Calibration lines from which maps are not improved with a learned prior: the block that is
+completed has as many."""
 
 
 @dataclass(frozen=True)
@@ -127,21 +135,25 @@ def choose_maps(scaled: ScaledSlice) -> ScaledSlice:
     return replace(scaled, alternative=second.sensitivity_maps)
 
 
-def refine_maps(scaled: ScaledSlice) -> ScaledSlice:
+def refine_maps(scaled: ScaledSlice, estimate: PointEstimate | None = None) -> ScaledSlice:
     """Improve maps where the data do not agree with them; several sets stay as they are.
 
     Parameters
     ----------
     scaled : ScaledSlice
         The slice.
+    estimate : callable, optional
+        Point estimate of the image by a learned prior, for scans of few calibration lines.
     """
     if scaled.mapped.further is not None:
         return scaled
-    kspace, mask, noise_std = scaled.kspace, scaled.mask, scaled.noise_std
-    refined = refine_sensitivity_maps(kspace, mask, scaled.sensitivity_maps, noise_std)
-    alternative = scaled.alternative
+    if min(scaled.whitened.region.size) >= FEW_LINES:
+        estimate = None
+    data = (scaled.kspace, scaled.mask)
+    noise_std, alternative = scaled.noise_std, scaled.alternative
+    refined = refine_sensitivity_maps(*data, scaled.sensitivity_maps, noise_std, estimate)
     if alternative is not None and refined.n_rounds:
-        other = refine_sensitivity_maps(kspace, mask, alternative, noise_std)
+        other = refine_sensitivity_maps(*data, alternative, noise_std, estimate)
         alternative = other.sensitivity_maps
     return replace(
         scaled,
