@@ -3,7 +3,7 @@
     python benchmarks/benchmark_reconstruction.py [SCAN] [--prior brain-small]
         [--samples 8] [--evaluations 40] [--pictures FOLDER]
 
-Every method gets the same whitened k-space, sensitivity maps (from the measured centre alone)
+Every method gets the same whitened k-space, sensitivity maps (as `reconstruct` estimates them)
 and noise level, and is cropped alike. PSNR and NMSE are those of the magnitude against the coil
 combination of the fully sampled scan, whose noise counts as error; CG-SENSE's iterations and
 the wavelets' weight are chosen by that very PSNR. The left-out error compares the k-space that
@@ -28,6 +28,7 @@ import mri_alps
 from mri_alps import sample_posterior
 from mri_alps.core.atomic import atomic_path
 from mri_alps.core.crop import center_crop
+from mri_alps.pipeline import point_estimate_of
 from mri_alps.priors import load_prior
 from mri_alps.sampling import antithetic_groups, decorrelated
 
@@ -193,6 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
             options.noise_std,
             options.mask,
             options.slice,
+            point_estimate_of(prior),
         )
         found, images = compare(case, prior, options)
         sentences += found

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from mri_alps.calibration import Acquisition, prepare_slice
+from mri_alps.calibration import Acquisition, PointEstimate, prepare_slice
 from mri_alps.calibration.noise import apply_to_coils
 from mri_alps.core.crop import center_crop
 from mri_alps.evaluation.metrics import image_metrics
@@ -92,6 +92,7 @@ def load_case(
     noise_std: float | None = None,
     kind: str = "equispaced",
     index: int = 0,
+    estimate: PointEstimate | None = None,
 ) -> Case:
     """Read a scan and leave out what a mask does not have.
 
@@ -107,12 +108,14 @@ def load_case(
         In the units of the file, where it cannot be estimated.
     index : int
         Slice.
+    estimate : callable, optional
+        As `prepare_slice` takes it: what `reconstruct` improves maps of few lines with.
     """
     raw = read_raw(path)
     mask_seed = tuple(map(ord, path.name)) if seed is None else seed
     mask = make_mask(kind, raw.shape, acceleration, center_fraction, seed=mask_seed)
     name = f"{path.name}, {kind} {acceleration:g}x"
-    return case_of(raw, name, mask, index, noise_std)
+    return case_of(raw, name, mask, index, noise_std, estimate=estimate)
 
 
 def case_of(
@@ -122,6 +125,7 @@ def case_of(
     index: int = 0,
     noise_std: float | None = None,
     clean: np.ndarray | None = None,
+    estimate: PointEstimate | None = None,
 ) -> Case:
     """Leave out what a mask does not have.
 
@@ -140,8 +144,10 @@ def case_of(
     clean : numpy.ndarray, optional
         The k-space (coils, H, W) of a simulated scan before noise was added: the reference is made
         of it.
+    estimate : callable, optional
+        As `prepare_slice` takes it.
     """
-    acquisition = prepare_slice(raw, index, mask, noise_std=noise_std)
+    acquisition = prepare_slice(raw, index, mask, noise_std=noise_std, estimate=estimate)
     full_operator = SenseOperator(
         acquisition.sensitivity_maps, torch.ones(raw.shape, dtype=torch.bool)
     )

@@ -58,11 +58,14 @@ class RefinedMaps(NamedTuple):
         What is left to allow for.
     n_rounds : int
         How often the maps were replaced; 0 where they were good enough, or nothing was better.
+    misfit : float
+        As `strict_misfit`; 0 of so few coils that nothing can be improved.
     """
 
     sensitivity_maps: torch.Tensor
     error: MapsError
     n_rounds: int
+    misfit: float
 
 
 def refine_sensitivity_maps(
@@ -102,14 +105,14 @@ def refine_sensitivity_maps(
     block = _Block(kspace, mask, noise_std)
     error = fit_maps_error(kspace, mask, sensitivity_maps, noise_std)
     if not block.is_of_low_rank:
-        return RefinedMaps(sensitivity_maps, error, 0)
+        return RefinedMaps(sensitivity_maps, error, 0, 0.0)
     misfit = strict_misfit(kspace, mask, sensitivity_maps, noise_std)
-    found = _Refined(sensitivity_maps, misfit, error, 0)
+    found = RefinedMaps(sensitivity_maps, error, 0, misfit)
     if misfit > HIGHEST_MISFIT:
         found = block.refine(found)
     if estimate is not None:
         found = block.refine_with(found, estimate)
-    return RefinedMaps(found.sensitivity_maps, found.error, found.n_rounds)
+    return found
 
 
 def complete_low_rank(
@@ -147,15 +150,6 @@ def complete_low_rank(
     return x
 
 
-class _Refined(NamedTuple):
-    """Maps on their way, and how the data agree with them."""
-
-    sensitivity_maps: torch.Tensor
-    misfit: float
-    error: MapsError
-    n_rounds: int
-
-
 class _Block:
     """The central block of a scan's k-space."""
 
@@ -172,7 +166,7 @@ class _Block:
         rows = (self.size[0] - self.patch[0] + 1) * (self.size[1] - self.patch[1] + 1)
         return self.rank <= _LARGEST_RANK * columns and self.rank < rows
 
-    def refine(self, found: _Refined) -> _Refined:
+    def refine(self, found: RefinedMaps) -> RefinedMaps:
         """Replace the maps, as long as the data agree with them."""
         for _ in range(_ROUNDS):
             following = self._round(found, gaussian_mean, _ITERATIONS)
@@ -181,7 +175,7 @@ class _Block:
             found = following
         return found
 
-    def refine_with(self, found: _Refined, estimate: PointEstimate) -> _Refined:
+    def refine_with(self, found: RefinedMaps, estimate: PointEstimate) -> RefinedMaps:
         """Replace the maps, if the data agree with them the better the longer."""
         latest = found
         for _ in range(ESTIMATE_ROUNDS):
@@ -194,12 +188,12 @@ class _Block:
             latest = following
         return latest if latest.misfit <= (1 - SMALLEST_FALL) * found.misfit else found
 
-    def _round(self, found: _Refined, estimate: PointEstimate, n_iterations: int) -> _Refined:
+    def _round(self, found: RefinedMaps, estimate: PointEstimate, n_iterations: int) -> RefinedMaps:
         maps = self._maps(found, estimate, n_iterations)
         data = (self.kspace, self.mask, maps, self.noise_std)
-        return _Refined(maps, strict_misfit(*data), fit_maps_error(*data), found.n_rounds + 1)
+        return RefinedMaps(maps, fit_maps_error(*data), found.n_rounds + 1, strict_misfit(*data))
 
-    def _maps(self, found: _Refined, estimate: PointEstimate, n_iterations: int) -> torch.Tensor:
+    def _maps(self, found: RefinedMaps, estimate: PointEstimate, n_iterations: int) -> torch.Tensor:
         """Maps of the block, its missing samples predicted by the present maps."""
         mask, maps = self.mask.expand(self.shape), found.sensitivity_maps
         weights = found.error.weights

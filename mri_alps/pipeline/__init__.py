@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         prepare_directory,
     )
     from mri_alps.pipeline.parts import describe_parts, is_unasked, open_parts, parts_of
+    from mri_alps.pipeline.point_estimate import point_estimate_of
     from mri_alps.pipeline.preview import PREVIEW_FORMAT, PREVIEW_KIND, Preview, preview_path
     from mri_alps.pipeline.progress import Progress
     from mri_alps.pipeline.provenance import pixel_aspect, versions
@@ -145,6 +146,7 @@ _HOME_OF = {
     "output_path": "mri_alps.pipeline.output",
     "pixel_aspect": "mri_alps.pipeline.provenance",
     "prepare_directory": "mri_alps.pipeline.output",
+    "point_estimate_of": "mri_alps.pipeline.point_estimate",
     "preview_path": "mri_alps.pipeline.preview",
     "prior_identity": "mri_alps.pipeline.identity",
     "reconstruct": "mri_alps.pipeline.volume",

@@ -152,8 +152,10 @@ def refine_maps(scaled: ScaledSlice, estimate: PointEstimate | None = None) -> S
     data = (scaled.kspace, scaled.mask)
     noise_std, alternative = scaled.noise_std, scaled.alternative
     refined = refine_sensitivity_maps(*data, scaled.sensitivity_maps, noise_std, estimate)
-    if alternative is not None and refined.n_rounds:
+    if alternative is not None and (refined.n_rounds or estimate is not None):
         other = refine_sensitivity_maps(*data, alternative, noise_std, estimate)
+        if other.n_rounds and other.misfit < refined.misfit:
+            refined, other = other, refined
         alternative = other.sensitivity_maps
     return replace(
         scaled,
