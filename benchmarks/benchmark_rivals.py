@@ -47,6 +47,7 @@ from rivals_table import by_scan, markdown, summary
 
 import mri_alps
 from mri_alps.core.errors import ConfigurationError, DivergenceError, MriAlpsWarning
+from mri_alps.pipeline import point_estimate_of
 from mri_alps.priors import load_prior
 
 PATIENTS = {"heads": REPORTED, "heads tuned on": TUNED_ON}
@@ -117,7 +118,7 @@ def tuned(log: Log, name, method, prior, options, acceleration, evaluations) -> 
         entry |= {"method": name, "evaluations": evaluations, "setting": setting}
         entry["settings"] = [options.tuning_samples, options.seed, options.size, count]
         if entry not in log:
-            cases = cases_of(scan, acceleration, count, options.size, options.seed)
+            cases = cases_of(scan, acceleration, count, options.size, options.seed, options.prior)
             of_run = options.tuning_samples, evaluations, options.seed, setting
             rows = [run(case, method, prior, *of_run) for case in cases]
             means = {
@@ -141,13 +142,14 @@ def tuned(log: Log, name, method, prior, options, acceleration, evaluations) -> 
 
 
 @functools.lru_cache(maxsize=4)  # their calibration takes longer than many a method
-def cases_of(scan: str, acceleration: float, count: int, size: int, seed: int) -> tuple:
-    """Scans of a group."""
+def cases_of(scan: str, acceleration: float, count: int, size: int, seed: int, prior: str) -> tuple:
+    """Scans of a group, with maps as `reconstruct` makes them with this prior."""
+    estimate = point_estimate_of(load_prior(prior))
     if scan in PATIENTS:
-        return tuple(head_cases(PATIENTS[scan], count, size, acceleration, seed))
+        return tuple(head_cases(PATIENTS[scan], count, size, acceleration, seed, estimate))
     if scan in DRAWS:
         return tuple(gaussian_cases(count, size, acceleration, seed + DRAWS[scan]))
-    return (real_case(scan, acceleration),)
+    return (real_case(scan, acceleration, estimate),)
 
 
 def measure(log: Log, options, prior, scan: str, acceleration: float) -> None:
@@ -168,7 +170,9 @@ def measure(log: Log, options, prior, scan: str, acceleration: float) -> None:
                     entry["settings"] = [options.samples, options.seed, options.size, number]
                     if entry in log:
                         continue
-                    cases = cases_of(scan, acceleration, count, options.size, options.seed)
+                    cases = cases_of(
+                        scan, acceleration, count, options.size, options.seed, options.prior
+                    )
                     of_run = options.samples, evaluations, options.seed, choice["setting"]
                     log.add(entry | run(cases[number], method, prior, *of_run))
 

@@ -12,7 +12,7 @@ from benchmark_coverage import coil_maps
 from reconstruction_case import LEVEL, Case, case_of, load_case
 from scipy import stats
 
-from mri_alps.calibration import Acquisition, prepare_slice
+from mri_alps.calibration import Acquisition, PointEstimate, prepare_slice
 from mri_alps.calibration.noise import apply_to_coils
 from mri_alps.core.crop import center_crop
 from mri_alps.core.fourier import fftc, ifftc
@@ -39,7 +39,7 @@ def shared_data() -> Path:
     return Path(os.environ.get("MRI_ALPS_SHARED_DATA", folder))
 
 
-def real_case(name: str, acceleration: float) -> Case:
+def real_case(name: str, acceleration: float, estimate: PointEstimate | None = None) -> Case:
     """A fully sampled scan, or as FILE@SIZE the middle of its k-space; the reference has noise.
 
     The noise of what was cut out is that of the whole scan, whose border shows it.
@@ -47,14 +47,15 @@ def real_case(name: str, acceleration: float) -> Case:
     file, _, size = name.partition("@")
     path, center = shared_data() / "raw" / file, CENTER / acceleration
     if not size:
-        return load_case(path, acceleration, center)
+        return load_case(path, acceleration, center, estimate=estimate)
     raw = read_raw(path)
     whole = prepare_slice(raw, 0)
     shape = (int(size), int(size))
     middle = center_crop(apply_to_coils(whole.whitening, raw.read_slice(0)), shape)
     mask = make_mask("equispaced", shape, acceleration, center, seed=tuple(map(ord, file)))
     # Whitened coils have unit noise.
-    return case_of(raw_from_arrays(np.ascontiguousarray(middle)[None]), name, mask, noise_std=1.0)
+    cut = raw_from_arrays(np.ascontiguousarray(middle)[None])
+    return case_of(cut, name, mask, noise_std=1.0, estimate=estimate)
 
 
 def head_images(patient: str, count: int, size: int, seed: int) -> list[np.ndarray]:
@@ -81,11 +82,17 @@ def simulated(image: torch.Tensor, acceleration: float, seed: int):
     return mask, maps, clean, noisy
 
 
-def simulated_case(image: torch.Tensor, name: str, acceleration: float, seed: int) -> Case:
+def simulated_case(
+    image: torch.Tensor,
+    name: str,
+    acceleration: float,
+    seed: int,
+    estimate: PointEstimate | None = None,
+) -> Case:
     """Measure a complex image (H, W), calibrated as a scan is; the reference is free of noise."""
     mask, _, clean, noisy = simulated(image, acceleration, seed)
     raw = raw_from_arrays(noisy.numpy()[None])
-    return case_of(raw, name, mask, noise_std=NOISE_STD, clean=clean.numpy())
+    return case_of(raw, name, mask, noise_std=NOISE_STD, clean=clean.numpy(), estimate=estimate)
 
 
 def calibrated_case(image: torch.Tensor, name: str, acceleration: float, seed: int) -> Case:
@@ -124,12 +131,19 @@ def with_phase(magnitude: np.ndarray, seed: int) -> torch.Tensor:
     return torch.as_tensor(magnitude / scale * np.exp(1j * phase)).to(torch.complex64)
 
 
-def head_cases(patient: str, count: int, size: int, acceleration: float, seed: int):
+def head_cases(
+    patient: str,
+    count: int,
+    size: int,
+    acceleration: float,
+    seed: int,
+    estimate: PointEstimate | None = None,
+):
     """Simulated scans of a patient's slices."""
     for number, magnitude in enumerate(head_images(patient, count, size, seed)):
         own = stream_seed(seed, number)
         name = f"patient {patient}, slice {number}, {size}x{size}"
-        yield simulated_case(with_phase(magnitude, own), name, acceleration, own)
+        yield simulated_case(with_phase(magnitude, own), name, acceleration, own, estimate)
 
 
 def gaussian_cases(count: int, size: int, acceleration: float, seed: int) -> Iterator[Case]:
