@@ -42,7 +42,7 @@ from mri_alps.calibration.volume import (
 from mri_alps.core.devices import find_device
 from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
 from mri_alps.core.magnitudes import root_sum_of_squares
-from mri_alps.core.values import MOST, check, instance, number, whole
+from mri_alps.core.values import FUNCTION, MOST, check, instance, number, whole
 from mri_alps.rawdata import RawKSpace, RawTrajectoryData, smallest_mask
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ _RULES = {
     "maps_error": number(0, 1e3, ends="[]").or_none(),
     "n_maps": whole(1).or_none(),
     "left_out": instance(np.ndarray, named="a bool array").or_none(),
+    "estimate": FUNCTION.or_none(),
 }
 
 

@@ -13,8 +13,7 @@ of it and a point estimate by a learned prior can be had, that predicts it, in t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -43,8 +42,24 @@ SMALLEST_FALL, SMALLEST_FALL_OF_ROUND = 0.01, 0.001
 """Of the misfit, by which all of these rounds and each of them have to lower it, or the maps stay
 what they were: a prior that does not know such images makes them worse, and it does not fall."""
 
-PointEstimate = Callable[[SenseOperator, torch.Tensor, float], torch.Tensor]
-"""Image (H, W) from operator, data (coils, H, W) and noise_std, as `gaussian_mean` is one."""
+
+class PointEstimate(Protocol):
+    """What makes an image of data, as `gaussian_mean` does."""
+
+    def __call__(
+        self, operator: SenseOperator, data: torch.Tensor, noise_std: float, /
+    ) -> torch.Tensor:
+        """Return the image, complex64 (H, W).
+
+        Parameters
+        ----------
+        operator : SenseOperator
+            A.
+        data : torch.Tensor
+            complex64 (coils, H, W), zero outside of the mask.
+        noise_std : float
+            Per real component.
+        """
 
 
 class RefinedMaps(NamedTuple):

@@ -329,18 +329,24 @@ class _SolvedAtLevel(CovarianceAtLevel):
         limit = self.plan.n_iterations() if on_device else self.plan.allowed
         limit = limit if self.most is None else min(limit, self.most)
         n_iterations = 0
-        while n_iterations < limit and (on_device or bool(unsolved.any())):
+        while n_iterations < limit:
+            active = unsolved & (energy > 0)  # beyond, rounding has won, and steps lead away
             if on_device:
-                needed += unsolved.any()
+                needed += active.any()
+            elif not bool(active.any()):
+                break
             image = to_image(direction, self.problem)
             response = self.explained(image).add_(direction * self.fisher)
             step = energy / self._inner(direction, response).clamp_min(1e-30)
-            step = torch.where(unsolved, step, torch.zeros_like(step)).to(x.dtype)
+            step = torch.where(active, step, torch.zeros_like(step)).to(x.dtype)
             x.addcmul_(step, direction)
             residual.addcmul_(step, response, value=-1)
             preconditioned = self.inverse(residual)
             previous, energy = energy, self._inner(residual, preconditioned)
-            ratio = (energy / previous.clamp_min(1e-30)).to(x.dtype)
+            ratio = torch.where(
+                active, energy / previous.clamp_min(1e-30), torch.zeros_like(energy)
+            )
+            ratio = ratio.to(x.dtype)
             direction = torch.addcmul(preconditioned, ratio, direction)
             unsolved = unsolved & self._is_unsolved(energy, preconditioned, added)
             n_iterations += 1

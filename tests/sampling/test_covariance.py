@@ -172,6 +172,23 @@ def test_what_is_not_solved_is_counted():
     assert int(level.solve(to_spectrum(target, problem)).unsolved) == 3
 
 
+def test_a_chain_whose_energy_rounding_turned_negative_leaves_the_others_alone():
+    """It stays where it is and counts as unsolved; before, it grew until all were not finite."""
+    problem = problem_of("points", 0.03)
+    level = make_covariance(problem, 0).at(1 / image_power(SHAPE, 1e3), problem.noise_std, 1e-9)
+    target = to_spectrum(
+        standard_normal((3, *SHAPE), torch.Generator().manual_seed(1), C128), problem
+    )
+    expected = level.solve(target)
+    sign = torch.tensor([1.0, -1.0, 1.0])[:, None, None]
+    broken = dataclasses.replace(level, inverse=lambda residual: sign * level.inverse(residual))
+    found = broken.solve(target)
+    assert int(expected.unsolved) == 0 and int(found.unsolved) == 1
+    assert bool((found.x[1] == 0).all())
+    for chain in (0, 2):
+        assert_equal_to_rounding(found.x[chain], expected.x[chain], 1e3)
+
+
 def test_the_preconditioner_of_lines_is_exact_where_the_prior_is_flat():
     problem = problem_of("lines")
     inverse = make_preconditioner(problem).at(
