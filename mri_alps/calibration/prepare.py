@@ -249,6 +249,7 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
     }
     if scaled.refined is not None:
         info["maps_refined"] = scaled.refined.n_rounds
+        info["maps_estimates"] = scaled.refined.n_estimates
     if weighted.weights is not None:
         info["maps_error"] = weighted.maps_error
         info["smallest_weight"] = float(weighted.weights.min())

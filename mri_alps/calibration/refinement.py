@@ -75,12 +75,15 @@ class RefinedMaps(NamedTuple):
         How often the maps were replaced; 0 where they were good enough, or nothing was better.
     misfit : float
         As `strict_misfit`; 0 of so few coils that nothing can be improved.
+    n_estimates : int
+        Images that the prior was asked for, whether they made better maps or not.
     """
 
     sensitivity_maps: torch.Tensor
     error: MapsError
     n_rounds: int
     misfit: float
+    n_estimates: int = 0
 
 
 def refine_sensitivity_maps(
@@ -192,8 +195,9 @@ class _Block:
 
     def refine_with(self, found: RefinedMaps, estimate: PointEstimate) -> RefinedMaps:
         """Replace the maps, if the data agree with them the better the longer."""
-        latest = found
+        latest, n_estimates = found, 0
         for _ in range(ESTIMATE_ROUNDS):
+            n_estimates += 1
             try:
                 following = self._round(latest, estimate, _ESTIMATE_ITERATIONS)
             except MriAlpsError:  # a prior that fails is told of when samples are drawn
@@ -201,7 +205,8 @@ class _Block:
             if following.misfit > (1 - SMALLEST_FALL_OF_ROUND) * latest.misfit:
                 break
             latest = following
-        return latest if latest.misfit <= (1 - SMALLEST_FALL) * found.misfit else found
+        kept = latest if latest.misfit <= (1 - SMALLEST_FALL) * found.misfit else found
+        return kept._replace(n_estimates=n_estimates)
 
     def _round(self, found: RefinedMaps, estimate: PointEstimate, n_iterations: int) -> RefinedMaps:
         maps = self._maps(found, estimate, n_iterations)

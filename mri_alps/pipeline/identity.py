@@ -52,7 +52,8 @@ def settings_identity(
         if name not in EXECUTION_SETTINGS
     }
     settings["prior"] = prior_identity(prior, prior_name)
-    settings["noise"] = "antithetic"  # not to go on with the independent samples of before
+    # Not to go on with what earlier versions drew: other samples, through other maps.
+    settings["drawn"] = "antithetic samples, maps of few lines by the prior"
     settings["acceleration"] = configuration.effective_acceleration
     settings["center_fraction"] = configuration.effective_center_fraction
     if configuration.mask is None:

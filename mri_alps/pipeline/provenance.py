@@ -79,6 +79,7 @@ def attributes_of(
         "n_samples": configuration.n_samples,
         "n_evaluations": first.scalars["n_evaluations"],
         "setup_evaluations": first.scalars["setup_evaluations"],
+        "maps_evaluations": first.scalars["maps_evaluations"],
         "novelty": first.scalars["novelty"],
         "versions": versions(),
         "prior": prior_label(prior, prior_name),

@@ -68,10 +68,11 @@ def test_a_prior_that_knows_the_image_improves_maps():
     improved = refine_sensitivity_maps(kspace, mask, maps, NOISE, exact)
     assert improved.n_rounds > plain.n_rounds
     assert error_of(improved.sensitivity_maps) < error_of(plain.sensitivity_maps) - 3
+    assert (plain.n_estimates, improved.n_estimates > 1) == (0, True)
     for estimate in (nothing_like_it, diverging):
         found = refine_sensitivity_maps(kspace, mask, maps, NOISE, estimate)
         assert torch.equal(found.sensitivity_maps, plain.sensitivity_maps)
-        assert found.n_rounds == plain.n_rounds
+        assert (found.n_rounds, found.n_estimates) == (plain.n_rounds, 1)
 
 
 def test_few_coils_say_too_little():
@@ -111,6 +112,21 @@ def test_a_prepared_slice_tells_of_the_refinement():
     with pytest.warns(MriAlpsWarning, match="sensitivity maps"):
         given = prepare_slice(raw, 0, sensitivity_maps=maps.numpy())
     assert "maps_refined" not in given.info
+
+
+@pytest.mark.parametrize(("n_lines", "is_asked"), [(8, True), (24, False)])
+def test_the_prior_is_asked_where_calibration_lines_are_few(n_lines, is_asked):
+    kspace, mask, _, _ = scan(0.0, simulation.lines(SHAPE[1], 4, n_lines))
+    raw = raw_from_arrays(kspace.numpy()[None], mask.numpy(), noise_covariance=NOISE**2 * np.eye(8))
+    asked = []
+
+    def estimate(operator, data, noise_std):
+        asked.append((tuple(data.shape), data.dtype, operator.domain_shape, type(noise_std)))
+        return exact(operator, data, noise_std)
+
+    found = prepare_slice(raw, 0, estimate=estimate)
+    assert bool(asked) == is_asked and found.info["maps_estimates"] == len(asked)
+    assert set(asked) <= {((8, *SHAPE), torch.complex64, SHAPE, float)}
 
 
 @pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")

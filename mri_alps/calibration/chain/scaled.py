@@ -154,8 +154,10 @@ def refine_maps(scaled: ScaledSlice, estimate: PointEstimate | None = None) -> S
     refined = refine_sensitivity_maps(*data, scaled.sensitivity_maps, noise_std, estimate)
     if alternative is not None and (refined.n_rounds or estimate is not None):
         other = refine_sensitivity_maps(*data, alternative, noise_std, estimate)
+        n_estimates = refined.n_estimates + other.n_estimates
         if other.n_rounds and other.misfit < refined.misfit:
             refined, other = other, refined
+        refined = refined._replace(n_estimates=n_estimates)
         alternative = other.sensitivity_maps
     return replace(
         scaled,
