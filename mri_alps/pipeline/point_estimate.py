@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mri_alps.sampling import make_problem, plug_and_play
 
 if TYPE_CHECKING:
-    from mri_alps.calibration import PointEstimate
+    from mri_alps.calibration import Acquisition, PointEstimate
     from mri_alps.priors import ScoreModel
 
 N_EVALUATIONS = 4
@@ -41,3 +41,14 @@ def point_estimate_of(prior: ScoreModel) -> PointEstimate | None:
     return lambda operator, data, noise_std: plug_and_play(
         prior, make_problem(operator, data, noise_std), n_steps=N_EVALUATIONS, start=START
     )[0]
+
+
+def estimate_evaluations(acquisition: Acquisition) -> int:
+    """Return how many evaluations of the prior the sensitivity maps of a slice took.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        The slice.
+    """
+    return N_EVALUATIONS * int(acquisition.info.get("maps_estimates", 0))

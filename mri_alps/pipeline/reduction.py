@@ -13,7 +13,7 @@ from mri_alps.core.crop import center_crop_or_pad
 from mri_alps.pipeline.conformal import with_calibration
 from mri_alps.pipeline.images import used_mask
 from mri_alps.pipeline.interpolation import image_size, interpolate
-from mri_alps.pipeline.point_estimate import N_EVALUATIONS
+from mri_alps.pipeline.point_estimate import estimate_evaluations
 from mri_alps.pipeline.reached import MEAN_ERROR, STD_ERROR
 from mri_alps.pipeline.result import CALIBRATION, UNEXPLAINED, SliceReconstruction
 from mri_alps.pipeline.self_calibration import factors_as_diagnostics, factors_as_scalars
@@ -137,7 +137,7 @@ def reduce_samples(
             "noise_std": float(acquisition.noise_std),
             "n_evaluations": int(result.n_evaluations),
             "setup_evaluations": int(result.setup_evaluations),
-            "maps_evaluations": N_EVALUATIONS * acquisition.info.get("maps_estimates", 0),
+            "maps_evaluations": estimate_evaluations(acquisition),
             "n_samples": len(samples),
             "degrees_of_freedom": statistics.degrees_of_freedom,
             "n_restarts": int(result.diagnostics.get("n_restarts", 0)),

@@ -14,7 +14,7 @@ from mri_alps.calibration import apply_to_coils, combined_mask, read_shots
 from mri_alps.core.errors import MriAlpsError, MriAlpsWarning
 from mri_alps.core.random import stream_seed
 from mri_alps.pipeline.maps_deviation import maps_errors
-from mri_alps.pipeline.point_estimate import is_learned
+from mri_alps.pipeline.point_estimate import estimate_evaluations, is_learned
 from mri_alps.pipeline.result import SELF_CALIBRATION
 from mri_alps.pipeline.sets import prior_of_sets
 from mri_alps.rawdata import (
@@ -145,7 +145,7 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
         folds = choose_left_out(
             measured, center_block(measured), plan.n_folds, stream_seed(seed, index, 1)
         )
-    found = []
+    found, spent = [], 0  # of a set that tells nothing, too
     for number, fold in enumerate(folds):
         try:
             with warnings.catch_warnings():  # they are said when the slice is reconstructed
@@ -153,6 +153,7 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
                 acquisition = reconstructor.prepare(index, left_out=fold)
             if acquisition.is_empty:
                 return []
+            spent += estimate_evaluations(acquisition)
             result = sample_posterior(
                 prior_of_sets(reconstructor.prior, acquisition),
                 *acquisition.problem(),
@@ -165,6 +166,7 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
             )
         except _ERRORS:  # what is wrong with the slice is told when it is reconstructed
             continue
+        spent += N_PREDICTIONS * result.n_evaluations + result.setup_evaluations
         if len(result.samples) < 2:
             continue
         first = _FIRST_SAMPLE * (number + 1)
@@ -184,11 +186,15 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
             torch.as_tensor(kspace / np.float32(acquisition.scale), device=device),
             result.samples.to(device),
             acquisition.noise_std,
-            N_PREDICTIONS * plan.n_evaluations,
+            spent,
             None if places is None else torch.as_tensor(places, device=device),
             None if errors is None else errors.to(device),
         )
         found.append(energies)
+        spent = 0
+    if found and spent:
+        last = found[-1]
+        found[-1] = dataclasses.replace(last, n_evaluations=last.n_evaluations + spent)
     return found
 
 

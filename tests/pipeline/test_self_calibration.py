@@ -17,6 +17,8 @@ from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
 from mri_alps.priors import load_prior
 from mri_alps.rawdata import raw_from_arrays
 from mri_alps.uncertainty import UncertaintyFactors, choose_left_out
+from tests.calibration import calibration_simulation as simulation
+from tests.calibration.test_maps_error import NOISE, SHAPE, scan
 from tests.pipeline.simulated_scan import coil_maps, simulate
 
 CPU = torch.device("cpu")
@@ -186,3 +188,30 @@ def test_factors_scale_the_priors_part_and_not_that_of_the_maps(kspace):
         for one in (road, dataclasses.replace(road, factors=twice))
     ]
     assert_equal_to_rounding(added[1], added[0], dtype="float32", scale=np.abs(added[0]).max())
+
+
+def test_every_evaluation_of_the_prior_is_counted(monkeypatch):
+    """Those for maps too, and those of a set whose chains are lost."""
+    data, mask, _, _ = scan(0.0, simulation.lines(SHAPE[1], 2, 8))
+    raw = raw_from_arrays(data.numpy()[None], mask.numpy(), noise_covariance=NOISE**2 * np.eye(8))
+    settings = ReconstructionConfiguration(prior="brain-small", n_samples=2, n_evaluations=4)
+    prior = load_prior("brain-small")
+    road = SliceReconstructor.of_scan(raw, settings, prior, CPU)
+    asked, sets = [], []
+    denoise, draw = prior.denoise, self_calibration.sample_posterior
+
+    def counted(x, sigma):
+        asked.append(x[..., 0, 0].numel())
+        return denoise(x, sigma)
+
+    def one_chain_of_the_last_set(*problem, **settings):
+        result = draw(*problem, **settings)
+        sets.append(sum(asked))
+        samples = result.samples if len(sets) == 1 else result.samples[:1]
+        return dataclasses.replace(result, samples=samples)
+
+    monkeypatch.setattr(prior, "denoise", counted)
+    monkeypatch.setattr(self_calibration, "sample_posterior", one_chain_of_the_last_set)
+    (found,) = self_calibration.measure_left_out(road, 0)
+    assert len(sets) == 2
+    assert found.n_evaluations == sum(asked) > 2 * 2 * 4
