@@ -22,9 +22,10 @@ from mri_alps.rawdata.fastmri.writer import write_fastmri
 from mri_alps.training.images import ImageRecord, ImageSet
 from mri_alps.training.validation import validation_images
 
-PATIENT_STREAM = 251
-COILS = (4, 8, 12)
-NOISE_STDS = (0.006, 0.012, 0.025)  # per real component and coil, of images scaled to 1
+DESIGN_STREAM = 263
+PATIENT_STREAM = 269  # of scans that masks are evaluated on
+COILS = (4, 8, 12, 16)
+NOISE_STDS = (0.002, 0.006, 0.012, 0.025)  # per real component and coil, of images scaled to 1
 REAL_SCANS = ("brain_axial_8ch", "brain_axial_16ch_96")
 
 
@@ -134,7 +135,9 @@ def central_part(kspace: torch.Tensor, side: int) -> torch.Tensor:
     return kspace[..., top : top + side, left : left + side]
 
 
-def write_scans(folder: Path, chosen: Iterator[Chosen], side: int) -> list[Path]:
+def write_scans(
+    folder: Path, chosen: Iterator[Chosen], side: int, stream: int = PATIENT_STREAM
+) -> list[Path]:
     """Simulate the scans that are not there yet; SUBJECT_NUMBER.h5 each, one slice."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -143,7 +146,7 @@ def write_scans(folder: Path, chosen: Iterator[Chosen], side: int) -> list[Path]
         paths.append(path)
         if path.exists():
             continue
-        seed = stream_seed(PATIENT_STREAM, side, *map(ord, path.name))
+        seed = stream_seed(stream, side, *map(ord, path.name))
         record = ImageRecord(pixels, subject)
         whole = fftc(validation_images(ImageSet((record,)), 1, seed)[0])
         image = ifftc(central_part(whole, side)) * (side / whole.shape[-1])  # the scale stays 1

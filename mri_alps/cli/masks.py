@@ -42,8 +42,14 @@ _SIGNIFICANT = 0.05
 
 @takes_settings(
     ReconstructionConfiguration,
-    only=(*SAMPLING_SETTINGS, *TRAJECTORY_SETTINGS, "correct_delays", "noise_std"),
-    defaults={"n_evaluations": 50},
+    only=(
+        *SAMPLING_SETTINGS,
+        *TRAJECTORY_SETTINGS,
+        "correct_delays",
+        "noise_std",
+        "self_calibration",
+    ),
+    defaults={"n_evaluations": 50, "self_calibration": "off"},
 )
 def masks(
     inputs: Annotated[

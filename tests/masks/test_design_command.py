@@ -15,10 +15,11 @@ from mri_alps.rawdata.fastmri.writer import write_fastmri
 SHAPE = (24, 32)
 
 
-def make_scan(path, seed=0, mask=None, shape=SHAPE):
+def make_scan(path, seed=0, mask=None, shape=SHAPE, phase=0.0):
     rng = np.random.default_rng(seed)
     y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
     image = (np.hypot(y / 0.8, x / 0.7) < 1) - 0.4 * (np.hypot(y - 0.2, x + 0.1 * seed) < 0.3)
+    image = image * np.exp(1j * phase * np.sin(4 * x + y))
     maps = np.stack([np.exp(-((x - a) ** 2) - (y - b) ** 2 + 1j * a) for a, b in
                      ((1, 0), (-1, 0), (0, 1), (0, -1))])  # fmt: skip
     shifted = np.fft.ifftshift(image * maps, axes=(1, 2))

@@ -17,8 +17,12 @@ from mri_alps.masks.design._error_model import (
     shrunk_covariances,
     spectral_ratios,
 )
-from mri_alps.masks.design._scans import calibrated_scale
+from mri_alps.masks.design._scans import calibrated_scale, image_of_maps
 from mri_alps.masks.design.points import PointInformation
+from mri_alps.masks.study._slices import CalibratedScan
+from mri_alps.pipeline import ReconstructionConfiguration, load_prior_for
+from mri_alps.rawdata import read_raw
+from tests.masks.test_design_command import make_scan
 
 NOISE_STD = 0.05
 
@@ -234,3 +238,24 @@ def test_a_point_is_worth_the_error_that_it_takes_away():
 def test_deviations_are_scaled_by_what_the_truth_says():
     assert calibrated_scale([(0.01, 0.04), (0.02, 0.08), (0.5, None)]) == pytest.approx(2)
     assert calibrated_scale([(0.01, None)]) == 1
+
+
+def test_the_truth_has_the_phase_of_the_maps_that_a_mask_leaves(tmp_path):
+    # the slow phase is in the maps, and a few lines show less of it than all do
+    raw = read_raw(make_scan(tmp_path / "scan.h5", shape=(48, 64), phase=3.0))
+    part = CalibratedScan(raw).slice(0)
+    mask = np.zeros((1, 64), bool)
+    mask[0, 28:36] = True
+    configuration = ReconstructionConfiguration(prior="gaussian")
+    prior, device = load_prior_for(configuration)
+    whole, own = (
+        part.load(part.reconstructor(lines, configuration, prior, device)).acquisition
+        for lines in (None, mask)
+    )
+    angle = (whole.sensitivity_maps.conj() * own.sensitivity_maps).sum(0).angle()
+    assert float(angle.abs().max()) > 0.3
+    truth = image_of_maps(whole, own)
+    kspace = fftc(own.raw_sensitivity_maps() * truth) * own.scale
+    expected = torch.from_numpy(raw.read_slice(0))
+    error = (kspace - expected).abs().square().sum() / expected.abs().square().sum()
+    assert float(error) < 0.02  # noise, and what the maps leave

@@ -203,3 +203,26 @@ def test_a_warning_about_calibration_names_the_scan(scans):
         file["kspace"][...] = file["kspace"][()] * falling.astype(np.float32)
     with pytest.warns(MriAlpsWarning, match="scan0.h5: slice 0"):
         compare_masks(scans[:1], ["measured"], prior="gaussian", n_samples=2, n_evaluations=4)
+
+
+def test_deviations_calibrate_themselves_where_it_is_asked_for(tmp_path):
+    # the Gaussian prior knows no edges: lines that are left out say how far it is wrong
+    scan = make_scan(tmp_path / "scan.h5", shape=(32, 48))
+    mask = make_mask("equispaced", (32, 48), 2, 0.25, seed=0)
+    rows = {}
+    for kind in (None, "off", "scan", "slice"):
+        study = compare_masks(
+            [scan], {"mask": mask}, [2], prior="gaussian", n_samples=4, n_evaluations=6,
+            seed=0, center_fraction=0.25, self_calibration=kind,
+        )  # fmt: skip
+        rows[kind] = study.results[0].metrics
+    assert rows[None] == {**rows["off"], "seconds": rows[None]["seconds"]}
+    assert rows["off"]["uncertainty_factor"] == 1.0
+    for kind in ("scan", "slice"):
+        factor = rows[kind]["uncertainty_factor"]
+        assert abs(factor - 1) > 0.05
+        assert rows[kind]["NMSE"] == rows["off"]["NMSE"]  # the mean stays
+        # errors that are predicted go with the square of deviations, frequency by frequency
+        ratio = rows[kind]["predicted_NMSE"] / rows["off"]["predicted_NMSE"]
+        assert (ratio > 1) == (factor > 1)
+        assert 0.5 < ratio / factor**2 < 2

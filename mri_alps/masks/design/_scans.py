@@ -23,6 +23,7 @@ from mri_alps.masks.design.points import point_information
 from mri_alps.masks.study._slices import is_complete
 
 if TYPE_CHECKING:
+    from mri_alps.calibration import Acquisition
     from mri_alps.masks.design.expected_error import LineErrors
     from mri_alps.masks.design.information import Information
     from mri_alps.masks.study._slices import StudySlice
@@ -96,7 +97,7 @@ class ScanPopulation:
             loaded = part.load(reconstructor)
             if loaded.reference is None or not loaded.reference.any():
                 # without a truth, left-out lines of the scan tell how wide the posterior is
-                reconstructor = reconstructor.self_calibrated((part.index,))
+                reconstructor = part.self_calibrated(reconstructor)
             sampled = reconstructor.draw(loaded, self.progress)
             drawn.append(_Drawn.of(sampled, reconstructor.reduce(sampled)))
             if self.progress:
@@ -150,13 +151,38 @@ class ScanPopulation:
         if not is_complete(part.raw, part.index):
             return None
         reconstructor = part.reconstructor(None, self.configuration, self.prior, self.device)
-        whole, own = part.load(reconstructor).acquisition, drawn.sampled.loaded.acquisition
-        maps = whole.sensitivity_maps
-        power = maps.abs().square().sum(0)
-        image = (maps.conj() * ifftc(whole.kspace)).sum(0) / power.clamp_min(1e-6)
-        truth = torch.where(power > 0, image, 0) * (whole.scale / own.scale)
+        whole = part.load(reconstructor).acquisition
+        if whole.n_sets > 1:  # no single image
+            return None
         mean = torch.from_numpy(drawn.sampled.samples).to(torch.complex128).mean(0)
-        return truth.cpu() - mean
+        return image_of_maps(whole, drawn.sampled.loaded.acquisition).cpu() - mean
+
+
+def image_of_maps(whole: Acquisition, own: Acquisition) -> torch.Tensor:
+    """Return the image of complete data as another acquisition of the scan would have it.
+
+    Maps hold the slow phase of the image, as far as the calibration region shows it. So the same
+    image has one phase beside maps of few lines and another beside those of all.
+
+    Parameters
+    ----------
+    whole, own : Acquisition
+        One slice, of all lines and of some, with the same magnitudes of maps.
+
+    Returns
+    -------
+    torch.Tensor
+        Complex (H, W), in the scale of `own` and with the phase that goes with its maps.
+    """
+    maps = whole.sensitivity_maps
+    power = maps.abs().square().sum(0)
+    image = (maps.conj() * ifftc(whole.kspace)).sum(0) / power.clamp_min(1e-6)
+    # coil images are the same whatever the maps: they are taken apart anew
+    coil_images = whole.raw_sensitivity_maps() * torch.where(power > 0, image, 0)
+    maps = own.raw_sensitivity_maps()
+    power = maps.abs().square().sum(0)
+    own_image = (maps.conj() * coil_images).sum(0) / power.clamp_min(1e-30)
+    return torch.where(power > 0, own_image, 0) * (whole.scale / own.scale)
 
 
 def mask_of_candidates(measured: np.ndarray, shape: tuple[int, int], frames: int = 1) -> np.ndarray:

@@ -18,7 +18,7 @@ from mri_alps.rawdata import write_cfl
 
 MASK_SUFFIXES = (".npy", ".txt", ".cfl", ".hdr")
 SUFFIXES = (*MASK_SUFFIXES, ".csv", ".png", ".json")
-FORMAT = "mri_alps mask design 2"
+FORMAT = "mri_alps mask design 3"
 
 
 def output_stem(output: Path, inputs: Sequence[Path] = ()) -> Path:

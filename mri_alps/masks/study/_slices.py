@@ -92,6 +92,23 @@ class StudySlice:
             return SliceReconstructor(part, configuration, prior, device, None, self.calibration)
         return SliceReconstructor(self.raw, configuration, prior, device, mask, self.calibration)
 
+    def self_calibrated(self, reconstructor: SliceReconstructor) -> SliceReconstructor:
+        """Return a reconstructor whose uncertainty is calibrated on samples that are left out.
+
+        As `reconstruct` does it, but with maps of all of the data. By "slice" it does so itself.
+
+        Parameters
+        ----------
+        reconstructor : SliceReconstructor
+            From `reconstructor`.
+        """
+        maps = self.sensitivity_maps.cpu().numpy()
+        maps = np.broadcast_to(maps, (self.raw.n_slices, *maps.shape))
+        reconstructor = dataclasses.replace(reconstructor, given_maps=maps)
+        if reconstructor.configuration.self_calibration == "slice":
+            return reconstructor
+        return reconstructor.self_calibrated((self.index,))
+
     def load(self, reconstructor: SliceReconstructor) -> LoadedSlice:
         """Return the slice as its mask leaves it, with maps and reference of all of the data.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mri_alps.rawdata import RawKSpace
 
 FOLDER = "slices"
-FORMAT = "mri_alps mask study 2"
+FORMAT = "mri_alps mask study 3"
 _UNSAFE = re.compile(r"[^\w.+-]+")
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 WITH_REFERENCE = ("NMSE", "PSNR", "SSIM", "coverage", "wavelet_PSNR")
 WITHOUT_REFERENCE = (
     "predicted_NMSE",
+    "uncertainty_factor",
     "posterior_std",
     "entropy",
     "side_lobe",
@@ -43,6 +44,7 @@ MEANINGS = {
     "coverage": "share of the head's pixels whose reference lies in the 90 % interval",
     "wavelet_PSNR": "dB of L1-wavelets on the same data: is a mask good, or good for this prior?",
     "predicted_NMSE": "the NMSE that the posterior expects, without a reference",
+    "uncertainty_factor": "by which self-calibration scaled deviations; 1 without it",
     "posterior_std": "mean over the head, relative to the mean of the image there",
     "entropy": "nats a pixel of the head, image scaled to 1; an upper bound (pixels alone)",
     "side_lobe": "largest of the point-spread function beside its main lobe, peak 1",
@@ -134,6 +136,8 @@ def measure_mask(
         Told of every step.
     """
     reconstructor = part.reconstructor(mask, configuration, prior, device)
+    if configuration.self_calibration not in (None, "off"):
+        reconstructor = part.self_calibrated(reconstructor)
     loaded = part.load(reconstructor)
     sampled = reconstructor.draw(loaded, progress)
     reduced = reconstructor.reduce(sampled)
@@ -158,6 +162,7 @@ def measure_mask(
         if intensity
         else None,
         "entropy": _entropy(sampled, region),
+        "uncertainty_factor": reduced.scalars["uncertainty_factor"],
         "data_misfit": reduced.scalars["data_misfit"],
         "seconds": sampled.seconds,
     }
