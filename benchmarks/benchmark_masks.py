@@ -56,6 +56,12 @@ def write_groups(folder: Path) -> dict[str, list[Path]]:
     return {name: sorted(paths, key=lambda path: path.stem[-1]) for name, paths in groups.items()}
 
 
+def write_design_scans(folder: Path) -> list[Path]:
+    """The scans that masks are designed on, and learned densities fitted to."""
+    stream = mask_scans.DESIGN_STREAM
+    return mask_scans.write_scans(folder / "design", mask_scans.design_slices(), SIDE, stream)
+
+
 def rivals_of(
     raw: RawKSpace, density: np.ndarray, kinds: Sequence[str]
 ) -> dict[Candidate, np.ndarray]:
@@ -94,7 +100,11 @@ def evaluate(
     known = set()
     if target.exists():
         rows = map(json.loads, target.read_text().splitlines())
-        known = {(r["scan"], r["mask"], r["acceleration"], tuple(r["lines"])) for r in rows}
+        known = {
+            (r["scan"], r["mask"], r["acceleration"], tuple(r["lines"]))
+            for r in rows
+            if r["self_calibration"] == configuration.self_calibration
+        }
 
     def lines(candidate: Candidate) -> tuple[int, ...]:
         return tuple(np.flatnonzero(masks[candidate][0]).tolist())
@@ -116,6 +126,7 @@ def evaluate(
             "mask": candidate.name,
             "acceleration": candidate.acceleration,
             "lines": lines(candidate),
+            "self_calibration": configuration.self_calibration,
             **result.metrics,
         }
         with target.open("a") as stream:
@@ -130,7 +141,7 @@ def design(
     count: int = 40,
 ) -> None:
     """Design masks on so many of the 40 slices, by every objective, after one look each."""
-    scans = mask_scans.write_scans(folder / "design", mask_scans.design_slices(), SIDE)
+    scans = write_design_scans(folder)
     # subjects, coils and noise change with the position: take slices from all over
     scans = [scans[place] for place in np.linspace(0, len(scans) - 1, count).round().astype(int)]
     budget = SIDE // min(ACCELERATIONS)
@@ -155,12 +166,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--design-samples", type=int, default=4)
     parser.add_argument("--n-samples", type=int, default=2)
     parser.add_argument("--n-evaluations", type=int, default=20)
+    parser.add_argument("--accelerations", default="8,6,4")
+    parser.add_argument("--self-calibration", choices=("off", "scan"), default="off")
     given = parser.parse_args(arguments)
     given.output.mkdir(parents=True, exist_ok=True)
     configuration = ReconstructionConfiguration(
         prior=given.prior, n_samples=given.n_samples, n_evaluations=given.n_evaluations,
-        center_fraction=mask_rivals.CENTER / SIDE,
+        center_fraction=mask_rivals.CENTER / SIDE, self_calibration=given.self_calibration,
     )  # fmt: skip
+    wanted = tuple(map(int, given.accelerations.split(",")))
     if given.stage == "tables":
         print_tables(given.output / "numbers.jsonl", given.names.split(",")[0])
         return
@@ -169,8 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         design(given.output, sampled, given.names.split(","), given.design_slices)
         return
     groups = write_groups(given.output)
-    fitted = mask_scans.write_scans(given.output / "design", mask_scans.design_slices(), SIDE)
-    density = mask_rivals.learned_density(fitted)
+    density = mask_rivals.learned_density(write_design_scans(given.output))
     numbers = given.slices.split(",")
     for path in (path for name in given.groups.split(",") for path in groups[name]):
         if path.parent.name == "real" or path.stem.rsplit("_", 1)[1] in numbers:
@@ -178,6 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 masks = rivals_of(read_raw(path), density, given.kinds.split(","))
             else:
                 masks = designed_of(given.output, given.names.split(","))
+            masks = {key: mask for key, mask in masks.items() if key.acceleration in wanted}
             evaluate(path, masks, configuration, given.output)
 
 

@@ -109,6 +109,27 @@ def test_gains_and_losses_are_those_of_dense_matrices(width, contrast):
     torch.testing.assert_close(errors.covariances, covariances, rtol=1e-7, atol=1e-9)
 
 
+def test_gains_stay_right_while_lines_come_and_go():
+    covariances, maps, weights, errors = small_case(16)
+    errors.gains()  # from here on what lines would tell is carried along
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        lines = rng.choice(16, 6, replace=False).tolist()
+        for line in lines:
+            errors.condition(line)
+        for line in lines[::-1]:
+            errors.forget(line)
+    for line in (3, 9):
+        errors.condition(line)
+    fresh = LineErrors(covariances, maps, NOISE_STD, weights)
+    for line in (3, 9):
+        fresh.condition(line)
+    # rounding of 500 updates, over the noise's share of the variance squared
+    tolerance = 500 * 2.2e-16 / NOISE_STD**4
+    assert torch.allclose(errors.gains(), fresh.gains(), rtol=tolerance, atol=tolerance)
+    assert torch.allclose(errors.losses([3, 9]), fresh.losses([3, 9]), rtol=tolerance)
+
+
 def test_a_line_at_minus_k_repeats_what_k_told_of_a_real_image():
     width = 16
     covariances = real_covariances(1, width, imaginary=1e-4)

@@ -12,7 +12,7 @@ from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.masks.design._covariance import HALO
 from mri_alps.masks.design.expected_error import LineErrors
 
-PHASE_DOUBT = 0.1
+PHASE_DOUBT = 0.3
 """Share of details that is expected across the phase of an image, beside what was found: scanners'
 phases are rougher than simulated ones, and a one-sided mask stakes everything on a smooth one."""
 SMOOTHING = 5

@@ -77,6 +77,7 @@ class LineErrors:
         self._n_frames, self._n_lines = n_frames, width // n_frames
         basis = torch.eye(self._n_lines, dtype=torch.complex128, device=covariances.device)
         self._fourier = fftc(basis, dim=-1)  # symmetric: row k holds the harmonics of line k
+        self._of_lines: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
     def covariances(self) -> torch.Tensor:
@@ -152,62 +153,77 @@ class LineErrors:
 
     def _changes(self, lines: Sequence[int], sign: float) -> torch.Tensor:
         """Squared error that goes with each line, or comes back without it."""
-        chosen = torch.as_tensor(list(lines), device=self._maps.device)
-        total = torch.zeros(len(chosen), dtype=torch.float64, device=self._maps.device)
-        for row in range(len(self._maps)):  # one row at a time: memory stays small
-            part = slice(row, row + 1)
-            cross = self._cross(part, chosen)[0]  # (lines, 2 coils, 2 W)
-            noisy = self._noisy(self._values(part, chosen, cross[None])[0], sign)
-            weights = self._weights[row]
-            if weights.ndim == 1:
-                told = (cross * weights) @ cross.mT
-            else:
-                contrasts = cross @ weights
-                told = contrasts @ contrasts.mT
-            solved = torch.cholesky_solve(told, torch.linalg.cholesky(noisy))
-            total += torch.diagonal(solved, dim1=-2, dim2=-1).sum(-1)
-        return total
+        values, told = (known[:, list(lines)] for known in self._known())
+        identity = torch.eye(values.shape[-1], dtype=values.dtype, device=values.device)
+        noisy = self._noise_variance * identity + sign * values
+        solved = torch.cholesky_solve(told, torch.linalg.cholesky(noisy))
+        return torch.diagonal(solved, dim1=-2, dim2=-1).sum((0, 2))
 
-    def _cross(self, rows: slice, lines: torch.Tensor) -> torch.Tensor:
-        """Covariance of the values of lines with their row, (rows, lines, 2 coils, 2 W)."""
-        maps = self._maps[rows]
-        width = maps.shape[-1]
-        columns = torch.complex(*self._covariances[rows].split(width, 1)).mT  # (rows, 2 W, W)
-        values = columns.new_empty(*maps.shape[:2], 2 * width, len(lines))
-        frames = lines // self._n_lines
-        for frame in torch.unique(frames).tolist():  # a line sees its own frame alone
-            own = frames == frame
-            part = slice(frame * self._n_lines, (frame + 1) * self._n_lines)
-            coil_columns = maps[:, :, None, part] * columns[:, None, :, part]
-            values[..., own] = self._transformed(coil_columns, lines[own] % self._n_lines)
-        values = values.permute(0, 3, 1, 2)  # (rows, lines, coils, 2 W)
+    def _known(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of every line the covariance of its values H S H^T, and what they tell, H S W S H^T.
+
+        Real (rows, lines, 2 coils, 2 coils) each, H being the line's harmonics times the maps, S
+        the covariance and W the weights. From here on `_update` keeps them.
+        """
+        if self._of_lines is None:
+            parts = []
+            for row in range(len(self._maps)):  # one row at a time: memory stays small
+                part = slice(row, row + 1)
+                cross = self._values(self._covariances[part], part)[0]  # (lines, 2 coils, 2 W)
+                own = self._harmonics(range(len(cross)), part)[0]
+                values = cross @ own.mT
+                weighted = self._weighted(cross.flatten(0, 1)[None], part).view_as(cross)
+                told = weighted @ cross.mT
+                parts.append(((values + values.mT) / 2, told))
+            values, told = (torch.stack(column) for column in zip(*parts, strict=True))
+            self._of_lines = values, told
+        return self._of_lines
+
+    def _values(self, vectors: torch.Tensor, rows: slice) -> torch.Tensor:
+        """Values of all lines for real vectors (rows, m, 2 W): (rows, lines, 2 coils, m)."""
+        maps = self._maps[rows].unflatten(-1, (self._n_frames, self._n_lines))
+        images = torch.complex(*vectors.split(self._maps.shape[-1], -1))
+        images = images.unflatten(-1, (self._n_frames, self._n_lines))
+        values = fftc(maps[:, :, None] * images[:, None], dim=-1)
+        values = values.flatten(-2).permute(0, 3, 1, 2)
         return torch.cat([values.real, values.imag], 2)
 
-    def _transformed(self, columns: torch.Tensor, lines: torch.Tensor) -> torch.Tensor:
-        """Some frequencies along the last axis of (..., n_lines)."""
-        if 4 * len(lines) > self._n_lines:
-            return fftc(columns, dim=-1)[..., lines]
-        return columns @ self._fourier[lines].mT
+    def _harmonics(self, lines: Sequence[int], rows: slice) -> torch.Tensor:
+        """Real matrices from rows to the values of these lines, (rows, lines, 2 coils, 2 W)."""
+        frames, places = zip(*(divmod(line, self._n_lines) for line in lines), strict=True)
+        maps = self._maps[rows]
+        own = maps.new_zeros(len(maps), len(frames), *maps.shape[1:])
+        for number, (frame, place) in enumerate(zip(frames, places, strict=True)):
+            part = slice(frame * self._n_lines, (frame + 1) * self._n_lines)
+            own[:, number, :, part] = self._fourier[place] * maps[:, :, part]
+        upper, lower = torch.cat([own.real, -own.imag], -1), torch.cat([own.imag, own.real], -1)
+        return torch.cat([upper, lower], -2)
 
-    def _values(self, rows: slice, lines: torch.Tensor, cross: torch.Tensor) -> torch.Tensor:
-        """Covariance of the values of each line, (rows, lines, 2 coils, 2 coils)."""
-        frames = lines // self._n_lines
-        maps = self._maps[rows].unflatten(-1, (self._n_frames, self._n_lines))
-        harmonics = self._fourier[lines % self._n_lines][:, None] * maps[:, :, frames].movedim(2, 1)
-        parts = torch.complex(*cross.split(self._maps.shape[-1], -1))
-        parts = parts.unflatten(-1, (self._n_frames, self._n_lines))
-        own = parts[:, torch.arange(len(lines)), :, frames].movedim(0, 1)
-        values = own @ harmonics.mT
-        return torch.cat([values.real, values.imag], -1)
-
-    def _noisy(self, values: torch.Tensor, sign: float) -> torch.Tensor:
-        identity = torch.eye(values.shape[-1], dtype=values.dtype, device=values.device)
-        return self._noise_variance * identity + sign * (values + values.mT) / 2
+    def _weighted(self, vectors: torch.Tensor, rows: slice) -> torch.Tensor:
+        """Vectors (rows, m, 2 W) times W."""
+        weights = self._weights[rows]
+        if weights.ndim == 2:
+            return vectors * weights[:, None]
+        return (vectors @ weights) @ weights.mT
 
     def _update(self, candidate: int, sign: float) -> None:
-        line, rows = torch.tensor([candidate], device=self._maps.device), slice(None)
-        cross = self._cross(rows, line)
-        noisy = self._noisy(self._values(rows, line, cross), sign)[:, 0]
-        root = torch.linalg.cholesky(noisy)
-        told = torch.linalg.solve_triangular(root, cross[:, 0], upper=False)
+        rows = slice(None)
+        harmonics = self._harmonics([candidate], rows)[:, 0]
+        cross = harmonics @ self._covariances
+        values = cross @ harmonics.mT
+        identity = torch.eye(values.shape[-1], dtype=values.dtype, device=values.device)
+        noisy = self._noise_variance * identity + sign * (values + values.mT) / 2
+        told = torch.linalg.solve_triangular(torch.linalg.cholesky(noisy), cross, upper=False)
+        if self._of_lines is not None:
+            self._update_lines(told, sign)
         self._covariances -= sign * told.mT @ told
+
+    def _update_lines(self, told: torch.Tensor, sign: float) -> None:
+        """What the change S -> S - sign T^T T makes of all lines; S is still the old one."""
+        values, gained = self._known()
+        weighted = self._weighted(told, slice(None))
+        own = self._values(told, slice(None))
+        mixed = self._values(weighted @ self._covariances, slice(None)) @ own.mT
+        within = (weighted @ told.mT)[:, None]
+        values -= sign * own @ own.mT
+        gained -= sign * (mixed + mixed.mT) - own @ within @ own.mT
