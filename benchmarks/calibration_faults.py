@@ -47,6 +47,7 @@ class Scan:
     told: np.ndarray | None = None  # the mask that the file or the caller names
     given: np.ndarray | None = None  # maps
     calibration: np.ndarray | None = None  # separate lines, zero elsewhere
+    given_noise: float | None = None  # standard deviation that the caller names
     as_argument: bool = False
 
     @property
@@ -283,6 +284,34 @@ def dwell_high(scan: Scan) -> str:
     return _noise_scan(scan, scan.rng.uniform(4, 30))
 
 
+def _given_noise(scan: Scan, factor: float) -> str:
+    scan.given_noise = factor * scan.noise_std
+    return f"level times {factor:.2g}"
+
+
+def given_low(scan: Scan) -> str:
+    return _given_noise(scan, 1 / scan.rng.uniform(4, 30))
+
+
+def given_high(scan: Scan) -> str:
+    return _given_noise(scan, scan.rng.uniform(4, 30))
+
+
+def alternating_lines(scan: Scan) -> str:
+    """Every second line, by its index or of those measured, as an EPI without its correction."""
+    phase = scan.rng.uniform(0.3, 1.5) * scan.rng.choice([-1, 1])
+    delay = scan.rng.choice([0.0, scan.rng.uniform(-1.5, 1.5)])
+    by_index = bool(scan.rng.uniform() < 0.5)
+    order = np.arange(scan.shape[1]) if by_index else np.cumsum(scan.mask)
+    n = scan.shape[0]
+    images = np.fft.ifft(np.fft.ifftshift(scan.kspace, -2), axis=-2)
+    turn = np.exp(1j * (phase + 2 * np.pi * delay * np.fft.fftfreq(n, 1 / n).round() / n))
+    turned = np.fft.fftshift(np.fft.fft(images * turn[:, None], axis=-2), -2)
+    scan.kspace = np.where(order % 2 == 1, turned, scan.kspace)
+    which = "by index" if by_index else "of those measured"
+    return f"{phase:.2f} rad, {delay:.2f} samples, every second {which}"
+
+
 def dead_coil(scan: Scan) -> str:
     coil = int(scan.rng.integers(len(scan.maps)))
     silent = scan.rng.uniform() < 0.5
@@ -444,6 +473,9 @@ FAULTS = {
     "filtered k-space": Fault(filtered, "filter|white|noise"),
     "noise scan too quiet": Fault(dwell_low, "noise"),
     "noise scan too loud": Fault(dwell_high, "noise"),
+    "given noise too small": Fault(given_low, "noise"),
+    "given noise too large": Fault(given_high, "noise"),
+    "alternating lines": Fault(alternating_lines, "every second line"),
     "dead coil": Fault(dead_coil, "coil", coils=2),
     "loud coil": Fault(loud_coil, "coil|noise", coils=2),
     "axes, coils last": Fault(axes_coils_last, "axis|axes|shape|coils", coils=2),
@@ -470,6 +502,8 @@ def write_scan(scan: Scan, path: Path) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     if scan.given is not None:
         arguments["sensitivity_maps"] = scan.given.astype(np.complex64)
+    if scan.given_noise is not None:
+        arguments["noise_std"] = scan.given_noise
     if scan.format == "ismrmrd":
         _write_ismrmrd(scan, kspace, path)
         return arguments

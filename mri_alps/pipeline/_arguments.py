@@ -98,7 +98,7 @@ def open_source(
     if isinstance(source, RawKSpace) or kspace is not None:
         refuse_selection(configuration)
     if isinstance(source, RawKSpace):
-        return with_chosen_shots(source, configuration)
+        return with_chosen_shots(settle_scan(source), configuration)
     if kspace is None:
         return open_scan(cast("str | Path", source), configuration)
     if kspace.ndim not in _AXES:
@@ -112,8 +112,7 @@ def open_source(
             "imaginary part, or name the file"
         )
     kspace = kspace.reshape((1,) * (4 - kspace.ndim) + kspace.shape).astype(np.complex64)
-    scan = settle_scan(raw_from_arrays(kspace, mask), infer_mask=mask is None)
-    return with_chosen_shots(scan, configuration)
+    return with_chosen_shots(raw_from_arrays(kspace, mask), configuration)
 
 
 def maps_of_slice(maps: np.ndarray | None, raw: RawKSpace, index: int) -> np.ndarray | None:

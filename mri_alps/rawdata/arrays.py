@@ -10,6 +10,7 @@ import numpy as np
 from mri_alps.core.errors import ShapeError
 from mri_alps.rawdata.geometry import Geometry
 from mri_alps.rawdata.raw import RawKSpace
+from mri_alps.rawdata.settling import settle_scan
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,15 @@ def raw_from_arrays(
     name: str = "array",
     field_of_view: tuple[float, float, float] = (220.0, 220.0, 5.0),
 ) -> RawKSpace:
-    """Make a `RawKSpace` of arrays in memory.
+    """Make a `RawKSpace` of arrays in memory, settled as that of a file is, see `settle_scan`.
 
     Parameters
     ----------
     kspace : np.ndarray
         complex (slice, coil, readout, phase_encode).
     mask : np.ndarray, optional
-        bool, broadcastable to (n_slices or 1, readout or 1, phase_encode); all measured if
-        left out (sampling is never inferred from zeros).
+        bool, broadcastable to (n_slices or 1, readout or 1, phase_encode); all but exact zeros
+        measured if left out.
     noise_covariance : np.ndarray, optional
         complex (coils, coils), per real component.
     crop : tuple of int, optional
@@ -79,6 +80,8 @@ def raw_from_arrays(
     ------
     ShapeError
         If `kspace` is not 4-D or the mask does not fit.
+    InputFileError
+        If its centre is farther off than a quarter of the matrix, or an axis is none of k-space.
     """
     if kspace.ndim != 4 or not np.iscomplexobj(kspace):
         raise ShapeError(
@@ -86,6 +89,7 @@ def raw_from_arrays(
             f"{kspace.shape}"
         )
     n_slices, n_coils, n_readout, n_phase = kspace.shape
+    infer_mask = mask is None
     if mask is None:
         mask = np.ones((1, 1, n_phase), bool)
     mask = np.asarray(mask, bool)
@@ -96,7 +100,7 @@ def raw_from_arrays(
         raise ShapeError(f"a mask of shape {mask.shape} does not fit k-space {kspace.shape}")
     matrix = (n_readout, n_phase, 1)
     crop = (n_readout, n_phase) if crop is None else crop
-    return RawKSpace(
+    raw = RawKSpace(
         path=Path(name),
         format="array",
         n_slices=n_slices,
@@ -110,3 +114,4 @@ def raw_from_arrays(
         has_calibration=calibration is not None,
         provenance={"warnings": [], "processing": []},
     )
+    return settle_scan(raw, infer_mask=infer_mask)

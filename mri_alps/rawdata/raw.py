@@ -87,6 +87,8 @@ class RawKSpace:
     zeros : np.ndarray or None
         bool (readout, phase_encode): samples that the file has as measured and that are exactly
         zero in all coils and slices; they are outside `mask`.
+    is_settled : bool
+        Whether `settle_scan` has looked at it.
     """
 
     path: Path
@@ -108,6 +110,7 @@ class RawKSpace:
     provenance: dict[str, Any] = field(default_factory=dict)
     size_is_known: bool = True
     zeros: np.ndarray | None = field(default=None, repr=False)
+    is_settled: bool = False
 
     def __post_init__(self) -> None:
         if self.acquired_range == (0, 0):

@@ -1,9 +1,10 @@
-"""A scan is settled when it is opened: what was measured, and where its k-space has its centre.
+"""A scan is settled when it is opened: what was measured, where the centre is, which lines fit.
 
-Headers are wrong about both. Samples that are exactly zero in all coils and slices were never
-measured, whatever file holds them; the centre of k-space is where its energy is. Every road to a
-`RawKSpace` leads through `settle_scan`, so that all that comes after it sees a scan with its
-centre at N // 2 and a mask that is true.
+Headers are wrong about all of it. Samples that are exactly zero in all coils and slices were never
+measured, whatever file holds them; the centre of k-space is where its energy is; lines of which
+every second one is turned are those of an EPI that nothing marks. Every road to a `RawKSpace` leads
+through `settle_scan`, so that all that comes after it sees a scan with its centre at N // 2, a mask
+that is true, and lines that fit each other.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
+from mri_alps.rawdata.alternation import AlignedSource, find_alternation, follow_each_other
 from mri_alps.rawdata.kspace_center import (
     CERTAIN_PEAK,
     CONCENTRATED,
@@ -46,7 +48,7 @@ ACCIDENTAL_ZEROS = 0.01
 
 
 def settle_scan(raw: RawKSpace, *, infer_mask: bool = True) -> RawKSpace:
-    """Take exact zeros out of the mask of a scan, and move its k-space to the centre.
+    """Take exact zeros out of the mask of a scan, centre its k-space, and align its lines.
 
     Parameters
     ----------
@@ -58,17 +60,19 @@ def settle_scan(raw: RawKSpace, *, infer_mask: bool = True) -> RawKSpace:
     Returns
     -------
     RawKSpace
-        The same object where nothing had to be done. What was done stands in the provenance,
-        under "settled" and among the "warnings".
+        With `is_settled`; the same object if it was settled before. What was done stands in the
+        provenance, under "settled" and among the "warnings".
 
     Raises
     ------
     InputFileError
         If the centre is farther off than a quarter of the matrix, or an axis is none of k-space.
     """
+    if raw.is_settled:
+        return raw
     if infer_mask:
         raw = _without_zeros(raw)
-    return _centered(raw)
+    return dataclasses.replace(_aligned(_centered(raw)), is_settled=True)
 
 
 def with_measured_zeros(raw: RawKSpace, mask: np.ndarray) -> RawKSpace:
@@ -181,13 +185,19 @@ def _smallest(mask: np.ndarray) -> np.ndarray:
 # --- centre -----------------------------------------------------------------------------------
 
 
-def _centered(raw: RawKSpace) -> RawKSpace:
+def _examples(raw: RawKSpace, wanted: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return k-space and masks of so many slices with signal, as far as there are."""
     slices, masks = [], []
     for tried, (kspace, mask) in enumerate(_slices(raw)):
         slices.append(kspace)
         masks.append(mask)
-        if len(slices) == SLICES_FOR_CENTER or tried + 1 == SLICES_TRIED:
+        if len(slices) == wanted or tried + 1 == SLICES_TRIED:
             break
+    return slices, masks
+
+
+def _centered(raw: RawKSpace) -> RawKSpace:
+    slices, masks = _examples(raw, SLICES_FOR_CENTER)
     if not slices:
         return raw
     found = find_center(slices, masks)
@@ -293,6 +303,41 @@ def _rolled(raw: RawKSpace, shift: tuple[int, int]) -> RawKSpace:
         acquired_range=(first, stop),
         source=RolledSource(raw.source, shift),
     )
+
+
+# --- alternating lines ------------------------------------------------------------------------
+
+
+def _aligned(raw: RawKSpace) -> RawKSpace:
+    """Bring every second line to the others, or say that they differ."""
+    if raw.axes[0] != "readout":  # each slice of a volume has one readout position
+        return raw
+    slices, masks = _examples(raw, 1)
+    found = find_alternation(slices, masks) if slices else None
+    if found is None:
+        return raw
+    what = (
+        "every second line along the phase encode differs from its neighbours by a phase of "
+        f"{found.phase:.2f} rad and a delay of {found.delay:.2f} samples along the readout, as of "
+        "an EPI without its phase correction, or of a second shot"
+    )
+    if raw.has_calibration or len(raw.mask) > 1 or not follow_each_other(masks[0]):
+        return _note(
+            raw,
+            f"{what}; of undersampled lines it is not known which are turned, so nothing is "
+            "corrected: the image has a ghost that the deviation does not allow for: correct the "
+            "lines, or give the scan as ISMRMRD with its reversed lines flagged",
+        )
+    doubt = (
+        ""
+        if found.is_sure_of_sign
+        else (
+            "; that the phase is not half a turn more, which moves the image by half a field of "
+            "view, is taken for granted"
+        )
+    )
+    source = AlignedSource(raw.source, found.delay, found.phase)
+    return _note(raw, f"{what}: these lines were corrected{doubt}", source=source)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,25 @@
 """What was wrong in a file is put right, said once, and stands in the output."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import mri_alps
-from mri_alps.rawdata import write_fastmri
+from mri_alps.pipeline import ReconstructionConfiguration
+from mri_alps.pipeline._arguments import open_source
+from mri_alps.rawdata import (
+    Geometry,
+    RawKSpace,
+    kspace_to_cfl,
+    raw_from_arrays,
+    write_cfl,
+    write_fastmri,
+    write_ismrmrd,
+)
+from mri_alps.rawdata.arrays import ArraySource
 from tests.pipeline.simulated_scan import simulate
 
 SETTINGS = {
@@ -75,3 +88,55 @@ def test_the_mask_of_an_array_moves_with_it(kspace):
     assert len(said) == 1
     np.testing.assert_array_equal(wrong.mask, right.mask)
     np.testing.assert_array_equal(wrong.reconstruction, right.reconstruction)
+
+
+def own_scan(kspace):
+    """As a reader of a user's makes it, who has not heard of `settle_scan`."""
+    shape = kspace.shape[-2:]
+    return RawKSpace(
+        path=Path("own"),
+        format="array",
+        n_slices=1,
+        n_coils=kspace.shape[1],
+        shape=shape,
+        mask=np.ones((1, 1, shape[1]), bool),
+        noise_covariance=None,
+        geometry=Geometry.nominal((*shape, 1), (*shape, 1), (220.0,) * 3, (220.0,) * 3, 1),
+        crop=shape,
+        source=ArraySource(kspace),
+    )
+
+
+def written(write, path, kspace):
+    write(path, kspace)
+    return path
+
+
+@pytest.mark.parametrize("shift", [(9, 0), (-5, 6)])
+def test_all_roads_find_the_same_centre(tmp_path, kspace, shift):
+    kspace = kspace.astype(np.complex64)
+    moved = np.roll(kspace, shift, (-2, -1))
+    roads = {
+        "array": moved,
+        "array of one slice": moved[0],
+        "tensor": torch.as_tensor(moved),
+        "raw_from_arrays": raw_from_arrays(moved),
+        "a reader of one's own": own_scan(moved),
+        "fastMRI": written(write_fastmri, tmp_path / "f.h5", moved),
+        "ISMRMRD": written(write_ismrmrd, tmp_path / "i.h5", moved),
+        "BART": written(write_cfl, tmp_path / "b", kspace_to_cfl(moved)),
+    }
+    for name, road in roads.items():
+        raw = open_source(road, None, ReconstructionConfiguration())
+        np.testing.assert_array_equal(raw.read_slice(0), kspace[0], err_msg=name)
+        told = [text for text in raw.provenance["settled"] if "centre of k-space" in text]
+        assert len(told) == sum(step != 0 for step in shift), name
+        assert "readout" in told[0], name
+
+
+def test_a_scan_that_was_never_settled_is_by_reconstruct(kspace):
+    right, silence = reconstruct(kspace)
+    wrong, said = reconstruct(own_scan(np.roll(kspace, 9, -2)))
+    assert silence == [] and len(said) == 1 and "readout" in said[0]
+    np.testing.assert_array_equal(wrong.reconstruction, right.reconstruction)
+    np.testing.assert_array_equal(wrong.reconstruction_std, right.reconstruction_std)

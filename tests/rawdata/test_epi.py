@@ -7,9 +7,9 @@ import pytest
 from mri_alps.core.errors import InputFileError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import Selection, read_raw
-from mri_alps.rawdata.ismrmrd._epi import ghost_of
+from mri_alps.rawdata.ghost import ghost_of
 from mri_alps.rawdata.ismrmrd._lines import LineShift
-from mri_alps.rawdata.ismrmrd._navigators import Difference, fit_difference
+from mri_alps.rawdata.ismrmrd._navigators import fit_difference
 from tests.rawdata.epi_simulation import Epi, ghost
 from tests.rawdata.rawdata_helpers import header, random_complex, write_acquisitions
 
@@ -96,7 +96,7 @@ def test_conventions_of_phase_correction_lines(tmp_path, convention, seed):
     raw = opened(scan, tmp_path, CONVENTIONS[convention](scan))
     assert ghost(raw, [scan]) < SHARP
     assert "opposite directions" in notes(raw)
-    assert ghost_of(Difference(scan.delay, scan.phase), scan.shape[0]) > 2 * VISIBLE
+    assert ghost_of(scan.delay, scan.phase, scan.shape[0]) > 2 * VISIBLE
 
 
 @pytest.mark.parametrize("shape", [(48, 40), (49, 41), (64, 37)])

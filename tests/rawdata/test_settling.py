@@ -18,7 +18,7 @@ from mri_alps.rawdata import (
 )
 from mri_alps.rawdata.arrays import ArraySource
 from mri_alps.rawdata.settling import with_measured_zeros
-from tests.pipeline.simulated_scan import centred_ifft, simulate
+from tests.pipeline.simulated_scan import simulate
 from tests.rawdata.rawdata_helpers import (
     Limit,
     fft_centered,
@@ -40,15 +40,21 @@ def notes(raw):
     return raw.provenance.get("settled", [])
 
 
-def magnitude(raw, index=0):
-    return np.abs(centred_ifft(raw.read_slice(index)))
+def check_untouched(raw, kspace):
+    assert notes(raw) == [] and raw.zeros is None
+    for index, expected in enumerate(kspace):
+        np.testing.assert_array_equal(raw.read_slice(index), expected)
+
+
+def unsettled(raw, **changes):
+    return dataclasses.replace(raw, is_settled=False, **changes)
 
 
 @pytest.mark.parametrize("shape", [EVEN, ODD])
 @pytest.mark.parametrize("shift", [(3, 0), (-8, 0), (15, 0), (0, 10), (0, -11), (-5, 6), (-15, 11)])
 def test_a_wrong_centre_is_found_and_moved(shape, shift):
     kspace = simulated(shape)
-    raw = settle_scan(raw_from_arrays(np.roll(kspace, shift, (-2, -1))))
+    raw = raw_from_arrays(np.roll(kspace, shift, (-2, -1)))
     assert len(notes(raw)) == sum(step != 0 for step in shift)
     np.testing.assert_array_equal(raw.read_slice(0), kspace[0])
     for axis, step in zip(("readout", "phase encode"), shift, strict=True):
@@ -59,8 +65,8 @@ def test_a_wrong_centre_is_found_and_moved(shape, shift):
 @pytest.mark.parametrize("shape", [EVEN, ODD])
 @pytest.mark.parametrize("shift", [(0, 0), (2, -2)])
 def test_a_right_centre_stays(shape, shift):
-    raw = raw_from_arrays(np.roll(simulated(shape), shift, (-2, -1)))
-    assert settle_scan(raw) is raw
+    kspace = np.roll(simulated(shape), shift, (-2, -1))
+    check_untouched(raw_from_arrays(kspace), kspace)
 
 
 @pytest.mark.parametrize("first", [12, 8])
@@ -68,14 +74,14 @@ def test_a_right_centre_stays(shape, shift):
 def test_partial_fourier_with_the_right_centre_stays(first, step):
     mask = np.zeros(48, bool)
     mask[first::step] = mask[16:32] = True
-    raw = raw_from_arrays(simulated() * mask, mask)
-    assert settle_scan(raw) is raw
+    kspace = simulated() * mask
+    check_untouched(raw_from_arrays(kspace, mask), kspace)
 
 
 def test_uniform_undersampling_cannot_tell_a_small_shift():
     mask = np.arange(48) % 4 == 2
-    raw = raw_from_arrays(np.roll(simulated(), 1, -1) * mask, mask)
-    assert settle_scan(raw) is raw
+    kspace = np.roll(simulated(), 1, -1) * mask
+    check_untouched(raw_from_arrays(kspace, mask), kspace)
 
 
 def random_phase_scan(seed):
@@ -100,7 +106,7 @@ def random_phase_scan(seed):
 
 
 def test_phases_of_healthy_scans_are_no_wrong_centre():
-    moved = [seed for seed in range(60) if notes(settle_scan(random_phase_scan(seed)))]
+    moved = [seed for seed in range(60) if notes(random_phase_scan(seed))]
     assert moved == []
 
 
@@ -110,15 +116,13 @@ def test_noise_and_empty_scans_have_no_centre():
         random_complex(2, 1, 1, 40, 30),
         np.zeros((2, 2, 16, 16), np.complex64),
     ):
-        raw = raw_from_arrays(kspace)
-        assert settle_scan(raw) is raw
+        check_untouched(raw_from_arrays(kspace), kspace)
 
 
 def test_a_spike_is_no_centre():
     kspace = simulated()
     kspace[:, :, 60, 3] = 3 * abs(kspace).max()
-    raw = raw_from_arrays(kspace)
-    assert settle_scan(raw) is raw
+    check_untouched(raw_from_arrays(kspace), kspace)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -127,10 +131,10 @@ def test_a_centre_too_far_off_is_refused(axis):
     kspace = np.roll(simulated(), round(0.35 * size), axis + 2)
     found = f"along the {name} is at index {size // 2 + round(0.35 * size)}.*quarter"
     with pytest.raises(InputFileError, match=found):
-        settle_scan(raw_from_arrays(kspace))
+        raw_from_arrays(kspace)
     first = np.roll(simulated(), size // 2, axis + 2)
     with pytest.raises(InputFileError, match=f"along the {name}.*apply fftshift"):
-        settle_scan(raw_from_arrays(first))
+        raw_from_arrays(first)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,7 @@ def test_images_are_no_kspace(axes, name):
     shifted = np.fft.ifftshift(simulated(), axes=axes)
     images = np.fft.fftshift(np.fft.ifftn(shifted, axes=axes), axes=axes)
     with pytest.raises(InputFileError, match=f"along the {name} peaks nowhere"):
-        settle_scan(raw_from_arrays(images.astype(np.complex64)))
+        raw_from_arrays(images.astype(np.complex64))
 
 
 def test_slices_are_no_partitions(tmp_path):
@@ -210,14 +214,16 @@ def test_calibration_lines_truth_and_mask_move_with_kspace():
     shift = (-6, 5)
     mask = np.arange(48) % 2 == 0
     mask[16:32] = True
-    moved = [np.roll(part, shift, (-2, -1)) for part in (kspace, kspace * lines_mask, lines_mask)]
-    raw = raw_from_arrays(
-        moved[0] * np.roll(mask, 5),
-        np.roll(mask, 5),
-        calibration=(moved[1], moved[2]),
-        ground_truth=truth,
+    parts = (kspace * mask, kspace * lines_mask, lines_mask)
+    right = raw_from_arrays(parts[0], mask, calibration=parts[1:], ground_truth=truth)
+    moved = [np.roll(part, shift, (-2, -1)) for part in parts]
+    raw = unsettled(
+        right,
+        mask=np.roll(right.mask, 5, -1),
+        acquired_range=(5, 48),
+        source=ArraySource(moved[0], (moved[1], moved[2]), ground_truth=truth),
     )
-    raw = pickle.loads(pickle.dumps(settle_scan(dataclasses.replace(raw, acquired_range=(5, 48)))))
+    raw = pickle.loads(pickle.dumps(settle_scan(raw)))
     np.testing.assert_array_equal(raw.slice_mask(0)[0], mask)
     assert raw.acquired_range == (0, 43)
     calibration, found = raw.read_calibration(0)
@@ -263,28 +269,27 @@ def test_a_few_zeros_of_integers_are_chance():
     kspace = np.round(2 * random_complex(0, 1, 1, 64, 48))
     assert (kspace == 0).sum() > 10
     kspace[..., 40:] = 0
-    mask = settle_scan(raw_from_arrays(kspace)).slice_mask(0)
+    mask = raw_from_arrays(kspace).slice_mask(0)
     np.testing.assert_array_equal(mask, np.broadcast_to(np.arange(48) < 40, EVEN))
 
 
 def test_padding_at_the_edges_was_never_to_be_acquired():
     kspace = simulated()
     kspace[..., :6] = 0
-    assert settle_scan(raw_from_arrays(kspace)).acquired_range == (6, 48)
+    assert raw_from_arrays(kspace).acquired_range == (6, 48)
     kspace[..., 40::2] = 0
-    assert settle_scan(raw_from_arrays(kspace)).acquired_range == (0, 48)
+    assert raw_from_arrays(kspace).acquired_range == (0, 48)
 
 
 def test_the_users_mask_overrides_zeros():
     kspace = simulated()
     kspace[..., :6] = 0
-    raw = settle_scan(raw_from_arrays(kspace))
+    raw = raw_from_arrays(kspace)
     mask = np.arange(48) % 2 == 0
     np.testing.assert_array_equal(
         with_measured_zeros(raw, mask).slice_mask(0)[0], mask | (np.arange(48) >= 6)
     )
-    told = raw_from_arrays(kspace, np.ones(48, bool))
-    assert settle_scan(told, infer_mask=False) is told
+    assert raw_from_arrays(kspace, np.ones(48, bool)).mask.all()
 
 
 def test_a_slice_that_cannot_be_read_is_no_reason_not_to_open(tmp_path):
@@ -318,5 +323,5 @@ def test_few_slices_are_read(tmp_path):
 
     read = []
     raw = raw_from_arrays(simulated((16, 16), n_slices=20))
-    settle_scan(dataclasses.replace(raw, source=Counting(raw.source.kspace)))
+    settle_scan(unsettled(raw, source=Counting(raw.source.kspace)))
     assert set(read) == {9, 10, 11}

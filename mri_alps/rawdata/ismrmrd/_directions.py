@@ -9,7 +9,7 @@ import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata.decoupling import readout_to_image
-from mri_alps.rawdata.ismrmrd._ghost import DirectedSlice
+from mri_alps.rawdata.ghost import DirectedSlice
 from mri_alps.rawdata.ismrmrd._lines import Grid, LineTable, read_lines
 from mri_alps.rawdata.ismrmrd._navigators import (
     Difference,

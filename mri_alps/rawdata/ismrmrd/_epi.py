@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
+from mri_alps.rawdata.ghost import GAINED, Judgement, ghost_of, judge_directions
 from mri_alps.rawdata.ismrmrd._directions import (
     DirectedLines,
     Measured,
@@ -15,7 +16,6 @@ from mri_alps.rawdata.ismrmrd._directions import (
     measure_shared_lines,
     read_directions,
 )
-from mri_alps.rawdata.ismrmrd._ghost import GAINED, Judgement, judge_directions
 from mri_alps.rawdata.ismrmrd._lines import Grid, LineShift, LineTable
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _judge(
             + ("" if measured.source else "without phase-correction lines that tell how, ")
             + f"and the data do not tell whether {what}"
         ]
-    seen = ghost_of(rest, grid.n_readout)
+    seen = ghost_of(rest.delay, rest.phase, grid.n_readout)
     if rest.gain < GAINED or seen < (_WRONG if measured.source else VISIBLE):
         return None, []
     if measured.source or rest.is_sure_of_sign:
@@ -207,21 +207,6 @@ def _judge(
         "that the phase between them is not half a turn more, which moves the image by half a "
         "field of view, is taken for granted"
     ]
-
-
-def ghost_of(difference: Difference | Judgement, n_readout: int) -> float:
-    """Return the ghost over the image that is left where nothing is corrected.
-
-    Parameters
-    ----------
-    difference : Difference or Judgement
-        Delay and phase.
-    n_readout : int
-        Samples of the readout.
-    """
-    place = (np.arange(n_readout) - n_readout // 2) / n_readout
-    half = 0.5 * (difference.phase + 2 * np.pi * difference.delay * place)
-    return float(np.sqrt(np.mean(np.sin(half) ** 2)))
 
 
 def _tell(

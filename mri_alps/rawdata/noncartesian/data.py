@@ -81,6 +81,7 @@ class RawTrajectoryData(RawKSpace):
     kind: str = field(kw_only=True)
     units: str = field(kw_only=True, default="cycles per field of view")
     chosen: tuple[int, int, int] = field(kw_only=True, default=(0, 0, 1))
+    is_settled: bool = True  # the trajectory says where the centre is
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,6 +24,8 @@ _VIRTUAL_COILS = 4
 _LONGEST_DELAY = 2.0
 _STEP = 0.25
 _PHASES = 32
+_COARSE_DELAYS = (-1.0, -0.5, -0.1, 0.1, 0.5, 1.0)
+_COARSE_PHASES = np.array([-3, -2, -1, 1, 2, 3, 4]) * (np.pi / 8)
 JUDGED = 3.0
 """Natural logarithms by which the best shift has to be likelier than the middle of all of them."""
 GAINED = 0.15
@@ -119,6 +121,39 @@ def judge_directions(slices: Sequence[DirectedSlice], noise_variance: float | No
     return Judgement(delay, phase, float(gain), float(np.median(table) - table.min()), is_sure)
 
 
+def lines_fit(data: DirectedSlice, gain: float) -> bool:
+    """Return whether the lines of a slice fit each other as they are, at a small part of the cost.
+
+    Parameters
+    ----------
+    data : DirectedSlice
+        Lines that alternate.
+    gain : float
+        Natural logarithms by which none of a few delays and phases may be likelier than none.
+    """
+    cost = _Cost(data, None, n_virtual_coils=2)
+    if not cost.is_usable:
+        return True
+    turned = cost.at(0.0, np.r_[0.0, -0.05, 0.05, _COARSE_PHASES])
+    moved = [cost.at(delay, np.r_[0.0, _COARSE_PHASES]).min() for delay in _COARSE_DELAYS]
+    return bool(min(turned.min(), *moved) > turned[0] - gain)
+
+
+def ghost_of(delay: float, phase: float, n_readout: int) -> float:
+    """Return the ghost over the image that is left where nothing is corrected.
+
+    Parameters
+    ----------
+    delay, phase : float
+        Samples and radians by which the lines of one direction differ from the others.
+    n_readout : int
+        Samples of the readout.
+    """
+    place = (np.arange(n_readout) - n_readout // 2) / n_readout
+    half = 0.5 * (phase + 2 * np.pi * delay * place)
+    return float(np.sqrt(np.mean(np.sin(half) ** 2)))
+
+
 def _half_turn(phase: float, delay: float, costs: Sequence[_Cost]) -> tuple[float, bool]:
     """Choose between a phase and its opposite: that which leaves the object in the middle."""
     other = phase - np.copysign(np.pi, phase)
@@ -135,7 +170,12 @@ def _half_turn(phase: float, delay: float, costs: Sequence[_Cost]) -> tuple[floa
 class _Cost:
     """Minus the logarithm of the likelihood of a shift, of one slice, up to a constant."""
 
-    def __init__(self, data: DirectedSlice, noise_variance: float | None):
+    def __init__(
+        self,
+        data: DirectedSlice,
+        noise_variance: float | None,
+        n_virtual_coils: int = _VIRTUAL_COILS,
+    ):
         either = data.is_forward | data.is_backward
         self._rows = _comb(either)
         n = data.forward.shape[1]
@@ -152,7 +192,7 @@ class _Cost:
             edge = max(2, n // 16)
             power = abs(pair.sum(axis=0)[:, np.r_[:edge, n - edge : n]]) ** 2
             noise_variance = float(np.median(power) / np.log(2))
-        pair = _compressed(pair)
+        pair = _compressed(pair, n_virtual_coils)
         self._place = (np.arange(n) - n // 2) / n
         self._backward = readout_to_image(pair[1], 1)
         self._forward = pair[0]
@@ -211,11 +251,11 @@ def _nearness(run: np.ndarray, center: int) -> float:
     return -np.inf if not len(run) else len(run) - 2.0 * float(abs(run - center).min())
 
 
-def _compressed(pair: np.ndarray) -> np.ndarray:
+def _compressed(pair: np.ndarray, n_virtual_coils: int) -> np.ndarray:
     """Return the virtual coils with most energy: complex (2, virtual coil, readout, row)."""
     flat = np.moveaxis(pair, 1, 0).reshape(pair.shape[1], -1)
     _, vectors = np.linalg.eigh(flat @ flat.conj().T)
-    kept = vectors[:, ::-1][:, :_VIRTUAL_COILS]
+    kept = vectors[:, ::-1][:, :n_virtual_coils]
     return np.einsum("cv,pcxy->pvxy", kept.conj(), pair)
 
 
