@@ -14,7 +14,8 @@ as if it had been measured.
 
 Without any fully sampled line the solution is not unique: where every second line is measured,
 image and maps may exchange parts with what folds onto them, and the data are the same. Such scans
-are not given to it.
+are not given to it: a start in the middle of the view finds the maps of a narrow object, but loses
+15 dB on real heads without a trace in the data (`benchmarks/study_no_calibration.py`).
 """
 
 from __future__ import annotations
@@ -125,13 +126,24 @@ def complete_center(kspace: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     window = torch.ones(size, dtype=data.dtype.to_real(), device=data.device)
     for _ in range(_ROUNDS):
         images = estimate_jointly(data, measured, COIL_WIDTH, window)
-        window = _window(images)
+        window = smooth_window(images)
     completed = torch.where(measured, data, fftc(images))
     return center_crop(completed, (min(MAXIMUM_REGION, size[0]), min(MAXIMUM_REGION, size[1])))
 
 
-def _window(images: torch.Tensor) -> torch.Tensor:
-    """Smoothed magnitude of coil images, relative to its 99th percentile."""
+def smooth_window(images: torch.Tensor) -> torch.Tensor:
+    """Smoothed magnitude of coil images, relative to its 99th percentile.
+
+    Parameters
+    ----------
+    images : torch.Tensor
+        Complex (coils, h, w), any units.
+
+    Returns
+    -------
+    torch.Tensor
+        Real (h, w), from `WINDOW_FLOOR` to 1.
+    """
     magnitude = images.abs().square().sum(0).sqrt()
     y, x = (torch.fft.fftfreq(n, 1 / n, device=images.device) for n in magnitude.shape)
     gauss = torch.exp(-2 * (math.pi * _BLUR) ** 2 * (y[:, None].square() + x.square()))
