@@ -26,7 +26,7 @@ import torch
 
 from mri_alps.calibration.sensitivity import MAXIMUM_REGION
 from mri_alps.core.crop import center_crop
-from mri_alps.core.fourier import fftc, ifftc, multiply_spectrum
+from mri_alps.core.fourier import fftc, multiply_spectrum, ortho_fft, ortho_ifft, shift, unshift
 from mri_alps.core.solvers import conjugate_gradient
 
 COIL_WIDTH = 9.0
@@ -39,26 +39,29 @@ _BLUR = 1 / 48  # of the window, in fields of view
 
 
 class _Product:
-    """The model P F (rho c_j) at a point, its derivative and the adjoint of that."""
+    """The model P F (rho c_j) at a point, its derivative and the adjoint of that.
+
+    Everything is in the order of torch.fft, see `unshift`.
+    """
 
     def __init__(self, mask: torch.Tensor, width: float, window: torch.Tensor):
         self.mask, self.window = mask.to(window.dtype), window
-        y, x = (torch.arange(n, device=mask.device) - n // 2 for n in mask.shape)
+        y, x = (torch.fft.fftfreq(n, 1 / n, device=mask.device) for n in mask.shape)
         distance = (y[:, None].square() + x.square()) / width**2
         self.weight = ((1 + distance) ** -_ORDER).to(window.dtype)
 
     def at(self, unknowns: torch.Tensor) -> torch.Tensor:
-        self.image, self.maps = self.window * unknowns[0], ifftc(self.weight * unknowns[1:])
-        return self.mask * fftc(self.image * self.maps)
+        self.image, self.maps = self.window * unknowns[0], ortho_ifft(self.weight * unknowns[1:])
+        return self.mask * ortho_fft(self.image * self.maps)
 
     def derivative(self, change: torch.Tensor) -> torch.Tensor:
-        maps = ifftc(self.weight * change[1:])
-        return self.mask * fftc(self.image * maps + self.window * change[0] * self.maps)
+        maps = ortho_ifft(self.weight * change[1:])
+        return self.mask * ortho_fft(self.image * maps + self.window * change[0] * self.maps)
 
     def adjoint(self, residual: torch.Tensor) -> torch.Tensor:
-        images = ifftc(self.mask * residual)
+        images = ortho_ifft(self.mask * residual)
         image = self.window * (self.maps.conj() * images).sum(0, keepdim=True)
-        return torch.cat([image, self.weight * fftc(self.image.conj() * images)])
+        return torch.cat([image, self.weight * ortho_fft(self.image.conj() * images)])
 
 
 def estimate_jointly(
@@ -88,9 +91,9 @@ def estimate_jointly(
     torch.Tensor
         Complex (coils, h, w), in the units of `kspace`, orthonormal transform.
     """
-    model = _Product(mask, width, window)
+    model = _Product(unshift(mask), width, unshift(window))
     factor = _NORM / kspace.abs().square().sum().sqrt().clamp_min(1e-30)
-    data = kspace * factor
+    data = unshift(kspace * factor)
     unknowns = torch.zeros((1 + len(kspace), *mask.shape), dtype=data.dtype, device=data.device)
     unknowns[0] = 1
     start = unknowns.clone()
@@ -103,7 +106,7 @@ def estimate_jointly(
 
         unknowns = unknowns + conjugate_gradient(normal, target, _ITERATIONS, n_axes=3)
     model.at(unknowns)
-    return model.image * model.maps / factor
+    return shift(model.image * model.maps / factor)
 
 
 def complete_center(kspace: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

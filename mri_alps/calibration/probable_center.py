@@ -17,7 +17,7 @@ import torch
 from mri_alps.calibration.scale import low_resolution_images
 from mri_alps.calibration.sensitivity import MAXIMUM_REGION
 from mri_alps.core.crop import center_crop
-from mri_alps.core.fourier import fftc, ifftc
+from mri_alps.core.fourier import ifftc, ortho_fft, ortho_ifft, shift, unshift
 from mri_alps.core.solvers import conjugate_gradient
 
 WIDTH = 5.0
@@ -30,11 +30,14 @@ _DAMPING, _LARGEST_DAMPING = 0.1, 1e6
 
 
 class _Model:
-    """The samples P F (x c_j) of x = F^H root_x z and c_j = F^H root_c u_j, z and u_j white."""
+    """The samples P F (x c_j) of x = F^H root_x z and c_j = F^H root_c u_j, z and u_j white.
+
+    Everything is in the order of torch.fft, see `unshift`.
+    """
 
     def __init__(self, mask: torch.Tensor, n_coils: int, field_of_view: tuple[float, float]):
         y, x = (
-            (torch.arange(n, device=mask.device) - n // 2) / ratio
+            torch.fft.fftfreq(n, ratio / n, device=mask.device)
             for n, ratio in zip(mask.shape, field_of_view, strict=True)
         )
         distance = y[:, None].square() + x.square()
@@ -46,20 +49,23 @@ class _Model:
         self.image_root = (image / image.mean()).sqrt()
 
     def at(self, unknowns: torch.Tensor) -> torch.Tensor:
-        self.image = ifftc(self.image_root * unknowns[:1])
-        self.maps = ifftc(self.coil_root * unknowns[1:])
-        return self.mask * fftc(self.image * self.maps)
+        self.image = ortho_ifft(self.image_root * unknowns[:1])
+        self.maps = ortho_ifft(self.coil_root * unknowns[1:])
+        return self.mask * ortho_fft(self.image * self.maps)
 
     def derivative(self, change: torch.Tensor) -> torch.Tensor:
-        image = ifftc(self.image_root * change[:1])
-        maps = ifftc(self.coil_root * change[1:])
-        return self.mask * fftc(image * self.maps + self.image * maps)
+        image = ortho_ifft(self.image_root * change[:1])
+        maps = ortho_ifft(self.coil_root * change[1:])
+        return self.mask * ortho_fft(image * self.maps + self.image * maps)
 
     def adjoint(self, residual: torch.Tensor) -> torch.Tensor:
-        images = ifftc(self.mask * residual)
+        images = ortho_ifft(self.mask * residual)
         image = (self.maps.conj() * images).sum(0, keepdim=True)
         return torch.cat(
-            [self.image_root * fftc(image), self.coil_root * fftc(self.image.conj() * images)]
+            [
+                self.image_root * ortho_fft(image),
+                self.coil_root * ortho_fft(self.image.conj() * images),
+            ]
         )
 
 
@@ -93,13 +99,13 @@ def complete_probably(
     size = (min(_GRID, mask.shape[0]), min(_GRID, mask.shape[1]))
     data, measured = center_crop(kspace, size).contiguous(), center_crop(mask, size)
     unit = torch.quantile(ifftc(data).abs().square().sum(0).sqrt(), 0.99).clamp_min(1e-30)
-    model = _Model(measured, len(data), field_of_view)
-    scaled, variance = data / unit, 2 * float(noise_std / unit) ** 2
+    model = _Model(unshift(measured), len(data), field_of_view)
+    scaled, variance = unshift(data / unit), 2 * float(noise_std / unit) ** 2
     unknowns = _start(model, scaled, n_center, variance * _LEVELS[0])
     for level in _LEVELS:
         unknowns = _approach(model, unknowns, scaled, variance * level)
     model.at(unknowns)
-    completed = torch.where(measured, data, fftc(model.image * model.maps) * unit)
+    completed = torch.where(measured, data, shift(ortho_fft(model.image * model.maps)) * unit)
     return center_crop(completed, (min(MAXIMUM_REGION, size[0]), min(MAXIMUM_REGION, size[1])))
 
 
@@ -107,22 +113,22 @@ def _start(
     model: _Model, data: torch.Tensor, n_center: tuple[int, int], variance: float
 ) -> torch.Tensor:
     """Maps of the low-resolution images, in phase with what carries most, and their image."""
-    block = center_crop(data, (min(_START, n_center[0]), min(_START, n_center[1])))
+    block = center_crop(shift(data), (min(_START, n_center[0]), min(_START, n_center[1])))
     low = low_resolution_images(block.cpu().numpy(), (data.shape[1], data.shape[2]))
-    low = low.to(data.device)
+    low = unshift(low.to(data.device))
     flat = low.flatten(1)
     strongest = torch.linalg.eigh(flat @ flat.mH)[1][:, -1]
     combined = torch.tensordot(strongest.conj(), low, dims=1)
     magnitude = low.abs().square().sum(0).sqrt()
     maps = low / (magnitude + 0.05 * magnitude.max())
-    spectrum = fftc(maps * torch.polar(torch.ones_like(magnitude), -combined.angle()))
+    spectrum = ortho_fft(maps * torch.polar(torch.ones_like(magnitude), -combined.angle()))
     root = model.coil_root
     unknowns = data.new_zeros((1 + len(data), *data.shape[1:]))
     unknowns[1:] = spectrum * root / (root.square() + (0.02 * root.max()) ** 2)
     model.at(unknowns)
 
     def normal(z: torch.Tensor) -> torch.Tensor:
-        predicted = model.mask * fftc(ifftc(model.image_root * z) * model.maps)
+        predicted = model.mask * ortho_fft(ortho_ifft(model.image_root * z) * model.maps)
         return model.adjoint(predicted)[:1] + variance * z
 
     unknowns[:1] = conjugate_gradient(normal, model.adjoint(data)[:1], _ITERATIONS, n_axes=3)

@@ -20,9 +20,9 @@ import torch
 from mri_alps.calibration.maps_error import (
     HIGHEST_MISFIT,
     MapsError,
+    MapsJudge,
     fit_maps_error,
     gaussian_mean,
-    strict_misfit,
 )
 from mri_alps.calibration.sensitivity import enlarge_readout, local_operators, maps_of
 from mri_alps.core.crop import center_crop
@@ -121,10 +121,10 @@ def refine_sensitivity_maps(
     the estimates of `brain-small` to -23.9 dB.
     """
     block = _Block(kspace, mask, noise_std)
-    error = fit_maps_error(kspace, mask, sensitivity_maps, noise_std)
     if not block.is_of_low_rank:
+        error = fit_maps_error(kspace, mask, sensitivity_maps, noise_std)
         return RefinedMaps(sensitivity_maps, error, 0, 0.0)
-    misfit = strict_misfit(kspace, mask, sensitivity_maps, noise_std)
+    error, misfit = block.judge(sensitivity_maps)
     found = RefinedMaps(sensitivity_maps, error, 0, misfit)
     if misfit > HIGHEST_MISFIT:
         found = block.refine(found)
@@ -176,6 +176,7 @@ class _Block:
         self.shape = (kspace.shape[-2], kspace.shape[-1])
         self.size = (min(size[0], self.shape[0]), min(size[1], self.shape[1]))
         self.kspace, self.mask, self.noise_std = kspace, mask, noise_std
+        self.judge = MapsJudge(kspace, mask, noise_std)
         self.rank = (self.patch[0] + _COIL_WIDTH) * (self.patch[1] + _COIL_WIDTH)
 
     @property
@@ -210,8 +211,8 @@ class _Block:
 
     def _round(self, found: RefinedMaps, estimate: PointEstimate, n_iterations: int) -> RefinedMaps:
         maps = self._maps(found, estimate, n_iterations)
-        data = (self.kspace, self.mask, maps, self.noise_std)
-        return RefinedMaps(maps, fit_maps_error(*data), found.n_rounds + 1, strict_misfit(*data))
+        error, misfit = self.judge(maps)
+        return RefinedMaps(maps, error, found.n_rounds + 1, misfit)
 
     def _maps(self, found: RefinedMaps, estimate: PointEstimate, n_iterations: int) -> torch.Tensor:
         """Maps of the block, its missing samples predicted by the present maps."""

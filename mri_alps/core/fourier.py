@@ -59,6 +59,53 @@ def ifftc(x: torch.Tensor, dim: int | Sequence[int] = (-2, -1)) -> torch.Tensor:
     return _transform(torch.fft.ifftn, x, dim)
 
 
+def unshift(x: torch.Tensor) -> torch.Tensor:
+    """Put the middle of the last two axes at index 0, the order of torch.fft.
+
+    Between arrays that are all in this order `ortho_fft` is what `fftc` is between centred ones.
+    Shifts of many small transforms take as long as these do.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        (..., H, W).
+    """
+    return torch.fft.ifftshift(x, dim=(-2, -1))
+
+
+def shift(x: torch.Tensor) -> torch.Tensor:
+    """Undo `unshift`.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        (..., H, W).
+    """
+    return torch.fft.fftshift(x, dim=(-2, -1))
+
+
+def ortho_fft(x: torch.Tensor) -> torch.Tensor:
+    """Orthonormal Fourier transform along the last two axes, in the order of torch.fft.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Complex (..., H, W).
+    """
+    return torch.fft.fft2(x, norm="ortho")
+
+
+def ortho_ifft(x: torch.Tensor) -> torch.Tensor:
+    """Undo `ortho_fft`.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Complex (..., H, W).
+    """
+    return torch.fft.ifft2(x, norm="ortho")
+
+
 def multiply_spectrum(x: torch.Tensor, weight: torch.Tensor, dim: Sequence[int]) -> torch.Tensor:
     """Multiply by a real even weight in the Fourier domain; a real array stays real.
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import torch
 
 from mri_alps.core.errors import ConfigurationError
+
+LOOK = 10
+"""Iterations after which it is looked at whether equations are solved, if that is to be known."""
 
 
 def conjugate_gradient(
@@ -15,8 +19,9 @@ def conjugate_gradient(
     n_iterations: int,
     n_axes: int = 2,
     x: torch.Tensor | None = None,
+    tolerance: float | None = None,
 ) -> torch.Tensor:
-    """Solve M x = b for every image of a batch by a fixed number of iterations.
+    """Solve M x = b for every image of a batch by a fixed number of iterations, or fewer.
 
     Parameters
     ----------
@@ -30,6 +35,8 @@ def conjugate_gradient(
         Number of trailing axes that make up one image; the others are independent equations.
     x : torch.Tensor, optional
         Where to start (zero if left out). It is not changed.
+    tolerance : float, optional
+        Stop where |b - M x|^2 is at most this part of |b|^2 for all images.
 
     Returns
     -------
@@ -38,21 +45,51 @@ def conjugate_gradient(
 
     Notes
     -----
-    Hestenes and Stiefel, J Res Natl Bur Stand 49:409 (1952). No value is read back by the host,
-    so that a GPU is never waited for.
+    Hestenes and Stiefel, J Res Natl Bur Stand 49:409 (1952). Without a tolerance no value is read
+    back by the host, so that a GPU is never waited for; with one, after every `LOOK` iterations.
     """
     residual = b if x is None else b - apply(x)
     x = torch.zeros_like(b) if x is None else x.clone()
-    direction = residual.clone()
-    energy = _energy(residual, n_axes)
-    for _ in range(n_iterations):
+    energies = conjugate_gradient_energies(apply, residual, x, n_axes)
+    limit = None if tolerance is None else tolerance * energy_of(b, n_axes).real
+    for count, energy in enumerate(islice(energies, n_iterations + 1)):
+        if limit is not None and count % LOOK == 0 and bool((energy.real <= limit).all()):
+            break
+    return x
+
+
+def conjugate_gradient_energies(
+    apply: Callable[[torch.Tensor], torch.Tensor],
+    residual: torch.Tensor,
+    x: torch.Tensor,
+    n_axes: int = 2,
+) -> Iterator[torch.Tensor]:
+    """Solve M x = b in place, by an iteration whenever the next value is asked for.
+
+    Parameters
+    ----------
+    apply, n_axes
+        As `conjugate_gradient` takes them.
+    residual : torch.Tensor
+        b - M x of the start.
+    x : torch.Tensor
+        Where to start. It is changed.
+
+    Yields
+    ------
+    torch.Tensor
+        |b - M x|^2 of every image, with its axes kept at length one: first that of the start.
+    """
+    direction, energy = residual, energy_of(residual, n_axes)
+    yield energy
+    while True:
         response = apply(direction)
         step = _ratio(energy, inner_product(direction, response, n_axes))
         x.addcmul_(step, direction)
         residual = residual.addcmul(-step, response)
-        previous, energy = energy, _energy(residual, n_axes)
+        previous, energy = energy, energy_of(residual, n_axes)
         direction = torch.addcmul(residual, _ratio(energy, previous), direction)
-    return x
+        yield energy
 
 
 def inner_product(a: torch.Tensor, b: torch.Tensor, n_axes: int) -> torch.Tensor:
@@ -72,7 +109,8 @@ def inner_product(a: torch.Tensor, b: torch.Tensor, n_axes: int) -> torch.Tensor
     return product.reshape(*a.shape[: a.ndim - n_axes], *([1] * n_axes))
 
 
-def _energy(a: torch.Tensor, n_axes: int) -> torch.Tensor:
+def energy_of(a: torch.Tensor, n_axes: int) -> torch.Tensor:
+    """Return <a, a> of each image, as `inner_product` does."""
     return inner_product(a, a, n_axes)
 
 

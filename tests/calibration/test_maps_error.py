@@ -6,7 +6,14 @@ import torch
 
 from mri_alps.calibration import fit_maps_error, prepare_slice, sampling_weights
 from mri_alps.calibration.line_weights import LARGEST_ERROR, MAPS_ERROR
+from mri_alps.calibration.maps_error import (
+    MapsJudge,
+    _image_power,
+    gaussian_mean,
+    strict_misfit,
+)
 from mri_alps.core.errors import MriAlpsWarning
+from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal
 from mri_alps.operators import SenseOperator
 from mri_alps.rawdata import raw_from_arrays
@@ -97,6 +104,32 @@ def test_noise_that_was_underestimated_is_not_taken_for_an_error_of_the_signal()
     weights = found.weights[mask]
     assert float(weights.quantile(0.05)) > 0.07 and float(weights.max()) < 0.14
     assert found.misfit == pytest.approx(1, abs=0.15)
+
+
+def test_a_judge_says_of_maps_what_is_said_of_them_alone():
+    """Whatever it judged before, to within what iterations leave unsolved."""
+    kspace, mask, maps, _ = scan(0.3, simulation.lines(SHAPE[1], 2, 8))
+    right = scan(0.0, simulation.lines(SHAPE[1], 2, 8))[2]
+    judge = MapsJudge(kspace, mask, NOISE)
+    for each in (maps, right, maps):
+        error, misfit = judge(each)
+        alone = fit_maps_error(kspace, mask, each, NOISE)
+        assert error.misfit == pytest.approx(alone.misfit, rel=0.01)
+        assert error.found == pytest.approx(alone.found, rel=0.01)
+        assert misfit == pytest.approx(strict_misfit(kspace, mask, each, NOISE), rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [(24, 20), (23, 21)])
+def test_the_mean_solves_the_equations_of_the_gaussian_posterior(shape):
+    generator = torch.Generator().manual_seed(4)
+    maps = standard_normal((4, *shape), generator, torch.complex64)
+    mask = torch.rand(shape, generator=generator) < 0.5
+    operator = SenseOperator(maps, mask)
+    data = standard_normal((4, *shape), generator, torch.complex64) * mask
+    image = gaussian_mean(operator, data, 0.3)
+    gradient = operator.adjoint(data - operator.forward(image)) / 0.3**2
+    prior = ifftc(fftc(image) / _image_power(shape))
+    assert float((gradient - prior).norm() / gradient.norm()) < 1e-3
 
 
 def test_the_same_data_give_the_same_error():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mri_alps.core.errors import DtypeError
-from mri_alps.core.fourier import fftc, ifftc
+from mri_alps.core.fourier import fftc, ifftc, ortho_fft, ortho_ifft, shift, unshift
 from mri_alps.core.random import standard_normal
 from mri_alps.operators.rounding import assert_equal_to_rounding
 
@@ -68,6 +68,13 @@ def test_agrees_with_sigpy_and_fastmri(size):
     assert_equal_to_rounding(ifftc(x), sigpy.ifft(x.numpy()))
     theirs = torch.view_as_complex(fastmri.ifft2c(torch.view_as_real(x)))
     assert_equal_to_rounding(ifftc(x), theirs)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_without_shifts_between_arrays_that_are_shifted(size):
+    x = make_image(*size)
+    assert_equal_to_rounding(shift(ortho_fft(unshift(x))), fftc(x))
+    assert_equal_to_rounding(shift(ortho_ifft(unshift(x))), ifftc(x))
 
 
 @pytest.mark.parametrize("transform", [fftc, ifftc])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mri_alps.core.random import standard_normal
-from mri_alps.core.solvers import conjugate_gradient
+from mri_alps.core.solvers import LOOK, conjugate_gradient
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.pipeline.cg_sense import cg_sense
@@ -42,6 +42,24 @@ def test_what_is_solved_early_stays_as_it_is(generator):
     # the residual falls by rounding alone, until its energy is no longer a normal number
     found = conjugate_gradient(lambda x: 1.001 * x, b, 40, n_axes=1)
     assert_equal_to_rounding(found, b / 1.001)
+
+
+def test_a_tolerance_ends_iterations_where_all_images_are_solved(generator):
+    matrix = positive_matrix(60, torch.complex128, generator)
+    b = standard_normal((2, 60), generator, torch.complex128)
+    b[1] *= 1e-3
+    count = []
+
+    def apply(x):
+        count.append(len(x))
+        return x @ matrix.mT
+
+    x = conjugate_gradient(apply, b, 1000, n_axes=1, tolerance=1e-6)
+    left = (b - x @ matrix.mT).abs().square().sum(1) / b.abs().square().sum(1)
+    assert float(left.max()) < 1.01e-6 and len(count) < 200 and len(count) % LOOK == 0
+    fewer = conjugate_gradient(apply, b, len(count) - LOOK, n_axes=1)
+    left = (b - fewer @ matrix.mT).abs().square().sum(1) / b.abs().square().sum(1)
+    assert float(left.max()) > 1e-6
 
 
 def test_images_do_not_influence_each_other(generator):
