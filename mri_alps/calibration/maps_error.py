@@ -21,6 +21,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch.nn.functional import avg_pool1d
 
 from mri_alps.calibration.line_weights import (
     LARGEST_ERROR,
@@ -54,6 +55,10 @@ LINE_EXCESS, LINE_SCATTER = 0.05, 5.0
 """Misfit of a line beyond 1, or beyond that of half of the lines, from which it does not belong to
 the others: this much, and so many standard deviations of the mean over its samples. Of simulated
 scans healthy ones have 5.4 standard deviations at most, without the excess."""
+SPREAD_ERROR, SPREAD_LINES = MAPS_ERROR, 12
+"""Error of the maps whose part of the power of as many lines to both sides a line may have beside:
+estimated maps are wrong beyond what their calibration lines tell, which brings the strong centre
+into the lines next to it."""
 EDGE_LINES = 4
 """Lines at either end of k-space that are not looked at: coils would mix them with what lies beyond
 the end, and the model mixes them with the other end."""
@@ -367,18 +372,26 @@ class _MisfitOfDraws:
         """
         if self.mask.ndim > 1 or self.trajectory is not None:
             return ()
-        odd = self._above_others(rest)
+        odd = self._above_others(rest, weights)
         if odd.any():  # iterations stop where the mean is small enough: these may be behind
-            odd = self._above_others(self.draw(weights, 0.0)[0])
+            odd = self._above_others(self.draw(weights, 0.0)[0], weights)
         return tuple(torch.nonzero(odd).flatten().tolist())
 
-    def _above_others(self, rest: torch.Tensor) -> torch.Tensor:
+    def _above_others(self, rest: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         misfit = rest.abs().double().square().mean((0, 1)) / (2 * self.noise_std**2)
         scatter = LINE_SCATTER / math.sqrt(len(rest) * rest.shape[1])
         limit = (1 + LINE_EXCESS + scatter) * max(1.0, float(misfit[self.mask].median()))
+        spread = (SPREAD_ERROR * weights / self.noise_std).square() * self._power_nearby() / 2
         inside = torch.zeros_like(self.mask)
         inside[EDGE_LINES:-EDGE_LINES] = True
-        return (misfit > limit) & self.mask & inside
+        return (misfit > limit + spread) & self.mask & inside
+
+    def _power_nearby(self) -> torch.Tensor:
+        """Mean square of the samples of the measured lines around each one, float64 (W,)."""
+        power = self.kspace.abs().double().square().mean((0, 1))
+        both = torch.stack([power, self.mask.to(power)])
+        sums = avg_pool1d(both, 2 * SPREAD_LINES + 1, stride=1, padding=SPREAD_LINES)
+        return sums[0] / sums[1].clamp_min(1e-9)
 
     def draw(self, weights: torch.Tensor, enough: float = 1.0) -> tuple[torch.Tensor, float]:
         """What one draw leaves of the data times the weights, and its misfit.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mri_alps.calibration import fit_maps_error, prepare_slice, sampling_weights
+from mri_alps.calibration import fit_maps_error, maps_error, prepare_slice, sampling_weights
 from mri_alps.calibration.line_weights import LARGEST_ERROR, MAPS_ERROR
 from mri_alps.calibration.maps_error import (
     MapsJudge,
@@ -189,3 +189,21 @@ def test_lines_that_do_not_belong_to_the_others_are_found():
     assert odd(moved_scan(0)) == set()
     corrupted = odd(moved_scan(0, (42,)))
     assert 42 in corrupted and corrupted <= {40, 41, 42, 43, 44}
+
+
+@pytest.mark.parametrize("size", [0.01, 0.02])
+def test_errors_of_maps_beside_a_strong_centre_are_no_motion(size, monkeypatch):
+    kspace, _, maps, _ = simulation.acquisition(8, (48, 56), level=0.003, radius=0.8)
+    mask = torch.arange(56) % 3 == 0
+    mask[20:36] = True
+    rng = np.random.default_rng(0)
+    spectrum = np.zeros(maps.shape, complex)
+    spectrum[:, 14:35, 18:39] = rng.normal(size=(8, 21, 21)) + 1j * rng.normal(size=(8, 21, 21))
+    error = simulation.fft2c(spectrum)
+    wrong = maps + size * error * np.linalg.norm(maps) / np.linalg.norm(error)
+    wrong = torch.as_tensor(wrong, dtype=torch.complex64)
+    wrong = wrong / torch.linalg.vector_norm(wrong, dim=0)
+    data = torch.as_tensor(kspace) * mask
+    assert fit_maps_error(data, mask, wrong, 0.003).odd_lines == ()
+    monkeypatch.setattr(maps_error, "SPREAD_ERROR", 0.0)
+    assert fit_maps_error(data, mask, wrong, 0.003).odd_lines != ()

@@ -228,7 +228,8 @@ def test_noise_free_data_stay_usable_and_are_announced():
     silent = np.zeros_like(kspace)
     silent[:, 28:36, 28:36] = kspace[:, 28:36, 28:36]
     with pytest.warns(MriAlpsWarning):
-        calibration = calibrate_volume(raw_from_arrays(silent.astype(np.complex64)[None]))
+        raw = raw_from_arrays(silent.astype(np.complex64)[None], np.ones(64, bool))
+        calibration = calibrate_volume(raw)
     assert np.isfinite(calibration.whitening).all()
 
 
