@@ -46,7 +46,7 @@ from mri_alps.uncertainty import choose_left_out, compare_left_out, fit_factors,
 HELD_OUT = ("openms*/09", "openms*/20", "cheng*/block9")
 N_COILS, N_FUNCTIONALS, PRIOR_STEPS = 8, 8, 100
 REQUIRED = (0.85, 0.95)
-N_FOLDS, N_PREDICTIONS, PREDICTION_STEPS = 3, 2, 30  # of self-calibration
+N_FOLDS, N_PREDICTIONS, PREDICTION_STEPS = 2, 2, 30  # of self-calibration
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 

@@ -6,7 +6,7 @@
 Truths are drawn from a stationary Gaussian, or from a mixture of eight, and measured by 8 simulated
 coils with fastMRI's equispaced masks and white noise of 1 % of the largest magnitude. The prior is
 the truth's own, has a quarter or four times its power, or another exponent. Deviations are scaled
-by what three sets of left-out lines call for, as `reconstruct` does it where maps and noise are
+by what two sets of left-out lines call for, as `reconstruct` does it where maps and noise are
 known. Printed for each prior: the mean of the factors, their scatter from seed to seed and the
 mean of their stated errors; deviation over error of the complex image, all together and in four
 bands of |k|, of all seeds together; and coverage of real and imaginary parts by intervals of 50,

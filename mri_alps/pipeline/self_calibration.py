@@ -45,13 +45,12 @@ if TYPE_CHECKING:
     from mri_alps.sampling import PosteriorSamples
     from mri_alps.uncertainty import LeftOutEnergies
 
-SHARE_OF_EVALUATIONS = 0.6
-"""Of a slice's evaluations, for the predictions of its left-out samples."""
 EVALUATIONS = 30
-"""Per sample of a prediction, at most."""
-N_FOLDS = (2, 3)
-"""Sets of samples that are left out: at least and at most. Sets of one scan differ much more than
-the posterior samples that predict one of them."""
+"""Per sample of a prediction, at most. With fewer the sampler itself is farther off, in mean and
+deviation: factors rise."""
+N_SETS = 2
+"""Sets of samples that are left out of a slice that is looked at alone; of several slices it is one
+each. Sets of one scan differ much more than the posterior samples that predict one of them."""
 N_PREDICTIONS = 2
 """Posterior samples that predict each set."""
 N_MAPS_ERRORS = 8
@@ -67,23 +66,21 @@ _FIRST_SAMPLE = 2**20  # streams of noise that no sample of a reconstruction has
 class Plan(NamedTuple):
     """How many sets of samples are left out, and the evaluations of each sample that predicts."""
 
-    n_folds: int
+    n_sets: int
     n_evaluations: int
 
 
-def plan_predictions(n_samples: int, n_evaluations: int) -> Plan:
-    """Return what `SHARE_OF_EVALUATIONS` of a slice's evaluations are spent on.
-
-    Two sets are the least, whatever they cost.
+def plan_predictions(n_evaluations: int, n_slices: int) -> Plan:
+    """Return what is left out of each slice that is looked at.
 
     Parameters
     ----------
-    n_samples, n_evaluations : int
-        Of the slice.
+    n_evaluations : int
+        Of a sample of the reconstruction.
+    n_slices : int
+        That are looked at together.
     """
-    each = min(EVALUATIONS, n_evaluations)
-    affordable = int(SHARE_OF_EVALUATIONS * n_samples * n_evaluations / (N_PREDICTIONS * each))
-    return Plan(min(max(affordable, N_FOLDS[0]), N_FOLDS[1]), each)
+    return Plan(N_SETS if n_slices == 1 else 1, min(EVALUATIONS, n_evaluations))
 
 
 def is_calibrated(configuration: ReconstructionConfiguration, prior: ScoreModel) -> bool:
@@ -115,7 +112,9 @@ def calibrated_slices(indices: Sequence[int]) -> tuple[int, ...]:
     return tuple(indices[(2 * i + 1) * len(indices) // (2 * count)] for i in range(count))
 
 
-def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[LeftOutEnergies]:
+def measure_left_out(
+    reconstructor: SliceReconstructor, index: int, n_slices: int = 1
+) -> list[LeftOutEnergies]:
     """Predict samples of one slice that were left out, and compare.
 
     A slice without them is calibrated anew: maps that were made of the samples too would fit them
@@ -127,6 +126,8 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
         Of the scan.
     index : int
         Slice.
+    n_slices : int
+        That are looked at together, which share the sets.
 
     Returns
     -------
@@ -135,15 +136,15 @@ def measure_left_out(reconstructor: SliceReconstructor, index: int) -> list[Left
         measured.
     """
     raw, settings = reconstructor.raw, reconstructor.configuration
-    plan = plan_predictions(settings.n_samples, settings.n_evaluations)
+    plan = plan_predictions(settings.n_evaluations, n_slices)
     seed = settings.sampler_seed
     if isinstance(raw, RawTrajectoryData):
         path = raw.trajectory(index)
-        folds = choose_left_out_shots(path, plan.n_folds, stream_seed(seed, index, 1))
+        folds = choose_left_out_shots(path, plan.n_sets, stream_seed(seed, index, 1))
     else:
         measured = combined_mask(raw, index, reconstructor.mask)
         folds = choose_left_out(
-            measured, center_block(measured), plan.n_folds, stream_seed(seed, index, 1)
+            measured, center_block(measured), plan.n_sets, stream_seed(seed, index, 1)
         )
     found, spent = [], 0  # of a set that tells nothing, too
     for number, fold in enumerate(folds):
@@ -277,7 +278,8 @@ def calibrate_scan(
     if not is_calibrated(settings, reconstructor.prior) or settings.self_calibration == "slice":
         return None
     chosen = calibrated_slices(indices)
-    energies = [one for index in chosen for one in measure_left_out(reconstructor, index)]
+    measured = [measure_left_out(reconstructor, index, len(chosen)) for index in chosen]
+    energies = [one for of_slice in measured for one in of_slice]
     is_open = any(_is_open(reconstructor, index) for index in chosen)
     factors = fit_factors(energies, chosen, settings.sampler_seed)
     tell_factors(reconstructor.raw.path, factors, is_open)

@@ -12,7 +12,12 @@ from mri_alps.calibration import combined_mask
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.pipeline import ReconstructionConfiguration, SliceReconstructor, self_calibration
-from mri_alps.pipeline.self_calibration import is_calibrated, plan_predictions, self_calibrated
+from mri_alps.pipeline.self_calibration import (
+    N_PREDICTIONS,
+    is_calibrated,
+    plan_predictions,
+    self_calibrated,
+)
 from mri_alps.pipeline.slice_store import ComputeSettings, SliceStore
 from mri_alps.priors import load_prior
 from mri_alps.rawdata import raw_from_arrays
@@ -136,11 +141,18 @@ def test_learned_priors_are_calibrated_unless_told_otherwise():
     assert not is_calibrated(dataclasses.replace(settings, self_calibration="off"), learned)
 
 
-def test_a_quarter_of_the_evaluations_of_a_slice_is_spent():
-    assert plan_predictions(8, 100) == (3, 30)
-    assert plan_predictions(8, 40) == (3, 30)  # the default
-    assert plan_predictions(8, 20) == (2, 20)
-    assert plan_predictions(2, 4) == (2, 4)
+def test_a_volume_spends_a_twentieth_and_slices_share_the_sets(kspace):
+    n_samples, n_evaluations = 8, 40  # the default
+    for n_slices, n_all, share in ((1, 1, 0.375), (3, 16, 0.05)):
+        plan = plan_predictions(n_evaluations, n_slices)
+        spent = n_slices * plan.n_sets * N_PREDICTIONS * plan.n_evaluations
+        assert spent <= share * n_all * n_samples * n_evaluations
+    assert plan_predictions(4, 1).n_evaluations == 4
+    road = road_of(kspace)
+    found = [self_calibration.measure_left_out(road, 1, n_slices) for n_slices in (1, 3)]
+    assert [len(one) for one in found] == [2, 1]
+    factors = road.self_calibrated(range(4)).factors
+    assert factors.n_evaluations == 3 * N_PREDICTIONS * SETTINGS.n_evaluations
 
 
 def test_an_error_of_the_maps_is_in_the_samples_and_not_in_their_mean(kspace):
