@@ -23,7 +23,7 @@ import dataclasses
 
 import numpy as np
 import torch
-from benchmark_coverage import LEVELS, coil_maps
+from benchmark_coverage import LEVELS, N_FOLDS, coil_maps
 from benchmark_known_priors import COMPLEX, beds, figures
 
 from mri_alps.core.fourier import fftc, ifftc
@@ -106,8 +106,8 @@ def measure(prior, draw, seed: int, options: argparse.Namespace) -> list:
 
     samples = draws(operator, 8, 20, generator)
     whole = np.broadcast_to(operator.mask.numpy(), (size, size))
-    sets = []
-    for number, fold in enumerate(choose_left_out(whole, (size, round(0.08 * size)), 3, seed)):
+    sets, folds = [], choose_left_out(whole, (size, round(0.08 * size)), N_FOLDS, seed)
+    for number, fold in enumerate(folds):
         left_out = torch.as_tensor(fold)
         kept = SenseOperator(maps, operator.mask & ~left_out[0])
         stream = torch.Generator().manual_seed(stream_seed(seed, number))
