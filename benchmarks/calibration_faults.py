@@ -301,7 +301,7 @@ def alternating_lines(scan: Scan) -> str:
     """Every second line, by its index or of those measured, as an EPI without its correction."""
     phase = scan.rng.uniform(0.3, 1.5) * scan.rng.choice([-1, 1])
     delay = scan.rng.choice([0.0, scan.rng.uniform(-1.5, 1.5)])
-    by_index = bool(scan.rng.uniform() < 0.5)
+    by_index = bool(scan.rng.uniform() < 0.5) or scan.as_argument  # the file has all lines then
     order = np.arange(scan.shape[1]) if by_index else np.cumsum(scan.mask)
     n = scan.shape[0]
     images = np.fft.ifft(np.fft.ifftshift(scan.kspace, -2), axis=-2)

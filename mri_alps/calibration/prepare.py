@@ -46,6 +46,7 @@ from mri_alps.core.values import FUNCTION, MOST, check, instance, number, whole
 from mri_alps.rawdata import RawKSpace, RawTrajectoryData, smallest_mask
 
 if TYPE_CHECKING:
+    from mri_alps.calibration.chain import ScaledSlice, WhitenedSlice
     from mri_alps.calibration.refinement import PointEstimate
 
 _RULES = {
@@ -153,36 +154,71 @@ def prepare_slice(
     if isinstance(raw, RawTrajectoryData):
         refuse_cartesian_settings(raw, mask, row_compression_tolerance, n_maps)
         require_finufft(raw)
-        if calibration is None:
-            calibration = calibrate_volume(raw, noise_std=noise_std)
+        calibration = calibration or calibrate_volume(raw, noise_std=noise_std)
         kspace, path = read_shots(raw, index, calibration, left_out)
         if not kspace.size:
             return _empty(raw, np.ones(raw.shape, bool), calibration, device)
-        has_maps = sensitivity_maps is not None and raw.n_coils > 1
-        shots, center = whiten_shots(raw, index, kspace, path, calibration, has_maps)
-        scaled = scale(shot_maps(shots, center, sensitivity_maps, device))
-        compressed = compress(scaled, n_virtual_coils, compression_tolerance)
-        return _acquisition(weigh(compressed, maps_error))
+        scaled = _scaled_shots(raw, index, kspace, path, calibration, sensitivity_maps, device)
+    else:
+        _refuse_left_out(raw, left_out)
+        measured = combined_mask(raw, index, mask)
+        kspace = raw.read_slice(index) * measured
+        calibration = calibration or calibrate_volume(raw, mask, noise_std=noise_std)
+        if not kspace.any():
+            return _empty(raw, measured, calibration, device)
+        whitened = whiten(raw, index, kspace, measured, calibration)
+        if sensitivity_maps is None:
+            scaled = _with_own_maps(whitened, device, n_maps, maps_error, estimate)
+        else:
+            scaled = _with_given_maps(whitened, sensitivity_maps, device, n_maps)
+    compressed = compress(scaled, n_virtual_coils, compression_tolerance, row_compression_tolerance)
+    return _acquisition(weigh(compressed, maps_error))
+
+
+def _refuse_left_out(raw: RawKSpace, left_out: np.ndarray | None) -> None:
     if left_out is not None:
         raise ConfigurationError(
             f"left_out names shots, and {raw.path} has lines: take them out of the mask"
         )
-    measured = combined_mask(raw, index, mask)
-    kspace = raw.read_slice(index) * measured
-    if calibration is None:
-        calibration = calibrate_volume(raw, mask, noise_std=noise_std)
-    if not kspace.any():
-        return _empty(raw, measured, calibration, device)
-    whitened = whiten(raw, index, kspace, measured, calibration)
-    if sensitivity_maps is None:
-        scaled = choose_maps(scale(estimate_maps(whitened, device, n_maps)))
-        if maps_error is None and raw.n_coils > 1:
-            scaled = refine_maps(scaled, estimate)
-    else:
-        scaled = choose_maps(scale(use_given_maps(whitened, sensitivity_maps, device, n_maps)))
-        scaled = replace(scaled, alternative=None)  # completed maps are no second estimate
-    compressed = compress(scaled, n_virtual_coils, compression_tolerance, row_compression_tolerance)
-    return _acquisition(weigh(compressed, maps_error))
+
+
+def _scaled_shots(
+    raw: RawTrajectoryData,
+    index: int,
+    kspace: np.ndarray,
+    path: np.ndarray,
+    calibration: VolumeCalibration,
+    sensitivity_maps: np.ndarray | torch.Tensor | None,
+    device: torch.device,
+) -> ScaledSlice:
+    """First to third stage of shots along a trajectory."""
+    has_maps = sensitivity_maps is not None and raw.n_coils > 1
+    shots, center = whiten_shots(raw, index, kspace, path, calibration, has_maps)
+    return scale(shot_maps(shots, center, sensitivity_maps, device))
+
+
+def _with_own_maps(
+    whitened: WhitenedSlice,
+    device: torch.device,
+    n_maps: int | None,
+    maps_error: float | None,
+    estimate: PointEstimate | None,
+) -> ScaledSlice:
+    """Second and third stage with maps that are estimated; refined if their error is open."""
+    scaled = choose_maps(scale(estimate_maps(whitened, device, n_maps)))
+    is_open = maps_error is None and whitened.raw.n_coils > 1
+    return refine_maps(scaled, estimate) if is_open else scaled
+
+
+def _with_given_maps(
+    whitened: WhitenedSlice,
+    sensitivity_maps: np.ndarray | torch.Tensor,
+    device: torch.device,
+    n_maps: int | None,
+) -> ScaledSlice:
+    """Second and third stage with maps from outside; completed ones are no second estimate."""
+    scaled = choose_maps(scale(use_given_maps(whitened, sensitivity_maps, device, n_maps)))
+    return replace(scaled, alternative=None)
 
 
 def _acquisition(weighted: WeightedSlice) -> Acquisition:

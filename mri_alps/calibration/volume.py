@@ -51,6 +51,8 @@ _ADVICE = (
     "(standard deviations per real component, in the units of the file; filters of k-space and a "
     "wrong bandwidth change noise from place to place); give noise_std if it is known"
 )
+GIVEN = "user"
+"""Source of noise from outside."""
 NOISE_RANGE = (1e-34, 1e32)
 """Standard deviations that leave room for the image on both sides in single precision."""
 NOISE_FREE = 1e-5
@@ -195,13 +197,43 @@ def calibrate_volume(
     """
     check("calibrate_volume", _RULES, locals())
     notes: list[str] = []
+    covariance, source, witnesses = _covariance(raw, mask, noise_std, noise_covariance, notes)
+    implausible = _doubt(raw, mask, covariance, force, notes) if source == GIVEN else None
+    of_noise = tuple(notes)
+    delays, told, remarks = _delays(raw, correct_delays)
+    notes += told
+    for note in notes:
+        warnings.warn(note, MriAlpsWarning, stacklevel=2)
+    covariance = covariance.astype(np.complex128)
+    _check_range(raw, covariance)
+    return VolumeCalibration(
+        covariance,
+        whitening_matrix(covariance, f"{raw.path}: "),
+        source,
+        notes=(*notes, *remarks),
+        witnesses=tuple(_facts(witness) for witness in witnesses),
+        delays=delays,
+        delays_corrected=correct_delays and delays is not None,
+        noise_notes=of_noise,
+        implausible=implausible,
+    )
+
+
+def _covariance(
+    raw: RawKSpace,
+    mask: np.ndarray | None,
+    noise_std: float | Sequence[float] | None,
+    noise_covariance: np.ndarray | None,
+    notes: list[str],
+) -> tuple[np.ndarray, str, tuple[NoiseEstimate, ...]]:
+    """Return the noise that was given, or is measured, where it comes from, and the witnesses."""
     witnesses: tuple[NoiseEstimate, ...] = ()
     if noise_std is not None and noise_covariance is not None:
         raise ConfigurationError("give noise_std or noise_covariance, not both")
     if noise_std is not None:
-        covariance, source = _given_covariance(raw, noise_std), "user"
+        covariance, source = _given_covariance(raw, noise_std), GIVEN
     elif noise_covariance is not None:
-        covariance, source = np.asarray(noise_covariance), "user"
+        covariance, source = np.asarray(noise_covariance), GIVEN
     else:
         verdict = _measured_noise(raw, mask)
         witnesses = verdict.witnesses
@@ -215,30 +247,21 @@ def calibrate_volume(
             f"a noise covariance of shape {covariance.shape} does not fit the {raw.n_coils} coils "
             f"of {raw.path}"
         )
-    implausible = _doubt(raw, mask, covariance, force, notes) if source == "user" else None
-    delays = None
-    remarks: list[str] = []
-    of_noise = tuple(notes)
+    return covariance, source, witnesses
+
+
+def _delays(
+    raw: RawKSpace, correct_delays: bool
+) -> tuple[GradientDelays | None, list[str], list[str]]:
+    """Return gradient delays of a radial scan, what is warned of them, and what is noted."""
     if isinstance(raw, RawTrajectoryData):
-        delays, told, remarks = scan_delays(raw, correct_delays)
-        notes += told
-    elif correct_delays:
+        return scan_delays(raw, correct_delays)
+    if correct_delays:
         raise ConfigurationError(
             f"{raw.path} is Cartesian, and gradient delays are corrected of radial scans: leave "
             "--correct-delays out"
         )
-    for note in notes:
-        warnings.warn(note, MriAlpsWarning, stacklevel=2)
-    notes += remarks
-    covariance = covariance.astype(np.complex128)
-    _check_range(raw, covariance)
-    whitening = whitening_matrix(covariance, f"{raw.path}: ")
-    facts = tuple(_facts(witness) for witness in witnesses)
-    corrected = correct_delays and delays is not None
-    return VolumeCalibration(
-        covariance, whitening, source, tuple(notes), facts, delays, corrected, of_noise,
-        implausible,
-    )  # fmt: skip
+    return None, [], []
 
 
 def _facts(witness: NoiseEstimate) -> dict[str, Any]:
