@@ -17,8 +17,33 @@ def print_tables(numbers: Path, designed: str) -> None:
     Intervals are 95 % over the means of subjects, by Student's t.
     """
     rows = [json.loads(line) for line in numbers.read_text().splitlines()]
-    for group in dict.fromkeys(row["group"] for row in rows):
-        print_group(group, [row for row in rows if row["group"] == group], designed)
+    plain = [row for row in rows if row["self_calibration"] == "off"]
+    for group in dict.fromkeys(row["group"] for row in plain):
+        print_group(group, [row for row in plain if row["group"] == group], designed)
+    print_predictions(rows)
+
+
+def print_predictions(rows: list[dict[str, Any]]) -> None:
+    """Predicted over actual errors, before and after self-calibration, of the same scans."""
+
+    def key(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["scan"], row["mask"], row["acceleration"], tuple(row["lines"])
+
+    calibrated = {key(row) for row in rows if row["self_calibration"] != "off"}
+    same = [row for row in rows if key(row) in calibrated]
+    groups = defaultdict(list)
+    for row in same:
+        for acceleration in (row["acceleration"], "all"):
+            groups[row["group"], acceleration, row["self_calibration"]].append(row)
+    for (group, acceleration, kind), part in groups.items():
+        pairs = np.log([(row["predicted_NMSE"], row["NMSE"]) for row in part]).T
+        ratio = np.exp((pairs[0] - pairs[1]).mean())
+        together = np.corrcoef(pairs)[0, 1] if len(part) > 2 else float("nan")
+        held = np.mean([row["coverage"] for row in part])
+        print(
+            f"{group} {acceleration}, self-calibration {kind}: predicted / actual {ratio:.2f} "
+            f"(geometric, {len(part)}), correlation {together:.3f}, 90 % holds {held:.2f}"
+        )
 
 
 def by_subject(values: dict[str, float]) -> list[float]:

@@ -171,7 +171,8 @@ def run_design_mask(
     forecast = Forecast(
         "looks at the posterior",
         task.n_looks(resume),
-        f"{task.n_slices} slices each: {each(configuration)}",
+        f"{task.n_slices} {'slice' if task.n_slices == 1 else 'slices'} each: "
+        f"{each(configuration)}",
     )
 
     def keep(partial: Design) -> None:

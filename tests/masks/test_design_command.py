@@ -9,7 +9,7 @@ import pytest
 from mri_alps.cli.app import main
 from mri_alps.masks import load_mask
 from mri_alps.masks.design import Design, design_mask
-from mri_alps.masks.design.output import load_progress, save_progress
+from mri_alps.masks.design.output import FORMAT, load_progress, save_progress
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 SHAPE = (24, 32)
@@ -91,7 +91,7 @@ def test_progress_that_is_damaged_or_of_another_task_is_left(tmp_path):
     assert load_progress(stem, "other") is None
     path = stem.with_suffix(".json")
     whole = path.read_text()
-    for text in (whole[:-9], whole.replace("design 2", "design 0"), "[]", '"text"', "1", "{}"):
+    for text in (whole[:-9], whole.replace(FORMAT, "another"), "[]", '"text"', "1", "{}"):
         path.write_text(text)
         assert load_progress(stem, "mine") is None
 

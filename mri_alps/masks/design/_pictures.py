@@ -12,7 +12,10 @@ from mri_alps.evaluation import new_figure, save_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from mri_alps.masks.design.loop import Design
+    from mri_alps.masks.design.loop import Design, DesignPoint
+
+ORDER = "cool"
+"""Colours of the order of picking: all of them stand out from black."""
 
 
 def write_design_picture(
@@ -41,6 +44,8 @@ def write_design_picture(
     right.set_ylabel("worth of each pick beside those before, nats")
     right.set_ylim(bottom=0)
     right.grid(alpha=0.3)
+    for axis in (middle, right):
+        axis.xaxis.get_major_locator().set_params(integer=True)
     acceleration = designed.start.size / max(designed.measured.sum(), 1)
     figure.suptitle(
         f"{int(designed.measured.sum())} of {designed.start.size} measured, acceleration "
@@ -57,7 +62,7 @@ def _draw_order(axis: Axes, designed: Design, shape: tuple[int, int], frames: in
         order[candidate] = position + 1
     axis.set_facecolor("black")
     if order.size == shape[1]:
-        axis.imshow(np.tile(order, (24, 1)), cmap="viridis_r", aspect="auto")
+        axis.imshow(np.tile(order, (24, 1)), cmap=ORDER, aspect="auto")
         axis.set_yticks([])
         axis.set_xlabel("phase-encode line")
         counts = np.convolve(designed.measured, np.ones(16) / 16, mode="same")
@@ -66,38 +71,40 @@ def _draw_order(axis: Axes, designed: Design, shape: tuple[int, int], frames: in
         density.set_ylim(0, 1.02)
         density.set_ylabel("density over 16 lines", color="tab:red")
     elif frames > 1:
-        axis.imshow(order.reshape(shape), cmap="viridis_r", aspect="auto")
+        axis.imshow(order.reshape(shape), cmap=ORDER, aspect="auto")
         axis.set_xlabel("phase-encode line")
         axis.set_ylabel("frame")
     else:
-        axis.imshow(order.reshape(shape), cmap="viridis_r")
+        axis.imshow(order.reshape(shape), cmap=ORDER)
         axis.set_xlabel("partition")
         axis.set_ylabel("phase encode")
-    axis.set_title("order of picking, from light to dark", fontsize=9)
+    axis.set_title("order of picking, from cyan to magenta", fontsize=9)
 
 
 def _draw_curve(axis: Axes, designed: Design) -> None:
-    axis.semilogy(
-        [p.n_measured for p in designed.points],
-        [p.expected_error for p in designed.points],
-        color="tab:blue",
-        linewidth=1,
-        label="expected, between samplings predicted",
-    )
+    batch: list[DesignPoint] = []
+    label: str | None = "expected one look ahead"
+    for point in (*designed.points, None):  # one line for each batch, not joined to other looks
+        if point is not None and not point.sampled:
+            batch.append(point)
+        elif batch:
+            _draw_errors(axis, batch, ".-", label)
+            batch, label = [], None
     sampled = [point for point in designed.points if point.sampled]
-    axis.semilogy(
-        [p.n_measured for p in sampled], [p.expected_error for p in sampled], "o", color="tab:blue"
-    )
+    _draw_errors(axis, sampled, "o", "expected by samples")
     known = [point for point in sampled if point.actual_error is not None]
     if known:
-        axis.semilogy(
-            [p.n_measured for p in known],
-            [p.actual_error for p in known],
-            "s--",
-            color="tab:orange",
-            label="actual, against the full data",
-        )
+        actual = [point.actual_error for point in known]
+        numbers = [point.n_measured for point in known]
+        label = "actual, against the full data"
+        axis.semilogy(numbers, actual, "s--", color="tab:orange", label=label)
     axis.set_xlabel("measured")
     axis.set_ylabel("normalised mean squared error")
     axis.legend(fontsize=8)
     axis.grid(alpha=0.3, which="both")
+
+
+def _draw_errors(axis: Axes, points: list[DesignPoint], style: str, label: str | None) -> None:
+    numbers = [point.n_measured for point in points]
+    errors = [point.expected_error for point in points]
+    axis.semilogy(numbers, errors, style, color="tab:blue", linewidth=1, label=label)
