@@ -34,10 +34,12 @@ def center_block(mask_2d: np.ndarray) -> tuple[int, int]:
     if mask.ndim != 2:
         raise ShapeError(f"center_block needs a mask (readout, phase_encode), found {mask.shape}")
     best = (0, 0)
+    columns = _outermost(mask.shape[1])
     rows = np.ones(mask.shape[1], bool)  # columns sampled in every row of the block so far
-    for height in range(1, mask.shape[0] + 1):
-        rows &= mask[_outermost(height, mask.shape[0])]
-        width = _center_run(rows)
+    for height, row in enumerate(_outermost(mask.shape[0]), 1):
+        rows &= mask[row]
+        # As wide as the centred columns are sampled without a gap.
+        width = int(np.logical_and.accumulate(rows[columns]).sum())
         if width == 0:
             break
         size = (height, width)
@@ -46,18 +48,10 @@ def center_block(mask_2d: np.ndarray) -> tuple[int, int]:
     return best
 
 
-def _outermost(size: int, length: int) -> int:
-    """Index that joins the centred block when it grows from `size` - 1 to `size`."""
-    block = center_range(length, size)
-    return block.start if size % 2 == 0 else block.stop - 1
-
-
-def _center_run(line: np.ndarray) -> int:
-    """Largest w for which the centred block of a 1-D mask is all True."""
-    width = 0
-    while width < len(line) and line[_outermost(width + 1, len(line))]:
-        width += 1
-    return width
+def _outermost(length: int) -> list[int]:
+    """Indices that join the centred block, in the order in which it grows from size 0 on."""
+    blocks = [(size, center_range(length, size)) for size in range(1, length + 1)]
+    return [block.stop - 1 if size % 2 else block.start for size, block in blocks]
 
 
 def smallest_mask(mask: np.ndarray) -> np.ndarray:
