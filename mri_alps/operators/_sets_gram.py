@@ -35,7 +35,9 @@ class SetsGram:
             power = power[:, :1]
         self._axes = (-2, -1) if axis is None else (axis,)
         full = [n if a in self._axes else 1 for a, n in zip((-2, -1), maps.shape[-2:], strict=True)]
-        self._power = torch.fft.ifftshift(power.expand(full), dim=self._axes)
+        power = torch.fft.ifftshift(power.expand(full), dim=self._axes) / power.expand(full).numel()
+        # The weights conjugate, and conj(ifft(s)) = fft(conj(s)) / N, as in `_gram`.
+        self._weights = torch.stack([power, -power], -1).to(maps.dtype.to_real())
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return A^H A x."""
@@ -47,14 +49,16 @@ class SetsGram:
             step = max(1, budget // max(images[:, 0].numel() * images.element_size(), 1))
             for maps in self._maps.split(step, 1):
                 self._add(images, maps, target)
-        return out
+        return out.conj_physical_()
 
     def _add(self, images: torch.Tensor, maps: torch.Tensor, target: torch.Tensor) -> None:
         """Add what some of the coils contribute."""
         coil_images = images[:, 0, None] * maps[0]
         for index in range(1, len(maps)):
             coil_images.addcmul_(images[:, index, None], maps[index])
-        spectrum = torch.fft.fftn(coil_images, dim=self._axes).mul_(self._power)
-        filtered = torch.fft.ifftn(spectrum, dim=self._axes)
+        spectrum = torch.fft.fftn(coil_images, dim=self._axes)
+        torch.view_as_real(spectrum).mul_(self._weights)
+        filtered = torch.fft.fftn(spectrum, dim=self._axes)
         for index in range(len(maps)):
-            target[:, index] += (filtered * maps[index].conj()).sum(1)
+            torch.mul(filtered, maps[index], out=coil_images)
+            target[:, index] += coil_images.sum(1)
