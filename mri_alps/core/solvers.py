@@ -110,7 +110,15 @@ def inner_product(a: torch.Tensor, b: torch.Tensor, n_axes: int) -> torch.Tensor
 
 
 def energy_of(a: torch.Tensor, n_axes: int) -> torch.Tensor:
-    """Return <a, a> of each image, as `inner_product` does."""
+    """Return <a, a> of each image, as `inner_product` does.
+
+    Parameters
+    ----------
+    a : torch.Tensor
+        Images (..., *image_shape).
+    n_axes : int
+        Number of trailing axes that make up one image.
+    """
     return inner_product(a, a, n_axes)
 
 
