@@ -48,12 +48,17 @@ def _spell(info: ArgumentInfo | OptionInfo, name: str, kind: Any) -> None:
         info.metavar = _METAVARS.get(kinds[0], "NAME")
 
 
-def shown_default(help: str) -> str:
+def shown_default(help: str, default: str = "") -> str:
     """Return a help text whose last sentence, if it says what holds by default, is in brackets.
 
     Parameters
     ----------
     help : str
         For example "Slices. Left out: all."
+    default : str
+        What holds by default, whatever the last sentence says.
     """
+    # typer would show a default given as a text in parentheses
+    if default:
+        return f"{_LEFT_OUT.sub('', help)} \\[default: {default}]"
     return _LEFT_OUT.sub(lambda found: f" \\[default: {found[1]}]", help)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Optional, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from mri_alps.cli.help_texts import shown_default
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.settings import (
     SettingError,
@@ -116,12 +117,11 @@ def _make(cls: type, values: dict[str, Any], whole: bool) -> Any:
 def _option(name: str, field: FieldInfo, default: object) -> Any:
     kinds = [kind for kind in kinds_of(field) if kind is not type(None)]
     kind = kinds[0] if kinds[0] in (int, float, bool) else str
-    # typer would show a default given as a text in parentheses
-    shown = "" if default is None or default is False else f" \\[default: {_plain(default)}]"
+    said = "" if default is None or default is False else _plain(default)
     choices = get_args(kinds[0]) if get_origin(kinds[0]) is Literal else ()
     details = typer.Option(
         option_name(name, field),
-        help=f"{field.description}{shown}",
+        help=shown_default(field.description or "", said),
         rich_help_panel=property_of(field, "group") or None,
         metavar=property_of(field, "metavar") or "|".join(choices) or None,
         show_default=False,
