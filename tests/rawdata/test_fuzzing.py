@@ -20,6 +20,7 @@ from mri_alps.rawdata.header import Limit, make_header
 from mri_alps.rawdata.ismrmrd import write_mrd2
 from tests.pipeline.simulated_scan import simulate
 from tests.rawdata import twix_files
+from tests.rawdata.fuzz_worker import OPTIONAL
 from tests.rawdata.rawdata_helpers import lines as imaging_lines
 from tests.rawdata.rawdata_helpers import random_complex
 from tests.rawdata.rawdata_helpers import write_acquisitions as write
@@ -30,8 +31,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits memory a
 FLOOR, FACTOR = 48 * 2**20, 64  # bytes, and times the file: what opening may allocate
 CHANGES = ("flip", "byte", "word", "cut", "zeros", "ones", "copy", "digits", "early")
 LAYOUTS = ("skm-tea", "calgary-campinas", "cmrxrecon", "repetitions")
-OPTIONAL = {"twix": "twixtools", "mrd2": "mrd"}
-"""Kinds that are read by a package of their own."""
 KINDS = (
     *("fastmri", "fastmri-gzip", "ismrmrd", "ismrmrd-3d", "bart", *LAYOUTS),
     *(kind for kind, name in OPTIONAL.items() if importlib.util.find_spec(name)),
