@@ -418,8 +418,8 @@ class ReconstructionConfiguration:
     )
     force: bool = setting(
         "Keep and mark slices whose image does not explain the centre of k-space, as with wrong "
-        "maps or a wrong centre, and those of a noise_std that the k-space contradicts. Left out: "
-        "they are refused.",
+        "maps or a wrong centre, those of a noise_std that the k-space contradicts, and those of "
+        "alternating lines that cannot be corrected. Left out: they are refused.",
         default=False,
         group=OUTPUT_GROUP,
     )

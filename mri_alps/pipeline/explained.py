@@ -1,4 +1,4 @@
-"""Whether a slice's image explains what was measured: if not, it is refused, or kept and marked."""
+"""Whether an image fits what was measured: if not, it is refused, or kept and marked."""
 
 from __future__ import annotations
 
@@ -12,6 +12,34 @@ if TYPE_CHECKING:
     import torch
 
     from mri_alps.rawdata import RawKSpace
+
+
+def refuse_defect(raw: RawKSpace, force: bool) -> None:
+    """Refuse a scan whose measurement is wrong in a way that could not be corrected.
+
+    Parameters
+    ----------
+    raw : RawKSpace
+        The scan.
+    force : bool
+        Whether its images are wanted all the same, marked.
+
+    Raises
+    ------
+    CalibrationError
+        If it has a `defect`, and they are not.
+
+    Warns
+    -----
+    MriAlpsWarning
+        If they are.
+    """
+    if raw.defect is None:
+        return
+    sentence = f"{raw.path}: {raw.defect}"
+    if not force:
+        raise CalibrationError(f"{sentence}; --force (force=True) keeps the images, marked")
+    warnings.warn(sentence, MriAlpsWarning, stacklevel=3)
 
 
 def explain_slice(

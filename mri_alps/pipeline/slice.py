@@ -30,7 +30,7 @@ from mri_alps.pipeline._arguments import maps_of_slice
 from mri_alps.pipeline._shot_images import shot_preview
 from mri_alps.pipeline.batches import check_samples, choose_batch, draw_in_batches
 from mri_alps.pipeline.conformal import calibration_for
-from mri_alps.pipeline.explained import explain_slice
+from mri_alps.pipeline.explained import explain_slice, refuse_defect
 from mri_alps.pipeline.images import reference_image, zero_filled
 from mri_alps.pipeline.maps_deviation import with_maps_deviation
 from mri_alps.pipeline.point_estimate import point_estimate_of
@@ -131,6 +131,7 @@ class SliceReconstructor:
     conformal: ConformalCalibration | None = dataclasses.field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        refuse_defect(self.raw, self.configuration.force)
         if self.mask is not None and names_mask_file(self.configuration):
             object.__setattr__(self, "raw", with_measured_zeros(self.raw, self.mask))
         check_samples(self.raw.shape, self.configuration.most_samples)
@@ -336,7 +337,8 @@ class SliceReconstructor:
             explanation, complaint = explain_slice(
                 loaded.raw, loaded.index, acquisition, mean, self.configuration.force
             )
-        complaints = [each for each in (self.calibration.implausible, complaint) if each]
+        wrong = (self.raw.defect, self.calibration.implausible, complaint)
+        complaints = [each for each in wrong if each]
         seconds = time.perf_counter() - started
         _LOGGER.debug(
             "%s, slice %d: %d samples, %d at a time, of %d evaluations in %.1f s, data misfit %.3g",

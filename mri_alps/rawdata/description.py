@@ -56,7 +56,8 @@ def describe(raw: RawKSpace) -> list[tuple[str, str]]:
     for name, text in raw.provenance.get("header", {}).items():
         entries.append((name.replace("_", " "), str(text)))
     entries += [("what will be done", text) for text in raw.provenance.get("processing", [])]
-    entries += [("note", text) for text in raw.provenance.get("warnings", [])]
+    for text in raw.provenance.get("warnings", []):
+        entries.append(("problem" if text == raw.defect else "note", text))
     return entries
 
 

@@ -89,6 +89,9 @@ class RawKSpace:
         zero in all coils and slices; they are outside `mask`.
     is_settled : bool
         Whether `settle_scan` has looked at it.
+    defect : str or None
+        What is wrong with the measurement, was seen by `settle_scan` and could not be corrected, so
+        that an image of it would be wrong; it is among the warnings as well.
     """
 
     path: Path
@@ -111,6 +114,7 @@ class RawKSpace:
     size_is_known: bool = True
     zeros: np.ndarray | None = field(default=None, repr=False)
     is_settled: bool = False
+    defect: str | None = None
 
     def __post_init__(self) -> None:
         if self.acquired_range == (0, 0):

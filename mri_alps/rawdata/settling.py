@@ -322,12 +322,13 @@ def _aligned(raw: RawKSpace) -> RawKSpace:
         "an EPI without its phase correction, or of a second shot"
     )
     if raw.has_calibration or len(raw.mask) > 1 or not follow_each_other(masks[0]):
-        return _note(
-            raw,
+        defect = (
             f"{what}; of undersampled lines it is not known which are turned, so nothing is "
-            "corrected: the image has a ghost that the deviation does not allow for: correct the "
-            "lines, or give the scan as ISMRMRD with its reversed lines flagged",
+            "corrected, and an image has a ghost that its deviation does not allow for: correct "
+            "the lines, or give the scan as ISMRMRD with its reversed lines flagged"
         )
+        provenance = raw.provenance | {"warnings": [*raw.provenance.get("warnings", []), defect]}
+        return dataclasses.replace(raw, provenance=provenance, defect=defect)
     doubt = (
         ""
         if found.is_sure_of_sign

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from mri_alps.rawdata import raw_from_arrays, read_raw, write_fastmri
+from mri_alps.core.errors import CalibrationError, MriAlpsWarning
+from mri_alps.pipeline import reconstruct
+from mri_alps.rawdata import describe, raw_from_arrays, read_raw, write_fastmri
 from mri_alps.rawdata.decoupling import readout_to_image
 from tests.pipeline.simulated_scan import NOISE_STD, phantom, simulate
 from tests.rawdata.rawdata_helpers import fft_centered, random_complex
@@ -53,13 +55,20 @@ def test_the_phase_is_that_of_a_file_too(tmp_path):
         assert error < 0.02 * np.linalg.norm(kspace[index])
 
 
-def test_undersampled_lines_are_told_and_left():
+def test_undersampled_lines_are_told_and_refused():
     mask = np.arange(48) % 3 == 0
     mask[16:32] = True
     kspace = turned(simulate(1, 0, SHAPE)[0], 1.5, 0.0) * mask
     raw = raw_from_arrays(kspace, mask)
-    assert len(notes(raw)) == 1 and "nothing is corrected" in notes(raw)[0]
+    assert "nothing is corrected" in raw.defect
+    assert ("problem", raw.defect) in describe(raw)
     np.testing.assert_array_equal(raw.read_slice(0), kspace[0])
+    settings = {"prior": "gaussian", "n_samples": 2, "n_evaluations": 2, "device": "cpu"}
+    with pytest.raises(CalibrationError, match=r"every second line .*--force"):
+        reconstruct(raw, **settings)
+    with pytest.warns(MriAlpsWarning, match="every second line"):
+        kept = reconstruct(raw, **settings, force=True)
+    assert raw.defect in str(kept.diagnostics)
 
 
 def test_an_object_that_moves_is_no_alternation():
