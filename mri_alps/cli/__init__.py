@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mri_alps.core.lazy import undisturbed_imports
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         Those of the process if left out.
     """
-    from mri_alps.cli.app import main as run
+    with undisturbed_imports():
+        from mri_alps.cli.app import main as run
 
     run(arguments)

@@ -23,6 +23,7 @@ from mri_alps.cli.settings_options import takes_settings
 from mri_alps.cli.terminal import print_message, set_verbosity, warnings_said_once
 from mri_alps.cli.train import train
 from mri_alps.core.errors import MriAlpsError
+from mri_alps.core.lazy import undisturbed_imports
 from mri_alps.pipeline import SELECTING, TRAJECTORY_SETTINGS, ReconstructionConfiguration
 
 INSPECTED = (
@@ -159,7 +160,8 @@ def reconstruct(
 
     mri-alps reconstruct scan.h5 -o results --preview
     """
-    from mri_alps.cli.reconstruct import run_reconstruct
+    with undisturbed_imports():
+        from mri_alps.cli.reconstruct import run_reconstruct
 
     if not run_reconstruct(inputs, output, configuration, run):
         raise typer.Exit(1)

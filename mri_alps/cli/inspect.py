@@ -13,6 +13,7 @@ from rich.text import Text
 
 from mri_alps.cli.terminal import out
 from mri_alps.core.errors import ConfigurationError, MriAlpsError, MriAlpsWarning
+from mri_alps.core.lazy import undisturbed_imports
 from mri_alps.pipeline import open_scan
 from mri_alps.rawdata import RawKSpace, describe, net_acceleration, with_field_of_view
 
@@ -99,8 +100,9 @@ def calibration_entries(
     figure : pathlib.Path, optional
         A picture of it to write.
     """
-    from mri_alps.calibration import calibrate_volume, prepare_slice
-    from mri_alps.pipeline import undersampling_mask
+    with undisturbed_imports():
+        from mri_alps.calibration import calibrate_volume, prepare_slice
+        from mri_alps.pipeline import undersampling_mask
 
     index = raw.n_slices // 2
     try:

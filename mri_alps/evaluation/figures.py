@@ -9,6 +9,7 @@ import numpy as np
 
 from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import ConfigurationError
+from mri_alps.core.lazy import undisturbed_imports
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +27,9 @@ def new_figure(width: float, height: float) -> Figure:
     width, height : float
         In inches.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with undisturbed_imports():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)

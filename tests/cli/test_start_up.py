@@ -11,12 +11,14 @@ import mri_alps
 from mri_alps.cli import main
 
 DEMO = Path(mri_alps.__file__).parent / "data" / "demo_brain.h5"
-HEAVY = ("torch", "scipy.stats", "scipy.spatial", "scipy.optimize", "numba", "matplotlib")
+HEAVY = ("torch", "scipy", "numba", "llvmlite", "matplotlib", "ismrmrd", "scipy.spatial")
+NOT_FOR_MAPS = ("scipy.stats", "scipy.spatial", "scipy.optimize", "numba", "matplotlib", "ismrmrd")
 
 
-def loaded_by(code: str) -> list[str]:
+def loaded_by(code: str, libraries: tuple[str, ...] = HEAVY) -> list[str]:
     """Which heavy libraries a new process has after some code."""
-    code = f"import sys\n{code}\nprint([n for n in {HEAVY} if n in sys.modules], file=sys.stderr)"
+    shown = f"print([n for n in {libraries} if n in sys.modules], file=sys.stderr)"
+    code = f"import sys\n{code}\n{shown}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return eval(result.stderr.strip().splitlines()[-1])
@@ -32,8 +34,14 @@ def test_inspect_begins_without_heavy_libraries():
     assert loaded_by("import mri_alps.cli.inspect") == []
 
 
+def test_inspect_calibrates_without_what_calibration_does_not_need():
+    command = ["inspect", str(DEMO)]
+    code = f"from mri_alps.cli import main\ntry: main({command})\nexcept SystemExit: 0"
+    assert loaded_by(code, ("torch", *NOT_FOR_MAPS)) == ["torch"]
+
+
 def test_a_library_that_is_loaded_is_seen():
-    assert loaded_by("import scipy.spatial") == ["scipy.spatial"]
+    assert loaded_by("import scipy.spatial") == ["scipy", "scipy.spatial"]
 
 
 def run(capsys, *arguments):

@@ -9,6 +9,7 @@ import pytest
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.rawdata import Selection, center_block, describe, read_raw, write_ismrmrd
+from mri_alps.rawdata.ismrmrd.flags import Flag
 from tests.rawdata.rawdata_helpers import (
     Limit,
     center_crop,
@@ -458,3 +459,9 @@ def test_noise_factor_against_the_air_of_the_scan(shared_data):
     measured = (abs(hybrid[:, quiet]) ** 2).mean(axis=(1, 2)) / 2
     ratio = measured / np.diag(raw.noise_covariance).real
     assert 0.85 < np.median(ratio) < 1.25  # 1/2 or 2 if the convention were another
+
+
+def test_flags_are_those_of_the_format():
+    for flag in Flag:
+        number = getattr(ismrmrd, f"ACQ_{flag.name}", None)
+        assert number == flag or (number is None and flag.value in (30, 31))

@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional
 
 from mri_alps.core.devices import runs_on_host
+from mri_alps.core.lazy import undisturbed_imports
 
 if TYPE_CHECKING:
     from mri_alps.priors.fused._kernels import Kernels
@@ -40,10 +41,11 @@ def fast_dtype() -> torch.dtype:
 def load_kernels() -> Kernels | None:
     """Return the compiled kernels, or None where numba is absent or broken: slower, not wrong."""
     try:
-        from mri_alps.priors.fused._kernels import kernels
+        with undisturbed_imports():
+            from mri_alps.priors.fused._kernels import kernels
 
-        found = kernels()
-        found.power(np.zeros((1, 2), np.float32), np.zeros(1))  # compiles
+            found = kernels()
+            found.power(np.zeros((1, 2), np.float32), np.zeros(1))  # compiles
     except Exception as error:  # noqa: BLE001
         warnings.warn(
             f"the network's kernels cannot be compiled ({type(error).__name__}: {error}); the "

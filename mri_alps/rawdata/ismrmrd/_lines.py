@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ismrmrd
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata.decoupling import readout_to_image
+from mri_alps.rawdata.ismrmrd.flags import Flag
 from mri_alps.rawdata.ismrmrd.heads import Heads, kept_samples
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def place_lines(
         group=np.asarray(group),
         row=row,
         partition=partition,
-        reverse=heads.has(ismrmrd.ACQ_IS_REVERSE),
+        reverse=heads.has(Flag.IS_REVERSE),
         first=first + before,
         count=kept,
         column=column + before,
@@ -217,7 +217,7 @@ def settle_center(heads: Heads, grid: Grid) -> tuple[Heads, Grid, list[str]]:
         middle = heads.discard_pre + grid.n_readout // 2
         heads = replace(heads, center_sample=np.where(unset, middle, heads.center_sample))
         notes.append("center_sample is not set; the middle of the readout is taken")
-    if not full.all() or heads.has(ismrmrd.ACQ_IS_REVERSE).any():
+    if not full.all() or heads.has(Flag.IS_REVERSE).any():
         return heads, grid, notes
     center = heads.center_sample - heads.discard_pre
     if np.ptp(center) == 0 and abs(center[0] - grid.center_column) == 1:
@@ -248,7 +248,7 @@ def effective_centers(
         Gives the samples of lines that have to be looked at.
     """
     flipped = heads.center_sample
-    reverse = heads.has(ismrmrd.ACQ_IS_REVERSE)
+    reverse = heads.has(Flag.IS_REVERSE)
     stored = np.where(reverse, heads.number_of_samples - 1 - flipped, flipped)
     if (stored == flipped).all():
         return flipped, []

@@ -6,25 +6,25 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ismrmrd
 import numpy as np
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.core.hdf5 import check_claim
 from mri_alps.rawdata._files import check_matrix
+from mri_alps.rawdata.ismrmrd.flags import Flag
 
 if TYPE_CHECKING:
     import h5py
 
 NOT_IMAGING = {
-    "navigation": ismrmrd.ACQ_IS_NAVIGATION_DATA,
-    "phase correction": ismrmrd.ACQ_IS_PHASECORR_DATA,
-    "high-priority feedback": ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
-    "dummy": ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
-    "real-time feedback": ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
-    "surface coil correction": ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
-    "phase stabilization reference": 30,  # ismrmrd before 1.14 has no names for these two
-    "phase stabilization": 31,
+    "navigation": Flag.IS_NAVIGATION_DATA,
+    "phase correction": Flag.IS_PHASECORR_DATA,
+    "high-priority feedback": Flag.IS_HPFEEDBACK_DATA,
+    "dummy": Flag.IS_DUMMYSCAN_DATA,
+    "real-time feedback": Flag.IS_RTFEEDBACK_DATA,
+    "surface coil correction": Flag.IS_SURFACECOILCORRECTIONSCAN_DATA,
+    "phase stabilization reference": Flag.IS_PHASE_STABILIZATION_REFERENCE,
+    "phase stabilization": Flag.IS_PHASE_STABILIZATION,
 }
 COUNTERS = ("repetition", "contrast", "phase", "set")
 _CHUNK_HEADERS = 8192
@@ -82,30 +82,30 @@ class Heads:
     @property
     def is_reversed(self) -> np.ndarray:
         """Lines that were read against the direction of increasing k."""
-        return self.has(ismrmrd.ACQ_IS_REVERSE)
+        return self.has(Flag.IS_REVERSE)
 
     @property
     def is_phase_correction(self) -> np.ndarray:
         """EPI's lines without phase encoding, which tell how the two directions differ."""
-        return self.has(ismrmrd.ACQ_IS_PHASECORR_DATA) & ~self.is_noise
+        return self.has(Flag.IS_PHASECORR_DATA) & ~self.is_noise
 
     @property
     def is_noise(self) -> np.ndarray:
         """Noise measurements."""
-        return self.has(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+        return self.has(Flag.IS_NOISE_MEASUREMENT)
 
     @property
     def is_calibration(self) -> np.ndarray:
         """Parallel-imaging calibration lines, those that are imaging lines too included."""
-        return self.has(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) | self.has(
-            ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
+        return self.has(Flag.IS_PARALLEL_CALIBRATION) | self.has(
+            Flag.IS_PARALLEL_CALIBRATION_AND_IMAGING
         )
 
     @property
     def is_calibration_only(self) -> np.ndarray:
         """Calibration lines that are no part of the image set."""
-        return self.has(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION) & ~self.has(
-            ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
+        return self.has(Flag.IS_PARALLEL_CALIBRATION) & ~self.has(
+            Flag.IS_PARALLEL_CALIBRATION_AND_IMAGING
         )
 
 
@@ -190,7 +190,7 @@ def kept_samples(heads: Heads) -> tuple[np.ndarray, np.ndarray]:
     heads : Heads
         Of any lines.
     """
-    reverse = heads.has(ismrmrd.ACQ_IS_REVERSE)
+    reverse = heads.has(Flag.IS_REVERSE)
     first = np.where(reverse, heads.discard_post, heads.discard_pre)
     return first, heads.number_of_samples - heads.discard_pre - heads.discard_post
 

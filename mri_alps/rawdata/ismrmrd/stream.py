@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from ismrmrd.hdf5 import acquisition_header_dtype, image_header_dtype, waveform_header_dtype
 
 from mri_alps.core.errors import ConfigurationError, InputFileError
 from mri_alps.rawdata.header import MAX_HEADER_BYTES, Header, parse_header
@@ -106,6 +105,8 @@ def open_mrd_stream(path: Path) -> tuple[SpooledAcquisitions, Header, list[str]]
     InputFileError
         If it is damaged, or holds no acquisitions.
     """
+    from ismrmrd.hdf5 import acquisition_header_dtype
+
     contents = _index(path)
     if contents.header is None or not contents.heads:
         missing = "header" if contents.header is None else "acquisition"
@@ -157,6 +158,8 @@ def _index(path: Path) -> _Contents:
 
 def _take(file: BinaryIO, kind: int, end: int, contents: _Contents, path: Path) -> None:
     """Read one message, or read over it."""
+    from ismrmrd.hdf5 import acquisition_header_dtype, waveform_header_dtype
+
     if kind == kinds.ACQUISITION:
         head = _read(file, acquisition_header_dtype.itemsize, end)
         fields = np.frombuffer(head, acquisition_header_dtype)[0]
@@ -198,6 +201,8 @@ def _take(file: BinaryIO, kind: int, end: int, contents: _Contents, path: Path) 
 
 
 def _skip_image(file: BinaryIO, end: int, path: Path) -> None:
+    from ismrmrd.hdf5 import image_header_dtype
+
     head = np.frombuffer(_read(file, image_header_dtype.itemsize, end), image_header_dtype)[0]
     name = kinds.IMAGE_TYPES.get(int(head["data_type"]))
     if name is None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
-import ismrmrd
 import numpy as np
-from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype
 
 from mri_alps.core.atomic import create_hdf5
 from mri_alps.core.errors import DtypeError, ShapeError
 from mri_alps.rawdata.header import Limit, make_header
+from mri_alps.rawdata.ismrmrd.flags import Flag
+
+if TYPE_CHECKING:
+    import ismrmrd
 
 
 def write_acquisitions(
@@ -63,6 +66,8 @@ def acquisition_rows(acquisitions: Iterable[ismrmrd.Acquisition]) -> np.ndarray:
     acquisitions : iterable of ismrmrd.Acquisition
         In the order of the file.
     """
+    from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype
+
     acquisitions = list(acquisitions)
     rows = np.empty(len(acquisitions), acquisition_dtype)
     for row, acquisition in zip(rows, acquisitions, strict=True):
@@ -85,6 +90,8 @@ def make_acquisition(samples: np.ndarray, *flags: int, **header: object) -> ismr
         Header fields and encoding counters by name, for example `kspace_encode_step_1`,
         `slice`, `position`, `sample_time_us`; `center_sample` is the middle if left out.
     """
+    import ismrmrd  # which reading other formats need not wait for
+
     acquisition = ismrmrd.Acquisition.from_array(np.ascontiguousarray(samples, np.complex64))
     acquisition.available_channels = samples.shape[0]
     acquisition.center_sample = samples.shape[1] // 2
@@ -167,7 +174,7 @@ def write_ismrmrd(
     acquisitions = []
     if noise is not None:
         dwell = noise_dwell_time_us or dwell_time_us
-        flag = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
+        flag = Flag.IS_NOISE_MEASUREMENT
         acquisitions.append(make_acquisition(noise, flag, sample_time_us=dwell))
     for index in range(n_slices):
         position = (0.0, 0.0, (index - (n_slices - 1) / 2) * z)
@@ -182,7 +189,7 @@ def write_ismrmrd(
             for row in rows
         ]
         if len(rows):
-            acquisitions[-1].setFlag(ismrmrd.ACQ_LAST_IN_SLICE)
+            acquisitions[-1].setFlag(Flag.LAST_IN_SLICE)
     if acquisitions:
-        acquisitions[-1].setFlag(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
+        acquisitions[-1].setFlag(Flag.LAST_IN_MEASUREMENT)
     write_acquisitions(path, header, acquisitions)

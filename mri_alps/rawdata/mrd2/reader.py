@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ismrmrd.hdf5 import acquisition_header_dtype
 
 from mri_alps.core.errors import ConfigurationError, InputFileError, damage_of
 from mri_alps.rawdata.ismrmrd.heads import heads_from_records
@@ -221,6 +220,8 @@ class _Acquisitions(SpooledAcquisitions):
 
 def _record(acquisition: Any, data: np.ndarray, number: int, path: Path) -> np.ndarray:
     """Return the header as that of ISMRMRD 1, whose flags have the same bits."""
+    from ismrmrd.hdf5 import acquisition_header_dtype
+
     head, record = acquisition.head, np.zeros(1, acquisition_header_dtype)
     values = {
         "active_channels": data.shape[0],

@@ -11,13 +11,12 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ismrmrd
 import numpy as np
-from ismrmrd.hdf5 import acquisition_header_dtype
 
 from mri_alps.core.errors import InputFileError
 from mri_alps.rawdata.choices import note_choice
 from mri_alps.rawdata.header import Encoding, Header, Limit
+from mri_alps.rawdata.ismrmrd.flags import Flag
 from mri_alps.rawdata.ismrmrd.heads import heads_from_records
 from mri_alps.rawdata.ismrmrd.reader import make_scan
 from mri_alps.rawdata.ismrmrd.shots import NON_CARTESIAN
@@ -34,14 +33,14 @@ NOISE_BANDWIDTH = 0.793
 """Effective over nominal bandwidth of noise, as siemens_to_ismrmrd writes it for all scanners."""
 
 FLAGS = {
-    "NOISEADJSCAN": ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
-    "REFLECT": ismrmrd.ACQ_IS_REVERSE,
-    "PHASCOR": ismrmrd.ACQ_IS_PHASECORR_DATA,
-    "RTFEEDBACK": ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
-    "HPFEEDBACK": ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
-    "RETRO_DUMMYSCAN": ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
-    "REFPHASESTABSCAN": 30,  # ismrmrd before 1.14 has no names for these two
-    "PHASESTABSCAN": 31,
+    "NOISEADJSCAN": Flag.IS_NOISE_MEASUREMENT,
+    "REFLECT": Flag.IS_REVERSE,
+    "PHASCOR": Flag.IS_PHASECORR_DATA,
+    "RTFEEDBACK": Flag.IS_RTFEEDBACK_DATA,
+    "HPFEEDBACK": Flag.IS_HPFEEDBACK_DATA,
+    "RETRO_DUMMYSCAN": Flag.IS_DUMMYSCAN_DATA,
+    "REFPHASESTABSCAN": Flag.IS_PHASE_STABILIZATION_REFERENCE,
+    "PHASESTABSCAN": Flag.IS_PHASE_STABILIZATION,
 }
 _COUNTERS = {
     "kspace_encode_step_1": "Lin",
@@ -179,6 +178,8 @@ def _store(
 
 def _records(measurement: Measurement, which: np.ndarray, protocol: Protocol) -> np.ndarray:
     """Return headers of lines as those of ISMRMRD."""
+    from ismrmrd.hdf5 import acquisition_header_dtype
+
     heads = measurement.heads[which]
     records = np.zeros(len(heads), acquisition_header_dtype)
     flags = np.zeros(len(heads), np.uint64)
@@ -187,8 +188,8 @@ def _records(measurement: Measurement, which: np.ndarray, protocol: Protocol) ->
     both = measurement.has("PATREFANDIMASCAN")[which]
     apart = measurement.has("PATREFSCAN")[which] & ~both
     for mask, number in (
-        (both, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING),
-        (apart, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION),
+        (both, Flag.IS_PARALLEL_CALIBRATION_AND_IMAGING),
+        (apart, Flag.IS_PARALLEL_CALIBRATION),
     ):
         flags |= mask.astype(np.uint64) << np.uint64(number - 1)
     records["flags"] = flags
