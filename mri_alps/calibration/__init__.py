@@ -7,7 +7,7 @@ Noise covariance and whitening, coil compression, sensitivity maps, the image sc
 from mri_alps.calibration.acquisition import Acquisition, InverseProblem
 from mri_alps.calibration.compression import compression_matrix
 from mri_alps.calibration.explanation import NOTHING_TO_EXPLAIN, Explanation, explain, judge
-from mri_alps.calibration.line_weights import LARGEST_ERROR, sampling_weights
+from mri_alps.calibration.line_weights import LARGEST_ERROR, MAPS_ERROR, sampling_weights
 from mri_alps.calibration.maps_deviation import DEVIATION_BLUR
 from mri_alps.calibration.maps_error import MapsError, fit_maps_error
 from mri_alps.calibration.noise import apply_to_coils, noise_covariance, whitening_matrix
@@ -35,6 +35,7 @@ from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, com
 __all__ = [
     "DEVIATION_BLUR",
     "LARGEST_ERROR",
+    "MAPS_ERROR",
     "NOTHING_TO_EXPLAIN",
     "SMALLEST_SINGLE",
     "Acquisition",

@@ -7,6 +7,7 @@ the one that is being made, says what it is, and is removed when that is there, 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
     from mri_alps.pipeline.reduction import LoadedSlice
     from mri_alps.pipeline.slice import SliceReconstructor
 
+_LOGGER = logging.getLogger(__name__)
 PREVIEW_FORMAT = "mri_alps preview 1"
 PREVIEW_KIND = (
-    "point estimate by plug-and-play (DPIR) with the prior's denoiser: no posterior mean, and "
-    "without a standard deviation; the posterior replaces it"
+    "point estimate by plug-and-play (DPIR) with the prior's denoiser and sensitivity maps that "
+    "are not improved: no posterior mean, and without a standard deviation; the posterior "
+    "replaces it"
 )
 """What files and pictures say of it."""
 MOST_SLICES = 8
@@ -71,8 +74,6 @@ class Preview:
 def previewed_slices(indices: Sequence[int]) -> tuple[int, ...]:
     """Return which slices of a scan are shown first: up to eight, the middle one before the others.
 
-    The first one comes last: it is also the first of which samples are drawn, and is ready then.
-
     Parameters
     ----------
     indices : sequence of int
@@ -81,7 +82,7 @@ def previewed_slices(indices: Sequence[int]) -> tuple[int, ...]:
     count = min(MOST_SLICES, len(indices))
     rows = [int(row) for row in np.linspace(0, len(indices) - 1, count).round()]
     middle = rows[len(rows) // 2]
-    others = [row for row in reversed(rows) if row != middle]
+    others = [row for row in rows if row != middle]
     return tuple(indices[row] for row in [middle, *others])
 
 
@@ -178,55 +179,32 @@ class ScanPreview:
             if index not in self._found:
                 yield index
 
-    def draw(self, reconstructor: SliceReconstructor, loaded: LoadedSlice) -> Preview | None:
-        """Make the preview of a slice; None, and why is told, where that cannot be.
+    def make(self, reconstructor: SliceReconstructor, index: int, prior: str | None) -> None:
+        """Make the preview of a slice and write the file; why is told where that cannot be.
 
         Parameters
         ----------
-        reconstructor, loaded
-            As `preview_slice` takes them.
-        """
-        if self._show is None:
-            return None
-        try:
-            return preview_slice(reconstructor, loaded)
-        except CalibrationError as error:  # of this slice; the others may be good
-            self._notify(f"{self._target.name}: no preview of slice {loaded.index}: {error}")
-        except Exception as error:  # noqa: BLE001 - the posterior does not depend on it
-            self._give_up(error)
-        return None
-
-    def write(self, preview: Preview, reconstructor: SliceReconstructor, prior: str | None) -> None:
-        """Write the file again, with one slice more.
-
-        Parameters
-        ----------
-        preview : Preview
-            From `draw`.
         reconstructor : SliceReconstructor
             Of the scan.
+        index : int
+            Slice.
         prior : str or None
             Name under which the prior was loaded.
         """
         if self._show is None:
             return
-        is_first = not self._found
-        self._found[preview.index] = preview
         try:
-            if self.path.exists() and not self._is_ours():
-                raise ConfigurationError(
-                    f"{self.path} exists and is no preview of mri_alps (or damaged): move it away"
-                )
-            self._write(_attributes(reconstructor, prior) | self.identity)
-            self._show(self.path)
-        except Exception as error:  # noqa: BLE001 - the posterior does not depend on it
-            self._give_up(error)
+            loaded = reconstructor.load(index, quickly=True)
+        except Exception as error:  # noqa: BLE001 - told where samples are drawn
+            _LOGGER.debug("%s, slice %d: no preview: %s", self._target, index, error)
             return
-        if is_first:
-            self._notify(
-                f"{self.path} is a first image, after {preview.seconds:.1f} s: a point estimate "
-                "without a deviation, which goes when the posterior is there"
-            )
+        try:
+            self._write(preview_slice(reconstructor, loaded), reconstructor, prior)
+        except CalibrationError as error:  # of this slice; the others may be good
+            self._notify(f"{self._target.name}: no preview of slice {index}: {error}")
+        except Exception as error:  # noqa: BLE001 - the posterior does not depend on it
+            self._show = None
+            self._notify(f"{self._target.name}: no preview is made: {describe_error(error)}")
 
     def show(self) -> None:
         """Show the file, where another process wrote it."""
@@ -239,9 +217,24 @@ class ScanPreview:
             self.picture.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
 
-    def _give_up(self, error: Exception) -> None:
-        self._show = None
-        self._notify(f"{self._target.name}: no preview is made: {describe_error(error)}")
+    def _write(
+        self, preview: Preview, reconstructor: SliceReconstructor, prior: str | None
+    ) -> None:
+        """Write the file again, with one slice more, and show it."""
+        if self.path.exists() and not self._is_ours():
+            raise ConfigurationError(
+                f"{self.path} exists and is no preview of mri_alps (or damaged): move it away"
+            )
+        is_first = not self._found
+        self._found[preview.index] = preview
+        self._write_file(_attributes(reconstructor, prior) | self.identity)
+        if self._show is not None:
+            self._show(self.path)
+        if is_first:
+            self._notify(
+                f"{self.path} is a first image, after {preview.seconds:.1f} s: a point estimate "
+                "without a deviation, which goes when the posterior is there"
+            )
 
     def _is_ours(self) -> bool:
         try:
@@ -270,7 +263,7 @@ class ScanPreview:
         except (InputFileError, KeyError, ValueError):  # damaged: made again
             return {}
 
-    def _write(self, attributes: dict[str, Any]) -> None:
+    def _write_file(self, attributes: dict[str, Any]) -> None:
         chosen = [self._found[index] for index in sorted(self._found)]
         with create_hdf5(self.path) as file:
             for name, value in attributes.items():

@@ -16,7 +16,6 @@ from mri_alps.pipeline.parts import scan_jobs
 from mri_alps.pipeline.scan_job import RunContext, ScanJob, ScanOutcome
 
 if TYPE_CHECKING:
-    from mri_alps.pipeline.preview import Preview
     from mri_alps.pipeline.progress import Progress
     from mri_alps.pipeline.reduction import LoadedSlice, SampledSlice
     from mri_alps.rawdata import RawKSpace
@@ -37,15 +36,12 @@ class Results(NamedTuple):
 class _Item:
     """A step of a scan: `begins` and `ends` mark its first and last, others carry a slice.
 
-    `failed` says that the slice could not even be loaded. One that is `shown` is not sampled yet:
-    a preview of it is made.
+    `failed` says that the slice could not even be loaded.
     """
 
     job: ScanJob
     loaded: LoadedSlice | None = None
     sampled: SampledSlice | None = None
-    shown: LoadedSlice | None = None
-    preview: Preview | None = None
     failed: bool = False
     begins: bool = False
     ends: bool = False
@@ -119,27 +115,21 @@ class _Run:
                 if job.missing:
                     use_threads(job.compute_settings.n_threads)
                     job.calibrate()
-                loaded: LoadedSlice | None = None
+                # In this thread, so that nothing of the samples is calibrated beside it.
                 for index in job.preview.slices(job.indices) if job.missing else ():
-                    try:
-                        loaded = job.reconstructor.load(index)
-                    except Exception as error:  # noqa: BLE001 - told where samples are drawn
-                        _LOGGER.debug("%s, slice %d: no preview: %s", job.path, index, error)
-                        continue
-                    yield _Item(job, shown=loaded)
+                    job.preview.make(job.reconstructor, index, job.context.prior_name)
+                    yield _Item(job)  # an interruption need not wait for the next
                 for index in job.missing:
                     if job.failure is not None:
                         break
                     try:
-                        if loaded is None or loaded.index != index:
-                            loaded = None  # before the next takes its memory
-                            loaded = job.reconstructor.load(index)
+                        loaded = job.reconstructor.load(index)
                     except Exception as error:  # noqa: BLE001 - a bad slice stops no other
                         job.fail_slice(index, error)
                         yield _Item(job, failed=True)
                         continue
                     yield _Item(job, loaded)
-                    loaded = None
+                    del loaded  # before the next takes its memory
             except Exception as error:  # noqa: BLE001 - one bad scan does not stop the others
                 job.fail(error)
             yield _Item(job, ends=True)
@@ -149,9 +139,6 @@ class _Run:
         job = item.job
         if item.begins and self._progress and job.missing:
             self._progress.start_scan(job.name, len(job.missing))
-        if item.shown is not None:
-            item.preview = job.preview.draw(job.reconstructor, item.shown)
-            item.shown = None
         if item.loaded is not None and job.failure is None:
             if torch.get_num_threads() != job.compute_settings.n_threads:
                 torch.set_num_threads(job.compute_settings.n_threads)
@@ -172,8 +159,6 @@ class _Run:
     def save(self, item: _Item) -> None:
         """Write the slice, and at the end of a scan its file."""
         job = item.job
-        if item.preview is not None:
-            job.preview.write(item.preview, job.reconstructor, job.context.prior_name)
         if item.sampled is not None:  # whatever went wrong since it was drawn
             try:
                 job.store.write(job.reconstructor.reduce(item.sampled))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from mri_alps.calibration import (
+    MAPS_ERROR,
     Acquisition,
     VolumeCalibration,
     calibrate_volume,
@@ -207,6 +208,7 @@ class SliceReconstructor:
         index: int,
         sensitivity_maps: np.ndarray | torch.Tensor | None = None,
         left_out: np.ndarray | None = None,
+        quickly: bool = False,
     ) -> Acquisition:
         """Calibrate one slice, of all of its samples or without some.
 
@@ -220,6 +222,8 @@ class SliceReconstructor:
         left_out : numpy.ndarray, optional
             Bool (readout, phase_encode): samples that count as not measured; (shots,) of a scan
             along a trajectory.
+        quickly : bool
+            With maps that are neither judged by the data nor improved.
         """
         raw, settings = self.raw, self.configuration
         if sensitivity_maps is None:
@@ -239,23 +243,28 @@ class SliceReconstructor:
             row_compression_tolerance=settings.coil_compression_tolerance,
             left_out=left_out if along_shots else None,
             n_maps=settings.n_maps,
-            estimate=point_estimate_of(self.prior),
+            maps_error=MAPS_ERROR if quickly and not along_shots else None,
+            estimate=None if quickly else point_estimate_of(self.prior),
             device=self.device,
         )
 
     def load(
-        self, index: int, sensitivity_maps: np.ndarray | torch.Tensor | None = None
+        self,
+        index: int,
+        sensitivity_maps: np.ndarray | torch.Tensor | None = None,
+        *,
+        quickly: bool = False,
     ) -> LoadedSlice:
         """Read and calibrate one slice: the part that draws no samples.
 
         Parameters
         ----------
-        index, sensitivity_maps
+        index, sensitivity_maps, quickly
             As `prepare` takes them.
         """
         started = time.perf_counter()
         raw, settings = self.raw, self.configuration
-        acquisition = self.prepare(index, sensitivity_maps)
+        acquisition = self.prepare(index, sensitivity_maps, quickly=quickly)
         _LOGGER.debug(
             "%s, slice %d: noise %.3g of the image scale, %d of %d coils, sensitivity maps from %s",
             raw.path,

@@ -152,7 +152,7 @@ def _show_previews(
     """Show point estimates of some slices; where there are none, the samples come all the same."""
     for index in previewed_slices(indices):
         try:
-            found = preview_slice(reconstructor, reconstructor.load(index))
+            found = preview_slice(reconstructor, reconstructor.load(index, quickly=True))
         except CalibrationError:  # of this slice, said where its samples are drawn
             continue
         except Exception as error:  # noqa: BLE001 - the posterior does not depend on it

@@ -296,16 +296,9 @@ def preview_scan(
                 raw, task.configuration, prior, device, calibrated.mask, calibrated.calibration
             )
         for index in preview.slices(indices):
-            try:
-                with _READING:
-                    use_threads(task.compute_settings.n_threads)
-                    loaded = reconstructor.load(index)
-            except MriAlpsError:  # told by the slice
-                continue
             with _SAMPLING:
-                found = preview.draw(reconstructor, loaded)
-            if found is not None:
-                preview.write(found, reconstructor, task.configuration.prior or DEFAULT_PRIOR)
+                use_threads(task.compute_settings.n_threads)
+                preview.make(reconstructor, index, task.configuration.prior or DEFAULT_PRIOR)
     return Receipt(notes=tuple(said))
 
 
