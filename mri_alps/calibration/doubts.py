@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mri_alps.calibration.chain.mapped import GIVEN
 from mri_alps.calibration.folding import FOLDED_SHARE
+from mri_alps.calibration.image_corners import CORNERS
+from mri_alps.calibration.line_prediction import unpredicted_lines
 from mri_alps.calibration.line_weights import LARGEST_ERROR
+from mri_alps.calibration.noise_witnesses import STEEPEST_FILTER
 from mri_alps.calibration.noncartesian.delays import WARNED
 from mri_alps.calibration.peak import distance_from_center
 
@@ -54,7 +60,8 @@ def remarks_about(weighted: WeightedSlice) -> list[str]:
         After all stages.
     """
     scaled = weighted.compressed.scaled
-    return [*_number_of_sets(scaled), *_completed(scaled), *_no_center(scaled)]
+    found = [*_number_of_sets(scaled), *_completed(scaled), *_no_center(scaled)]
+    return [*found, *_spread_error(weighted)]
 
 
 def likeliest_cause(
@@ -227,16 +234,47 @@ def _misfit(weighted: WeightedSlice) -> list[str]:
             f"maps: an error of {100 * found.found:.0f} % of the signal would{across}, and "
             f"{100 * found.relative_error:.0f} % are allowed for; the likeliest cause is {cause}"
         ]
-    if found.noise_factor >= DOUBTFUL_NOISE:
+    if found.noise_factor >= DOUBTFUL_NOISE and _may_be_noise(weighted):
         return [
             f"{whitened.name}: no image explains the data of all coils with this noise (source: "
             f"{whitened.calibration.noise_source}): {found.noise_factor:.1f} times its standard "
             "deviation would, and is allowed for; the likeliest cause is the noise: check the "
             "noise scan, or give noise_std"
         ]
-    if _folding(scaled):  # one set cannot explain them, and that is said
+    return _lines(scaled, found.odd_lines)
+
+
+def _may_be_noise(weighted: WeightedSlice) -> bool:
+    """Whether there may be as much noise as the data call for, by what the image's corners show.
+
+    These hold the noise of all of k-space; signal makes them louder, and a filter makes the noise
+    at the centre `STEEPEST_FILTER` times as loud at most.
+    """
+    calibration, found = weighted.compressed.scaled.whitened.calibration, weighted.found
+    corners = [fact["noise_std"] for fact in calibration.witnesses if fact["witness"] == CORNERS]
+    if not corners or found is None:
+        return True
+    level = math.sqrt(float(np.diag(calibration.noise_covariance).real.mean()))
+    return found.noise_factor * level <= STEEPEST_FILTER * corners[0]
+
+
+def _spread_error(weighted: WeightedSlice) -> list[str]:
+    """Note what is taken for noise and is none: errors of the maps all over k-space."""
+    found = weighted.found
+    if found is None or found.noise_factor < DOUBTFUL_NOISE or _may_be_noise(weighted):
         return []
-    return _odd_lines(whitened.name, found.odd_lines)
+    return [
+        f"{weighted.compressed.scaled.whitened.name}: no image explains the data of all coils with "
+        f"these sensitivity maps: {found.noise_factor:.1f} times the noise would, which is "
+        "allowed for, and is more than the corners of the image show: errors of the maps"
+    ]
+
+
+def _lines(scaled: ScaledSlice, unexplained: tuple[int, ...]) -> list[str]:
+    if scaled.trajectory is not None or _folding(scaled):  # one set cannot explain them: told
+        return []
+    unpredicted = unpredicted_lines(scaled.kspace, scaled.mask, scaled.noise_std)
+    return _odd_lines(scaled.whitened.name, tuple(sorted({*unexplained, *unpredicted})))
 
 
 def _odd_lines(name: str, lines: tuple[int, ...]) -> list[str]:
@@ -245,8 +283,8 @@ def _odd_lines(name: str, lines: tuple[int, ...]) -> list[str]:
     several = f"{len(lines)} lines along the phase encode (from {lines[0]} to {lines[-1]}) do"
     which = f"line {lines[0]} along the phase encode does" if len(lines) == 1 else several
     return [
-        f"{name}: {which} not belong to the others: what no image of all coils explains is far "
-        "larger there than noise and the allowance for the maps; the likeliest cause is motion "
-        "during the scan, or lines that were corrupted, which the deviation does not allow for: "
-        "scan again"
+        f"{name}: {which} not belong to the others: what no image of all coils explains, or the "
+        "lines beside do not predict, is far larger there than noise and the allowance for the "
+        "maps; the likeliest cause is motion during the scan, or lines that were corrupted, which "
+        "the deviation does not allow for: scan again"
     ]

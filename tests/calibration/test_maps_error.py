@@ -1,10 +1,12 @@
 """The error of sensitivity maps is found from what an image cannot explain of the data."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from mri_alps.calibration import fit_maps_error, maps_error, prepare_slice, sampling_weights
+from mri_alps.calibration import doubts, fit_maps_error, maps_error, prepare_slice, sampling_weights
 from mri_alps.calibration.line_weights import LARGEST_ERROR, MAPS_ERROR
 from mri_alps.calibration.maps_error import (
     MapsJudge,
@@ -207,3 +209,26 @@ def test_errors_of_maps_beside_a_strong_centre_are_no_motion(size, monkeypatch):
     assert fit_maps_error(data, mask, wrong, 0.003).odd_lines == ()
     monkeypatch.setattr(maps_error, "SPREAD_ERROR", 0.0)
     assert fit_maps_error(data, mask, wrong, 0.003).odd_lines != ()
+
+
+@pytest.mark.parametrize("factor, is_told", [(1.4, False), (2.1, True), (2.3, False)])
+def test_more_noise_than_the_corners_of_the_image_show_is_none(factor, is_told):
+    def weighted(witness):
+        calibration = SimpleNamespace(
+            noise_covariance=9 * np.eye(4),
+            witnesses=({"witness": witness, "noise_std": 3.0},),
+            noise_source=witness,
+        )
+        whitened = SimpleNamespace(calibration=calibration, name="scan")
+        mapped = SimpleNamespace(folding=None)
+        kspace, mask = torch.zeros(1, 8, 8, dtype=torch.complex64), torch.ones(8, dtype=torch.bool)
+        scaled = SimpleNamespace(
+            whitened=whitened, mapped=mapped, kspace=kspace, mask=mask, noise_std=1, trajectory=None
+        )
+        found = SimpleNamespace(found=MAPS_ERROR, noise_factor=factor, odd_lines=())
+        return SimpleNamespace(compressed=SimpleNamespace(scaled=scaled), found=found)
+
+    assert bool(doubts._misfit(weighted("image corners"))) == is_told
+    assert bool(doubts._misfit(weighted("noise scan"))) == (factor > 2)
+    noted = doubts._spread_error(weighted("image corners"))
+    assert bool(noted) == (factor > 2.2) and all("errors of the maps" in note for note in noted)
