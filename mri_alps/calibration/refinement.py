@@ -41,6 +41,9 @@ ESTIMATE_ROUNDS, _ESTIMATE_ITERATIONS = 8, 15
 SMALLEST_FALL, SMALLEST_FALL_OF_ROUND = 0.01, 0.001
 """Of the misfit, by which all of these rounds and each of them have to lower it, or the maps stay
 what they were: a prior that does not know such images makes them worse, and it does not fall."""
+LATER_FALLS = 3.0
+"""Of that of a round, what all later rounds lower the misfit by at most, taken together; rounds end
+where that is not enough."""
 
 
 class PointEstimate(Protocol):
@@ -197,6 +200,7 @@ class _Block:
     def refine_with(self, found: RefinedMaps, estimate: PointEstimate) -> RefinedMaps:
         """Replace the maps, if the data agree with them the better the longer."""
         latest, n_estimates = found, 0
+        enough = (1 - SMALLEST_FALL) * found.misfit
         for _ in range(ESTIMATE_ROUNDS):
             n_estimates += 1
             try:
@@ -205,8 +209,10 @@ class _Block:
                 break
             if following.misfit > (1 - SMALLEST_FALL_OF_ROUND) * latest.misfit:
                 break
-            latest = following
-        kept = latest if latest.misfit <= (1 - SMALLEST_FALL) * found.misfit else found
+            fall, latest = latest.misfit - following.misfit, following
+            if latest.misfit - LATER_FALLS * fall > enough:
+                break
+        kept = latest if latest.misfit <= enough else found
         return kept._replace(n_estimates=n_estimates)
 
     def _round(self, found: RefinedMaps, estimate: PointEstimate, n_iterations: int) -> RefinedMaps:

@@ -9,6 +9,7 @@ from mri_alps.calibration import (
     fit_maps_error,
     prepare_slice,
     refine_sensitivity_maps,
+    refinement,
 )
 from mri_alps.core.errors import DivergenceError, MriAlpsWarning
 from mri_alps.core.fourier import fftc, ifftc
@@ -73,6 +74,28 @@ def test_a_prior_that_knows_the_image_improves_maps():
         found = refine_sensitivity_maps(kspace, mask, maps, NOISE, estimate)
         assert torch.equal(found.sensitivity_maps, plain.sensitivity_maps)
         assert (found.n_rounds, found.n_estimates) == (plain.n_rounds, 1)
+
+
+@pytest.mark.parametrize(
+    ("falls", "n_asked", "is_kept"),
+    [
+        ((0.0015, 0.0005, 0.0), 1, False),  # three times as much would not be enough
+        ((0.003, 0.0025, 0.002, 0.0015, 0.002, 0.0), 6, True),
+        ((0.003, 0.0011, 0.001), 2, False),
+        ((0.0105, 0.002, 0.0), 3, True),
+    ],
+)
+def test_rounds_end_where_their_falls_cannot_be_enough(monkeypatch, falls, n_asked, is_kept):
+    kspace, mask, maps, _ = scan(0.0, simulation.lines(SHAPE[1], 2, 8))
+    misfits = iter(1 - np.cumsum(falls))
+
+    def following(self, found, *_):
+        return found._replace(misfit=float(next(misfits)), n_rounds=found.n_rounds + 1)
+
+    monkeypatch.setattr(refinement._Block, "_round", following)
+    before = refinement.RefinedMaps(maps, None, 0, 1.0)
+    found = refinement._Block(kspace, mask, NOISE).refine_with(before, exact)
+    assert (found.n_estimates, found.n_rounds > 0) == (n_asked, is_kept)
 
 
 def test_few_coils_say_too_little():
