@@ -46,7 +46,7 @@ NOISE = "calibration.noise_estimate"
 MAPS = "calibration.sensitivity.estimate_sensitivity_maps"
 FIT = "calibration.maps_error"
 REFINE = "calibration.refinement"
-SOLVE = "sampling.covariance"
+SOLVE = "inverse_problem.covariance"
 SLOW = (beds.network, beds.dense_seconds)  # one seed
 
 
@@ -85,7 +85,7 @@ def plan() -> dict[Any, list[Trial]]:
         beds.solved_step: large_path(),
         beds.network: [*large_path(), trial(f"{ALPS}.largest_step"), trial(f"{ALPS}.rho")],
         beds.estimated_spectrum: estimate + curvature,
-        beds.dense_seconds: [trial("sampling.covariance.DENSE_LIMIT")],
+        beds.dense_seconds: [trial("inverse_problem.covariance.DENSE_LIMIT")],
         beds.quiet_noise: quiet,
         beds.filtered_noise: [trial(f"{NOISE}.EDGE_MARGIN")],
         beds.periphery_noise: [trial(f"{NOISE}.PERIPHERY_LINES"), level],

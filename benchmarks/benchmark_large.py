@@ -44,11 +44,11 @@ def measure(shape: tuple[int, int], n_coils: int, n_samples: int, own: bool) -> 
     import torch
     from benchmark_step import make_scan
 
+    from mri_alps.inverse_problem.covariance import make_covariance
+    from mri_alps.inverse_problem.problem import make_problem
     from mri_alps.operators import SenseOperator, sense
     from mri_alps.priors import GaussianPrior
     from mri_alps.sampling import sample_posterior
-    from mri_alps.sampling.covariance import make_covariance
-    from mri_alps.sampling.problem import make_problem
 
     torch.set_num_threads(1)
     sense.SHARED_LIMIT = 1 << 60 if own else sense.SHARED_LIMIT

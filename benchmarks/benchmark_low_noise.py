@@ -3,7 +3,7 @@
     python benchmarks/benchmark_low_noise.py [--prior gaussian] [--size 96]
 
 8 coils, lines 4x, 4 samples of 20 evaluations, one core. Each noise is run with and without what
-`mri_alps.sampling.unseen` does about the pixels that no coil sees.
+`mri_alps.inverse_problem.unseen` does about the pixels that no coil sees.
 """
 
 from __future__ import annotations

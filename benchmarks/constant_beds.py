@@ -106,7 +106,7 @@ def solved_step(seed: int) -> Figures:
 
 def dense_seconds(seed: int) -> Figures:
     """An image of as many pixels as are treated densely; processor time of two evaluations."""
-    from mri_alps.sampling.covariance import DENSE_LIMIT
+    from mri_alps.inverse_problem.covariance import DENSE_LIMIT
 
     shape = (32, DENSE_LIMIT // 32)
     prior, operator = bed.sense_bed(1, shape)

@@ -221,6 +221,6 @@ def figures_of(case: Case, images: torch.Tensor) -> dict[str, float]:
 
 def case_problem(case: Case):
     """The problem as samplers have it."""
-    from mri_alps.sampling.problem import make_problem
+    from mri_alps.inverse_problem.problem import make_problem
 
     return make_problem(case.operator, case.acquisition.data(), case.noise_std)

@@ -28,11 +28,11 @@ from benchmark_known_priors import COMPLEX, beds, figures
 
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal, stream_seed
+from mri_alps.inverse_problem.covariance import make_covariance
+from mri_alps.inverse_problem.preconditioner import to_image
 from mri_alps.masks import make_mask
 from mri_alps.operators import SenseOperator
 from mri_alps.sampling import make_problem, sample_posterior
-from mri_alps.sampling.covariance import make_covariance
-from mri_alps.sampling.preconditioner import to_image
 from mri_alps.uncertainty import choose_left_out, compare_left_out, fit_factors, scale_deviations
 from mri_alps.uncertainty.factors import frequency_radius
 

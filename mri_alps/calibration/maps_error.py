@@ -16,8 +16,6 @@ usual allowance, which concerns many of the samples, would leave them unexplaine
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -29,13 +27,14 @@ from mri_alps.calibration.line_weights import (
     sample_power,
     sampling_weights,
 )
-from mri_alps.core.fourier import ortho_fft, ortho_ifft, unshift
 from mri_alps.core.random import standard_normal
-from mri_alps.core.solvers import (
-    LOOK,
-    conjugate_gradient,
-    conjugate_gradient_energies,
-    energy_of,
+from mri_alps.inverse_problem import (
+    CovarianceAtLevel,
+    FourierPreconditioner,
+    SolvedCovariance,
+    make_problem,
+    to_image,
+    to_spectrum,
 )
 from mri_alps.operators import sense_operator
 
@@ -62,8 +61,8 @@ into the lines next to it."""
 EDGE_LINES = 4
 """Lines at either end of k-space that are not looked at: coils would mix them with what lies beyond
 the end, and the model mixes them with the other end."""
-_ROUNDS, _ITERATIONS, _PROGRESS, _SOLVED = 20, 50, 0.97, 1e-6
-_MEAN_ITERATIONS, _MEAN_SOLVED = 150, 1e-8
+_ROUNDS, _ITERATIONS, _PROGRESS, _SOLVED = 20, 50, 0.97, 1e-3
+_MEAN_ITERATIONS, _MEAN_SOLVED = 150, 1e-4
 _FITS, _LOWERINGS, _WORTHWHILE, _SEED = 6, 3, 0.8, 20_260
 # Power per real component of an image of scale 1 with 256 x 256 pixels at f cycles per field of
 # view, AMPLITUDE / (1 + (f / KNEE)^EXPONENT): several times that of heads, since a prior that is
@@ -285,58 +284,26 @@ def gaussian_mean(operator: AnySenseOperator, data: torch.Tensor, noise_std: flo
     torch.Tensor
         Complex64 (H, W), after a fixed number of conjugate-gradient iterations.
     """
-    equations = _Equations(operator, noise_std)
-    target = equations.target(data)
-    z = conjugate_gradient(
-        equations.apply, target, _MEAN_ITERATIONS, equations.n_axes, tolerance=_MEAN_SOLVED
-    )
-    return equations.image(z)
+    level = _at_level(operator, data, noise_std, _MEAN_SOLVED, _MEAN_ITERATIONS)
+    problem = level.problem
+    target = to_spectrum(problem.back_projection[None] / noise_std**2, problem)
+    return to_image(level.solve(target).x, problem)[0]
 
 
-class _Equations:
-    """Of the posterior under the Gaussian prior, for z in x = F^H root z.
+def _at_level(
+    operator: AnySenseOperator, data: torch.Tensor, noise_std: float, tolerance: float, most: int
+) -> CovarianceAtLevel:
+    """The posterior covariance under the Gaussian prior.
 
-    The root is that of the posterior's variance if A^H A were diagonal in the Fourier basis, which
-    it nearly is where coils overlap: z is nearly white, whatever the noise level. It has the order
-    of torch.fft, and the phases that put the image's centre where operators have it.
+    Each operator is asked for one image or two: what the sampler sets up for hundreds of them, the
+    factors of lines, would take longer than it saves.
     """
-
-    def __init__(self, operator: AnySenseOperator, noise_std: float):
-        self.operator, self.variance = operator, noise_std**2
-        self.n_axes = len(operator.domain_shape)
-        shape = operator.domain_shape[-2:]
-        precision = 1 / _image_power(shape).to(operator.device)
-        root = (precision + operator.normal_fourier_diagonal() / self.variance).rsqrt()
-        precision, root = (unshift(x) for x in (precision, root))
-        self.share = precision * root.square()
-        self.root = root * _phases_of_center(shape).to(root.device)
-        self.data_root = self.root.conj() / self.variance
-
-    def image(self, z: torch.Tensor) -> torch.Tensor:
-        return ortho_ifft(self.root * z)
-
-    def target(self, data: torch.Tensor, prior_noise: torch.Tensor | None = None) -> torch.Tensor:
-        """Right-hand side for data and, for a draw, white noise in the prior's place."""
-        target = self._from_image(self.operator.adjoint(data))
-        return target if prior_noise is None else target + self.share.sqrt() * prior_noise
-
-    def apply(self, z: torch.Tensor) -> torch.Tensor:
-        return self._from_image(self.operator.normal(self.image(z))).addcmul_(self.share, z)
-
-    def of(self, image: torch.Tensor) -> torch.Tensor:
-        """Return z of an image."""
-        return ortho_fft(image) / self.root
-
-    def _from_image(self, gradient: torch.Tensor) -> torch.Tensor:
-        return ortho_fft(gradient).mul_(self.data_root)
-
-    def looks(self, target: torch.Tensor, z: torch.Tensor) -> Iterator[bool]:
-        """Solve for z in place; tell every `LOOK` iterations whether it is solved."""
-        limit = _SOLVED * energy_of(target, self.n_axes).real
-        residual = target - self.apply(z)
-        energies = conjugate_gradient_energies(self.apply, residual, z, self.n_axes)
-        for energy in islice(energies, LOOK, None, LOOK):
-            yield bool(energy.real <= limit)
+    problem = make_problem(operator, data, noise_std)
+    covariance = SolvedCovariance(problem, FourierPreconditioner(problem))
+    precision = 1 / _image_power(operator.domain_shape[-2:])
+    return covariance.at(
+        precision.expand(problem.image_shape), problem.noise_std, tolerance, most, wide=False
+    )
 
 
 class _MisfitOfDraws:
@@ -357,7 +324,6 @@ class _MisfitOfDraws:
         image_shape = (*maps.shape[:-3], *maps.shape[-2:])
         self.prior_noise = standard_normal(image_shape, generator, torch.complex64).to(device)
         self.data_noise = standard_normal(shape, generator, torch.complex64).to(device)
-        self.prior_noise = unshift(self.prior_noise)
         self.image: torch.Tensor | None = None  # the latest draw, from which the next one starts
 
     def rest(self, weights: torch.Tensor) -> torch.Tensor:
@@ -399,30 +365,25 @@ class _MisfitOfDraws:
         Iterations make it smaller; they stop where it is no more than `enough`.
         """
         operator = sense_operator(self.maps, self.mask, weights, self.trajectory)
-        data = self.kspace * weights
-        equations = _Equations(operator, self.noise_std)
-        target = equations.target(data + self.noise_std * self.data_noise, self.prior_noise)
-        z = torch.zeros_like(target) if self.image is None else equations.of(self.image)
+        data, noise_std = self.kspace * weights, self.noise_std
+        level = _at_level(operator, data, noise_std, _SOLVED, _ITERATIONS)
+        problem = level.problem
+        noise = torch.stack([operator.adjoint(self.data_noise), self.prior_noise])[:, None]
+        target = level.perturbation(noise)
+        target += to_spectrum(problem.back_projection / noise_std**2, problem)
         measured = self.mask.expand(operator.range_shape)
-        expected = 2 * self.noise_std**2 * max(int(measured.sum()), 1)
+        expected = 2 * noise_std**2 * max(int(measured.sum()), 1)
+        solution = None if self.image is None else level.started_at(self.image[None])
         misfit = math.inf
-        looks = islice(equations.looks(target, z), _ROUNDS * _ITERATIONS // LOOK)
-        for n_looks, is_solved in enumerate(looks, 1):
-            if not is_solved and n_looks * LOOK % _ITERATIONS:
-                continue
-            self.image = equations.image(z)
+        for _ in range(_ROUNDS):
+            solution = level.solve(target, solution)
+            self.image = to_image(solution.x, problem)[0]
             rest = (data - operator.forward(self.image)).masked_fill(~measured, 0)
             before, misfit = misfit, float(rest.abs().double().square().sum()) / expected
+            is_solved = solution.n_normals < _ITERATIONS
             if is_solved or misfit <= enough or misfit > _PROGRESS * before:
                 break
         return rest, misfit
-
-
-def _phases_of_center(shape: tuple[int, ...]) -> torch.Tensor:
-    """Phases of a spectrum that shift the image from index 0 to its centre; 1 and -1 if even."""
-    y, x = ((torch.arange(n) * (n // 2) % n) * (-2 * math.pi / n) for n in shape)
-    angle = y[:, None].double() + x.double()
-    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
 
 
 def _image_power(shape: tuple[int, ...]) -> torch.Tensor:

@@ -1,14 +1,12 @@
 """Samplers of p(image | data): schedules, Langevin kernels, methods, diagnostics."""
 
+from mri_alps.inverse_problem import ChainNoise, Preconditioner, Problem, make_problem
 from mri_alps.sampling.diagnostics import effective_sample_size, split_r_hat
 from mri_alps.sampling.half_quadratic import plug_and_play, proximal
 from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.kernels import euler_maruyama_step, leimkuhler_matthews_step
-from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.path import AlpsConfiguration
 from mri_alps.sampling.posterior import sample_posterior
-from mri_alps.sampling.preconditioner import Preconditioner
-from mri_alps.sampling.problem import Problem, make_problem
 from mri_alps.sampling.restarts import sample_alps
 from mri_alps.sampling.result import PosteriorSamples, StepInfo, join_samples
 from mri_alps.sampling.schedules import AdmissibleSchedule, admissible_schedule, karras_ladder

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from mri_alps.sampling.covariance import (
+from mri_alps.inverse_problem import (
     FINAL_TOLERANCE,
     START_ITERATIONS,
     TOLERANCE,
@@ -20,9 +20,9 @@ from mri_alps.sampling.covariance import (
 )
 
 if TYPE_CHECKING:
+    from mri_alps.inverse_problem import Problem
     from mri_alps.priors.spectrum import PriorSpectrum
     from mri_alps.sampling.path import AlpsConfiguration
-    from mri_alps.sampling.problem import Problem
     from mri_alps.sampling.score import LocalSpectrum
 
 

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from mri_alps.core.errors import DivergenceError
+from mri_alps.inverse_problem import make_covariance
 from mri_alps.sampling._levels import Level, Levels
-from mri_alps.sampling.covariance import make_covariance
 from mri_alps.sampling.diagnostics import Trace
 from mri_alps.sampling.path import AlpsConfiguration, Path, plan_path
 from mri_alps.sampling.result import Callback, StepInfo
@@ -48,9 +48,8 @@ from mri_alps.sampling.steps import (
 )
 
 if TYPE_CHECKING:
+    from mri_alps.inverse_problem import ChainNoise, Problem
     from mri_alps.priors.spectrum import PriorSpectrum
-    from mri_alps.sampling.noise import ChainNoise
-    from mri_alps.sampling.problem import Problem
     from mri_alps.sampling.score import LocalSpectrum, Score
 
 HANDOVER = 2.0

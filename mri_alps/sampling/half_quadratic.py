@@ -14,8 +14,8 @@ from mri_alps.core.values import check, number, whole
 from mri_alps.sampling.score import CountedScore, require_score_model
 
 if TYPE_CHECKING:
+    from mri_alps.inverse_problem import Problem
     from mri_alps.priors.protocol import ScoreModel
-    from mri_alps.sampling.problem import Problem
 
 STEPS = 8
 """Of the published algorithm, as are the next two."""

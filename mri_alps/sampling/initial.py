@@ -12,7 +12,7 @@ from mri_alps.core.errors import ConfigurationError, MriAlpsWarning, ShapeError
 from mri_alps.core.values import check, number
 
 if TYPE_CHECKING:
-    from mri_alps.sampling.problem import Problem
+    from mri_alps.inverse_problem import Problem
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from mri_alps.sampling.covariance import CovarianceAtLevel, Solution
+    from mri_alps.inverse_problem import CovarianceAtLevel, Solution
 
 
 def leimkuhler_matthews_step(

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from mri_alps.sampling.covariance import DENSE_LIMIT
+from mri_alps.inverse_problem import DENSE_LIMIT
 from mri_alps.sampling.schedules import karras_ladder
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import torch
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.plugins import guarded
 from mri_alps.core.values import FLAG, FUNCTION, Rule, check, instance, whole
+from mri_alps.inverse_problem import OperatorLike, make_problem
 from mri_alps.priors.spectrum import PriorSpectrum
 from mri_alps.sampling.initial import InitialEstimate
 from mri_alps.sampling.methods import find_method
-from mri_alps.sampling.problem import OperatorLike, make_problem
 from mri_alps.sampling.restarts import MIN_EVALUATIONS
 from mri_alps.sampling.result import Callback, PosteriorSamples, drop_diverged, require_enough
 from mri_alps.sampling.score import require_score_model

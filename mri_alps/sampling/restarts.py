@@ -15,9 +15,9 @@ from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, Sco
 from mri_alps.sampling.task import SamplingTask, require_spectrum
 
 if TYPE_CHECKING:
+    from mri_alps.inverse_problem import ChainNoise
     from mri_alps.priors import PriorSpectrum
     from mri_alps.sampling.diagnostics import Trace
-    from mri_alps.sampling.noise import ChainNoise
 
 MAX_ATTEMPTS = 3
 MIN_EVALUATIONS = 2

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from mri_alps.core.solvers import inner_product
+from mri_alps.inverse_problem import to_image, to_spectrum
 from mri_alps.sampling.diffusion import ancestral_step
 from mri_alps.sampling.kernels import leimkuhler_matthews_step
-from mri_alps.sampling.preconditioner import to_image, to_spectrum
 
 if TYPE_CHECKING:
+    from mri_alps.inverse_problem import (
+        ChainNoise,
+        CovarianceAtLevel,
+        PosteriorCovariance,
+        Problem,
+        Solution,
+    )
     from mri_alps.sampling._levels import Level, Levels
-    from mri_alps.sampling.covariance import CovarianceAtLevel, PosteriorCovariance, Solution
-    from mri_alps.sampling.noise import ChainNoise
-    from mri_alps.sampling.problem import Problem
     from mri_alps.sampling.score import Score
 
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from mri_alps.inverse_problem import ChainNoise
 from mri_alps.priors.sets import PriorOfSets
-from mri_alps.sampling.noise import ChainNoise
 from mri_alps.sampling.result import Callback, PosteriorSamples
 from mri_alps.sampling.spectrum_estimate import count_and_estimate
 
 if TYPE_CHECKING:
+    from mri_alps.inverse_problem import Problem
     from mri_alps.priors import PriorSpectrum, ScoreModel
     from mri_alps.sampling.initial import InitialEstimate
-    from mri_alps.sampling.problem import Problem
 
 
 @dataclass(frozen=True)

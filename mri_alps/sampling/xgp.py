@@ -44,8 +44,7 @@ from mri_alps.sampling.score import CountedScore, LocalScore, Score
 from mri_alps.sampling.task import SamplingTask, require_spectrum
 
 if TYPE_CHECKING:
-    from mri_alps.sampling.noise import ChainNoise
-    from mri_alps.sampling.problem import Problem
+    from mri_alps.inverse_problem import ChainNoise, Problem
 
 
 @dataclass(frozen=True)

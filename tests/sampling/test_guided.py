@@ -3,14 +3,14 @@
 import pytest
 import torch
 
+from mri_alps.inverse_problem.covariance import make_covariance
+from mri_alps.inverse_problem.problem import make_problem
 from mri_alps.operators import InpaintingOperator, SenseOperator
 from mri_alps.operators.restoration.inpainting import random_pixel_mask
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors.exact import exact_posterior
 from mri_alps.sampling import AlpsConfiguration, estimate_prior_spectrum, sample_posterior
-from mri_alps.sampling.covariance import make_covariance
 from mri_alps.sampling.initial import InitialEstimate
-from mri_alps.sampling.problem import make_problem
 from mri_alps.sampling.restarts import sample_alps
 from tests.sampling.posterior_bed import (
     coil_maps,

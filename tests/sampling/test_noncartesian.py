@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
+from mri_alps.inverse_problem.covariance import make_covariance
+from mri_alps.inverse_problem.problem import make_problem
 from mri_alps.operators import NonCartesianSenseOperator, golden_radial, simulate
 from mri_alps.pipeline.cg_sense import cg_sense
 from mri_alps.priors import GaussianPrior
 from mri_alps.sampling import ChainNoise, sample_posterior
-from mri_alps.sampling.covariance import make_covariance
-from mri_alps.sampling.problem import make_problem
 from tests.sampling.posterior_bed import coil_maps
 
 pytest.importorskip("finufft", reason="extra noncartesian")

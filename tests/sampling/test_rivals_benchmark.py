@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from mri_alps.core.random import standard_normal
+from mri_alps.inverse_problem.problem import make_problem
 from mri_alps.operators import SenseOperator
 from mri_alps.priors import GaussianPrior
 from mri_alps.priors.exact import exact_posterior
 from mri_alps.sampling import CountedScore, sample_posterior
 from mri_alps.sampling.diffusion import ancestral_step
-from mri_alps.sampling.problem import make_problem
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SHAPE = (12, 10)

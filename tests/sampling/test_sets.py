@@ -6,13 +6,13 @@ import torch
 from mri_alps.core.errors import ShapeError
 from mri_alps.core.fourier import ifftc
 from mri_alps.core.random import standard_normal
+from mri_alps.inverse_problem.covariance import make_covariance
+from mri_alps.inverse_problem.preconditioner import to_image, to_spectrum
+from mri_alps.inverse_problem.problem import make_problem
 from mri_alps.operators import SoftSenseOperator, to_dense
 from mri_alps.priors import GaussianPrior, PriorOfSets
 from mri_alps.priors.exact import ExactPosterior
 from mri_alps.sampling import AlpsConfiguration, ChainNoise, sample_posterior
-from mri_alps.sampling.covariance import make_covariance
-from mri_alps.sampling.preconditioner import to_image, to_spectrum
-from mri_alps.sampling.problem import make_problem
 from mri_alps.sampling.restarts import sample_alps
 from tests.sampling.posterior_bed import coil_maps, image_power, line_mask
 from tests.sampling.test_alps_gaussian import assert_exact, random_mask, simulate

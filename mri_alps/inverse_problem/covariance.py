@@ -17,8 +17,8 @@ import torch
 
 from mri_alps.core import devices
 from mri_alps.core.solvers import cholesky_factor, inner_product
-from mri_alps.sampling._iteration_plan import IterationPlan
-from mri_alps.sampling.preconditioner import (
+from mri_alps.inverse_problem._iteration_plan import IterationPlan
+from mri_alps.inverse_problem.preconditioner import (
     WIDE,
     Inverse,
     Preconditioner,
@@ -26,11 +26,11 @@ from mri_alps.sampling.preconditioner import (
     to_image,
     to_spectrum,
 )
-from mri_alps.sampling.unseen import find_unseen
+from mri_alps.inverse_problem.unseen import find_unseen
 
 if TYPE_CHECKING:
-    from mri_alps.sampling.noise import ChainNoise
-    from mri_alps.sampling.problem import Problem
+    from mri_alps.inverse_problem.noise import ChainNoise
+    from mri_alps.inverse_problem.problem import Problem
 
 DENSE_LIMIT = 2048
 """Images of up to so many pixels are solved by dense factors."""
@@ -99,6 +99,11 @@ class CovarianceAtLevel(ABC):
         added : float
             Variance per real component of noise that will be added to x and hides errors.
         """
+
+    def started_at(self, image: torch.Tensor) -> Solution:
+        """Return an image as what `solve` starts near, (n, *domain_shape)."""
+        nothing = torch.zeros((), device=image.device)
+        return Solution(to_spectrum(image, self.problem), self.explained(image), 0, nothing)
 
     def perturbation(self, noise: torch.Tensor) -> torch.Tensor:
         """Return the spectrum of noise of covariance S.
@@ -264,11 +269,13 @@ class SolvedCovariance(PosteriorCovariance):
     ----------
     problem : Problem
         The data term.
+    preconditioner : Preconditioner, optional
+        Of the equations; `make_preconditioner` chooses one that pays over many solutions.
     """
 
-    def __init__(self, problem: Problem):
+    def __init__(self, problem: Problem, preconditioner: Preconditioner | None = None):
         super().__init__(problem)
-        self.preconditioner: Preconditioner = make_preconditioner(problem)
+        self.preconditioner: Preconditioner = preconditioner or make_preconditioner(problem)
         self._unseen = find_unseen(problem)
         self._plans: dict[float, IterationPlan] = {}
 

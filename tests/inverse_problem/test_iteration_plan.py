@@ -7,13 +7,13 @@ import torch
 
 from mri_alps.core.random import standard_normal
 from mri_alps.diagnostics.host_traffic import on_device
+from mri_alps.inverse_problem import _iteration_plan as iteration_plan
+from mri_alps.inverse_problem._iteration_plan import LAG, IterationPlan
+from mri_alps.inverse_problem.covariance import make_covariance
+from mri_alps.inverse_problem.problem import make_problem
 from mri_alps.operators import SenseOperator
 from mri_alps.priors import GaussianPrior
 from mri_alps.sampling import AlpsConfiguration, sample_posterior
-from mri_alps.sampling import _iteration_plan as iteration_plan
-from mri_alps.sampling._iteration_plan import LAG, IterationPlan
-from mri_alps.sampling.covariance import make_covariance
-from mri_alps.sampling.problem import make_problem
 from mri_alps.sampling.restarts import sample_alps
 
 CPU = torch.device("cpu")

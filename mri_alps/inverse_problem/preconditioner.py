@@ -1,4 +1,4 @@
-"""Approximations of (A^H A / noise_std^2 + F)^-1, for the solver of `mri_alps.sampling.covariance`.
+"""Approximations of (A^H A / noise_std^2 + F)^-1, for the solver of `inverse_problem.covariance`.
 
 F is diagonal in the Fourier domain. The solver is exact whatever the approximation is, to a
 tolerance that it measures with it: it has to be near in every direction, the widest ones too.
@@ -14,12 +14,9 @@ import torch
 from mri_alps.core.fourier import fftc
 
 if TYPE_CHECKING:
-    from mri_alps.operators.lines.bands import LineBands
-    from mri_alps.operators.lines.factors import LineFactors
-    from mri_alps.operators.lines.sets import SetsLineFactors
-    from mri_alps.operators.lines.shared import SharedLines
-    from mri_alps.sampling.noise import ChainNoise
-    from mri_alps.sampling.problem import Problem
+    from mri_alps.inverse_problem.noise import ChainNoise
+    from mri_alps.inverse_problem.problem import Problem
+    from mri_alps.operators.lines import LineBands, LineFactors, SetsLineFactors, SharedLines
 
 WIDE = 30.0
 """Ratio of the largest to the smallest F from which it is treated band by band."""

@@ -1,4 +1,4 @@
-"""Pixels that no coil sees, for the solver of `mri_alps.sampling.covariance`.
+"""Pixels that no coil sees, for the solver of `mri_alps.inverse_problem.covariance`.
 
 S = A^H A / noise_std^2 + F is F alone between such pixels, and what data say of their neighbours
 is worth more than F by orders of magnitude at a low noise: an approximation of S^-1 that is flat in
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mri_alps.sampling.preconditioner import Inverse, to_image, to_spectrum
+from mri_alps.inverse_problem.preconditioner import Inverse, to_image, to_spectrum
 
 if TYPE_CHECKING:
-    from mri_alps.sampling.problem import Problem
+    from mri_alps.inverse_problem.problem import Problem
 
 CHEBYSHEV_STEPS = 3
 """More save few iterations and cost more than those."""

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from mri_alps.core.random import standard_normal
+from mri_alps.inverse_problem.covariance import make_covariance
+from mri_alps.inverse_problem.preconditioner import to_image, to_spectrum
+from mri_alps.inverse_problem.problem import make_problem
+from mri_alps.inverse_problem.unseen import MARGIN, find_unseen
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import GaussianPrior
 from mri_alps.sampling import ChainNoise
-from mri_alps.sampling.covariance import make_covariance
-from mri_alps.sampling.preconditioner import to_image, to_spectrum
-from mri_alps.sampling.problem import make_problem
-from mri_alps.sampling.unseen import MARGIN, find_unseen
 from tests.sampling.posterior_bed import coil_maps, line_mask
 
 C128, C64 = torch.complex128, torch.complex64

@@ -7,14 +7,14 @@ import torch
 
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.random import standard_normal
+from mri_alps.inverse_problem.covariance import make_covariance
+from mri_alps.inverse_problem.preconditioner import make_preconditioner, to_image, to_spectrum
+from mri_alps.inverse_problem.problem import make_problem
 from mri_alps.operators import InpaintingOperator, SenseOperator
 from mri_alps.operators import sense as sense_operators
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import GaussianPrior
 from mri_alps.sampling import ChainNoise
-from mri_alps.sampling.covariance import make_covariance
-from mri_alps.sampling.preconditioner import make_preconditioner, to_image, to_spectrum
-from mri_alps.sampling.problem import make_problem
 from tests.sampling.posterior_bed import coil_maps, image_power, line_mask
 from tests.sampling.test_alps_gaussian import random_mask, sense
 

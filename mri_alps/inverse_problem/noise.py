@@ -10,7 +10,7 @@ from mri_alps.core.random import NoiseStreams
 if TYPE_CHECKING:
     import torch
 
-    from mri_alps.sampling.problem import Problem
+    from mri_alps.inverse_problem.problem import Problem
 
 
 class ChainNoise:
