@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 CHEBYSHEV_STEPS = 3
 """More save few iterations and cost more than those."""
-POWER_ITERATIONS = 8
+POWER_ITERATIONS = 24
+"""Where unseen pixels fall into parts of which one alone has the largest eigenvalue, 8 find that of
+another one, 0.71 of it in a simulated scan, and the approximate inverse is not positive."""
 MARGIN = 1.3
-"""Of the largest eigenvalue, whose estimate is too small: by 5 % after so many iterations."""
+"""Of the largest eigenvalue, whose estimate is too small: by 21 % at most after so many."""
 
 
 class UnseenPixels:
