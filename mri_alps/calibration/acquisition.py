@@ -47,8 +47,8 @@ class Acquisition:
     """One slice, whitened and scaled: kspace = mask F S x + n.
 
     x has about unit size (its image scale is 1), F is the centred orthonormal Fourier
-    transform, n has the standard deviation `noise_std` per real component, independent between
-    coils and samples.
+    transform, n has the standard deviation `noise_std` (times `line_noise`, where there is one) per
+    real component, independent between coils and samples.
 
     Parameters
     ----------
@@ -99,6 +99,10 @@ class Acquisition:
         float32 (H, W): standard deviation of the complex image that the error of the maps brings
         about, as two estimates of them tell it (`measure_maps_deviation`), beside what operator
         and noise say; `reconstruct` adds it to the samples' deviations. None where there is one.
+    line_noise : torch.Tensor or None
+        float32 (W,): standard deviation of the noise of each line over `noise_std`, where k-space
+        was filtered along the phase encode (`mri_alps.calibration.noise_spectrum`); `weights` are
+        larger than 1 where it is less. None for 1 everywhere.
     """
 
     kspace: torch.Tensor
@@ -119,6 +123,7 @@ class Acquisition:
     further_maps_uncompressed: torch.Tensor | None = field(default=None, repr=False)
     further_powers: tuple[float, ...] = ()
     maps_deviation: torch.Tensor | None = field(default=None, repr=False)
+    line_noise: torch.Tensor | None = field(default=None, repr=False)
 
     def problem(self) -> InverseProblem:
         """Return what `sample_posterior` takes after the prior: operator, data and noise level.

@@ -182,7 +182,7 @@ def kspace_estimates(
     kspace = kspace / unit
     rows = np.asarray(measured.any(axis=1))
     columns = np.asarray(measured.any(axis=0))
-    if _are_lines(measured, rows, columns):
+    if are_lines(measured, rows, columns):
         # rows of zeros lower the noise; scaled, its variance is that of a sample
         hybrid = readout_to_image(kspace[:, :, columns], 1) / np.sqrt(rows.mean())
         lines = np.flatnonzero(columns) - kspace.shape[2] // 2
@@ -193,8 +193,16 @@ def kspace_estimates(
     return [each.scaled(unit) for each in found]
 
 
-def _are_lines(measured: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> bool:
-    """Whether whole lines were measured, all over the same (most of the) readout."""
+def are_lines(measured: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> bool:
+    """Tell whether whole lines were measured, all over the same (most of the) readout.
+
+    Parameters
+    ----------
+    measured : numpy.ndarray
+        bool (readout, phase_encode).
+    rows, columns : numpy.ndarray
+        bool, where any of it is measured, along the readout and the phase encode.
+    """
     if not np.array_equal(measured, rows[:, None] & columns[None, :]):
         return False
     first, last = np.flatnonzero(rows)[[0, -1]]

@@ -221,12 +221,31 @@ def _fills_view(corner: NoiseEstimate, far: NoiseEstimate) -> bool:
     ratio, n_coils = _mean_ratio(corner, far), len(corner.covariance)
     if n_coils < FEWEST_COILS:
         return STEEPEST_ATTENUATION < ratio < ZERO_FILLED
-    dead = np.diag(far.covariance).real <= 0
-    values = linalg.eigvalsh(corner.covariance, far.covariance + np.diag(dead.astype(float)))
-    values = np.maximum(values[-(~dead).sum() :], np.finfo(float).tiny)
     sphericity = SPHERICITY_OF_SIGNAL if far.is_contaminated else SPHERICITY
-    limit = sphericity * math.exp(n_coils / min(corner.n_samples, far.n_samples))
-    return ratio > 1 + DISAGREEMENT and values.mean() > limit * np.exp(np.log(values).mean())
+    n_samples = min(corner.n_samples, far.n_samples)
+    alike = is_spherical(corner.covariance, far.covariance, n_samples, sphericity)
+    return ratio > 1 + DISAGREEMENT and not alike
+
+
+def is_spherical(
+    covariance: np.ndarray, noise: np.ndarray, n_samples: int, most: float = SPHERICITY
+) -> bool:
+    """Tell whether coils are related as they are in other noise: what is filtered noise is.
+
+    Parameters
+    ----------
+    covariance, noise : numpy.ndarray
+        complex128 (coils, coils).
+    n_samples : int
+        Independent samples behind either.
+    most : float
+        Arithmetic over geometric mean of the eigenvalues, whitened, beside their scatter.
+    """
+    dead = np.diag(noise).real <= 0
+    values = linalg.eigvalsh(covariance, noise + np.diag(dead.astype(float)))
+    values = np.maximum(values[-(~dead).sum() :], np.finfo(float).tiny)
+    limit = most * math.exp(len(covariance) / n_samples)
+    return bool(values.mean() <= limit * np.exp(np.log(values).mean()))
 
 
 def _least_doubtful(

@@ -257,6 +257,7 @@ def _acquisition(weighted: WeightedSlice) -> Acquisition:
         further_maps_uncompressed=further,
         further_powers=scaled.mapped.powers,
         maps_deviation=deviation,
+        line_noise=weighted.line_noise,
     )
 
 
@@ -283,6 +284,13 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
         "n_averages": whitened.raw.n_averages,
         "notes": [*calibration.notes, *notes, *remarks_about(weighted)],
     }
+    spectrum = calibration.noise_spectrum
+    if spectrum is not None:
+        info["noise_spectrum"] = {
+            "center_lines": spectrum.level / spectrum.raised,
+            "outermost_lines": spectrum.outermost / spectrum.raised,
+            "standard_error": spectrum.standard_error,
+        }
     if scaled.refined is not None:
         info["maps_refined"] = scaled.refined.n_rounds
         info["maps_estimates"] = scaled.refined.n_estimates

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,11 @@ import numpy as np
 from mri_alps.calibration.given_noise import doubt_given_noise, without_loud_scan
 from mri_alps.calibration.noise import whitening_matrix
 from mri_alps.calibration.noise_estimate import ENOUGH_SAMPLES, NoiseEstimate
+from mri_alps.calibration.noise_spectrum import (
+    QUIETEST,
+    NoiseSpectrum,
+    measure_noise_spectrum,
+)
 from mri_alps.calibration.noise_witnesses import (
     NOISE_SCAN,
     NoiseVerdict,
@@ -83,6 +88,9 @@ class VolumeCalibration:
         Those of the notes that are about the noise.
     implausible : str or None
         Why given noise would be refused if it were not forced.
+    noise_spectrum : NoiseSpectrum or None
+        How the noise falls along the phase encode, where k-space was filtered and it could be
+        measured: its `line_noise` goes with `noise_covariance`.
     """
 
     noise_covariance: np.ndarray
@@ -94,6 +102,7 @@ class VolumeCalibration:
     delays_corrected: bool = False
     noise_notes: tuple[str, ...] = ()
     implausible: str | None = None
+    noise_spectrum: NoiseSpectrum | None = None
 
 
 def combined_mask(raw: RawKSpace, index: int, mask: np.ndarray | None) -> np.ndarray:
@@ -197,9 +206,12 @@ def calibrate_volume(
     """
     check("calibrate_volume", _RULES, locals())
     notes: list[str] = []
-    covariance, source, witnesses = _covariance(raw, mask, noise_std, noise_covariance, notes)
+    covariance, source, witnesses, spectrum = _covariance(
+        raw, mask, noise_std, noise_covariance, notes
+    )
+    filtered = [] if spectrum is None else [_filtered(raw, covariance, spectrum)]
     implausible = _doubt(raw, mask, covariance, force, notes) if source == GIVEN else None
-    of_noise = tuple(notes)
+    of_noise = (*notes, *filtered)
     delays, told, remarks = _delays(raw, correct_delays)
     notes += told
     for note in notes:
@@ -210,12 +222,13 @@ def calibrate_volume(
         covariance,
         whitening_matrix(covariance, f"{raw.path}: "),
         source,
-        notes=(*notes, *remarks),
+        notes=(*notes, *filtered, *remarks),
         witnesses=tuple(_facts(witness) for witness in witnesses),
         delays=delays,
         delays_corrected=correct_delays and delays is not None,
         noise_notes=of_noise,
         implausible=implausible,
+        noise_spectrum=spectrum,
     )
 
 
@@ -225,9 +238,10 @@ def _covariance(
     noise_std: float | Sequence[float] | None,
     noise_covariance: np.ndarray | None,
     notes: list[str],
-) -> tuple[np.ndarray, str, tuple[NoiseEstimate, ...]]:
-    """Return the noise that was given, or is measured, where it comes from, and the witnesses."""
+) -> tuple[np.ndarray, str, tuple[NoiseEstimate, ...], NoiseSpectrum | None]:
+    """Return the noise that was given, or is measured, its source, witnesses and spectrum."""
     witnesses: tuple[NoiseEstimate, ...] = ()
+    spectrum = None
     if noise_std is not None and noise_covariance is not None:
         raise ConfigurationError("give noise_std or noise_covariance, not both")
     if noise_std is not None:
@@ -238,7 +252,12 @@ def _covariance(
         verdict = _measured_noise(raw, mask)
         witnesses = verdict.witnesses
         covariance, source = verdict.chosen.covariance, verdict.chosen.method
-        if verdict.note:
+        spectrum = _spectrum(raw, mask, covariance)
+        if spectrum is not None and spectrum.level > 1 and not verdict.note:
+            spectrum = None  # other witnesses agree: it is signal
+        if spectrum is not None:  # what the witnesses disagree about is allowed for
+            covariance = covariance * spectrum.raised**2
+        elif verdict.note:
             notes.append(f"{raw.path}: {verdict.note} {_ADVICE}")
         if raw.noise_covariance is None:
             covariance = _raise_to_floor(raw, covariance, notes)
@@ -247,7 +266,7 @@ def _covariance(
             f"a noise covariance of shape {covariance.shape} does not fit the {raw.n_coils} coils "
             f"of {raw.path}"
         )
-    return covariance, source, witnesses
+    return covariance, source, witnesses, spectrum
 
 
 def _delays(
@@ -310,6 +329,33 @@ def _measured_noise(raw: RawKSpace, mask: np.ndarray | None) -> NoiseVerdict:
     return without_loud_scan(judge([found, *seen]), judge(seen), _rms(raw))
 
 
+def _spectrum(
+    raw: RawKSpace, mask: np.ndarray | None, covariance: np.ndarray
+) -> NoiseSpectrum | None:
+    """How the noise falls along the phase encode; None of a white one, and where none can tell."""
+    if isinstance(raw, RawTrajectoryData) or raw.axes[0] != "readout":
+        return None
+
+    def slices() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for index in _spread(raw, SLICES_FOR_NOISE):
+            with contextlib.suppress(InputFileError):
+                measured = combined_mask(raw, index, mask)
+                yield raw.read_slice(index) * measured, measured
+
+    return measure_noise_spectrum(slices(), covariance, raw.crop[0])
+
+
+def _filtered(raw: RawKSpace, covariance: np.ndarray, spectrum: NoiseSpectrum) -> str:
+    unit = float(np.sqrt(np.diag(covariance).real.mean())) / spectrum.raised
+    return (
+        f"{raw.path}: k-space was filtered along the phase encode: at quiet readout positions the "
+        f"noise falls from {unit * spectrum.level:.3g} in lines near the centre to "
+        f"{unit * spectrum.outermost:.3g} in the outermost ones (known to "
+        f"{100 * spectrum.standard_error:.0f} %), which is allowed for line by line, down to "
+        f"{QUIETEST:g} of the loudest"
+    )
+
+
 def _doubt(
     raw: RawKSpace, mask: np.ndarray | None, covariance: np.ndarray, force: bool, notes: list[str]
 ) -> str | None:
@@ -330,13 +376,12 @@ def _doubt(
 
 def _pooled(raw: RawKSpace, mask: np.ndarray | None, n_slices: int) -> list[NoiseEstimate]:
     """Pool the witnesses of slices; raises where no slice has any."""
-    chosen = np.unique(np.linspace(0, raw.n_slices - 1, n_slices).round().astype(int))
     readout_crop = raw.crop[0] if raw.axes[0] == "readout" else None
     estimates: dict[str, list[NoiseEstimate]] = {}
     failures = []
-    for index in chosen:
+    for index in _spread(raw, n_slices):
         try:
-            found = _of_slice(raw, int(index), mask, readout_crop)
+            found = _of_slice(raw, index, mask, readout_crop)
         except InputFileError as error:  # a bad slice says nothing about the noise of the others
             failures.append(error)
             continue
@@ -352,6 +397,12 @@ def _pooled(raw: RawKSpace, mask: np.ndarray | None, n_slices: int) -> list[Nois
             "export the scan again"
         )
     return [_pool(found) for found in estimates.values()]
+
+
+def _spread(raw: RawKSpace, n_slices: int) -> list[int]:
+    """Slices spread over the volume, at most so many."""
+    chosen = np.unique(np.linspace(0, raw.n_slices - 1, n_slices).round().astype(int))
+    return [int(index) for index in chosen]
 
 
 def _of_slice(

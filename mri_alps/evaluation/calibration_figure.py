@@ -140,13 +140,13 @@ def _draw_weights(axis: Axes, portrait: CalibrationPortrait) -> None:
     name = (list(portrait.profiles) or ["phase_encode"])[-1].replace("_", " ")
     axis.set_title("weight of the measured samples", fontsize=9)
     axis.tick_params(labelsize=7)
-    axis.set_ylim(0, 1.05)
     axis.set_xlabel(f"{name}, samples from the centre", fontsize=8)
     if portrait.weights is None:
         axis.text(0.5, 0.5, "1 everywhere", ha="center", transform=axis.transAxes, fontsize=9)
         return
     positions = np.arange(len(portrait.weights)) - len(portrait.weights) // 2
     axis.plot(positions, portrait.weights, ".", markersize=3)
+    axis.set_ylim(0, 1.05 * max(1, np.nanmax(portrait.weights, initial=1)))
     error = portrait.facts.get("maps_error")
     if isinstance(error, (int, float)):
         axis.set_title(f"weights: {100 * error:.2g} % error of the maps allowed for", fontsize=9)

@@ -186,7 +186,7 @@ def measure_left_out(
             torch.as_tensor(fold, device=device),
             torch.as_tensor(kspace / np.float32(acquisition.scale), device=device),
             result.samples.to(device),
-            acquisition.noise_std,
+            _noise_of_lines(acquisition),
             spent,
             None if places is None else torch.as_tensor(places, device=device),
             None if errors is None else errors.to(device),
@@ -375,9 +375,16 @@ def _with_coherent_error(acquisition: Acquisition) -> LinearOperator:
     """
     weights = acquisition.weights
     if weights is not None:
-        allowance = weights.double().pow(-2) - 1
-        weights = (1 + len(acquisition.kspace) * allowance).rsqrt().to(weights.dtype)
+        noise = 1.0 if acquisition.line_noise is None else acquisition.line_noise.double().square()
+        allowance = (weights.double().pow(-2) - noise).clamp_min(0)
+        weights = (noise + len(acquisition.kspace) * allowance).rsqrt().to(weights.dtype)
     return acquisition.operator_with(weights)
+
+
+def _noise_of_lines(acquisition: Acquisition) -> float | torch.Tensor:
+    """Standard deviation of the noise, (W,) where it is not alike in all lines."""
+    line_noise = acquisition.line_noise
+    return acquisition.noise_std if line_noise is None else acquisition.noise_std * line_noise
 
 
 def factors_as_scalars(factors: UncertaintyFactors | None) -> dict[str, Any]:

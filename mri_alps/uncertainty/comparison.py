@@ -24,7 +24,7 @@ def compare_left_out(
     left_out: torch.Tensor,
     kspace: torch.Tensor,
     samples: torch.Tensor,
-    noise_std: float,
+    noise_std: float | torch.Tensor,
     n_evaluations: int = 0,
     trajectory: torch.Tensor | None = None,
     maps_errors: torch.Tensor | None = None,
@@ -45,8 +45,8 @@ def compare_left_out(
     samples : torch.Tensor
         Complex (n, H, W), n > 1, of the posterior without `left_out`; (n, sets, H, W) of several
         sets.
-    noise_std : float
-        Per real component.
+    noise_std : float or torch.Tensor
+        Per real component; (W,) where lines differ.
     n_evaluations : int
         For the record.
     trajectory : torch.Tensor, optional

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import torch
 
 from mri_alps.calibration.chain.mapped import GIVEN
 from mri_alps.calibration.line_weights import LARGEST_ERROR, MAPS_ERROR, sampling_weights
 from mri_alps.calibration.maps_error import MapsError, fit_maps_error
 
 if TYPE_CHECKING:
-    import torch
-
     from mri_alps.calibration.chain.compressed import CompressedSlice
 
 
@@ -24,17 +24,21 @@ class WeightedSlice:
     compressed : CompressedSlice
         The stage before.
     weights : torch.Tensor or None
-        See `Acquisition`; None for a single coil, which has no maps that could be wrong.
+        See `Acquisition`; None for a single coil, which has no maps that could be wrong, with noise
+        alike in all lines.
     maps_error : float or None
         Relative error of the maps that the weights allow for.
     found : MapsError or None
         What the data call for, if they were asked.
+    line_noise : torch.Tensor or None
+        See `Acquisition`.
     """
 
     compressed: CompressedSlice
     weights: torch.Tensor | None = None
     maps_error: float | None = None
     found: MapsError | None = None
+    line_noise: torch.Tensor | None = None
 
 
 def weigh(compressed: CompressedSlice, maps_error: float | None = None) -> WeightedSlice:
@@ -47,6 +51,20 @@ def weigh(compressed: CompressedSlice, maps_error: float | None = None) -> Weigh
     maps_error : float, optional
         Relative error of the maps to allow for; what the data call for if left out.
     """
+    weighted = _weigh(compressed, maps_error)
+    scaled = compressed.scaled
+    spectrum = scaled.whitened.calibration.noise_spectrum
+    if spectrum is None:
+        return weighted
+    line_noise = torch.as_tensor(spectrum.line_noise).to(scaled.mask.device, torch.float32)
+    allowance = 0 if weighted.weights is None else weighted.weights.double().pow(-2) - 1
+    weights = (line_noise.double().square() + allowance).rsqrt().to(torch.float32)
+    weights = torch.where(scaled.mask, weights, torch.ones_like(weights))
+    return replace(weighted, weights=weights, line_noise=line_noise)
+
+
+def _weigh(compressed: CompressedSlice, maps_error: float | None) -> WeightedSlice:
+    """Weigh samples whose noise is alike in all lines."""
     scaled, kspace = compressed.scaled, compressed.kspace
     if scaled.whitened.raw.n_coils == 1:
         return WeightedSlice(compressed)
