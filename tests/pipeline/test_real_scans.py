@@ -32,11 +32,11 @@ def test_undersampled_brain(shared_data, tmp_path, run):
     assert std[96:160, 96:160].mean() > 1.3 * std[96:160, 8:24].mean()
 
 
-def test_seven_slices_of_the_phantom(shared_data, tmp_path, run):
+def test_slices_of_the_phantom(shared_data, tmp_path, run):
     path = shared_data / "raw" / "phantom_gre_8ch_7slices.h5"
-    found = reconstruct(run, path, tmp_path)
+    found = reconstruct(run, path, tmp_path, "--slices", "0,3,6")
     raw = read_raw(path)
-    reference = np.stack([raw.read_reference(i) for i in range(7)])
+    reference = np.stack([raw.read_reference(i) for i in (0, 3, 6)])
     inside = head_mask(reference)
     ratio = found.reconstruction[inside] / reference[inside]
     # Fully sampled: the units must be the scan's own to a fraction of a percent.

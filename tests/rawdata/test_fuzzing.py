@@ -29,6 +29,8 @@ from tests.waiting import LONG
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 
 FLOOR, FACTOR = 48 * 2**20, 64  # bytes, and times the file: what opening may allocate
+SEARCHES = "MRI_ALPS_FUZZ_RANDOM" in os.environ
+"""Set it to search further: each run of the suite tries the same files else."""
 CHANGES = ("flip", "byte", "word", "cut", "zeros", "ones", "copy", "digits", "early")
 LAYOUTS = ("skm-tea", "calgary-campinas", "cmrxrecon", "repetitions")
 KINDS = (
@@ -218,7 +220,7 @@ def fuzz(worker, originals, tmp_path_factory, kind, n_examples):
     @settings(
         max_examples=n_examples,
         deadline=None,
-        derandomize="MRI_ALPS_FUZZ_RANDOM" not in os.environ,  # set it to search further
+        derandomize=not SEARCHES,
         database=None,
         phases=[Phase.generate],  # a failure is told at once, not shrunk for minutes
         suppress_health_check=list(HealthCheck),
@@ -235,13 +237,7 @@ def fuzz(worker, originals, tmp_path_factory, kind, n_examples):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_mutated_files(worker, originals, tmp_path_factory, kind):
-    fuzz(worker, originals, tmp_path_factory, kind, 120)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_many_mutated_files(worker, originals, tmp_path_factory, kind):
-    fuzz(worker, originals, tmp_path_factory, kind, 300)
+    fuzz(worker, originals, tmp_path_factory, kind, 1000 if SEARCHES else 120)
 
 
 @pytest.mark.slow
