@@ -9,7 +9,7 @@ from mri_alps.rawdata import read_raw
 from tests.pipeline.simulated_scan import centred_fft
 
 pytestmark = pytest.mark.slow
-FAST = ("--prior", "gaussian", "--n-samples", "4", "--n-evaluations", "20")
+FAST = ("--prior", "gaussian", "--n-samples", "4", "--n-evaluations", "10")
 
 
 def reconstruct(run, path, output, *options):

@@ -93,10 +93,8 @@ CASES = [
         pytest.param(*case, marks=pytest.mark.slow)
         for case in [
             ("lines", 96, 8, 0.3),
-            ("lines", 128, 8, 0.03),
-            ("points", 128, 4, 0.03),
-            ("lines", 192, 8, 0.01),
             ("lines", 192, 4, 0.1),
+            ("points", 128, 4, 0.03),
             ("lines", 320, 8, 0.03),
         ]
     ),
