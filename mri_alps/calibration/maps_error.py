@@ -180,7 +180,8 @@ def _error(problem: _MisfitOfDraws, largest: float) -> MapsError:
     allowed = min(found, largest)
     weights = sampling_weights(kspace, mask, noise_std, allowed, noise_factor)
     rest, misfit = problem.draw(weights)
-    odd = problem.odd_lines(weights, rest)
+    # Maps that are worse than is allowed for leave too much in many lines, which tells no more.
+    odd = problem.odd_lines(weights, rest) if found <= allowed else ()
     return MapsError(weights, allowed, misfit, found, noise_factor, odd)
 
 

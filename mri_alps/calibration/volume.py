@@ -60,6 +60,8 @@ GIVEN = "user"
 """Source of noise from outside."""
 NOISE_RANGE = (1e-34, 1e32)
 """Standard deviations that leave room for the image on both sides in single precision."""
+FEW_SAMPLES, MOST_SHARE = 0.05, 0.75
+"""Coils over samples of their noise from which its covariance is enlarged, and up to which."""
 NOISE_FREE = 1e-5
 """Noise level, relative to the root mean square of the k-space, that stands for no noise."""
 
@@ -251,7 +253,7 @@ def _covariance(
     else:
         verdict = _measured_noise(raw, mask)
         witnesses = verdict.witnesses
-        covariance, source = verdict.chosen.covariance, verdict.chosen.method
+        covariance, source = _of_few_samples(verdict.chosen), verdict.chosen.method
         spectrum = _spectrum(raw, mask, covariance)
         if spectrum is not None and spectrum.level > 1 and not verdict.note:
             spectrum = None  # other witnesses agree: it is signal
@@ -267,6 +269,18 @@ def _covariance(
             f"of {raw.path}"
         )
     return covariance, source, witnesses, spectrum
+
+
+def _of_few_samples(chosen: NoiseEstimate) -> np.ndarray:
+    """Return the covariance, larger where few samples of many coils know it.
+
+    The mean of the inverse of a complex Wishart matrix of n samples and p coils is n / (n - p)
+    times the inverse that is sought: noise that is whitened by it has so much more variance.
+    """
+    share = len(chosen.covariance) / chosen.n_samples
+    if share < FEW_SAMPLES:
+        return chosen.covariance
+    return chosen.covariance / (1 - min(share, MOST_SHARE))
 
 
 def _delays(

@@ -11,6 +11,8 @@ from mri_alps.calibration import (
     noise_covariance,
     whitening_matrix,
 )
+from mri_alps.calibration.noise_estimate import NoiseEstimate
+from mri_alps.calibration.volume import FEW_SAMPLES, _of_few_samples
 from mri_alps.core.errors import (
     ConfigurationError,
     DtypeError,
@@ -257,3 +259,18 @@ def test_the_noise_scan_agrees_with_the_air_of_the_phantom(shared_data):
     hybrid = simulation.fft2c(white[:, :, outer], axes=(1,))
     edges = np.concatenate([hybrid[:, 2:8], hybrid[:, -8:-2]], axis=1)
     assert (np.abs(edges) ** 2).mean() / 2 == pytest.approx(1.0, abs=0.12)
+
+
+@pytest.mark.parametrize("n_samples", [48, 96, 4000])
+def test_noise_that_few_samples_tell_of_is_white_on_average(n_samples):
+    n_coils, n_draws, powers = 32, 40, []
+    rng = np.random.default_rng(n_samples)
+    for _ in range(n_draws):
+        matrix = simulation.covariance(n_coils, rng)
+        noise = simulation.noise(matrix, (n_samples, 1), rng)[..., 0]
+        estimate = NoiseEstimate(noise_covariance(noise), "image corners", n_samples, 1.0)
+        whitening = whitening_matrix(_of_few_samples(estimate))
+        powers.append(np.trace(whitening @ matrix @ whitening.conj().T).real / n_coils)
+    # Of 4000 samples nothing is enlarged: the mean is 1 / (1 - 32 / 4000).
+    expected = 1 if n_samples < n_coils / FEW_SAMPLES else 1 / (1 - n_coils / n_samples)
+    assert np.mean(powers) == pytest.approx(expected, abs=4 * np.std(powers) / np.sqrt(n_draws))
