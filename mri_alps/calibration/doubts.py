@@ -10,7 +10,7 @@ import numpy as np
 from mri_alps.calibration.chain.mapped import GIVEN
 from mri_alps.calibration.folding import FOLDED_SHARE
 from mri_alps.calibration.image_corners import CORNERS
-from mri_alps.calibration.line_prediction import unpredicted_lines
+from mri_alps.calibration.line_prediction import predict_lines
 from mri_alps.calibration.line_weights import LARGEST_ERROR
 from mri_alps.calibration.noise_witnesses import STEEPEST_FILTER
 from mri_alps.calibration.noncartesian.delays import WARNED
@@ -273,8 +273,10 @@ def _spread_error(weighted: WeightedSlice) -> list[str]:
 def _lines(scaled: ScaledSlice, unexplained: tuple[int, ...]) -> list[str]:
     if scaled.trajectory is not None or _folding(scaled):  # one set cannot explain them: told
         return []
-    unpredicted = unpredicted_lines(scaled.kspace, scaled.mask, scaled.noise_std)
-    return _odd_lines(scaled.whitened.name, tuple(sorted({*unexplained, *unpredicted})))
+    prediction = predict_lines(scaled.kspace, scaled.mask, scaled.noise_std)
+    # Maps are wrong where an object fills the view; a prediction, which needs none, knows better.
+    lines = {*unexplained} - {*prediction.held} | {*prediction.failed}
+    return _odd_lines(scaled.whitened.name, tuple(sorted(lines)))
 
 
 def _odd_lines(name: str, lines: tuple[int, ...]) -> list[str]:

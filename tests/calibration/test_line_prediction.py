@@ -1,10 +1,13 @@
 """Lines that the lines beside them do not predict: motion between them, without maps."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from mri_alps.calibration.line_prediction import _scores, unpredicted_lines
+from mri_alps.calibration import doubts
+from mri_alps.calibration.line_prediction import _scores, predict_lines
 from mri_alps.calibration.line_weights import MAPS_ERROR
 from mri_alps.core.random import standard_normal
 from tests.calibration import calibration_simulation as simulation
@@ -28,15 +31,35 @@ def scan(n_coils, shift=0, acceleration=1, corrupted=()):
 
 @pytest.mark.parametrize("n_coils, acceleration", [(2, 1), (4, 1), (8, 1), (8, 2)])
 def test_lines_next_to_a_motion_are_found_and_no_others(n_coils, acceleration):
-    assert unpredicted_lines(*scan(n_coils, 0, acceleration), LEVEL) == ()
-    found = unpredicted_lines(*scan(n_coils, 5, acceleration), LEVEL)
+    assert predict_lines(*scan(n_coils, 0, acceleration), LEVEL).failed == ()
+    found = predict_lines(*scan(n_coils, 5, acceleration), LEVEL).failed
     reach = (4 if n_coils == 2 else 2) * acceleration
     assert found
     assert all(min(abs(k - FIRST + 0.5), abs(k - END + 0.5)) < reach for k in found)
 
 
+def test_lines_that_hold_are_known_and_those_that_nothing_is_known_of_are_none_of_them():
+    kspace, mask = scan(8, 5)
+    failed, held = predict_lines(kspace, mask, LEVEL)
+    assert failed and not set(failed) & set(held)
+    ends, centre = {0, 1, SHAPE[1] - 1}, {SHAPE[1] // 2}
+    assert not (ends | centre) & set(held) and len(held) > SHAPE[1] / 2
+
+
+def test_lines_that_are_predicted_are_not_told_because_maps_do_not_explain_them():
+    kspace, mask = scan(8)
+    mapped = SimpleNamespace(folding=None)
+    scaled = SimpleNamespace(
+        whitened=SimpleNamespace(name="scan"), mapped=mapped, kspace=kspace, mask=mask,
+        noise_std=LEVEL, trajectory=None,
+    )  # fmt: skip
+    held = predict_lines(kspace, mask, LEVEL).held
+    assert doubts._lines(scaled, held[:5]) == []
+    assert "line 0 along" in doubts._lines(scaled, (0, *held[:5]))[0]
+
+
 def test_a_corrupted_line_is_found_with_those_that_it_predicts():
-    found = unpredicted_lines(*scan(8, corrupted=(20,)), LEVEL)
+    found = predict_lines(*scan(8, corrupted=(20,)), LEVEL).failed
     assert 20 in found and set(found) <= set(range(18, 23))
 
 
@@ -50,8 +73,8 @@ def test_noise_alone_is_predicted_as_well_as_noise_can_be():
 
 def test_nothing_is_said_of_single_points_a_single_coil_and_few_lines():
     kspace, mask = scan(8, 5)
-    assert unpredicted_lines(kspace, mask.expand(SHAPE), LEVEL) == ()
-    assert unpredicted_lines(kspace[:1], mask, LEVEL) == ()
+    assert predict_lines(kspace, mask.expand(SHAPE), LEVEL) == ((), ())
+    assert predict_lines(kspace[:1], mask, LEVEL) == ((), ())
     few = torch.zeros_like(mask)
     few[30:42] = True
-    assert unpredicted_lines(kspace * few, few, LEVEL) == ()
+    assert predict_lines(kspace * few, few, LEVEL) == ((), ())
