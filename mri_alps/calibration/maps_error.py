@@ -283,7 +283,7 @@ def gaussian_mean(operator: AnySenseOperator, data: torch.Tensor, noise_std: flo
     Returns
     -------
     torch.Tensor
-        Complex64 (H, W), after a fixed number of conjugate-gradient iterations.
+        Complex64 (H, W), solved to `_MEAN_SOLVED`, by so many iterations at most.
     """
     level = _at_level(operator, data, noise_std, _MEAN_SOLVED, _MEAN_ITERATIONS)
     problem = level.problem

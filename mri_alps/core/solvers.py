@@ -50,7 +50,7 @@ def conjugate_gradient(
     """
     residual = b if x is None else b - apply(x)
     x = torch.zeros_like(b) if x is None else x.clone()
-    energies = conjugate_gradient_energies(apply, residual, x, n_axes)
+    energies = _energies(apply, residual, x, n_axes)
     limit = None if tolerance is None else tolerance * energy_of(b, n_axes).real
     for count, energy in enumerate(islice(energies, n_iterations + 1)):
         if limit is not None and count % LOOK == 0 and bool((energy.real <= limit).all()):
@@ -58,28 +58,13 @@ def conjugate_gradient(
     return x
 
 
-def conjugate_gradient_energies(
+def _energies(
     apply: Callable[[torch.Tensor], torch.Tensor],
     residual: torch.Tensor,
     x: torch.Tensor,
-    n_axes: int = 2,
+    n_axes: int,
 ) -> Iterator[torch.Tensor]:
-    """Solve M x = b in place, by an iteration whenever the next value is asked for.
-
-    Parameters
-    ----------
-    apply, n_axes
-        As `conjugate_gradient` takes them.
-    residual : torch.Tensor
-        b - M x of the start.
-    x : torch.Tensor
-        Where to start. It is changed.
-
-    Yields
-    ------
-    torch.Tensor
-        |b - M x|^2 of every image, with its axes kept at length one: first that of the start.
-    """
+    """|b - M x|^2 of every image: of the start, then after an iteration each, which changes x."""
     direction, energy = residual, energy_of(residual, n_axes)
     yield energy
     while True:
