@@ -3,9 +3,14 @@
 A filter of k-space, or zeros filled in, makes the periphery of k-space quieter than its centre, but
 leaves noise as loud everywhere in the image. Signal is the other way round: it falls off away from
 the object. So tiles of one level are noise, and a band of k-space at a time shows its spectrum.
+Where an object fills the view no tile is without it; but it is smooth, and its pixels are related
+over distances at which noise is not, filtered or white.
 """
 
 from __future__ import annotations
+
+import dataclasses
+import math
 
 import numpy as np
 
@@ -33,6 +38,13 @@ TAPER = 0.25
 """Part of k-space at either edge that is faded out, lest the object ring into the corners."""
 SHORT = 64
 """Lines up to which all of k-space is faded out, as in a Hann window: rings are wide."""
+DISTANCE = 4
+"""Pixels apart at which neither filters of k-space nor windows relate noise."""
+LEAST_INDEPENDENT = 12
+"""Pairs of pixels from which such a correlation is looked at."""
+COHERENCE = 0.05
+"""Squared correlation at that distance, beside chance, from which tiles hold signal: a fifth of
+their energy, or a level that is a tenth too large."""
 CORNERS = "image corners"
 CENTRE_CORNERS = "image corners at the centre of k-space"
 LEAST_CENTRE = 32
@@ -72,6 +84,8 @@ def corner_estimates(
     if centre != shape:
         inner = part[:, center_range(shape[0], centre[0]), center_range(shape[1], centre[1])]
         found.append(_from_tiles(inner, inside, [0.5, 0.5], CENTRE_CORNERS))
+    if found[0] is not None and found[0].signal_ratio == math.inf and found[-1] is not None:
+        found[-1] = dataclasses.replace(found[-1], signal_ratio=math.inf)  # it blurs more
     return [estimate for estimate in found if estimate is not None]
 
 
@@ -132,7 +146,33 @@ def _from_tiles(
     ratio = _inner_over_outer(relative[:, keep], row[keep], column[keep], tiles)
     if keep.sum() < (LEAST_TILES if tiles[1] > 1 else 2):
         ratio = max(ratio, float(np.median(level) / level.min()) ** 2)
+    taken = np.zeros((tiles[0], tiles[1]), bool)
+    taken[row[keep], column[keep]] = True
+    if _is_coherent(images, np.kron(taken, np.ones(sides, bool))):
+        ratio = math.inf
     return NoiseEstimate(noise_covariance(border[:, keep]), method, n_samples, ratio)
+
+
+def _is_coherent(images: np.ndarray, taken: np.ndarray) -> bool:
+    """Whether pixels some distance apart, of those taken, are related in the mean of the coils."""
+    n_coils = max(1, len(images) // 2)  # they share noise
+    shape = taken.shape
+    images = images[:, : shape[0], : shape[1]]
+    for axis, n in enumerate(shape):
+        near, far = [range(n - DISTANCE), range(DISTANCE, n)] if n > DISTANCE else [range(0)] * 2
+        both = np.take(taken, near, axis) & np.take(taken, far, axis)
+        first, last = (np.take(images, part, axis + 1)[:, both] for part in (near, far))
+        n_independent = both.sum() / WIDENING**2
+        if n_independent < LEAST_INDEPENDENT:
+            continue
+        energy = (np.abs(first) ** 2).sum(axis=1) * (np.abs(last) ** 2).sum(axis=1)
+        product = np.abs((first.conj() * last).sum(axis=1)) ** 2
+        alive = energy > 0
+        found = float((product[alive] / energy[alive]).mean()) if alive.any() else 0.0
+        # Squared correlations of noise scatter as much as they are large.
+        if found > COHERENCE + (1 + 5 / math.sqrt(n_coils)) / n_independent:
+            return True
+    return False
 
 
 def _window(n: int, taper: float) -> np.ndarray:

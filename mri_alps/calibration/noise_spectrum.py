@@ -7,14 +7,16 @@ level is too large, never too small.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from scipy import linalg
 
 from mri_alps.calibration.noise import noise_covariance
 from mri_alps.calibration.noise_estimate import are_lines, smooth, usable_positions
-from mri_alps.calibration.noise_witnesses import FEWEST_COILS, STEEPEST_FILTER, is_spherical
+from mri_alps.calibration.noise_witnesses import STEEPEST_FILTER
 from mri_alps.rawdata import readout_to_image
 
 MOST_BANDS, LEAST_BANDS = 8, 4
@@ -28,8 +30,10 @@ SMALLEST_FALL = 0.2
 QUIETEST = 0.4
 """Level of a line over the loudest one's that is believed at most: the rest gains little, and the
 solver's equations converge the more slowly the more lines differ."""
-
-
+FEWEST_COILS, SPHERICITY = 4, 1.5
+"""Coils from which noise is told from signal by its covariance; and arithmetic over geometric mean
+of its eigenvalues, whitened by other noise, from which it is signal, a filter being the same for
+all coils."""
 LOUDEST = 10.0
 """Level of the loudest lines over the one that was assumed from which it is signal."""
 LEAST_POSITIONS, LEAST_SAMPLES = 3, 4
@@ -123,7 +127,7 @@ def measure_noise_spectrum(
     n_coils = int(alive.sum())
     n_half = int(total.n_positions.sum() / (2 * CORRELATED))
     if n_coils >= FEWEST_COILS and not (
-        n_half >= LEAST_SAMPLES * n_coils and is_spherical(total.near, total.far, n_half)
+        n_half >= LEAST_SAMPLES * n_coils and _is_spherical(total.near, total.far, n_half)
     ):
         return None
     spectrum = _fit(total.energy, total.n_positions, max(1, n_coils // 2) / CORRELATED)
@@ -164,6 +168,15 @@ def _quiet_positions(power: np.ndarray) -> np.ndarray:
     guard = max(2, round(0.02 * n_positions))
     position = np.arange(n_positions)
     return np.asarray((position < loud[0] - guard) | (position > loud[-1] + guard))
+
+
+def _is_spherical(covariance: np.ndarray, noise: np.ndarray, n_samples: int) -> bool:
+    """Tell whether coils are related as they are in other noise, `n_samples` behind either."""
+    silent = np.diag(noise).real <= 0
+    values = linalg.eigvalsh(covariance, noise + np.diag(silent.astype(float)))
+    values = np.maximum(values[-(~silent).sum() :], np.finfo(float).tiny)
+    limit = SPHERICITY * math.exp(len(covariance) / n_samples)
+    return bool(values.mean() <= limit * np.exp(np.log(values).mean()))
 
 
 def _fit(energy: np.ndarray, count: np.ndarray, per_value: float) -> NoiseSpectrum | None:

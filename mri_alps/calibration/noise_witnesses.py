@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
 from mri_alps.calibration.image_corners import CENTRE_CORNERS, CORNERS, corner_estimates
 from mri_alps.calibration.noise import noise_covariance
@@ -24,6 +23,9 @@ DISAGREEMENT = 0.2
 """Difference of two levels (standard deviations), beside four standard errors, that is told."""
 COIL_DISAGREEMENT = 0.5
 """The same for a single coil, beside six standard errors."""
+MINOR = 2.0
+"""Level over that of a quieter witness, or of a coil, up to which there is nothing to warn of: the
+louder one is taken, and deviations are too large by less."""
 STEEPEST_SIGNAL = 6.0
 """`signal_ratio` of the outer half of k-space from which it is a filter that falls, not signal."""
 MILD_SIGNAL = 2.0
@@ -33,13 +35,6 @@ INNER, OUTER = 0.5, 0.75
 """Distance from the centre, along both axes, where the outer half and the corners begin."""
 STEEPEST_FILTER = 2.2
 """Level at the centre of k-space over that of all of it up to which a filter may be the cause."""
-STEEPEST_ATTENUATION, ZERO_FILLED = 15.0, 1000.0
-"""Level at the border of the image over that far from the centre of k-space from which it is signal
-of an object that fills the view, no filter's doing; and from which zeros were filled in."""
-FEWEST_COILS, SPHERICITY, SPHERICITY_OF_SIGNAL = 4, 1.5, 5.0
-"""Coils from which noise is told from signal by its covariance; and arithmetic over geometric mean
-of its eigenvalues, whitened by other noise, from which it is signal, a filter being the same for
-all coils; and where that other noise has signal in it."""
 FLAT_CORNERS = 1.5
 """`signal_ratio` of the corners of k-space up to which nothing falls there."""
 _ORDER = (NOISE_SCAN, QUIET, OUTER_HALF, CORNERS, KSPACE_CORNERS)
@@ -57,11 +52,14 @@ class NoiseVerdict:
         All, with those marked that others show to hold signal.
     note : str
         How they disagree; a sentence without the name of the scan, empty if they do not.
+    is_minor : bool
+        Whether all that this does is to widen deviations a little, and no noise scan is wrong.
     """
 
     chosen: NoiseEstimate
     witnesses: tuple[NoiseEstimate, ...]
     note: str = ""
+    is_minor: bool = False
 
 
 def noise_witnesses(
@@ -173,13 +171,16 @@ def judge(witnesses: Sequence[NoiseEstimate]) -> NoiseVerdict:
         covariance, loud = _raised(covariance, other.covariance, here), loud | here
     if not quieter and not loud.any():
         return NoiseVerdict(chosen, witnesses)
-    levels = listed(witnesses, chosen)
+    gain = float(_ratios(dataclasses.replace(chosen, covariance=covariance), chosen).max())
+    is_minor = max(gain, *(_mean_ratio(chosen, w) for w in quieter), 1.0) <= MINOR
+    is_minor &= NOISE_SCAN not in (w.method for w in witnesses)  # which would be wrong
+    where = "is not of one level"
+    if loud.any():
+        coils = ", ".join(map(str, np.flatnonzero(loud)))
+        where = f"of coil {coils} is louder in one place than in another"
+    note = f"the noise {where}: {listed(witnesses, chosen)}"
     chosen = dataclasses.replace(chosen, covariance=covariance)
-    if not loud.any():
-        return NoiseVerdict(chosen, witnesses, f"the noise is not of one level: {levels}")
-    coils = ", ".join(map(str, np.flatnonzero(loud)))
-    note = f"the noise of coil {coils} is louder in one place than in another: {levels}"
-    return NoiseVerdict(chosen, witnesses, note)
+    return NoiseVerdict(chosen, witnesses, note, is_minor)
 
 
 def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> tuple[NoiseEstimate, ...]:
@@ -188,12 +189,6 @@ def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> tuple[NoiseEstima
     corners = [by_name[name] for name in (CORNERS, CENTRE_CORNERS) if name in by_name]
     signal: set[str] = set()
     if len(corners) == 2 and _mean_ratio(corners[1], corners[0]) > STEEPEST_FILTER:
-        signal |= {CORNERS, CENTRE_CORNERS}
-    outer = [by_name[name] for name in (OUTER_HALF, KSPACE_CORNERS, PERIPHERY) if name in by_name]
-    far = outer[0] if outer else None
-    if far is not None and len(far.covariance) >= FEWEST_COILS:
-        far = min(outer, key=lambda w: w.is_contaminated)
-    if far is not None and any(_fills_view(corner, far) for corner in corners):
         signal |= {CORNERS, CENTRE_CORNERS}
     # No filter makes the edge of k-space louder than what averages over all of it.
     average = [w for w in witnesses if w.method in (QUIET, CORNERS) and w.method not in signal]
@@ -205,8 +200,9 @@ def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> tuple[NoiseEstima
         signal.add(OUTER_HALF)  # flat, and yet not noise: edges finer than the pixels
     if half is None or half.is_contaminated or OUTER_HALF in signal:
         signal.add(KSPACE_CORNERS)
-    else:  # the noise is white
-        loud = (w for w in corners if _exceeds(w, half) or _loud_coils(w, half).any())
+    else:  # the noise is white, and the periphery has the middle of the readout's frequencies
+        nearer = [w for w in (*corners, by_name.get(PERIPHERY)) if w is not None]
+        loud = (w for w in nearer if _exceeds(w, half) or _loud_coils(w, half).any())
         signal |= {witness.method for witness in loud}
     if half is not None and half.is_contaminated:
         signal.discard(OUTER_HALF)  # which is known; its ratio tells filters from signal
@@ -214,38 +210,6 @@ def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> tuple[NoiseEstima
         dataclasses.replace(w, signal_ratio=math.inf) if w.method in signal else w
         for w in witnesses
     )
-
-
-def _fills_view(corner: NoiseEstimate, far: NoiseEstimate) -> bool:
-    """Whether the border of the image shows the object: not alike in all coils, or too loud."""
-    ratio, n_coils = _mean_ratio(corner, far), len(corner.covariance)
-    if n_coils < FEWEST_COILS:
-        return STEEPEST_ATTENUATION < ratio < ZERO_FILLED
-    sphericity = SPHERICITY_OF_SIGNAL if far.is_contaminated else SPHERICITY
-    n_samples = min(corner.n_samples, far.n_samples)
-    alike = is_spherical(corner.covariance, far.covariance, n_samples, sphericity)
-    return ratio > 1 + DISAGREEMENT and not alike
-
-
-def is_spherical(
-    covariance: np.ndarray, noise: np.ndarray, n_samples: int, most: float = SPHERICITY
-) -> bool:
-    """Tell whether coils are related as they are in other noise: what is filtered noise is.
-
-    Parameters
-    ----------
-    covariance, noise : numpy.ndarray
-        complex128 (coils, coils).
-    n_samples : int
-        Independent samples behind either.
-    most : float
-        Arithmetic over geometric mean of the eigenvalues, whitened, beside their scatter.
-    """
-    dead = np.diag(noise).real <= 0
-    values = linalg.eigvalsh(covariance, noise + np.diag(dead.astype(float)))
-    values = np.maximum(values[-(~dead).sum() :], np.finfo(float).tiny)
-    limit = most * math.exp(len(covariance) / n_samples)
-    return bool(values.mean() <= limit * np.exp(np.log(values).mean()))
 
 
 def _least_doubtful(

@@ -208,12 +208,13 @@ def calibrate_volume(
     """
     check("calibrate_volume", _RULES, locals())
     notes: list[str] = []
+    minor: list[str] = []
     covariance, source, witnesses, spectrum = _covariance(
-        raw, mask, noise_std, noise_covariance, notes
+        raw, mask, noise_std, noise_covariance, notes, minor
     )
-    filtered = [] if spectrum is None else [_filtered(raw, covariance, spectrum)]
+    minor += [] if spectrum is None else [_filtered(raw, covariance, spectrum)]
     implausible = _doubt(raw, mask, covariance, force, notes) if source == GIVEN else None
-    of_noise = (*notes, *filtered)
+    of_noise = (*notes, *minor)
     delays, told, remarks = _delays(raw, correct_delays)
     notes += told
     for note in notes:
@@ -224,7 +225,7 @@ def calibrate_volume(
         covariance,
         whitening_matrix(covariance, f"{raw.path}: "),
         source,
-        notes=(*notes, *filtered, *remarks),
+        notes=(*notes, *minor, *remarks),
         witnesses=tuple(_facts(witness) for witness in witnesses),
         delays=delays,
         delays_corrected=correct_delays and delays is not None,
@@ -240,8 +241,12 @@ def _covariance(
     noise_std: float | Sequence[float] | None,
     noise_covariance: np.ndarray | None,
     notes: list[str],
+    minor: list[str],
 ) -> tuple[np.ndarray, str, tuple[NoiseEstimate, ...], NoiseSpectrum | None]:
-    """Return the noise that was given, or is measured, its source, witnesses and spectrum."""
+    """Return the noise that was given, or is measured, its source, witnesses and spectrum.
+
+    What to warn of is added to `notes`, what is told without to `minor`.
+    """
     witnesses: tuple[NoiseEstimate, ...] = ()
     spectrum = None
     if noise_std is not None and noise_covariance is not None:
@@ -260,7 +265,7 @@ def _covariance(
         if spectrum is not None:  # what the witnesses disagree about is allowed for
             covariance = covariance * spectrum.raised**2
         elif verdict.note:
-            notes.append(f"{raw.path}: {verdict.note} {_ADVICE}")
+            (minor if verdict.is_minor else notes).append(f"{raw.path}: {verdict.note} {_ADVICE}")
         if raw.noise_covariance is None:
             covariance = _raise_to_floor(raw, covariance, notes)
     if covariance.shape != (raw.n_coils, raw.n_coils):

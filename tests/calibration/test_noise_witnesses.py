@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from mri_alps.calibration import calibrate_volume, prepare_slice, whitening_matrix
+from mri_alps.calibration.image_corners import corner_estimates
+from mri_alps.calibration.noise_estimate import NoiseEstimate
 from mri_alps.calibration.noise_witnesses import judge, noise_witnesses
 from mri_alps.core.errors import CalibrationError, MriAlpsWarning
 from mri_alps.operators.rounding import assert_equal_to_rounding
@@ -146,6 +148,33 @@ def test_an_object_that_fills_the_view_is_no_noise_of_filtered_kspace(n_coils):
     verdict = judge(noise_witnesses(kspace, np.ones(SHAPE, bool)))
     # 40 to 200 times too large where the border of the image was believed.
     assert 0.8 < verdict.chosen.level / 0.004 < 6
+
+
+@pytest.mark.parametrize("n_coils", [1, 8])
+@pytest.mark.parametrize("n_lines", [16, 96])
+@pytest.mark.parametrize("is_filtered", [False, True])
+def test_corners_are_signal_where_pixels_far_apart_are_related(n_coils, n_lines, is_filtered):
+    rng = np.random.default_rng(7)
+    window = np.outer(*map(hamming, SHAPE)) if is_filtered else 1.0
+    mask = np.broadcast_to(simulation.lines(SHAPE[1], 1000, n_lines), SHAPE)
+    noise = simulation.noise(np.eye(n_coils), SHAPE, rng)
+    for signal in (0.0, 300 * filled_view(n_coils, rng)):
+        found = corner_estimates((noise + signal) * window * mask, mask, None)
+        assert found
+        assert all((w.signal_ratio == np.inf) == bool(np.any(signal)) for w in found)
+
+
+def test_noise_that_is_taken_a_little_too_loud_is_told_without_a_warning():
+    covariance = 0.01**2 * np.eye(2)
+    quiet = NoiseEstimate(covariance, "quiet readout positions", 5000, 1.0)
+    for factor, is_minor in ((1.7, True), (2.5, False)):
+        louder = NoiseEstimate(factor**2 * covariance, CORNERS, 5000, 1.0)
+        verdict = judge([quiet, louder])
+        assert "not of one level" in verdict.note
+        assert verdict.chosen is not quiet
+        assert verdict.is_minor == is_minor
+        scan = NoiseEstimate(covariance, "noise scan", 5000, 1.0)
+        assert not judge([scan, louder]).is_minor  # the scan is wrong
 
 
 def test_all_witnesses_are_told_in_units_of_the_file():
