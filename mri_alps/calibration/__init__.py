@@ -29,8 +29,9 @@ from mri_alps.calibration.refinement import (
 from mri_alps.calibration.region import MINIMUM_LINES, CalibrationRegion, find_calibration_region
 from mri_alps.calibration.row_compression import compress_rows, row_compression_matrices
 from mri_alps.calibration.scale import calibration_scale, image_scale
+from mri_alps.calibration.scan_noise import combined_mask
 from mri_alps.calibration.sensitivity import estimate_sensitivity_maps
-from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume, combined_mask
+from mri_alps.calibration.volume import VolumeCalibration, calibrate_volume
 
 __all__ = [
     "DEVIATION_BLUR",

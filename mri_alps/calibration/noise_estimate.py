@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +76,17 @@ class NoiseEstimate:
             The number.
         """
         return dataclasses.replace(self, covariance=self.covariance * unit**2)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what it says, as JSON holds it."""
+        return {
+            "witness": self.method,
+            "noise_std": self.level,
+            "standard_error": float(self.level * self.relative_error),
+            "noise_std_per_coil": np.sqrt(np.diag(self.covariance).real).tolist(),
+            "has_signal": bool(self.is_contaminated),
+            "n_samples": self.n_samples,
+        }
 
     @property
     def relative_error(self) -> float:

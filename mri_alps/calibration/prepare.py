@@ -32,13 +32,9 @@ from mri_alps.calibration.noncartesian.prepare import (
     whiten_shots,
 )
 from mri_alps.calibration.region import MINIMUM_LINES
+from mri_alps.calibration.scan_noise import combined_mask
 from mri_alps.calibration.sensitivity import central_block
-from mri_alps.calibration.volume import (
-    NOISE_STD,
-    VolumeCalibration,
-    calibrate_volume,
-    combined_mask,
-)
+from mri_alps.calibration.volume import NOISE_STD, VolumeCalibration, calibrate_volume
 from mri_alps.core.devices import find_device
 from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
 from mri_alps.core.magnitudes import root_sum_of_squares

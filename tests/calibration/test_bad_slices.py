@@ -37,7 +37,7 @@ def test_the_floor_of_the_noise_follows_the_slices_that_hold_signal(tmp_path, mi
     """An empty slice in the middle made it 1e-5 in whatever units the file has."""
     raw = scan_of(tmp_path, 1, middle, 0)
     tiny = 1e-12 * np.eye(2)
-    from mri_alps.calibration.volume import NOISE_FREE, _raise_to_floor
+    from mri_alps.calibration.scan_noise import NOISE_FREE, _raise_to_floor
 
     energy = float((np.abs(raw.read_slice(0)) ** 2).mean())
     found = _raise_to_floor(raw, 0 * tiny, [])

@@ -12,7 +12,7 @@ from mri_alps.calibration import (
     whitening_matrix,
 )
 from mri_alps.calibration.noise_estimate import NoiseEstimate
-from mri_alps.calibration.volume import FEW_SAMPLES, _of_few_samples
+from mri_alps.calibration.scan_noise import FEW_SAMPLES, _of_few_samples
 from mri_alps.core.errors import (
     ConfigurationError,
     DtypeError,
