@@ -50,9 +50,8 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=100, help="of each kind")
     parser.add_argument("--images", type=Path, help="folder of .npz files; phantoms if left out")
     options = parser.parse_args()
-    print(
-        "| kind | scans | warned of | level over the truth: 5, 50, 95 %, largest |\n|---|---|---|---|"
-    )
+    print("| kind | scans | warned of | level over the truth: 5, 50, 95 %, largest |")
+    print("|---|---|---|---|")
     for kind in KINDS:
         found = [measure(options.seed, i, kind, options.images) for i in range(options.scans)]
         levels, told = np.transpose(found)
