@@ -187,6 +187,8 @@ def _number_of_sets(scaled: ScaledSlice) -> list[str]:
         where = ""
         if found is not None and found.is_smaller_field_of_view:
             where = f": {_where_it_folds(scaled, found)}, and the image shows both"
+        elif found is not None and found.reaches_border:
+            where = ": the object fills the field of view, where maps change from end to end"
         return [f"{name}: {n_sets} sets of sensitivity maps are used{where}"]
     if mapped.n_given > 1:
         return [

@@ -3,9 +3,11 @@
 ESPIRiT tells (Uecker et al. 2014): where one place of the object is seen by the coils, one
 eigenvalue of the local operator is 1, where two fold onto each other, two are. But the second is
 near 1, too, at the border of an object that just fills the field of view, since kernels of a few
-samples do not resolve it: there the first set of maps still explains what was measured. So both is
-asked for: a second eigenvalue near 1 in a connected region with clear signal, and signal of the
-calibration region at its full resolution that the first set leaves to the second.
+samples do not resolve where maps go over into those of the other side: there the first set of maps
+still explains most of what was measured. So both is asked for: a second eigenvalue near 1 in a
+connected region with clear signal, and signal of the calibration region at its full resolution that
+the first set leaves to the second. Of an object that fills the view less is enough for a second set
+to be used, since undersampling folds what is wrong at the border into the middle.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ FOLDED_EIGENVALUE = 0.95
 FOLDED_SHARE = 0.05
 """Part of the calibration region's signal, by its norm, that a second set of maps takes, from which
 the field of view is said to be smaller than the object."""
+BORDER_SHARE, FILLED_BORDER = 0.01, 0.4
+"""The same from which a second set is used of an object that fills the view; and norm of the image
+at its border over that of all of it from which it does."""
 
 
 class Folding(NamedTuple):
@@ -48,6 +53,8 @@ class Folding(NamedTuple):
         the image where it begins after its end.
     part : float
         Of the pixels with clear signal that have a second eigenvalue near 1.
+    border : float
+        Root mean square of the image's signal at both ends of this axis over that of all of it.
     """
 
     share: float
@@ -55,11 +62,17 @@ class Folding(NamedTuple):
     first: int
     last: int
     part: float
+    border: float
 
     @property
     def is_smaller_field_of_view(self) -> bool:
         """Whether the object is larger than the field of view."""
         return self.share > FOLDED_SHARE
+
+    @property
+    def reaches_border(self) -> bool:
+        """Whether one set of maps is wrong where the object fills the view from end to end."""
+        return self.share > BORDER_SHARE and self.border > FILLED_BORDER
 
 
 def find_folding(operators: LocalOperators) -> Folding:
@@ -86,7 +99,10 @@ def find_folding(operators: LocalOperators) -> Folding:
     share = math.sqrt(max(energies[axis], 0.0) / max(total, noise * images.numel()))
     first, last = _extent(np.asarray(regions[axis].any(1 - axis)), operators.shape[axis])
     part = float(second.near_one.sum() / max(second.bright.sum(), 1))
-    return Folding(share, axis, first, last, part)
+    energy = images.abs().square().sum(0) - noise * len(images)
+    ends = energy.index_select(axis, torch.tensor([0, -1]) % energy.shape[axis])
+    border = float((ends.mean() / energy.mean().clamp(min=noise)).clamp(min=0).sqrt())
+    return Folding(share, axis, first, last, part, border)
 
 
 class _SecondSet(NamedTuple):

@@ -190,6 +190,10 @@ def _with_signal_marked(witnesses: Sequence[NoiseEstimate]) -> tuple[NoiseEstima
     signal: set[str] = set()
     if len(corners) == 2 and _mean_ratio(corners[1], corners[0]) > STEEPEST_FILTER:
         signal |= {CORNERS, CENTRE_CORNERS}
+    scan = by_name.get(NOISE_SCAN)
+    if len(corners) == 2 and scan is not None and not _exceeds(corners[0], scan):
+        # A filter makes the average quieter than a noise scan, not the centre louder.
+        signal |= {CENTRE_CORNERS} if _exceeds(corners[1], scan) else set()
     # No filter makes the edge of k-space louder than what averages over all of it.
     average = [w for w in witnesses if w.method in (QUIET, CORNERS) and w.method not in signal]
     average = [w for w in average if not w.is_contaminated]

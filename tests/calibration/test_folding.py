@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mri_alps.calibration import prepare_slice
-from mri_alps.calibration.folding import FOLDED_SHARE, find_folding
+from mri_alps.calibration.folding import FOLDED_SHARE, Folding, find_folding
 from mri_alps.calibration.sensitivity import local_operators
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.rawdata import raw_from_arrays
@@ -85,6 +85,25 @@ def test_signal_is_needed_besides_a_second_eigenvalue():
     raw, _ = fold(0.99, level=0.001)
     found = find_folding(local_operators(raw.read_slice(0) * 1000, SHAPE))
     assert found.part > 0.03 and not found.is_smaller_field_of_view
+
+
+def test_an_object_that_fills_the_view_has_a_second_set_for_its_border():
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    image = (np.abs(y) < 0.7) * (1 - 0.6 * x**2) * np.exp(1j * (0.5 * y + 0.8 * x))
+    angle = 2 * np.pi * np.arange(8)[:, None, None] / 8
+    away = (y - 1.2 * np.cos(angle)) ** 2 + (x - 1.2 * np.sin(angle)) ** 2
+    maps = np.exp(1j * (angle + np.cos(angle) * y + np.sin(angle) * x)) / (1 + away / 0.7) ** 1.5
+    matrix = 0.005**2 * np.eye(8)
+    noise = simulation.noise(matrix, SHAPE, np.random.default_rng(0))
+    kspace = (simulation.fft2c(image * maps) + noise).astype(np.complex64)
+    raw = raw_from_arrays(kspace[None], noise_covariance=matrix)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = prepare_slice(raw, 0, mask(4))
+    folding = Folding(**found.info["folding"])
+    assert folding.reaches_border and not folding.is_smaller_field_of_view
+    assert found.n_sets == 2
+    assert any("the object fills the field of view" in note for note in found.info["notes"])
 
 
 def test_the_second_of_two_given_sets_is_left_out_where_it_has_no_signal():

@@ -130,11 +130,17 @@ def estimate_maps(
         return replace(first, alternative=second)
     operators = local_operators(region.kspace, raw.shape, device=device)
     folding = find_folding(operators)
-    n_sets = n_maps or (2 if folding.is_smaller_field_of_view else 1)
+    n_sets = n_maps or (2 if _needs_second_set(folding, raw) else 1)
     if n_sets == 1:
         return MappedSlice(whitened, maps_of(operators), "ESPIRiT", folding=folding)
     mapped = _of_sets(whitened, "ESPIRiT", estimate_sets(operators, n_sets))
     return replace(mapped, folding=folding)
+
+
+def _needs_second_set(folding: Folding, raw: RawKSpace) -> bool:
+    """Whether one set of maps is not enough; along the readout, nothing folds from the border."""
+    at_border = folding.reaches_border and raw.axes[folding.axis] != "readout"
+    return folding.is_smaller_field_of_view or at_border
 
 
 def _of_sets(whitened: WhitenedSlice, source: str, sets: MapSets) -> MappedSlice:
@@ -240,7 +246,7 @@ def use_given_maps(
         operators = local_operators(block, raw.shape, device=device)
         folding = find_folding(operators)
         found, completion = complete_sets(maps, operators, n_maps or 2)
-        n_sets = n_maps or (len(found.maps) if folding.is_smaller_field_of_view else 1)
+        n_sets = n_maps or (len(found.maps) if _needs_second_set(folding, raw) else 1)
         mapped = _of_sets(whitened, GIVEN, MapSets(found.maps[:n_sets], found.several))
         mapped = replace(mapped, folding=folding, completion=completion)
         if len(sets) == n_sets == 1:
