@@ -23,6 +23,7 @@ from mri_alps.calibration.chain import (
     whiten,
 )
 from mri_alps.calibration.doubts import doubts_about, path_facts, remarks_about
+from mri_alps.calibration.lost_samples import refuse_lost_samples
 from mri_alps.calibration.maps_deviation import measure_maps_deviation
 from mri_alps.calibration.noncartesian.prepare import (
     read_shots,
@@ -132,7 +133,8 @@ def prepare_slice(
     Raises
     ------
     InputFileError
-        If there is no calibration region and no maps are given, or the slice cannot be read.
+        If there is no calibration region and no maps are given, or the slice cannot be read, or
+        lost samples that its mask says were measured.
     ShapeError
         If mask or maps do not fit.
     ConfigurationError
@@ -162,6 +164,7 @@ def prepare_slice(
         calibration = calibration or calibrate_volume(raw, mask, noise_std=noise_std)
         if not kspace.any():
             return _empty(raw, measured, calibration, device)
+        refuse_lost_samples(raw, index, kspace, measured)
         whitened = whiten(raw, index, kspace, measured, calibration)
         if sensitivity_maps is None:
             scaled = _with_own_maps(whitened, device, n_maps, maps_error, estimate)

@@ -5,7 +5,9 @@ import pytest
 
 import mri_alps
 from mri_alps.calibration import calibrate_volume, prepare_slice
+from mri_alps.calibration.lost_samples import refuse_lost_samples
 from mri_alps.core.errors import InputFileError
+from mri_alps.rawdata import raw_from_arrays
 from mri_alps.rawdata.fastmri.writer import write_fastmri
 
 
@@ -49,3 +51,28 @@ def test_an_empty_slice_is_prepared_as_zeros(tmp_path):
     assert acquisition.is_empty and not acquisition.kspace.any()
     assert acquisition.kspace.shape == acquisition.sensitivity_maps.shape == (2, 24, 20)
     assert not acquisition.raw_sensitivity_maps().any() and not acquisition.rss_weight.any()
+
+
+@pytest.mark.parametrize(
+    ("coils", "lost", "where"),
+    [(1, 7, "coil 1, where other coils"), (slice(None), 9, "all coils, where another slice")],
+)
+def test_samples_that_a_slice_lost_are_refused(tmp_path, coils, lost, where):
+    """Taken for samples they made an image that was wrong by 6 deviations, without a word."""
+    kspace = np.stack([scan_of(tmp_path, 1, 1).read_slice(index) for index in (0, 1)])
+    kspace[1, coils, :, lost] = 0
+    write_fastmri(tmp_path / "lost.h5", kspace, recon_matrix=(24, 20))
+    raw = mri_alps.read_raw(tmp_path / "lost.h5")
+    calibration = calibrate_volume(raw)
+    with pytest.raises(InputFileError, match=f"24 of 480 .* slice 1 are exactly zero in {where}"):
+        prepare_slice(raw, 1, calibration=calibration)
+    refuse_lost_samples(raw, 0, raw.read_slice(0), raw.slice_mask(0))
+    kept = np.arange(20) != lost
+    refuse_lost_samples(raw, 1, raw.read_slice(1) * kept, raw.slice_mask(1) & kept)
+
+
+def test_zeros_among_rounded_numbers_are_not_lost(tmp_path):
+    kspace = np.round(3 * scan_of(tmp_path, 1, noise=1).read_slice(0))
+    raw = raw_from_arrays(kspace[None])
+    assert (kspace[0] == 0).any()
+    refuse_lost_samples(raw, 0, kspace, raw.slice_mask(0))
