@@ -155,7 +155,7 @@ def prepare_slice(
         calibration = calibration or calibrate_volume(raw, noise_std=noise_std)
         kspace, path = read_shots(raw, index, calibration, left_out)
         if not kspace.size:
-            return _empty(raw, np.ones(raw.shape, bool), calibration, device)
+            return _empty(raw, index, np.ones(raw.shape, bool), calibration, device)
         scaled = _scaled_shots(raw, index, kspace, path, calibration, sensitivity_maps, device)
     else:
         _refuse_left_out(raw, left_out)
@@ -163,7 +163,7 @@ def prepare_slice(
         kspace = raw.read_slice(index) * measured
         calibration = calibration or calibrate_volume(raw, mask, noise_std=noise_std)
         if not kspace.any():
-            return _empty(raw, measured, calibration, device)
+            return _empty(raw, index, measured, calibration, device)
         refuse_lost_samples(raw, index, kspace, measured)
         whitened = whiten(raw, index, kspace, measured, calibration)
         if sensitivity_maps is None:
@@ -321,6 +321,7 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
 
 def _empty(
     raw: RawKSpace,
+    index: int,
     measured: np.ndarray,
     calibration: VolumeCalibration,
     device: torch.device | str,
@@ -330,7 +331,10 @@ def _empty(
     info = {
         "noise_source": calibration.noise_source,
         "calibration_source": "nothing: all samples are zero",
-        "notes": list(calibration.notes),
+        "notes": [
+            *calibration.notes,
+            f"{raw.path}: slice {index} holds only zeros, and so does its image, deviation and all",
+        ],
     }
     return Acquisition(
         kspace=zeros,

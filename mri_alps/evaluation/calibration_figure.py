@@ -118,10 +118,11 @@ def _draw_noise(axis: Axes, facts: dict[str, Any]) -> None:
         axis.plot(places, told, "o", color=colour, mfc=face, markersize=4, label=label)
     axis.legend(fontsize=6)
     axis.set_xlabel("coil", fontsize=8)
+    axis.locator_params(axis="x", integer=True)
     axis.set_ylabel("standard deviation per real component", fontsize=8)
     axis.set_title(f"noise, from the {str(facts.get('noise_source', '?'))[:60]}", fontsize=9)
     axis.tick_params(labelsize=7)
-    axis.set_ylim(0, 1.45 * axis.get_ylim()[1])  # room for the legend
+    axis.set_ylim(0, 1.8 * axis.get_ylim()[1])  # room for the legend
 
 
 def _draw_profile(axis: Axes, name: str, values: np.ndarray) -> None:

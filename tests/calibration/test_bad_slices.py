@@ -51,6 +51,7 @@ def test_an_empty_slice_is_prepared_as_zeros(tmp_path):
     assert acquisition.is_empty and not acquisition.kspace.any()
     assert acquisition.kspace.shape == acquisition.sensitivity_maps.shape == (2, 24, 20)
     assert not acquisition.raw_sensitivity_maps().any() and not acquisition.rss_weight.any()
+    assert "slice 0 holds only zeros" in acquisition.info["notes"][-1]
 
 
 @pytest.mark.parametrize(

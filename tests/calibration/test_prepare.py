@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mri_alps.calibration import calibrate_volume, prepare_slice
-from mri_alps.core.errors import InputFileError, MriAlpsWarning, ShapeError
+from mri_alps.core.errors import ConfigurationError, InputFileError, MriAlpsWarning, ShapeError
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.operators import SenseOperator
 from mri_alps.operators.rounding import assert_equal_to_rounding
@@ -176,6 +176,9 @@ def test_masks_and_maps_that_do_not_fit_are_refused():
         prepare_slice(raw, 0, np.ones(81, bool))
     with pytest.raises(ShapeError, match="sensitivity maps of shape"):
         prepare_slice(raw, 0, sensitivity_maps=coils[:3])
+    for number, found in ((0.0, "zero"), (np.nan, "not finite")):
+        with pytest.raises(ConfigurationError, match=f"maps that are given.*{found} everywhere"):
+            prepare_slice(raw, 0, sensitivity_maps=number * coils)
     with pytest.raises(InputFileError, match="choose another mask"):
         prepare_slice(raw, 0, np.zeros(80, bool))
 

@@ -268,11 +268,16 @@ def _checked(raw: RawKSpace, given: np.ndarray | torch.Tensor) -> np.ndarray:
     array = given.cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
     expected = (raw.n_coils, *raw.shape)
     sets = array[None] if array.ndim == 3 else array
-    fits = sets.ndim == 4 and sets.shape[1:] == expected and 0 < len(sets) <= raw.n_coils
-    if not fits or not np.isfinite(array).all():
+    if sets.ndim != 4 or sets.shape[1:] != expected or not 0 < len(sets) <= raw.n_coils:
         raise ShapeError(
-            f"sensitivity maps of shape {array.shape} do not fit {raw.path}, which needs finite "
-            f"maps of shape {expected} (coils, readout, phase encode), or several sets of them"
+            f"sensitivity maps of shape {array.shape} do not fit {raw.path}, which needs maps of "
+            f"shape {expected} (coils, readout, phase encode), or several sets of them"
+        )
+    if not np.isfinite(array).all() or not sets[0].any():
+        found = "zero everywhere" if np.isfinite(array).all() else "not finite everywhere"
+        raise ConfigurationError(
+            f"the sensitivity maps that are given for {raw.path} are {found}: hand in others, with "
+            "zeros where no coil sees anything, or leave them out"
         )
     return sets
 
