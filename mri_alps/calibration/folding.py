@@ -100,7 +100,7 @@ def find_folding(operators: LocalOperators) -> Folding:
     first, last = _extent(np.asarray(regions[axis].any(1 - axis)), operators.shape[axis])
     part = float(second.near_one.sum() / max(second.bright.sum(), 1))
     energy = images.abs().square().sum(0) - noise * len(images)
-    ends = energy.index_select(axis, torch.tensor([0, -1]) % energy.shape[axis])
+    ends = energy.transpose(0, axis)[[0, -1]]
     border = float((ends.mean() / energy.mean().clamp(min=noise)).clamp(min=0).sqrt())
     return Folding(share, axis, first, last, part, border)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mri_alps.calibration import prepare_slice
+from mri_alps.calibration.chain.mapped import _needs_second_set
 from mri_alps.calibration.folding import FOLDED_SHARE, Folding, find_folding
 from mri_alps.calibration.sensitivity import local_operators
 from mri_alps.core.errors import MriAlpsWarning
@@ -104,6 +105,16 @@ def test_an_object_that_fills_the_view_has_a_second_set_for_its_border():
     assert folding.reaches_border and not folding.is_smaller_field_of_view
     assert found.n_sets == 2
     assert any("the object fills the field of view" in note for note in found.info["notes"])
+
+
+@pytest.mark.parametrize("share, axis, border, expected", [
+    (0.02, 1, 0.8, True), (0.02, 0, 0.8, False), (0.02, 1, 0.2, False), (0.005, 1, 0.8, False),
+    (0.06, 0, 0.2, True),
+])  # fmt: skip
+def test_when_a_second_set_is_needed(share, axis, border, expected):
+    raw, _ = fold(0.8)
+    assert raw.axes == ("readout", "phase_encode")
+    assert _needs_second_set(Folding(share, axis, 0, 0, 0.1, border), raw) == expected
 
 
 def test_the_second_of_two_given_sets_is_left_out_where_it_has_no_signal():

@@ -177,6 +177,31 @@ def test_noise_that_is_taken_a_little_too_loud_is_told_without_a_warning():
         assert not judge([scan, louder]).is_minor  # the scan is wrong
 
 
+def witness(method, level, ratio=1.0, loud=1.0):
+    """Two coils, of which the second is louder."""
+    covariance = level**2 * np.diag([1.0, loud**2])
+    return NoiseEstimate(covariance, method, 5000, ratio)
+
+
+def test_a_blurred_centre_is_signal_where_the_corners_agree_with_the_noise_scan():
+    centre = witness("image corners at the centre of k-space", 1.6)
+    verdict = judge([witness("noise scan", 1), witness(CORNERS, 1.1), centre])
+    assert verdict.chosen.method == "noise scan" and not verdict.note
+    # A filter leaves the centre as loud as the scan, and the average quieter.
+    verdict = judge([witness("noise scan", 1.6), witness(CORNERS, 1.1), centre])
+    assert not {w.method: w for w in verdict.witnesses}[centre.method].is_contaminated
+
+
+def test_a_coil_that_is_louder_at_the_periphery_alone_has_signal_there():
+    periphery = witness("k-space periphery", 1, loud=2)
+    white = [witness("outer half of k-space", 1), witness("k-space corners", 1)]
+    verdict = judge([periphery, *white])
+    assert verdict.chosen.method == "outer half of k-space" and not verdict.note
+    # Where the outer half falls, noise is not known to be white.
+    verdict = judge([periphery, witness("outer half of k-space", 1, 3.0)])
+    assert verdict.chosen.method == "k-space periphery"
+
+
 def test_all_witnesses_are_told_in_units_of_the_file():
     kspace, matrix = acquired()
     info = prepare_slice(raw_from_arrays(1e-6 * kspace[None]), 0).info
