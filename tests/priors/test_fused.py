@@ -8,10 +8,11 @@ import numba
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from mri_alps.core.random import standard_normal
 from mri_alps.priors import NetworkPrior, UNetConfig, fused, load_prior
-from mri_alps.priors.fused import _kernels, _unet
+from mri_alps.priors.fused import _kernels, _unet, _winograd
 
 # Sums over 9 x 16 products and over all pixels, in other orders, through 10 layers.
 ROUNDING = 2e-5
@@ -173,3 +174,36 @@ def test_a_damaged_cache_of_compiled_code_is_told_and_passed_over(kind, tmp_path
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         power(values, sums)
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (13, 40), (64, 3), (1, 150), (50, 47)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (5, 33), (160, 24)])
+def test_winograds_convolution_is_the_plain_one(shape, inputs, outputs, monkeypatch):
+    monkeypatch.setattr(_winograd, "TILES_AT_ONCE", 30)  # in parts, the last one smaller
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(outputs, inputs, 3, 3, generator=generator)
+    x = torch.randn(shape[0] * shape[1], inputs, generator=generator)
+    image = x.double().view(*shape, inputs).permute(2, 0, 1)
+    expected = functional.conv2d(image, weight.double(), padding=1).flatten(1).T
+    found = _winograd.Convolution(weight)(x, shape)
+    # Rounding is 10 to 25 units of the last place for 24 to 160 inputs.
+    unit = torch.finfo(torch.float32).eps
+    assert float((found - expected).norm() / expected.norm()) < 64 * unit
+
+
+def test_it_is_used_where_threads_are_few_alone(monkeypatch):
+    prior, x = make_prior(UNetConfig((16, 32), (1, 1), (1, 1), 8, 8)), make_images(1, 48, 40)
+    calls, convolve = [], _winograd.Convolution.__call__
+    monkeypatch.setattr(
+        _winograd.Convolution,
+        "__call__",
+        lambda *arguments: calls.append(arguments) or convolve(*arguments),
+    )
+    monkeypatch.setattr(_unet, "MOST_THREADS", torch.get_num_threads())
+    few = prior.denoise(x, 0.3)
+    assert len(calls) == 5
+    calls.clear()
+    monkeypatch.setattr(_unet, "MOST_THREADS", torch.get_num_threads() - 1)
+    many = prior.denoise(x, 0.3)
+    assert not calls
+    assert relative(few - x, many - x) < ROUNDING

@@ -3,7 +3,8 @@
 The arithmetic of `mri_alps.priors.unet.UNet` in another order of memory: channels last, so that
 convolutions read what lies side by side; a pass of compiled code for all between two of them; and
 pixel-shuffles folded into those passes. Convolutions multiply in bfloat16 where the processor has
-instructions for that (sums are float32, and so is the image that the residual blocks add to).
+instructions for that (sums are float32, and so is the image that the residual blocks add to), and
+elsewhere by Winograd's algorithm, where it is faster.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,9 +23,14 @@ from mri_alps.core.lazy import undisturbed_imports
 
 if TYPE_CHECKING:
     from mri_alps.priors.fused._kernels import Kernels
+    from mri_alps.priors.fused._winograd import Convolution
     from mri_alps.priors.unet import UNet
 
 _MULTIPLIES_BFLOAT16 = ("avx512bf16", "amx-bf16")
+FEWEST_PIXELS, FEWEST_OUTPUTS = 144, 16
+"""Of a convolution that Winograd's algorithm is faster for."""
+MOST_THREADS = 2
+"""Above, plain convolutions are faster, which use them all."""
 
 
 @cache
@@ -78,6 +84,9 @@ _transforms_active: Callable[[], bool] = getattr(
 )
 
 
+_Weight: TypeAlias = "tuple[torch.Tensor, Convolution | None]"  # plain, and by Winograd's algorithm
+
+
 class FusedUNet:
     """A U-Net's weights, packed, and what applies it to an image.
 
@@ -128,6 +137,7 @@ class FusedUNet:
             (), as in `UNet.forward`.
         """
         shape, kernels = (image.shape[0], image.shape[1]), self._kernels
+        self._has_few_threads = torch.get_num_threads() <= MOST_THREADS
         gates, sums = self._gates_at(level), np.empty(0)
         half = (shape[0] // 2, shape[1] // 2)
         x = self._space(half[0] * half[1], 24)
@@ -186,10 +196,13 @@ class FusedUNet:
         edges = np.cumsum(self._lengths)[:-1]
         return tuple(np.split(values.numpy(), edges) for values in vectors)
 
-    def _convolve(self, x: torch.Tensor, shape: Any, weight: torch.Tensor) -> torch.Tensor:
+    def _convolve(self, x: torch.Tensor, shape: Any, weight: _Weight) -> torch.Tensor:
         """(pixels, channels) to (pixels, channels), by a convolution of 3 x 3."""
+        plain, winograd = weight
+        if winograd is not None and len(x) >= FEWEST_PIXELS and self._has_few_threads:
+            return winograd(x, shape)
         image = x.view(1, *shape, -1).permute(0, 3, 1, 2)
-        y = functional.conv2d(image, weight, padding=weight.shape[-1] // 2)
+        y = functional.conv2d(image, plain, padding=plain.shape[-1] // 2)
         return y.permute(0, 2, 3, 1).reshape(len(x), -1)
 
     def _space(self, *shape: int) -> torch.Tensor:
@@ -211,9 +224,13 @@ class FusedUNet:
         self._gates.append(gate)
         return len(self._gates) - 1
 
-    def _packed(self, layer: Any) -> torch.Tensor:
-        weight = layer.real_weight().to(self.dtype)
-        return weight.contiguous(memory_format=torch.channels_last)
+    def _packed(self, layer: Any) -> _Weight:
+        from mri_alps.priors.fused._winograd import Convolution
+
+        weight = layer.real_weight()
+        is_worth_it = self.dtype == torch.float32 and len(weight) >= FEWEST_OUTPUTS
+        plain = weight.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        return plain, Convolution(weight) if is_worth_it else None
 
     def _packed_down(self, layer: Any) -> torch.Tensor:
         """Matrix of a 1 x 1 convolution after `halve`."""
