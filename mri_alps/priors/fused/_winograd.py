@@ -97,12 +97,13 @@ def tiles(x, width, first_row, result):
     for tile_row in range(result.shape[1] // columns):
         first = 4 * (first_row + tile_row) - 1
         if first >= 0 and first + 6 <= height:
-            _into(flat, first * n, n, n, lines, channels, length)
+            source, start = flat, first * n
         else:
+            source, start = border, 0
             border[:] = 0
             low, high = max(first, 0), min(first + 6, height)
             border[(low - first) * n : (high - first) * n] = flat[low * n : high * n]
-            _into(border, 0, n, n, lines, channels, length)
+        _into(source, start, n, n, lines, channels, length)
         for k in range(6):
             for column in range(columns):
                 at = 6 * k * step + (tile_row * columns + column) * channels
@@ -145,9 +146,10 @@ class Convolution:
     """
 
     def __init__(self, weight: torch.Tensor):
-        both = torch.as_tensor(np.kron(_FILTER, _FILTER))
-        matrices = weight.double().flatten(2) @ both.T  # G g G^T
-        self.matrices = matrices.permute(2, 1, 0).float().contiguous()
+        outputs, inputs = weight.shape[:2]
+        taps = weight.permute(2, 3, 1, 0).reshape(9, -1).double()
+        matrices = torch.as_tensor(np.kron(_FILTER, _FILTER)) @ taps  # G g G^T
+        self.matrices = matrices.float().view(36, inputs, outputs)
 
     def __call__(self, x: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
         """Convolve (pixels, inputs), contiguous, rows of the image of this shape after each other.
