@@ -41,8 +41,10 @@ from mri_alps.pipeline import (
     load_prior_for,
 )
 from mri_alps.pipeline.maps_deviation import maps_errors
+from mri_alps.pipeline.reduction import SampledSlice
 from mri_alps.pipeline.self_calibration import calibrate_scan, with_factors
 from mri_alps.rawdata import RawKSpace, raw_from_arrays, read_raw
+from mri_alps.uncertainty import UncertaintyFactors
 
 ANATOMIES = {
     "knee": ("knee_mese_256_u8.npz", ""),
@@ -105,6 +107,22 @@ def measured(path: Path) -> Case:
     return Case(path.stem, raw, np.sqrt((np.abs(images) ** 2).sum(0)), math.nan)
 
 
+def with_found(
+    sampled: SampledSlice, factors: UncertaintyFactors | None, seed: int
+) -> SampledSlice:
+    """Scale draws that were made without factors as `reconstruct` scales its own."""
+    acquisition, drawn = sampled.loaded.acquisition, sampled.result.samples
+    errors = maps_errors(acquisition, len(drawn), seed, sampled.loaded.index)
+    of_maps = torch.zeros(()) if errors is None else errors.to(drawn.device)
+    result = dataclasses.replace(sampled.result, samples=drawn - of_maps)
+    samples = with_factors(result, factors, acquisition).samples + of_maps
+    return dataclasses.replace(
+        sampled,
+        samples=acquisition.combine(samples).cpu().numpy(),
+        result=dataclasses.replace(result, samples=samples),
+    )
+
+
 def run(case: Case, configuration: ReconstructionConfiguration) -> list[float]:
     """Factor, its error, deviation over error before and after, coverage before and after."""
     prior, device = load_prior_for(configuration)
@@ -121,19 +139,8 @@ def run(case: Case, configuration: ReconstructionConfiguration) -> list[float]:
     noise = noise * acquisition.rss_weight.numpy()
     found = [math.nan, math.nan] if factors is None else [factors.overall, factors.overall_error]
     coverage, ratio = [], []
-    result = dataclasses.replace(sampled.result, samples=torch.as_tensor(sampled.samples))
-    seed = configuration.sampler_seed
-    errors = maps_errors(acquisition, len(result.samples), seed, index)
-    of_maps = torch.zeros(()) if errors is None else errors.to(result.samples.device)
-    drawn = dataclasses.replace(result, samples=result.samples - of_maps)
     for one in (None, factors):
-        if acquisition.n_sets > 1:  # they are scaled before the images of all sets are combined
-            sampled = dataclasses.replace(reconstructor, factors=one).draw(loaded)
-            samples = np.asarray(sampled.samples)
-        else:
-            scaled = with_factors(drawn, one, acquisition).samples + of_maps
-            samples = scaled.cpu().numpy()
-        reduced = reconstructor.reduce(dataclasses.replace(sampled, samples=samples))
+        reduced = reconstructor.reduce(with_found(sampled, one, configuration.sampler_seed))
         bounds = (reduced.reconstruction_lower, reduced.reconstruction_upper)
         degrees = reduced.scalars["degrees_of_freedom"]
         middle, half = sum(bounds) / 2, (bounds[1] - bounds[0]) / 2

@@ -9,11 +9,12 @@ import torch
 from scipy import stats
 
 from mri_alps.calibration import Acquisition, PointEstimate, prepare_slice
+from mri_alps.calibration.acquisition import AnySenseOperator
 from mri_alps.calibration.noise import apply_to_coils
 from mri_alps.core.crop import center_crop
 from mri_alps.evaluation.metrics import image_metrics
 from mri_alps.masks import make_mask
-from mri_alps.operators import SenseOperator
+from mri_alps.operators import sense_operator
 from mri_alps.rawdata import RawKSpace, read_raw
 
 LEVEL = 0.9
@@ -24,13 +25,14 @@ class Case:
     """One slice with what was measured, what was left out, and the image to compare with.
 
     `data` is the whole whitened k-space (coils, H, W), scaled like the acquisition; `left_out`
-    is bool (H, W). The reference is the coil combination of all of it with the same maps.
+    is bool (H, W). The reference is the coil combination of all of it with the same maps. Of
+    several sets of maps images are (sets, H, W), and looked at as `Acquisition.combine` has them.
     """
 
     name: str
     acquisition: Acquisition
-    operator: SenseOperator
-    full_operator: SenseOperator
+    operator: AnySenseOperator
+    full_operator: AnySenseOperator
     data: torch.Tensor
     left_out: torch.Tensor
     reference: torch.Tensor
@@ -42,9 +44,9 @@ class Case:
         return self.acquisition.noise_std
 
     @property
-    def plain_operator(self) -> SenseOperator:
+    def plain_operator(self) -> AnySenseOperator:
         """The operator without weights, for the methods that are compared with."""
-        return SenseOperator(self.acquisition.sensitivity_maps, self.acquisition.mask)
+        return self.acquisition.operator_with(None)
 
     def support(self) -> torch.Tensor:
         """Where there are maps; elsewhere an image is undefined, and taken to be zero."""
@@ -56,7 +58,8 @@ class Case:
         The last is |A x - y|^2 over the left-out samples relative to |y|^2 there, the variance
         of the noise, 2 noise_std^2 a sample, subtracted from both.
         """
-        magnitude = (image * self.support()).abs().numpy()
+        combined = self.acquisition.combine(image[None])[0]
+        magnitude = (combined * self.support()).abs().numpy()
         target = center_crop(self.reference.abs().numpy(), self.crop)[None]
         metrics = image_metrics(target, center_crop(magnitude, self.crop)[None])
         predicted = self.full_operator.forward(image)
@@ -148,15 +151,26 @@ def case_of(
         As `prepare_slice` takes it.
     """
     acquisition = prepare_slice(raw, index, mask, noise_std=noise_std, estimate=estimate)
-    full_operator = SenseOperator(
-        acquisition.sensitivity_maps, torch.ones(raw.shape, dtype=torch.bool)
-    )
+    return case_from(acquisition, raw, name, index, clean)
+
+
+def case_from(
+    acquisition: Acquisition,
+    raw: RawKSpace,
+    name: str,
+    index: int = 0,
+    clean: np.ndarray | None = None,
+) -> Case:
+    """Compare with what the acquisition of a fully sampled scan left out; see `case_of`."""
+    everything = torch.ones(raw.shape, dtype=torch.bool)
+    full_operator = sense_operator(acquisition.sets(), everything)
 
     def whitened(kspace: np.ndarray) -> torch.Tensor:
         whole = apply_to_coils(acquisition.whitening, kspace)
         return torch.as_tensor(whole / np.float32(acquisition.scale)).to(torch.complex64)
 
     data = whitened(raw.read_slice(index))
+    reference = full_operator.adjoint(data if clean is None else whitened(clean))
     return Case(
         name=name,
         acquisition=acquisition,
@@ -164,6 +178,6 @@ def case_of(
         full_operator=full_operator,
         data=data,
         left_out=~acquisition.mask.expand(raw.shape),
-        reference=full_operator.adjoint(data if clean is None else whitened(clean)),
+        reference=acquisition.combine(reference[None])[0],
         crop=raw.crop,
     )

@@ -65,7 +65,9 @@ def bart_wavelets(case: Case) -> tuple[torch.Tensor, str]:
         acquisition = case.acquisition
         mask = np.broadcast_to(acquisition.mask.numpy(), acquisition.shape)
         write_cfl(Path(folder, "kspace"), kspace_to_cfl(acquisition.kspace.numpy()[None]))
-        write_cfl(Path(folder, "maps"), kspace_to_cfl(acquisition.sensitivity_maps.numpy()[None]))
+        maps = acquisition.sets().reshape(-1, *acquisition.kspace.shape).numpy()
+        # BART's dimensions 3 and 4 are coils and sets of maps.
+        write_cfl(Path(folder, "maps"), maps.transpose(2, 3, 1, 0)[:, :, None])
         write_cfl(Path(folder, "pattern"), mask.astype(np.complex64))
         candidates = []
         for relative in BART_WEIGHTS:
@@ -73,7 +75,8 @@ def bart_wavelets(case: Case) -> tuple[torch.Tensor, str]:
             options = ["-l1", "-r", f"{weight:.8f}", "-i", str(BART_ITERATIONS), "-w", "1"]
             command = ["bart", "pics", *options, "-p", "pattern", "kspace", "maps", "image"]
             subprocess.run(command, cwd=folder, check=True, capture_output=True)
-            image = np.array(read_cfl(Path(folder, "image"))).reshape(acquisition.shape)
+            image = np.array(read_cfl(Path(folder, "image"))).reshape(*acquisition.shape, -1)
+            image = np.moveaxis(image, -1, 0).reshape(case.plain_operator.domain_shape)
             candidates.append((torch.as_tensor(image), f"weight {weight:.2g}"))
         image, label = best(case, candidates)
     if label in (candidates[0][1], candidates[-1][1]):
