@@ -83,9 +83,9 @@ def chosen(images: ImageSet, count: int) -> dict[str, ImageRecord]:
 
 
 def low_resolution(magnitude: np.ndarray, size: int) -> np.ndarray:
-    """The magnitude with larger pixels of the same shape, at most `size` along each axis."""
+    """The magnitude with larger pixels of the same shape, `size` at most, even for BART."""
     image = torch.as_tensor(magnitude.astype(np.float32)).to(torch.complex64)
-    kept = [round(n * min(1, size / max(image.shape))) for n in image.shape]
+    kept = [2 * int(n * min(1, size / max(image.shape)) / 2 + 1e-6) for n in image.shape]
     return ifftc(center_crop(fftc(image), kept)).abs().numpy()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from reconstruction_case import Case
 
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.rawdata.bart.cfl import kspace_to_cfl, read_cfl, write_cfl
 
 CG_ITERATIONS = 60
@@ -59,8 +60,13 @@ def bart_wavelets(case: Case) -> tuple[torch.Tensor, str]:
     """`bart pics -l1` (FISTA) with the weight of a grid that is best by the oracle.
 
     `-w 1` keeps the scale of our data, so the weight is in units of the image; centre and
-    normalisation of BART's transform are ours.
+    normalisation of BART's transform are ours, of even sizes.
     """
+    if any(n % 2 for n in case.acquisition.shape):
+        raise ConfigurationError(
+            f"{case.name} has {case.acquisition.shape} pixels, expected even numbers: BART has "
+            "the centre of an odd one elsewhere"
+        )
     with tempfile.TemporaryDirectory() as folder:
         acquisition = case.acquisition
         mask = np.broadcast_to(acquisition.mask.numpy(), acquisition.shape)
