@@ -60,7 +60,8 @@ def bart_wavelets(case: Case) -> tuple[torch.Tensor, str]:
     """`bart pics -l1` (FISTA) with the weight of a grid that is best by the oracle.
 
     `-w 1` keeps the scale of our data, so the weight is in units of the image; centre and
-    normalisation of BART's transform are ours, of even sizes.
+    normalisation of BART's transform are ours for even sizes, but for a sign where their halves
+    add up to an odd number.
     """
     if any(n % 2 for n in case.acquisition.shape):
         raise ConfigurationError(
@@ -75,6 +76,7 @@ def bart_wavelets(case: Case) -> tuple[torch.Tensor, str]:
         # BART's dimensions 3 and 4 are coils and sets of maps.
         write_cfl(Path(folder, "maps"), maps.transpose(2, 3, 1, 0)[:, :, None])
         write_cfl(Path(folder, "pattern"), mask.astype(np.complex64))
+        sign = (-1) ** sum(n // 2 for n in acquisition.shape)
         candidates = []
         for relative in BART_WEIGHTS:
             weight = relative * case.noise_std
@@ -82,7 +84,7 @@ def bart_wavelets(case: Case) -> tuple[torch.Tensor, str]:
             command = ["bart", "pics", *options, "-p", "pattern", "kspace", "maps", "image"]
             subprocess.run(command, cwd=folder, check=True, capture_output=True)
             image = np.array(read_cfl(Path(folder, "image"))).reshape(*acquisition.shape, -1)
-            image = np.moveaxis(image, -1, 0).reshape(case.plain_operator.domain_shape)
+            image = sign * np.moveaxis(image, -1, 0).reshape(case.plain_operator.domain_shape)
             candidates.append((torch.as_tensor(image), f"weight {weight:.2g}"))
         image, label = best(case, candidates)
     if label in (candidates[0][1], candidates[-1][1]):

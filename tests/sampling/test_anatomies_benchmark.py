@@ -16,7 +16,7 @@ from mri_alps.rawdata import raw_from_arrays
 from mri_alps.training.images import ImageRecord, ImageSet
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-SHAPE, N_COILS, NOISE_STD = (24, 20), 6, 1e-3
+SHAPE, N_COILS, NOISE_STD = (24, 18), 6, 1e-3
 
 
 @pytest.fixture
@@ -118,8 +118,9 @@ def test_odd_sizes_are_not_given_to_bart(benchmark, two_sets):
 
 
 @pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")
-def test_bart_has_both_sets(benchmark, two_sets):
+def test_bart_has_both_sets_and_the_right_sign(benchmark, two_sets):
     case, _ = two_sets
     image, _ = benchmark.bart_wavelets(case)
     assert image.shape == (2, *SHAPE)
     assert case.figures(image)["PSNR"] > 40
+    assert case.figures(image)["left_out"] < -20
