@@ -22,7 +22,8 @@ hold, and how many pixels of the object. The left-out error is that of
 Every result is a line of JSON in --output as soon as it is there. The same command goes on where
 a run was stopped, and with a further --prior adds only that one; weights are known by their hash,
 so that new ones under an old name are measured anew. At the end the file's tables are printed as
-Markdown: means over an anatomy's slices. --quick: the Gaussian prior, 64 pixels, one slice, 4x.
+Markdown: means over an anatomy's slices of this --seed and --size. --quick: the Gaussian prior,
+64 pixels, one slice, 4x.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import itertools
 import os
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -202,52 +203,52 @@ def method_of(line: dict) -> str:
 def tables(lines: list[dict]) -> str:
     """Two Markdown tables: PSNR of all methods, and uncertainty of the priors'.
 
-    A gain is the mean over the scans that both methods have.
+    A gain is that of the scans that both methods have: mean, least and most.
     """
-    rows: dict[tuple[str, float, int], dict[str, dict[str, dict]]] = {}
-    for line in lines:
-        key = line["anatomy"], line["acceleration"], line["settings"][1]
-        rows.setdefault(key, {}).setdefault(method_of(line), {})[line["scan"]] = line
     methods = list(dict.fromkeys(method_of(line) for line in lines))
     ours = [m for m in methods if m not in RIVALS]
     names = [m for m in RIVALS if m in methods] + ours
-    text = [_row("anatomy", "scans", "acceleration", *names), "|---" * (3 + len(names)) + "|"]
-    for (anatomy, acceleration, _), found in rows.items():
-        cells = []
-        for name in names:
-            scans = found.get(name, {})
-            cell = f"{_mean(scans.values(), 'PSNR'):.2f}" if scans else ""
-            both = scans.keys() & found.get(BART, {}).keys()
-            if name in ours and both:
-                gains = [scans[s]["PSNR"] - found[BART][s]["PSNR"] for s in both]
-                cell += f" ({np.mean(gains):+.2f}; {min(gains):+.2f} to {max(gains):+.2f})"
-            cells.append(cell)
-        count = max(len(scans) for scans in found.values())
-        text.append(_row(anatomy, str(count), f"{acceleration:g}x", *cells))
+    heads = ("anatomy", "acceleration", "scans", *names)
+    psnr = [_row(*heads), "|---" * len(heads) + "|"]
     heads = ("anatomy", "acceleration", "prior", "left-out error, dB (BART)", "factor")
-    intervals = ("left-out k-space held", "pixels of the object held", "CPU minutes")
-    text += ["", _row(*heads, *intervals), "|---" * 8 + "|"]
-    for (anatomy, acceleration, _), found in rows.items():
-        for name in ours:
-            if name not in found:
-                continue
-            scans = list(found[name].values())
-            left_out = f"{_mean(scans, 'left_out'):.2f}"
-            if BART in found:
-                left_out += f" ({_mean(found[BART].values(), 'left_out'):.2f})"
-            factor = "" if "factor" not in scans[0] else f"{_mean(scans, 'factor'):.2f}"
-            held = [
-                f"{_mean(scans, key + '_drawn'):.3f} to {_mean(scans, key):.3f}"
-                for key in COVERAGES
-            ]
-            minutes = f"{_mean(scans, 'seconds') / 60:.1f}"
-            cells = (left_out, factor, *held, minutes)
-            text.append(_row(anatomy, f"{acceleration:g}x", name, *cells))
-    return "\n".join(text)
+    heads = (*heads, "left-out k-space held", "pixels of the object held", "CPU minutes")
+    intervals = [_row(*heads), "|---" * len(heads) + "|"]
+    for anatomy, acceleration in sorted({(x["anatomy"], x["acceleration"]) for x in lines}):
+        found: dict[str, dict[str, dict]] = {name: {} for name in [*names, BART]}
+        for line in lines:
+            if (line["anatomy"], line["acceleration"]) == (anatomy, acceleration):
+                found[method_of(line)][line["scan"]] = line
+        count = max(map(len, found.values()))
+        cells = [_psnr(found[name], found[BART], count, name in ours) for name in names]
+        psnr.append(_row(anatomy, f"{acceleration:g}x", str(count), *cells))
+        for name in filter(found.get, ours):
+            scans = found[name]
+            both = [found[BART][scan] for scan in scans if scan in found[BART]]
+            rival = f" ({_mean(both, 'left_out'):.2f})" if both else ""
+            known = [scan for scan in scans.values() if "factor" in scan]
+            cells = [f"{_mean(scans.values(), 'left_out'):.2f}{rival}"]
+            cells.append(f"{_mean(known, 'factor'):.2f}" if known else "")
+            for key in COVERAGES:
+                drawn, scaled = (_mean(scans.values(), key + end) for end in ("_drawn", ""))
+                cells.append(f"{drawn:.3f} to {scaled:.3f}")
+            cells.append(f"{_mean(scans.values(), 'seconds') / 60:.1f}")
+            intervals.append(_row(anatomy, f"{acceleration:g}x", name, *cells))
+    return "\n".join([*psnr, "", *intervals])
 
 
-def _mean(lines, key: str) -> float:
-    return float(np.mean([line[key] for line in lines if key in line]))
+def _psnr(scans: dict[str, dict], rival: dict[str, dict], count: int, is_ours: bool) -> str:
+    """Mean PSNR of one method, of how many scans if not of all, and its gain over the rival."""
+    if not scans:
+        return ""
+    notes = [f"of {len(scans)}"] if len(scans) < count else []
+    gains = [scans[scan]["PSNR"] - rival[scan]["PSNR"] for scan in scans if scan in rival]
+    if is_ours and gains:
+        notes.append(f"{np.mean(gains):+.2f}; {min(gains):+.2f} to {max(gains):+.2f}")
+    return f"{_mean(scans.values(), 'PSNR'):.2f}" + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _mean(lines: Iterable[dict], key: str) -> float:
+    return float(np.mean([line[key] for line in lines]))
 
 
 def _row(*cells: str) -> str:
@@ -298,7 +299,8 @@ def main(arguments: list[str] | None = None) -> None:
         if options.anatomies:
             parts = {name: parts[name] for name in options.anatomies.split(",")}
         measure(log, options, parts)
-    print(tables(list(log.lines.values())))
+    wanted = [options.seed, options.size]
+    print(tables([line for line in log.lines.values() if line["settings"][:2] == wanted]))
 
 
 if __name__ == "__main__":

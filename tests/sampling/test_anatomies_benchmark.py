@@ -72,7 +72,7 @@ def test_gains_are_those_of_common_scans(benchmark):
     lines = [line("a", 30.0, benchmark.BART), line("b", 20.0, benchmark.BART)]
     lines.append(line("b", 22.0, "brain-small", **of_prior))
     first = benchmark.tables(lines).splitlines()[2]
-    assert first == "| head | 2 | 4x | 25.00 | 22.00 (+2.00; +2.00 to +2.00) |"
+    assert first == "| head | 4x | 2 | 25.00 | 22.00 (of 1; +2.00; +2.00 to +2.00) |"
 
 
 @pytest.fixture
