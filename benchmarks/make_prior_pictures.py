@@ -26,7 +26,7 @@ def picture(path: Path, images: list[torch.Tensor], columns: int) -> None:
     shown = [image / image.abs().flatten().quantile(0.995) for image in images]
     save_grid([shown[i : i + columns] for i in range(0, len(shown), columns)], path)
     with Image.open(path) as image:
-        small = image.convert("L").quantize(64)
+        small = image.convert("L").quantize(32)
     small.save(path, optimize=True)
 
 
