@@ -153,8 +153,8 @@ for name, result in (("before", before), ("after", after)):
 # The mean is the same: calibration says how far it may be off, it does not mend it. What the scan
 # knew of it without the truth is in the left-out lines: how often intervals held them, and the
 # factor of each band of k-space. High frequencies are where trabeculae are, and heads have none.
-# The head as a control needs less: 1 where most of its signal is, and more at high frequencies alone,
-# as it was averaged to half its size, and the prior has not seen that.
+# The head as a control needs less: 1 where most of its signal is, more at high frequencies alone.
+# It was averaged to half its size for the scan.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7.5, 2.9), dpi=70)
