@@ -137,7 +137,6 @@ class FusedUNet:
             (), as in `UNet.forward`.
         """
         shape, kernels = (image.shape[0], image.shape[1]), self._kernels
-        self._has_few_threads = torch.get_num_threads() <= MOST_THREADS
         gates, sums = self._gates_at(level), np.empty(0)
         half = (shape[0] // 2, shape[1] // 2)
         x = self._space(half[0] * half[1], 24)
@@ -199,7 +198,8 @@ class FusedUNet:
     def _convolve(self, x: torch.Tensor, shape: Any, weight: _Weight) -> torch.Tensor:
         """(pixels, channels) to (pixels, channels), by a convolution of 3 x 3."""
         plain, winograd = weight
-        if winograd is not None and len(x) >= FEWEST_PIXELS and self._has_few_threads:
+        is_faster = len(x) >= FEWEST_PIXELS and torch.get_num_threads() <= MOST_THREADS
+        if winograd is not None and is_faster:
             return winograd(x, shape)
         image = x.view(1, *shape, -1).permute(0, 3, 1, 2)
         y = functional.conv2d(image, plain, padding=plain.shape[-1] // 2)

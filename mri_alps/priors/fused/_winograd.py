@@ -19,8 +19,10 @@ from mri_alps.priors.fused._kernels import OPTIONS, compiled
 
 _SINGLE = np.float32
 _TWO, _FOUR, _FIVE, _EIGHT = _SINGLE(2), _SINGLE(4), _SINGLE(5), _SINGLE(8)
+
 TILES_AT_ONCE = 128
 """What lies between the two transforms then stays in a core's cache."""
+
 _FILTER = np.array(  # G
     [
         [1 / 4, 0, 0],
@@ -33,16 +35,21 @@ _FILTER = np.array(  # G
 )
 
 
+@numba.njit(inline="always", **OPTIONS)
+def _runs(x, first, stride, n):
+    a, b = x[first : first + n], x[first + stride : first + stride + n]
+    c = x[first + 2 * stride : first + 2 * stride + n]
+    d = x[first + 3 * stride : first + 3 * stride + n]
+    e = x[first + 4 * stride : first + 4 * stride + n]
+    return a, b, c, d, e, x[first + 5 * stride : first + 5 * stride + n]
+
+
 # Slices of one axis and a loop for each result: more arrays in a loop, or sums of indices, and the
 # compiler leaves vectors alone.
 @numba.njit(**OPTIONS)
 def _into(x, first, stride, n, result, to, step):
     """B^T: of 6 runs of n numbers, `stride` apart in x, 6 that are `step` apart in the result."""
-    a, b = x[first : first + n], x[first + stride : first + stride + n]
-    c = x[first + 2 * stride : first + 2 * stride + n]
-    d = x[first + 3 * stride : first + 3 * stride + n]
-    e = x[first + 4 * stride : first + 4 * stride + n]
-    f = x[first + 5 * stride : first + 5 * stride + n]
+    a, b, c, d, e, f = _runs(x, first, stride, n)
     y = result[to : to + n]
     for i in range(n):
         y[i] = _FOUR * a[i] - _FIVE * c[i] + e[i]
@@ -66,11 +73,7 @@ def _into(x, first, stride, n, result, to, step):
 @numba.njit(**OPTIONS)
 def _out_of(x, first, stride, n, result, to, step):
     """A^T: of 6 runs 4."""
-    a, b = x[first : first + n], x[first + stride : first + stride + n]
-    c = x[first + 2 * stride : first + 2 * stride + n]
-    d = x[first + 3 * stride : first + 3 * stride + n]
-    e = x[first + 4 * stride : first + 4 * stride + n]
-    f = x[first + 5 * stride : first + 5 * stride + n]
+    a, b, c, d, e, f = _runs(x, first, stride, n)
     y = result[to : to + n]
     for i in range(n):
         y[i] = a[i] + b[i] + c[i] + d[i] + e[i]
