@@ -2,7 +2,8 @@
 
     python benchmarks/benchmark_anatomies_reconstruction.py SET.npz --output anatomies.jsonl
         [--prior brain-small --prior anatomy-small --prior runs/mine] [--scans 3] [--size 320]
-        [--accelerations 4,8] [--samples 8] [--evaluations 40] [--quick] [--table-only]
+        [--accelerations 4,8] [--samples 8] [--evaluations 40] [--unmirrored] [--quick]
+        [--table-only]
 
 SET.npz is made by `data_scripts/make_training_set.py`, which says who is held out; slices are
 of as many subjects as there are, evenly spread. Each gets a smooth phase and is measured by 8
@@ -23,7 +24,8 @@ Every result is a line of JSON in --output as soon as it is there. The same comm
 a run was stopped, and with a further --prior adds only that one; weights are known by their hash,
 so that new ones under an old name are measured anew. At the end the file's tables are printed as
 Markdown: means over an anatomy's slices of this --seed and --size. --quick: the Gaussian prior,
-64 pixels, one slice, 4x.
+64 pixels, one slice, 4x. --unmirrored: all samples see the network as it is, for comparison
+(`mri_alps.sampling.mirroring`).
 """
 
 from __future__ import annotations
@@ -93,8 +95,15 @@ def low_resolution(magnitude: np.ndarray, size: int) -> np.ndarray:
 class Scan:
     """A simulated scan on the road of `reconstruct`, calibrated when it is first needed."""
 
-    def __init__(self, name: str, magnitude: np.ndarray, acceleration: float, seed: int):
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        magnitude: np.ndarray,
+        acceleration: float,
+        seed: int,
+        unmirrored: bool = False,
+    ):
+        self.name, self.unmirrored = name, unmirrored
         image = with_phase(magnitude, seed)
         self.truth = image.abs().numpy()
         self.mask, _, clean, noisy = simulated(image, acceleration, seed)
@@ -103,7 +112,7 @@ class Scan:
     @functools.lru_cache(maxsize=1)  # noqa: B019, of one prior, which holds no scan
     def prepared(self, configuration: ReconstructionConfiguration):
         """Return the reconstructor, the slice, and what rivals get of it."""
-        prior, device = prior_of(configuration)
+        prior, device = prior_of(configuration, self.unmirrored)
         road = SliceReconstructor.of_scan(self.raw, configuration, prior, device, self.mask)
         loaded = road.load(0)
         return road, loaded, case_from(loaded.acquisition, self.raw, self.name, 0, self.clean)
@@ -138,9 +147,12 @@ class Scan:
 
 
 @functools.lru_cache
-def prior_of(configuration: ReconstructionConfiguration):
+def prior_of(configuration: ReconstructionConfiguration, unmirrored: bool):
     """The prior, loaded once, and its device."""
-    return load_prior_for(configuration)
+    prior, device = load_prior_for(configuration)
+    if unmirrored:
+        prior.mirror_axes = ()
+    return prior, device
 
 
 def weights_of(prior) -> str:
@@ -172,7 +184,7 @@ def one_scan(log, options, configuration, with_rivals, anatomy, label, record) -
     common = {"stage": "result", "anatomy": anatomy, "scan": label}
     common |= {"acceleration": configuration.acceleration, "shape": list(magnitude.shape)}
     seed = stream_seed(options.seed, *label.encode())
-    scan = Scan(label, magnitude, configuration.acceleration, seed)
+    scan = Scan(label, magnitude, configuration.acceleration, seed, options.unmirrored)
     todo: list[tuple[dict, Callable[[], dict]]] = []
     for rival in RIVALS if with_rivals else ():
         if rival == BART and bart_version() is None:
@@ -181,7 +193,8 @@ def one_scan(log, options, configuration, with_rivals, anatomy, label, record) -
         todo.append((entry, functools.partial(scan.rival, rival, configuration)))
     entry = common | {"method": Path(configuration.prior).name, "prior": True}
     entry |= {"evaluations": options.evaluations}
-    entry["setting"] = weights_of(prior_of(configuration)[0])
+    entry["setting"] = weights_of(prior_of(configuration, options.unmirrored)[0])
+    entry["setting"] += " unmirrored" if options.unmirrored else ""
     entry["settings"] = [options.seed, options.size, options.samples]
     todo.append((entry, functools.partial(scan.ours, configuration)))
     for entry, run in todo:
@@ -272,6 +285,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--evaluations", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--unmirrored", action="store_true", help="for comparison")
     parser.add_argument("--table-only", action="store_true", help="print what the file holds")
     parser.add_argument("--quick", action="store_true", help="a minute's rehearsal")
     options = parser.parse_args(arguments)

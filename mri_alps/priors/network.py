@@ -44,6 +44,8 @@ class NetworkPrior(nn.Module):
         Radial error and image spectra for samplers, where the weights come with them.
     provenance : dict
         What the weights were trained on, as the checkpoint tells.
+    mirror_axes : tuple of int
+        Axes along which training mirrors images, both: see `ScoreModel`.
     name, checkpoint_sha256 : str
         Of the file that the weights were read from; empty for a network that has none.
     autocast_dtype : torch.dtype or None
@@ -69,6 +71,7 @@ class NetworkPrior(nn.Module):
         self.sigma_min = float(sigma_min)
         self.sigma_max = float(sigma_max)
         self.prior_spectrum: PriorSpectrum | None = None
+        self.mirror_axes: tuple[int, ...] = (-2, -1)
         self.provenance: dict = {}
         self.name = ""
         self.checkpoint_sha256 = ""

@@ -25,7 +25,9 @@ class ScoreModel(Protocol):
     Notes
     -----
     A prior may carry `prior_spectrum` (see `mri_alps.priors.PriorSpectrum`), which saves the
-    sampler its estimation.
+    sampler its estimation, and `mirror_axes`, a tuple of axes counted from the last, such as
+    (-2, -1), along which mirrored images are as likely as the images themselves: each sample then
+    sees it in another mirroring (see `mri_alps.sampling.mirroring`).
     """
 
     sigma_min: float

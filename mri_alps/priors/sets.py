@@ -37,6 +37,8 @@ class PriorOfSets:
     def __init__(self, first: ScoreModel, further: Sequence[GaussianPrior]):
         self.first, self.further = first, tuple(further)
         self.sigma_min, self.sigma_max = float(first.sigma_min), float(first.sigma_max)
+        # Spectra of the others are radial: their images may be mirrored with the first.
+        self.mirror_axes: tuple[int, ...] = getattr(first, "mirror_axes", ())
 
     @classmethod
     def like(cls, first: ScoreModel, powers: Sequence[float], shape: Sequence[int]) -> PriorOfSets:
