@@ -49,7 +49,7 @@ def test_the_predicted_memory_is_within_a_quarter(tmp_path, run, size, n_samples
             recon_matrix=(320, 288),
             attributes={"acquisition": "AXT2"},
         )
-    options = ["--n-samples", n_samples, "--n-evaluations", 4, "--slices", 0]
+    options = ["--n-samples", n_samples, "--n-evaluations", 2, "--slices", 0]
     if size == "larger":  # left-out lines take no more, which the other one shows
         options += ["--self-calibration", "off"]
     command = ["reconstruct", path, "-o", tmp_path / "out", *options]

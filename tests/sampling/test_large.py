@@ -118,7 +118,7 @@ def test_deviation_and_mean_are_those_of_the_posterior(
     image = prior.sample(1, (size, size), generator, torch.complex64)[0]
     data = operator.forward(image)
     data = (data + noise_std * standard_normal(data.shape, generator, data.dtype)) * operator.mask
-    n = max(8, round(24 * 96**2 / size**2))
+    n = max(4, round(24 * 96**2 / size**2))
     result = sample_posterior(
         prior, operator, data, noise_std, n_samples=n, n_evaluations=N_EVALUATIONS,
         generator=generator,

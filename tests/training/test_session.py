@@ -10,9 +10,10 @@ import torch
 
 from mri_alps import training
 from mri_alps.operators.rounding import assert_equal_to_rounding
-from mri_alps.priors import load_prior
+from mri_alps.priors import MagnitudeGate, NetworkPrior, UNetConfig, load_prior
 from mri_alps.priors.novelty import NOVELTY_KEY
 from mri_alps.training import _monitor as monitor
+from mri_alps.training._loop import _compile_gates
 from mri_alps.training.config import TrainingConfig
 from mri_alps.training.export import export_prior
 from mri_alps.training.session import choose_recipe, run_session
@@ -166,6 +167,18 @@ def test_compiled_gates_train_alike(options, data, tmp_path):
     assert plain.keys() == other.keys()
     for name, value in plain.items():
         torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_torch_compiles_the_gates_of_all_levels():
+    model = NetworkPrior(UNetConfig(), 0.4, 0.01, 40.0)
+    n_gates = sum(isinstance(module, MagnitudeGate) for module in model.modules())
+    before = torch._dynamo.config.recompile_limit
+    try:
+        torch._dynamo.config.recompile_limit = 8  # of which a network of 5 levels has more kinds
+        _compile_gates(model)
+        assert torch._dynamo.config.recompile_limit >= n_gates > 8
+    finally:
+        torch._dynamo.config.recompile_limit = before
 
 
 def test_a_larger_network_goes_on_from_weights(options, data, tmp_path):
