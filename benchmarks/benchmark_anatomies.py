@@ -8,6 +8,7 @@ compared with. Images and PSNR are those of `benchmark_denoising.py`: complex, s
 99th percentile of their magnitude, sigma per real component, a peak of 1, the prior is told sigma
 alone; the same images and noise every time. `--tv` adds total variation with its strength chosen
 for every image and level to minimise the true error, which takes far longer than the priors.
+`--mirrored` adds the mean over the four mirrorings in which samples see a network.
 """
 
 from __future__ import annotations
@@ -34,6 +35,20 @@ def of_prior(name: str) -> Estimator:
     """PSNR of a prior's posterior mean."""
     prior = load_prior(name)
     return lambda noisy, truth, sigma: psnr(with_prior(prior, noisy, sigma), truth.numpy())
+
+
+def of_mirrorings(name: str) -> Estimator:
+    """PSNR of the mean of what a prior says of the image and of its three mirror images."""
+    prior = load_prior(name)
+
+    def estimate(noisy: torch.Tensor, truth: torch.Tensor, sigma: float) -> float:
+        found = []
+        for axes in ((), (0,), (1,), (0, 1)):
+            denoised = with_prior(prior, noisy.flip(axes), sigma)
+            found.append(torch.as_tensor(denoised).flip(axes).numpy())
+        return psnr(np.mean(found, axis=0), truth.numpy())
+
+    return estimate
 
 
 def of_total_variation(noisy: torch.Tensor, truth: torch.Tensor, sigma: float) -> float:
@@ -75,11 +90,14 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="npz of make_training_set.py")
     parser.add_argument("--prior", action="append", help="repeatable; brain-small if left out")
     parser.add_argument("--images", type=int, default=12, help="slices per anatomy")
+    parser.add_argument("--mirrored", action="store_true", help="also in the mean of mirror images")
     parser.add_argument("--tv", action="store_true", help="with oracle total variation")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     names = arguments.prior or ["brain-small"]
     estimators = {name: of_prior(name) for name in names}
+    if arguments.mirrored:
+        estimators |= {f"{name}, four mirrorings": of_mirrorings(name) for name in names}
     if arguments.tv:
         estimators["TV (oracle)"] = of_total_variation
     _, held_out = split(load_images([arguments.data]), 0.1, [HELD_OUT], 0)
