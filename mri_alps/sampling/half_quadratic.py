@@ -11,6 +11,7 @@ import torch
 from mri_alps.core.errors import DivergenceError
 from mri_alps.core.solvers import conjugate_gradient
 from mri_alps.core.values import check, number, whole
+from mri_alps.sampling.mirroring import mirror_axes_of, mirroring
 from mri_alps.sampling.score import CountedScore, require_score_model
 
 if TYPE_CHECKING:
@@ -74,17 +75,22 @@ def plug_and_play(
     Notes
     -----
     Zhang, Li, Zuo, Zhang, Van Gool and Timofte, "Plug-and-Play Image Restoration with Deep Denoiser
-    Prior", IEEE TPAMI 44:6360 (2022), algorithm 1, with a denoiser of complex images.
+    Prior", IEEE TPAMI 44:6360 (2022), algorithm 1, with a denoiser of complex images. Where the
+    prior's images may be mirrored, each step does so in another way, in turn and not at random as
+    Terris et al., "Equivariant plug-and-play image reconstruction", CVPR 2024, do.
     """
     check("plug_and_play", _RULES, locals())
     require_score_model(score_model)
     score = CountedScore(score_model)
+    axes = mirror_axes_of(score_model, len(problem.image_shape))
     highest = min(start, score.sigma_max)
     end = min(max(float(problem.noise_std.max()), score.sigma_min), highest)
     x = problem.back_projection[None]
     with torch.no_grad():
-        for sigma in np.geomspace(highest, end, n_steps).tolist():
-            x = score.denoise(proximal(problem, x, weight * problem.noise_std**2 / sigma**2), sigma)
+        for step, sigma in enumerate(np.geomspace(highest, end, n_steps).tolist()):
+            z = proximal(problem, x, weight * problem.noise_std**2 / sigma**2)
+            flipped = mirroring(step, axes)
+            x = score.denoise(z.flip(flipped), sigma).flip(flipped)
     if not bool(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all()):
         raise DivergenceError(
             "the point estimate is not finite: the prior's denoiser diverged, or noise_std is not "

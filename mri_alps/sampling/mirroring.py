@@ -1,4 +1,4 @@
-"""Each chain sees a learned prior in a mirroring of its own: so the network's errors differ."""
+"""Learned priors in several mirrorings, so that the network's errors differ and partly cancel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,45 @@ import torch
 from mri_alps.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from mri_alps.priors.protocol import ScoreModel
     from mri_alps.sampling.score import Score
+
+
+def mirror_axes_of(model: ScoreModel, n_axes: int) -> tuple[int, ...]:
+    """Return the axes along which a prior's images may be mirrored; none if it names none.
+
+    Parameters
+    ----------
+    model : ScoreModel
+        The prior, with or without `mirror_axes`.
+    n_axes : int
+        Axes of an image.
+
+    Raises
+    ------
+    ConfigurationError
+        If an axis is none of the image's, from -n_axes to -1, or comes twice.
+    """
+    axes = tuple(getattr(model, "mirror_axes", ()))
+    if not {*axes} <= {*range(-n_axes, 0)} or len({*axes}) < len(axes):
+        raise ConfigurationError(
+            f"the prior's mirror_axes are {axes}: expected different numbers from {-n_axes} to -1, "
+            "axes of the image counted from the last"
+        )
+    return axes
+
+
+def mirroring(index: int, axes: Sequence[int]) -> tuple[int, ...]:
+    """Return the axes to flip in mirroring `index` of 2^m: bit k says whether axis k is among them.
+
+    Parameters
+    ----------
+    index : int
+        From 0, which flips none; taken modulo 2^m.
+    axes : sequence of int
+        The m axes of `mirror_axes_of`.
+    """
+    return tuple(axis for bit, axis in enumerate(axes) if index >> bit & 1)
 
 
 class MirroredScore:
@@ -28,45 +66,26 @@ class MirroredScore:
     score : Score
         Of the prior.
     axes : sequence of int
-        The m axes along which images may be mirrored, negative: counted from the last.
-    n_axes : int
-        Axes of an image.
+        Of `mirror_axes_of`.
     indices : sequence of int
-        Of the samples, in the order of the chains. Bit k of a sample's index says whether its
-        images are mirrored along axis k; sample 0 sees the prior as it is.
+        Of the samples, in the order of the chains.
     device : torch.device
         Where the chains are.
-
-    Raises
-    ------
-    ConfigurationError
-        If an axis is none of the image's, from -n_axes to -1, or comes twice.
-
-    Notes
-    -----
-    The mean over flips of a denoiser's input is a known gain of plug-and-play methods: Terris et
-    al., "Equivariant plug-and-play image reconstruction", CVPR 2024, who draw one for each step.
     """
 
     def __init__(
         self,
         score: Score,
         axes: Sequence[int],
-        n_axes: int,
         indices: Sequence[int],
         device: torch.device,
     ):
-        if not {*axes} <= {*range(-n_axes, 0)} or len({*axes}) < len(axes):
-            raise ConfigurationError(
-                f"the prior's mirror_axes are {tuple(axes)}: expected different numbers from "
-                f"{-n_axes} to -1, axes of the image counted from the last"
-            )
         self.model = score
         self.sigma_min = float(score.sigma_min)
         self.sigma_max = float(score.sigma_max)
         self._mirrored = [
-            (axis, torch.tensor([bool(index >> bit & 1) for index in indices], device=device))
-            for bit, axis in enumerate(axes)
+            (axis, torch.tensor([axis in mirroring(i, axes) for i in indices], device=device))
+            for axis in axes
         ]
 
     def score(self, x: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from mri_alps.core.errors import DivergenceError, MriAlpsWarning
 from mri_alps.sampling.alps import AlpsRun, divergence_of, run_alps
-from mri_alps.sampling.mirroring import MirroredScore
+from mri_alps.sampling.mirroring import MirroredScore, mirror_axes_of
 from mri_alps.sampling.path import AlpsConfiguration
 from mri_alps.sampling.result import PosteriorSamples
 from mri_alps.sampling.score import CountedScore, LocalScore, LocalSpectrum, Score
@@ -105,10 +105,9 @@ def _local_prior(
 ) -> tuple[Score, PriorSpectrum | LocalSpectrum, torch.Tensor | None]:
     """Score, spectrum and centre of the prior, or of p(x | x0) where x0 was given."""
     indices = [task.first_sample + i for i in pending]
-    axes = getattr(task.score_model, "mirror_axes", ())
+    axes = mirror_axes_of(task.score_model, len(task.problem.image_shape))
     counted = CountedScore(task.score_model, budget)
-    problem = task.problem
-    score = MirroredScore(counted, axes, len(problem.image_shape), indices, problem.device)
+    score = MirroredScore(counted, axes, indices, task.problem.device)
     if task.initial is None:
         return score, spectrum, None
     sigma0, added = task.initial.noise()

@@ -9,8 +9,8 @@ from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.random import standard_normal
 from mri_alps.operators import InpaintingOperator
 from mri_alps.priors import GaussianPrior, PriorOfSets, load_prior
-from mri_alps.sampling import sample_posterior
-from mri_alps.sampling.mirroring import MirroredScore
+from mri_alps.sampling import make_problem, plug_and_play, sample_posterior
+from mri_alps.sampling.mirroring import MirroredScore, mirror_axes_of, mirroring
 from mri_alps.training._augmentation import random_affine
 
 C64 = torch.complex64
@@ -28,7 +28,7 @@ def lopsided(x, sigma):
 def test_sample_i_sees_mirroring_i(shape, name):
     model = SimpleNamespace(score=lopsided, denoise=lopsided, sigma_min=0.1, sigma_max=2.0)
     indices = [5, 0, 3, 2, 6]
-    mirrored = MirroredScore(model, (-2, -1), 2, indices, torch.device("cpu"))
+    mirrored = MirroredScore(model, (-2, -1), indices, torch.device("cpu"))
     x = standard_normal((5, *shape), torch.Generator().manual_seed(0), C64)
     found = getattr(mirrored, name)(x, 0.7)
     for chain, index in enumerate(indices):
@@ -40,9 +40,9 @@ def test_sample_i_sees_mirroring_i(shape, name):
 
 @pytest.mark.parametrize("axes", [(1,), (0, -1), (-1, -1), (-3,), ("x",)])
 def test_axes_that_an_image_does_not_have_are_named(axes):
-    model = SimpleNamespace(score=lopsided, denoise=lopsided, sigma_min=0.1, sigma_max=2.0)
     with pytest.raises(ConfigurationError, match=r"mirror_axes are .* from -2 to -1"):
-        MirroredScore(model, axes, 2, [0, 1], torch.device("cpu"))
+        mirror_axes_of(SimpleNamespace(mirror_axes=axes), 2)
+    assert mirror_axes_of(SimpleNamespace(), 2) == ()
 
 
 class Lopsided(GaussianPrior):
@@ -82,6 +82,26 @@ def test_each_sample_is_of_its_own_mirror_image_and_keeps_it_when_continued():
         # Every pixel lies nearer to the mean of its own mirroring than to any other.
         assert bool(((sample - expected).abs() < 10).all()), index
     torch.testing.assert_close(draw(Lopsided(mean), 3, 5), samples[5:])
+
+
+def test_a_point_estimate_takes_the_mirrorings_in_turn():
+    seen = []
+
+    class Watched(Lopsided):
+        def denoise(self, x, sigma):
+            seen.append(x[0].real)
+            return x
+
+    shape = (4, 6)
+    data = torch.arange(24, dtype=torch.float32).reshape(shape).to(C64)
+    operator = InpaintingOperator(torch.ones(shape, dtype=torch.bool))
+    prior = Watched(torch.zeros(shape))
+    image, count = plug_and_play(prior, make_problem(operator, data, 0.1), n_steps=6)
+    assert count == 6
+    torch.testing.assert_close(image, data)  # of a denoiser that leaves all as it is
+    for step, found in enumerate(seen):
+        torch.testing.assert_close(found, data.real.flip(FLIPS[step % 4]))
+        assert mirroring(step, (-2, -1)) == FLIPS[step % 4]
 
 
 def test_a_prior_that_is_its_own_mirror_image_gives_the_same():
