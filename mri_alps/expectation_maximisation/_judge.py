@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 N_SLICES = 6  # of the held-out scans in all
 
 
-def left_out_error(
+def left_out_errors(
     scans: Sequence[Path],
     prior: ScoreModel,
     configuration: ReconstructionConfiguration,
     device: torch.device,
-) -> float:
+) -> list[float]:
     """Predict left-out lines of scans that the prior was not trained on.
 
     Needs no image that is known: each scan is calibrated and sampled without a sixth of its lines,
@@ -45,9 +45,10 @@ def left_out_error(
 
     Returns
     -------
-    float
-        Mean over slices of the error's energy over that of the noise in the left-out lines, in dB;
-        NaN where no line can be left out.
+    list of float
+        The error's energy over that of the noise in the left-out lines, in dB, for each choice of
+        lines that are left out, the same ones for the same configuration; empty where no line can
+        be.
     """
     found = []
     scans = scans[:: max(len(scans) // N_SLICES, 1)][:N_SLICES]
@@ -62,7 +63,7 @@ def left_out_error(
                     float(10 * np.log10(fold.error.sum() / fold.noise.sum()))
                     for fold in measure_left_out(reconstructor, index)
                 ]
-    return float(np.mean(found)) if found else float("nan")
+    return found
 
 
 def _spread(n_slices: int, count: int) -> list[int]:

@@ -5,7 +5,8 @@ Expectation Maximization", NeurIPS 2024: the scans' posterior samples under the 
 the training images of the next one. It begins with a Gaussian prior whose spectrum is found in
 the same way. What it needs of the scans is that their masks differ, so that what one has not
 measured, another one has. A network that has been trained too little has worse samples than the
-prior before it: samples are those of the prior that predicts left-out lines best so far.
+prior before it: samples are those of the last prior that predicts left-out lines as well as any
+before, to the scatter of that comparison.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mri_alps.core.atomic import atomic_path
 from mri_alps.core.errors import ConfigurationError, MriAlpsWarning
 from mri_alps.expectation_maximisation._gaussian import fit_gaussian
 from mri_alps.expectation_maximisation._images import draw_images
-from mri_alps.expectation_maximisation._judge import left_out_error
+from mri_alps.expectation_maximisation._judge import left_out_errors
 from mri_alps.pipeline import ReconstructionConfiguration, find_scans
 from mri_alps.priors import GAUSSIAN, load_prior, load_tensors, save_tensors
 from mri_alps.rawdata import read_raw
@@ -50,7 +53,7 @@ def train_from_undersampled(
     output : pathlib.Path
         Folder: a training run for each round, the posterior samples that they were trained on,
         `rounds.json` with the error of left-out lines at the beginning and after each round, and
-        `prior.safetensors`, of the round with the smallest.
+        `prior.safetensors`, of the last round with the smallest, to its scatter.
     options : SessionOptions
         As `run_session` takes them, on one device. `initial` is the first prior; else it is a
         Gaussian one.
@@ -95,8 +98,10 @@ def train_from_undersampled(
             model = fit_gaussian(scans, configuration, device)
         usable = draw_images(scans, model, configuration, device, cache)
         judges = _judges(usable, cache, recipe)
+        # The same lines are left out every time, so that priors can be compared line by line.
+        judging = dataclasses.replace(configuration, seed=recipe.seed)
         if number == 1:
-            record.judged(0, left_out_error(judges, model, configuration, device))
+            record.judged(0, left_out_errors(judges, model, judging, device))
         changes = recipe.to_dict() | {
             "steps": start + math.ceil((recipe.steps - start) * number / settings.rounds),
             "decay_steps": recipe.decay_steps // settings.rounds,
@@ -111,7 +116,7 @@ def train_from_undersampled(
         if not run_session(usable, folder, session):
             return False
         trained = load_prior(folder, device)
-        record.judged(number, left_out_error(judges, trained, configuration, device))
+        record.judged(number, left_out_errors(judges, trained, judging, device))
     _finish(output, record)
     return True
 
@@ -148,7 +153,8 @@ class _Record:
 
     path: Path
     settings: dict[str, Any]
-    left_out_db: list[float]
+    errors: list[list[float]]
+    """After each round, of each choice of left-out lines, in dB; first those of the first prior."""
 
     @classmethod
     def of(cls, output: Path, settings: dict[str, Any]) -> _Record:
@@ -158,7 +164,8 @@ class _Record:
             return cls(path, settings, [])
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            known = cls(path, found["settings"], [float(x) for x in found["left_out_db"]])
+            errors = [[float(error) for error in each] for each in found["left_out_errors"]]
+            known = cls(path, found["settings"], errors)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
                 f"{path} is not the record of a training ({error}): choose another output folder"
@@ -172,33 +179,53 @@ class _Record:
         return known
 
     @property
+    def left_out_db(self) -> list[float]:
+        """Mean error after each round; NaN where no line can be left out."""
+        return [float(np.mean(each)) if each else math.nan for each in self.errors]
+
+    @property
     def n_finished(self) -> int:
-        return max(len(self.left_out_db) - 1, 0)
+        return max(len(self.errors) - 1, 0)
 
     @property
     def best(self) -> int:
-        """The round that predicts left-out lines best; the last where there is no such line."""
-        errors = self.left_out_db
-        if not any(map(math.isfinite, errors)):
-            return self.n_finished
-        return min(range(len(errors)), key=lambda i: (math.isnan(errors[i]), errors[i]))
+        """The last round that predicts left-out lines as well as the best before it.
 
-    def judged(self, number: int, error: float) -> None:
-        """Keep the error of left-out lines after a round; 0 is the prior at the beginning."""
-        _LOGGER.info("round %d: left-out lines are %.2f dB above their noise", number, error)
-        self.left_out_db[number:] = [error]
+        A better prior is not always told from its predecessor by a few lines, and later rounds
+        would go on with the samples of the first: worse by less than a standard error is as well.
+        """
+        best = 0
+        for number in range(1, len(self.errors)):
+            now, before = np.array(self.errors[number]), np.array(self.errors[best])
+            if now.shape != before.shape or now.size < 2:
+                better = not now.size or (before.size > 0 and now.mean() < before.mean())
+            else:
+                worse = now - before
+                better = worse.mean() < worse.std(ddof=1) / math.sqrt(worse.size)
+            best = number if better else best
+        return best
+
+    def judged(self, number: int, errors: list[float]) -> None:
+        """Keep the errors of left-out lines after a round; 0 is the prior at the beginning."""
+        self.errors[number:] = [errors]
+        _LOGGER.info(
+            "round %d: left-out lines are %.2f dB above their noise", number, self.left_out_db[-1]
+        )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(self.path) as temporary:
-            found = {"left_out_db": self.left_out_db, "settings": self.settings}
+            found = {
+                "left_out_db": self.left_out_db,
+                "left_out_errors": self.errors,
+                "settings": self.settings,
+            }
             temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 def _finish(output: Path, record: _Record) -> None:
     """Make the best round's weights those of the run, and say where none is better."""
-    errors = [math.inf if math.isnan(x) else x for x in record.left_out_db]
-    judged = any(map(math.isfinite, errors))
-    best = min(range(1, len(errors)), key=errors.__getitem__) if judged else len(errors) - 1
-    if not judged:
+    errors = record.left_out_db
+    best = record.best or min(range(1, len(errors)), key=errors.__getitem__)
+    if not any(map(math.isfinite, errors)):
         message = "no lines of the held-out scans can be left out: the last round is taken unjudged"
         warnings.warn(message, MriAlpsWarning, stacklevel=3)
     elif errors[best] >= errors[0]:
