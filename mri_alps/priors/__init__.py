@@ -10,7 +10,7 @@ from mri_alps.priors.exact import ExactPosterior, exact_posterior
 from mri_alps.priors.gaussian import GaussianPrior, apply_filter
 from mri_alps.priors.growth import take_weights
 from mri_alps.priors.mixture import GaussianMixturePrior
-from mri_alps.priors.network import NetworkPrior
+from mri_alps.priors.network import NetworkPrior, in_float32
 from mri_alps.priors.novelty import (
     NOVELTY_KEY,
     NOVELTY_LIMIT,
@@ -39,6 +39,7 @@ __all__ = [
     "exact_posterior",
     "from_deepinv",
     "from_diffusers",
+    "in_float32",
     "load_prior",
     "load_prior_file",
     "packaged_weights",

@@ -13,6 +13,7 @@ from mri_alps.core.fourier import fftc
 from mri_alps.core.random import standard_normal
 from mri_alps.priors.curvature import largest_curvature
 from mri_alps.priors.gaussian import apply_filter
+from mri_alps.priors.network import in_float32
 from mri_alps.priors.spectrum import PriorSpectrum, frequency_radius
 from mri_alps.sampling.schedules import karras_ladder
 from mri_alps.sampling.score import CountedScore, require_score_model
@@ -78,7 +79,8 @@ def count_and_estimate(
     pixels = int(torch.Size(shape).numel())
     n = n_images or min(max(2**15 // pixels, 8), 64)
     estimator = _Estimator(CountedScore(score_model), shape, generator, dtype, n)
-    return estimator.run(), estimator.score.count
+    with in_float32(score_model):
+        return estimator.run(), estimator.score.count
 
 
 class _Estimator:

@@ -14,7 +14,7 @@ import torch
 
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal, stream_seed
-from mri_alps.priors import PriorSpectrum, frequency_radius, largest_curvature
+from mri_alps.priors import PriorSpectrum, frequency_radius, in_float32, largest_curvature
 
 if TYPE_CHECKING:
     from mri_alps.priors import ScoreModel
@@ -131,10 +131,11 @@ def radial_spectrum(
     image_power = RadialMean(frequencies)
     for image in images:
         image_power.add(image)
-    rows = [
-        _Level(prior, float(sigma), image_power, seed + index).measure(images)
-        for index, sigma in enumerate(sigmas)
-    ]
+    with in_float32(prior):
+        rows = [
+            _Level(prior, float(sigma), image_power, seed + index).measure(images)
+            for index, sigma in enumerate(sigmas)
+        ]
     score_power, error_power, excess, curvature = zip(*rows, strict=True)
     return PriorSpectrum(
         sigmas=sigmas.double(),
