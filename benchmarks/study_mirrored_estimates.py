@@ -49,11 +49,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     parts = by_anatomy(split(load_images([arguments.data]), 0.1, [HELD_OUT], 0)[1])
-    print(
-        "| anatomy | acceleration | one mirroring | four in turn | difference |\n"
-        + "|---" * 5
-        + "|"
-    )
+    print("| anatomy | acceleration | one mirroring | four in turn | difference |")
+    print("|---" * 5 + "|")
     differences = []
     for acceleration in map(float, arguments.accelerations.split(",")):
         configuration = ReconstructionConfiguration(

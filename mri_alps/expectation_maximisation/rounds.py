@@ -198,7 +198,7 @@ class _Record:
         for number in range(1, len(self.errors)):
             now, before = np.array(self.errors[number]), np.array(self.errors[best])
             if now.shape != before.shape or now.size < 2:
-                better = not now.size or (before.size > 0 and now.mean() < before.mean())
+                better = not before.size or (now.size > 0 and now.mean() < before.mean())
             else:
                 worse = now - before
                 better = worse.mean() < worse.std(ddof=1) / math.sqrt(worse.size)

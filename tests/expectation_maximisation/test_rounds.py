@@ -161,6 +161,7 @@ def test_a_scan_that_cannot_be_used_is_left_out(scans, tmp_path):
         ([[3.0], [2.0], [2.5]], 1, None),
         ([[3.0], [4.0], [3.5]], 2, "no round predicts"),
         ([[], [], []], 2, "unjudged"),
+        ([[3.0], [2.0], []], 1, None),  # what could not be judged is not better than what was
         # Worse by .1 on average, by a standard error of .15: as good, and trained for longer.
         ([[3.0, 3.0], [2.0, 2.0], [2.25, 1.95]], 2, None),
         # By .1 everywhere: worse.
