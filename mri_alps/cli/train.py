@@ -13,7 +13,8 @@ from mri_alps.core.settings import description
 from mri_alps.expectation_maximisation import UNDERSAMPLED, RoundSettings
 from mri_alps.training import RECIPE, RecipeSettings, SessionOptions
 
-_RECIPE = ("steps", "decay_steps", "warmup_steps", "learning_rate", "seed", "precision")
+_SCHEDULE = ("steps", "decay_steps", "warmup_steps")
+_RECIPE = (*_SCHEDULE, "optimizer", "learning_rate", "seed", "precision")
 
 
 @takes_settings(

@@ -4,7 +4,7 @@ from mri_alps.priors._hub import HUB
 from mri_alps.priors._packaged import PackagedWeights, packaged_weights
 from mri_alps.priors.adapters import TwoChannelPrior, from_deepinv, from_diffusers
 from mri_alps.priors.checkpoint import load_prior_file, load_tensors, save_prior, save_tensors
-from mri_alps.priors.complex_layers import MagnitudeGate, RealGate
+from mri_alps.priors.complex_layers import ComplexConv2d, MagnitudeGate, RealGate
 from mri_alps.priors.curvature import largest_curvature
 from mri_alps.priors.exact import ExactPosterior, exact_posterior
 from mri_alps.priors.gaussian import GaussianPrior, apply_filter
@@ -25,6 +25,7 @@ from mri_alps.priors.unet import UNetConfig
 
 __all__ = [
     "DEFAULT_PRIOR",
+    "ComplexConv2d",
     "ExactPosterior",
     "GaussianMixturePrior",
     "GaussianPrior",

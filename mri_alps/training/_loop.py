@@ -32,6 +32,7 @@ from mri_alps.training._state import (
     save_state,
 )
 from mri_alps.training.loss import denoising_loss
+from mri_alps.training.muon import Muon
 from mri_alps.training.schedule import AveragedWeights, learning_rate
 
 if TYPE_CHECKING:
@@ -104,17 +105,12 @@ class Trainer:
         if initial is not None:
             self._start_from(initial)
         self.model.to(fabric.device)
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=config.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=config.weight_decay,
-        )
+        optimizer = _make_optimizer(self.model, config)
         self.average = AveragedWeights(self.model, config.ema_exponent)
         self.spectrum: PriorSpectrum | None = None  # of the averaged weights, if known
         if (self.output / CHECKPOINT).exists():
             self.progress, found = load_state(
-                self.output / CHECKPOINT, self.model, self.average, optimizer
+                self.output / CHECKPOINT, self.model, self.average, optimizer, config.optimizer
             )
             if found["fingerprint"] != data["fingerprint"]:
                 raise ConfigurationError(
@@ -257,6 +253,18 @@ class Trainer:
         if self.fabric.world_size == 1:
             return wish
         return bool(self.fabric.broadcast(wish, src=0))
+
+
+def _make_optimizer(model: NetworkPrior, config: TrainingConfig) -> torch.optim.AdamW:
+    settings: dict[str, Any] = {
+        "lr": config.learning_rate,
+        "betas": (0.9, 0.99),
+        "weight_decay": config.weight_decay,
+    }
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), **settings)
+    dtype = torch.bfloat16 if config.precision == "bf16-mixed" else torch.float32
+    return Muon(model, (model.unet.entrance, model.unet.exit), dtype, **settings)
 
 
 def _compile_gates(model: NetworkPrior) -> None:

@@ -61,7 +61,7 @@ def save_state(
     average : AveragedWeights
         Averaged weights.
     optimizer : torch.optim.Optimizer
-        AdamW over `model.parameters()` in order.
+        AdamW or Muon over `model.parameters()` in order.
     progress : Progress
         Counters.
     config : TrainingConfig
@@ -89,6 +89,7 @@ def load_state(
     model: nn.Module,
     average: AveragedWeights,
     optimizer: torch.optim.Optimizer,
+    optimizer_name: str,
 ) -> tuple[Progress, dict[str, Any]]:
     """Read what `save_state` wrote into model, average and optimizer.
 
@@ -98,6 +99,8 @@ def load_state(
         Checkpoint file.
     model, average, optimizer
         As given to `save_state`, freshly made.
+    optimizer_name : str
+        Its name in recipes.
 
     Returns
     -------
@@ -111,7 +114,7 @@ def load_state(
     InputFileError
         If the file is damaged or is no run's checkpoint.
     ConfigurationError
-        If it belongs to another network.
+        If it belongs to another network or another optimizer.
     """
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
@@ -125,6 +128,13 @@ def load_state(
         raise ConfigurationError(
             f"{path} belongs to a network of another layout: {error}"
         ) from error
+    known = metadata["config"].get("optimizer", "adamw")
+    if known != optimizer_name:
+        raise ConfigurationError(
+            f"{path} belongs to the optimizer {known}, whose moments are of no use to "
+            f"{optimizer_name}: leave out --optimizer {optimizer_name}, or begin another run with "
+            f"--initial {path.parent}"
+        )
     device = next(model.parameters()).device
     for name, value in _part(tensors, _AVERAGE).items():
         average.weights[name].copy_(value)

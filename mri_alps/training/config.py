@@ -97,6 +97,11 @@ class TrainingConfig(RecipeSettings):
     def __post_init__(self) -> None:
         if not self.plans:
             raise ConfigurationError("a training needs at least one crop plan")
+        if self.optimizer == "muon" and not self.unet.equivariant:
+            raise ConfigurationError(
+                "the optimizer muon is for complex convolutions, of which a two-channel network "
+                "has none: choose adamw"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able values that make the same again."""

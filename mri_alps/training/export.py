@@ -21,7 +21,7 @@ from mri_alps.training.validation import DEFAULT_SIGMAS, evaluate_denoiser, vali
 def export_prior(
     run: Path, data: Sequence[Path], output: Path, n_images: int = 24, n_levels: int = 24
 ) -> list[dict[str, Any]]:
-    """Write a run's averaged weights with spectrum and held-out figures.
+    """Write a run's averaged weights, in float16, with spectrum and held-out figures.
 
     Parameters
     ----------
@@ -43,6 +43,9 @@ def export_prior(
     """
     run = Path(run)
     model = load_prior_file(run / PRIOR)
+    # Half precision is half the file, and what is measured below is what the file holds.
+    weights = {name: value.half() for name, value in model.state_dict().items()}
+    model.load_state_dict(weights)
     recipe = TrainingConfig(**model.provenance["config"])
     images = load_images(data, run / "cache")
     _, held_out = split(images, recipe.validation_fraction, recipe.validation_groups, recipe.seed)
@@ -58,7 +61,7 @@ def export_prior(
         "validation": scores,
         NOVELTY_KEY: reference_errors(model, chosen),
     }
-    save_prior(output, model, spectrum=spectrum, provenance=provenance)
+    save_prior(output, model, weights, spectrum, provenance)
     return scores
 
 
@@ -68,7 +71,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="Weights file to write.")],
     n_images: Annotated[int, typer.Option("--images", help="Held-out slices to look at.")] = 24,
 ) -> None:
-    """Write a run's averaged weights, ready for `load_prior`, and print its figures and hash."""
+    """Write a run's averaged weights in float16, and print its figures and hash."""
     scores = export_prior(run, data, output, n_images)
     print("| sigma | weighted loss | PSNR in dB |\n|---|---|---|")
     for score in scores:

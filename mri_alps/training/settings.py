@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -38,8 +38,13 @@ class RecipeSettings:
         group=RECIPE,
         at_least=0,
     )
-    learning_rate: float = setting("AdamW's.", default=1e-3, group=RECIPE, at_least=0)
-    weight_decay: float = setting("AdamW's.", default=0.0, at_least=0)
+    optimizer: Literal["adamw", "muon"] = setting(
+        "adamw, or muon, which takes convolutions along orthogonalised gradients.",
+        default="adamw",
+        group=RECIPE,
+    )
+    learning_rate: float = setting("The optimizer's.", default=1e-3, group=RECIPE, at_least=0)
+    weight_decay: float = setting("The optimizer's.", default=0.0, at_least=0)
     gradient_clip: float = setting("Largest norm of a gradient.", default=1.0, at_least=0)
     ema_exponent: float = setting(
         "Averaged weights follow beta = (1 - 1/step)^(exponent + 1): a window that is a constant "

@@ -44,7 +44,9 @@ def assert_same_state(first: Path, second: Path) -> None:
         assert torch.equal(a[name], b[name]), name
 
 
-def test_interrupted_run_ends_where_an_unbroken_one_does(data, recipe, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_interrupted_run_ends_where_an_unbroken_one_does(data, recipe, tmp_path, optimizer):
+    recipe = dataclasses.replace(recipe, optimizer=optimizer)
     assert make_trainer(data, recipe, tmp_path / "whole").run(10)
     assert make_trainer(data, recipe, tmp_path / "parts").run(4)
     assert make_trainer(data, recipe, tmp_path / "parts").run(7)
@@ -58,7 +60,9 @@ def test_interrupted_run_ends_where_an_unbroken_one_does(data, recipe, tmp_path)
     assert whole.provenance["images_seen"] == parts.provenance["images_seen"]
 
 
-def test_training_changes_the_weights_and_lowers_the_loss(data, recipe, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_training_changes_the_weights_and_lowers_the_loss(data, recipe, tmp_path, optimizer):
+    recipe = dataclasses.replace(recipe, optimizer=optimizer)
     plans = (CropPlan(16, 8, 0.1, 0.5),)  # levels at which discs are easily told from noise
     recipe = dataclasses.replace(
         recipe, plans=plans, steps=150, warmup_steps=10, decay_steps=0, learning_rate=0.01
@@ -111,6 +115,8 @@ def test_other_data_or_another_network_cannot_take_over(data, recipe, tmp_path):
     layout = dataclasses.replace(recipe.unet, channels=(8, 16))
     with pytest.raises(ConfigurationError, match="another layout"):
         make_trainer(data, dataclasses.replace(recipe, unet=layout), tmp_path / "run")
+    with pytest.raises(ConfigurationError, match=r"optimizer adamw.*leave out --optimizer muon"):
+        make_trainer(data, dataclasses.replace(recipe, optimizer="muon"), tmp_path / "run")
     tensors, metadata = load_tensors(tmp_path / "run" / CHECKPOINT)
     metadata["data"]["fingerprint"] = "0" * 64
     save_tensors(tmp_path / "run" / CHECKPOINT, tensors, metadata)

@@ -11,6 +11,7 @@ import torch
 from mri_alps import training
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import MagnitudeGate, NetworkPrior, UNetConfig, load_prior
+from mri_alps.priors.checkpoint import load_tensors
 from mri_alps.priors.novelty import NOVELTY_KEY
 from mri_alps.training import _monitor as monitor
 from mri_alps.training._loop import _compile_gates
@@ -98,6 +99,12 @@ def test_exported_weights_are_complete(options, data, tmp_path):
     prior = load_prior(tmp_path / "out.safetensors")
     assert prior.provenance["validation"] == scores
     assert prior.provenance["step"] == 3
+    stored, _ = load_tensors(tmp_path / "out.safetensors")
+    averaged = load_prior(tmp_path / "run").state_dict()
+    smallest = torch.finfo(torch.float16).tiny * torch.finfo(torch.float16).eps
+    for name, value in prior.state_dict().items():
+        assert stored[name].dtype == torch.float16 and value.dtype == torch.float32
+        torch.testing.assert_close(value, averaged[name], rtol=2**-11, atol=smallest)
     assert len(prior.provenance[NOVELTY_KEY]) == 4
     assert prior.prior_spectrum.error_power.shape == (3, 40)
     assert_equal_to_rounding(
