@@ -83,7 +83,18 @@ class ComplexConv2d(nn.Module):
         self.padding = kernel_size // 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Convolve: real (n, 2 in_channels, H, W) to real (n, 2 out_channels, H, W)."""
+        """Convolve.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Real (n, 2 in_channels, H, W).
+
+        Returns
+        -------
+        torch.Tensor
+            Real (n, 2 out_channels, H, W).
+        """
         return functional.conv2d(x, self.real_weight(), padding=self.padding)
 
     def real_weight(self) -> torch.Tensor:
