@@ -110,6 +110,16 @@ def test_phases_of_healthy_scans_are_no_wrong_centre():
     assert moved == []
 
 
+@pytest.mark.parametrize("n_slices", [2, 3, 4])
+def test_a_steep_phase_of_some_slices_is_no_wrong_centre(n_slices):
+    kspace = simulated(n_slices=n_slices)
+    steep = kspace.copy()
+    steep[n_slices // 2] = 3 * np.roll(kspace[n_slices // 2], 6, -1)  # and brighter than the others
+    check_untouched(raw_from_arrays(steep), steep)
+    wrong = raw_from_arrays(np.roll(steep, 8, -1))  # one at 14, the others at 8
+    assert len(notes(wrong)) == 1 and "was moved by" in notes(wrong)[0]
+
+
 def test_noise_and_empty_scans_have_no_centre():
     for kspace in (
         random_complex(1, 2, 3, 16, 16),
