@@ -143,7 +143,8 @@ def load_prior_file(
     Raises
     ------
     InputFileError
-        If the file is missing, damaged, of another format or hash, or its weights do not fit.
+        If the file is missing, damaged, of another format or hash, or its weights do not fit or are
+        not finite.
     """
     digest = _sha256(Path(path)) if Path(path).is_file() else ""
     if digest and sha256 is not None and digest != sha256:
@@ -166,6 +167,11 @@ def load_prior_file(
         raise InputFileError(
             f"the weights in {path} do not fit the configuration in the same file: {error}"
         ) from error
+    if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
+        raise InputFileError(
+            f"weights in {path} are not finite: the training has diverged, so take an earlier "
+            "file, or train again with a lower --learning-rate"
+        )
     model.provenance = dict(metadata.get("provenance", {}))
     model.name = Path(path).stem
     model.checkpoint_sha256 = digest

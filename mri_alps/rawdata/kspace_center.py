@@ -9,10 +9,12 @@ not, and that is how it is told apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+VOICE = 0.02
+"""Of the energy of the brightest slice, from which a slice says where the centre is."""
 SMALLEST_AXIS = 8
 """Samples; over fewer, nothing can be said about a centre."""
 TOLERANCE = 2
@@ -90,13 +92,30 @@ def find_center(
         For each axis what was found, None where there is nothing to find: too few samples, or no
         energy.
     """
-    energy = sum(_energy(kspace) for kspace in slices)
-    count = np.sum(masks, axis=0)
-    readout, phase = (
-        _axis_center(energy.sum(1 - axis), count.sum(1 - axis), axis, slices)  # type: ignore[union-attr]
-        for axis in (0, 1)
-    )
-    return readout, phase
+    energies = [_energy(kspace) for kspace in slices]
+    total, count = np.sum(energies, axis=0), np.sum(masks, axis=0)
+    bright = max(energy.sum() for energy in energies) * VOICE
+    voices = [i for i, energy in enumerate(energies) if energy.sum() > bright]
+    found = []
+    for axis in (0, 1):
+        center = _axis_center(total.sum(1 - axis), count.sum(1 - axis), axis, slices)
+        alone = [
+            _axis_center(energies[i].sum(1 - axis), masks[i].sum(1 - axis), axis, [slices[i]])
+            for i in voices
+        ]
+        found.append(_where_most_have_it(center, alone))
+    return found[0], found[1]
+
+
+def _where_most_have_it(
+    center: AxisCenter | None, alone: Sequence[AxisCenter | None]
+) -> AxisCenter | None:
+    """Take the place in the middle of that of single slices: one may have a steep phase."""
+    distinct = [each for each in alone if each and each.distinctness >= DISTINCT_PEAK]
+    if center is None or len(distinct) < 3:
+        return center
+    middle = sorted(distinct, key=lambda each: abs(each.offset))[len(distinct) // 2]
+    return replace(center, position=middle.position)
 
 
 def _energy(kspace: np.ndarray) -> np.ndarray:

@@ -204,12 +204,7 @@ def _centered(raw: RawKSpace) -> RawKSpace:
     names = [name.replace("_", " ") for name in raw.axes]
     for axis, name in enumerate(names):
         _check_axis(raw.path, name, found[axis], found[1 - axis])
-    shifts = [
-        _shift(raw, name, found[axis], found[1 - axis])
-        if _is_off(found[axis]) and _is_off_in_all(slices, masks, axis)
-        else 0
-        for axis, name in enumerate(names)
-    ]
+    shifts = [_shift(raw, name, found[axis], found[1 - axis]) for axis, name in enumerate(names)]
     for name, center, shift in zip(names, found, shifts, strict=True):
         if center is not None and shift:
             raw = _note(
@@ -219,17 +214,6 @@ def _centered(raw: RawKSpace) -> RawKSpace:
                 f"moved by {shift} samples, a linear phase over the image",
             )
     return _rolled(raw, (shifts[0], shifts[1])) if any(shifts) else raw
-
-
-def _is_off_in_all(slices: list[np.ndarray], masks: list[np.ndarray], axis: int) -> bool:
-    """Whether no slice has its centre where the header has it, or it is a phase of some slices."""
-    alone = (find_center([one], [mask])[axis] for one, mask in zip(slices, masks, strict=True))
-    distinct = (each for each in alone if each and each.distinctness >= DISTINCT_PEAK)
-    return all(_is_off(each) for each in distinct)
-
-
-def _is_off(center: AxisCenter | None) -> bool:
-    return center is not None and abs(center.offset) >= TOLERANCE + 0.5
 
 
 def check_readout(path: Path, kspace: np.ndarray, mask: np.ndarray) -> None:

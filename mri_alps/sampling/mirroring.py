@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,15 @@ def mirror_axes_of(model: ScoreModel, n_axes: int) -> tuple[int, ...]:
     ConfigurationError
         If an axis is none of the image's, from -n_axes to -1, or comes twice.
     """
-    axes = tuple(getattr(model, "mirror_axes", ()))
+    found = getattr(model, "mirror_axes", ())
+    try:
+        axes = tuple(map(operator.index, found))
+    except TypeError:
+        axes = (0,)  # is refused
     if not {*axes} <= {*range(-n_axes, 0)} or len({*axes}) < len(axes):
         raise ConfigurationError(
-            f"the prior's mirror_axes are {axes}: expected different numbers from {-n_axes} to -1, "
-            "axes of the image counted from the last"
+            f"the prior's mirror_axes are {found}: expected different numbers from {-n_axes} to "
+            "-1, axes of the image counted from the last"
         )
     return axes
 

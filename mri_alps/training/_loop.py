@@ -183,7 +183,19 @@ class Trainer:
         return self.progress.step >= steps
 
     def save(self) -> None:
-        """Write the run's checkpoint and the averaged weights as a prior, then wait for all."""
+        """Write the run's checkpoint and the averaged weights as a prior, then wait for all.
+
+        Raises
+        ------
+        ConfigurationError
+            If the training has diverged; what was written before stays.
+        """
+        if not all(bool(value.isfinite().all()) for value in self.average.weights.values()):
+            raise ConfigurationError(
+                f"the training in {self.output} has diverged: its weights are not finite after "
+                f"{self.progress.step} steps; repeat the command with a lower --learning-rate, "
+                "which goes on from the last checkpoint if there is one"
+            )
         if self.fabric.is_global_zero:
             save_state(
                 self.output / CHECKPOINT,

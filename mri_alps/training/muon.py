@@ -75,7 +75,7 @@ class Muon(torch.optim.AdamW):
         halves = []
         for part in kernel:
             assert part.grad is not None, "the loss depends on all weights"
-            gradient = part.grad.float()
+            gradient = part.grad
             state = self.state[part]
             if not state:
                 # AdamW's restoring asks every weight for its steps.
@@ -83,7 +83,7 @@ class Muon(torch.optim.AdamW):
                 state["momentum"] = torch.zeros_like(part)
             state["step"] += 1
             state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
-            halves.append(gradient.lerp(state["momentum"], _MOMENTUM).flatten(1))
+            halves.append(gradient.lerp(state["momentum"], _MOMENTUM).flatten(1).float())
         return nearest_semi_unitary(torch.complex(halves[0], halves[1]), self.dtype)
 
 

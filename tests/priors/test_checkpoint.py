@@ -95,6 +95,14 @@ def test_weights_that_do_not_fit_their_configuration_are_refused(prior, tmp_path
         load_prior(path)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(prior, tmp_path, value):
+    next(prior.parameters()).data.view(-1)[0] = value
+    save_prior(tmp_path / "p.safetensors", prior)
+    with pytest.raises(InputFileError, match="not finite: the training has diverged"):
+        load_prior(tmp_path / "p.safetensors")
+
+
 def test_loading_does_not_load_the_compiler():
     """On the device meta arithmetic makes torch load it, for a second and more."""
     code = (

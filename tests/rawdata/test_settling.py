@@ -110,14 +110,34 @@ def test_phases_of_healthy_scans_are_no_wrong_centre():
     assert moved == []
 
 
-@pytest.mark.parametrize("n_slices", [2, 3, 4])
-def test_a_steep_phase_of_some_slices_is_no_wrong_centre(n_slices):
-    kspace = simulated(n_slices=n_slices)
-    steep = kspace.copy()
-    steep[n_slices // 2] = 3 * np.roll(kspace[n_slices // 2], 6, -1)  # and brighter than the others
+def with_a_steep_slice(kspace, shift):
+    """The middle slice moved, and brighter than the others."""
+    steep, middle = kspace.copy(), len(kspace) // 2
+    steep[middle] = 3 * np.roll(kspace[middle], shift, -1)
+    return steep
+
+
+@pytest.mark.parametrize("n_slices", [3, 4])
+def test_a_steep_phase_of_one_slice_is_no_wrong_centre(n_slices):
+    steep = with_a_steep_slice(simulated(n_slices=n_slices), 6)
     check_untouched(raw_from_arrays(steep), steep)
     wrong = raw_from_arrays(np.roll(steep, 8, -1))  # one at 14, the others at 8
-    assert len(notes(wrong)) == 1 and "was moved by" in notes(wrong)[0]
+    assert "was moved by -8 samples" in notes(wrong)[0]
+
+
+@pytest.mark.parametrize("shift", [4, 8])
+def test_a_slice_that_happens_to_look_right_makes_no_wrong_centre_right(shift):
+    kspace = np.roll(with_a_steep_slice(simulated(n_slices=3), -shift), shift, -1)
+    assert f"was moved by {-shift} samples" in notes(raw_from_arrays(kspace))[0]
+
+
+def test_filtered_noise_has_no_voice_about_the_centre():
+    kspace = np.roll(simulated(n_slices=3), 8, -1)
+    quiet = 0.002 * np.abs(kspace).max() * random_complex(5, *kspace.shape[1:])
+    window = 0.05 + np.hanning(kspace.shape[-1])
+    for noisy in ((1,), (0, 1)):
+        kspace[list(noisy)] = quiet * window
+        assert "was moved by" in notes(raw_from_arrays(kspace.astype(np.complex64)))[0]
 
 
 def test_noise_and_empty_scans_have_no_centre():

@@ -38,7 +38,7 @@ def test_sample_i_sees_mirroring_i(shape, name):
     assert (mirrored.sigma_min, mirrored.sigma_max) == (0.1, 2.0)
 
 
-@pytest.mark.parametrize("axes", [(1,), (0, -1), (-1, -1), (-3,), ("x",)])
+@pytest.mark.parametrize("axes", [(1,), (0, -1), (-1, -1), (-3,), ("x",), None, -1, (-1.0,)])
 def test_axes_that_an_image_does_not_have_are_named(axes):
     with pytest.raises(ConfigurationError, match=r"mirror_axes are .* from -2 to -1"):
         mirror_axes_of(SimpleNamespace(mirror_axes=axes), 2)

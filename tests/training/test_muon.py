@@ -81,6 +81,17 @@ def test_convolutions_inside_move_along_orthogonal_directions_and_the_rest_as_wi
         assert agreement > 0.999  # the first step: Nesterov's momentum is the gradient itself
 
 
+def test_double_precision_is_kept():
+    model = make_network().double()
+    muon = Muon(model, (model.unet.entrance, model.unet.exit), **SETTINGS)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    before = [part.detach().clone() for part in muon.kernels[0]]
+    muon.step()
+    for part, old in zip(muon.kernels[0], before, strict=True):
+        assert part.dtype == torch.float64 and not torch.equal(part, old)
+
+
 def test_a_second_step_remembers_the_first():
     model = make_network()
     muon = Muon(model, (model.unet.entrance, model.unet.exit), **SETTINGS)

@@ -73,6 +73,20 @@ def test_training_changes_the_weights_and_lowers_the_loss(data, recipe, tmp_path
     assert sum(losses[-40:]) < 0.6 * sum(losses[:40])
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_training_that_diverges_says_so_and_leaves_what_was_good(
+    data, recipe, tmp_path, optimizer
+):
+    recipe = dataclasses.replace(recipe, optimizer=optimizer, warmup_steps=0)
+    assert make_trainer(data, recipe, tmp_path / "run").run(1)
+    before = (tmp_path / "run" / CHECKPOINT).read_bytes()
+    hot = make_trainer(data, dataclasses.replace(recipe, learning_rate=1e30), tmp_path / "run")
+    with pytest.raises(ConfigurationError, match=r"diverged.*after 5 steps.*lower --learning-rate"):
+        hot.run(5)
+    assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
+    load_prior(tmp_path / "run")
+
+
 def test_seed_decides_everything(data, recipe, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         make_trainer(data, dataclasses.replace(recipe, seed=seed), tmp_path / name).run(3)
