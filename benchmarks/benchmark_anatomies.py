@@ -8,6 +8,8 @@ compared with. Images and PSNR are those of `benchmark_denoising.py`: complex, s
 99th percentile of their magnitude, sigma per real component, a peak of 1, the prior is told sigma
 alone; the same images and noise every time. `--tv` adds total variation with its strength chosen
 for every image and level to minimise the true error, which takes far longer than the priors.
+`--scan` adds slices of a fully sampled raw scan, combined with the maps that the program estimates;
+their own noise is part of what is compared with, so that only differences between priors count.
 `--mirrored` adds the mean over the four mirrorings in which samples see a network.
 """
 
@@ -21,8 +23,11 @@ import numpy as np
 import torch
 from benchmark_denoising import SIGMAS, psnr, total_variation, with_prior
 
+from mri_alps.calibration import prepare_slice
 from mri_alps.core.random import standard_normal, stream_seed
+from mri_alps.operators import sense_operator
 from mri_alps.priors import load_prior
+from mri_alps.rawdata import read_raw
 from mri_alps.training.images import ImageSet, split
 from mri_alps.training.sources import load_images
 from mri_alps.training.validation import validation_images
@@ -65,6 +70,14 @@ def by_anatomy(images: ImageSet) -> dict[str, ImageSet]:
     return {anatomy: ImageSet(tuple(records)) for anatomy, records in parts.items()}
 
 
+def of_scan(path: Path) -> list[torch.Tensor]:
+    """Coil-combined complex images of up to three slices of a fully sampled raw scan."""
+    raw = read_raw(path)
+    chosen = np.linspace(0, raw.n_slices - 1, min(3, raw.n_slices)).round().astype(int)
+    acquisitions = [prepare_slice(raw, int(index)) for index in chosen]
+    return [sense_operator(x.sets(), x.mask).adjoint(x.kspace) for x in acquisitions]
+
+
 def scores(estimator: Estimator, images: list[torch.Tensor]) -> np.ndarray:
     """(levels,) mean PSNR in dB."""
     rows = []
@@ -90,6 +103,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="npz of make_training_set.py")
     parser.add_argument("--prior", action="append", help="repeatable; brain-small if left out")
     parser.add_argument("--images", type=int, default=12, help="slices per anatomy")
+    parser.add_argument("--scan", type=Path, action="append", default=[], help="repeatable")
     parser.add_argument("--mirrored", action="store_true", help="also in the mean of mirror images")
     parser.add_argument("--tv", action="store_true", help="with oracle total variation")
     arguments = parser.parse_args()
@@ -103,17 +117,20 @@ def main() -> None:
     _, held_out = split(load_images([arguments.data]), 0.1, [HELD_OUT], 0)
     print(line("anatomy", "slices", "denoiser", *(f"{sigma:g}" for sigma in SIGMAS)))
     print("|---" * (3 + len(SIGMAS)) + "|")
-    for anatomy, part in by_anatomy(held_out).items():
-        images = validation_images(part, arguments.images, seed=0)
+    parts = {
+        anatomy: validation_images(part, arguments.images, seed=0)
+        for anatomy, part in by_anatomy(held_out).items()
+    }
+    for name, images in (parts | {path.name: of_scan(path) for path in arguments.scan}).items():
         first = None
-        for name, estimator in estimators.items():
+        for denoiser, estimator in estimators.items():
             found = scores(estimator, images)
             if first is None:
                 first, cells = found, [f"{value:.2f}" for value in found]
             else:
                 pairs = zip(found, found - first, strict=True)
                 cells = [f"{value:.2f} ({gain:+.2f})" for value, gain in pairs]
-            print(line(anatomy, str(len(images)), name, *cells), flush=True)
+            print(line(name, str(len(images)), denoiser, *cells), flush=True)
 
 
 if __name__ == "__main__":
