@@ -18,7 +18,7 @@ PriorOption = Annotated[
     Optional[str],  # noqa: UP045 - typer resolves this at run time
     typer.Option(
         "--prior",
-        help="Built-in prior (brain-small, anatomy-small, gaussian), a checkpoint, hf:owner/name, "
+        help="Built-in prior (anatomy-small, brain-small, gaussian), a checkpoint, hf:owner/name, "
         "or a name that an installed package registers.",
         rich_help_panel=SAMPLER_GROUP,
     ),

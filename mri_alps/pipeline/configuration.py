@@ -153,8 +153,8 @@ class ReconstructionConfiguration:
     """
 
     prior: Text | None = setting(
-        "Built-in prior (brain-small, anatomy-small, gaussian), a checkpoint, hf:owner/name on the "
-        "Hugging Face Hub, or a name that an installed package registers. Left out: brain-small.",
+        "Built-in prior (anatomy-small, brain-small, gaussian), a checkpoint, hf:owner/name on the "
+        "Hugging Face Hub, or a name that an installed package registers. Left out: anatomy-small.",
         default=None,
         group=SAMPLER_GROUP,
         from_client=True,

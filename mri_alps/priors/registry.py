@@ -19,7 +19,7 @@ from mri_alps.priors.protocol import ScoreModel
 if TYPE_CHECKING:
     import torch
 
-DEFAULT_PRIOR = "brain-small"
+DEFAULT_PRIOR = "anatomy-small"
 """What `reconstruct` takes where no prior is named."""
 GAUSSIAN = "gaussian"
 

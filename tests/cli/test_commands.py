@@ -66,7 +66,7 @@ def test_every_command_has_help_in_one_spelling(run, command):
 
 def test_help_shows_groups_and_defaults_and_what_samples_takes_a_device(run):
     shown = run("reconstruct", "--help").out
-    assert "brain-small]" in shown and "[default: 40]" in shown
+    assert "anatomy-small]" in shown and "[default: 40]" in shown
     for group in ("Prior and sampler", "Scan and sampling", "Output", "Many scans, many machines"):
         assert group in shown
     takers = ["demo", "reconstruct", "masks", "design-mask", "train", "serve", "stream", "verify"]
@@ -91,7 +91,7 @@ def test_unknown_options_are_refused(run):
 def test_demo(tmp_path, run):
     finished = run("demo", "--output", tmp_path / "demo")
     assert finished.code == 0, finished.err
-    for words in ("error", "coverage", "perfect", "Prior brain-small, equispaced lines, 4x"):
+    for words in ("error", "coverage", "perfect", "Prior anatomy-small, equispaced lines, 4x"):
         assert words in finished.out
     assert (tmp_path / "demo" / "demo_brain.h5").exists()
     picture = tmp_path / "demo" / "demo_brain.png"
