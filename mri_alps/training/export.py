@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.priors import NOVELTY_KEY, load_prior_file, reference_errors, save_prior
 from mri_alps.training._spectrum import level_grid, radial_spectrum
 from mri_alps.training._state import PRIOR
@@ -19,7 +20,12 @@ from mri_alps.training.validation import DEFAULT_SIGMAS, evaluate_denoiser, vali
 
 
 def export_prior(
-    run: Path, data: Sequence[Path], output: Path, n_images: int = 24, n_levels: int = 24
+    run: Path,
+    data: Sequence[Path],
+    output: Path,
+    n_images: int = 24,
+    n_levels: int = 24,
+    mean_with: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Write a run's averaged weights, in float16, with spectrum and held-out figures.
 
@@ -35,6 +41,9 @@ def export_prior(
         Held-out slices for spectrum and figures.
     n_levels : int
         Noise levels of the spectrum.
+    mean_with : Path, optional
+        Weights of the same layout on the same path of training, an earlier state of it or a branch,
+        of which and the run's the mean is taken (Wortsman et al., "Model soups", ICML 2022).
 
     Returns
     -------
@@ -43,8 +52,16 @@ def export_prior(
     """
     run = Path(run)
     model = load_prior_file(run / PRIOR)
+    averaged, facts = model.state_dict(), dict(model.provenance)
+    if mean_with is not None:
+        other = load_prior_file(mean_with)
+        if other.config != model.config:
+            raise ConfigurationError(f"{mean_with} is a network of another layout than {run}")
+        weights_of_both = other.state_dict()
+        averaged = {name: (value + weights_of_both[name]) / 2 for name, value in averaged.items()}
+        facts["mean_of_steps"] = [other.provenance.get("step"), facts.get("step")]
     # Half precision is half the file, and what is measured below is what the file holds.
-    weights = {name: value.half() for name, value in model.state_dict().items()}
+    weights = {name: value.half() for name, value in averaged.items()}
     model.load_state_dict(weights)
     recipe = TrainingConfig(**model.provenance["config"])
     images = load_images(data, run / "cache")
@@ -57,7 +74,7 @@ def export_prior(
     sigmas = level_grid(model.sigma_min, model.sigma_max, n_levels)
     spectrum = radial_spectrum(model, chosen, sigmas)
     provenance = {
-        **model.provenance,
+        **facts,
         "validation": scores,
         NOVELTY_KEY: reference_errors(model, chosen),
     }
@@ -70,9 +87,13 @@ def export(
     data: Annotated[list[Path], typer.Argument(help="The run's data.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Weights file to write.")],
     n_images: Annotated[int, typer.Option("--images", help="Held-out slices to look at.")] = 24,
+    mean_with: Annotated[
+        Optional[Path],  # noqa: UP045 - typer resolves this at run time
+        typer.Option(help="Weights of the same layout: the mean of both is written."),
+    ] = None,
 ) -> None:
     """Write a run's averaged weights in float16, and print its figures and hash."""
-    scores = export_prior(run, data, output, n_images)
+    scores = export_prior(run, data, output, n_images, mean_with=mean_with)
     print("| sigma | weighted loss | PSNR in dB |\n|---|---|---|")
     for score in scores:
         print(f"| {score['sigma']:g} | {score['loss']:.4f} | {score['psnr']:.2f} |")

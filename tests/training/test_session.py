@@ -112,6 +112,21 @@ def test_exported_weights_are_complete(options, data, tmp_path):
     )
 
 
+def test_the_mean_of_two_states_of_a_training_is_exported(options, data, tmp_path):
+    assert run_session([data], tmp_path / "run", options)
+    early = tmp_path / "early.safetensors"
+    early.write_bytes((tmp_path / "run" / "prior.safetensors").read_bytes())
+    longer = dataclasses.replace(options, changes={**options.changes, "steps": 5})
+    assert run_session([data], tmp_path / "run", longer)
+    export_prior(tmp_path / "run", [data], tmp_path / "out.safetensors", 2, 3, early)
+    mean = load_prior(tmp_path / "out.safetensors")
+    first, last = load_prior(early).state_dict(), load_prior(tmp_path / "run").state_dict()
+    assert mean.provenance["mean_of_steps"] == [3, 5] and mean.provenance["step"] == 5
+    for name, value in mean.state_dict().items():
+        expected = (first[name] + last[name]) / 2
+        torch.testing.assert_close(value, expected, rtol=2**-11, atol=1e-7)
+
+
 def test_a_new_run_goes_on_from_weights(options, data, tmp_path):
     assert run_session([data], tmp_path / "run", options)
     first = load_prior(tmp_path / "run")
