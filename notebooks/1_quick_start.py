@@ -37,7 +37,7 @@ print(f"{raw.mask.mean():.0%} of the phase-encode lines were measured")
 # %% [markdown]
 # One call does everything: measure the noise, whiten and combine the coils, estimate sensitivity
 # maps, draw samples. Four samples with 25 evaluations of the network each are few; the defaults
-# are 8 and 100.
+# are 8 and 40.
 
 # %%
 configuration = ReconstructionConfiguration(
