@@ -1,7 +1,8 @@
 """Where the centre of k-space is: found from the energy of the samples, not from the header.
 
-The energy over an axis, summed over coils, slices and the other axis, has its peak where the
-image has no phase gradient on average, whatever the phases of the coils are. An axis of k-space
+The energy over an axis, summed over coils and the other axis, has its peak where the image has no
+phase gradient on average, whatever the phases of the coils are; of three bright slices the one
+whose peak is neither nearest to nor farthest from the header's centre counts. An axis of k-space
 has nearly all of its energy in an eighth of its length; an axis of images, slices or coils has
 not, and that is how it is told apart.
 """
