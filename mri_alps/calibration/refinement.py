@@ -8,7 +8,8 @@ based on structured low-rank matrix completion", SAKE, Magn Reson Med 72:959, 20
 measured stays. Maps of that block replace the former ones if the data agree with them better.
 
 The better the prediction, the better the maps. Where the block is larger than what was measured
-of it and a point estimate by a learned prior can be had, that predicts it, in turn with the maps.
+of it and a point estimate by a learned prior can be had, that predicts it, in turn with the maps;
+and lines outside of the block are asked, too (`mri_alps.calibration.smooth_correction`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from mri_alps.calibration.maps_error import (
     gaussian_mean,
 )
 from mri_alps.calibration.sensitivity import enlarge_readout, local_operators, maps_of
+from mri_alps.calibration.smooth_correction import correct_smoothly
 from mri_alps.core.crop import center_crop
 from mri_alps.core.errors import MriAlpsError
 from mri_alps.operators import SenseOperator
@@ -132,7 +134,7 @@ def refine_sensitivity_maps(
     if misfit > HIGHEST_MISFIT:
         found = block.refine(found)
     if estimate is not None:
-        found = block.refine_with(found, estimate)
+        found = block.correct(block.refine_with(found, estimate), estimate)
     return found
 
 
@@ -215,17 +217,34 @@ class _Block:
         kept = latest if latest.misfit <= enough else found
         return kept._replace(n_estimates=n_estimates)
 
+    def correct(self, found: RefinedMaps, estimate: PointEstimate) -> RefinedMaps:
+        """Change the maps smoothly, if the data agree with that better."""
+        asked = found._replace(n_estimates=found.n_estimates + 1)
+        try:
+            image = self._estimate(found, estimate)
+        except MriAlpsError:
+            return asked
+        data = (self.kspace, self.mask, found.sensitivity_maps)
+        maps = correct_smoothly(*data, image, self.noise_std)
+        error, misfit = self.judge(maps)
+        if misfit > (1 - SMALLEST_FALL_OF_ROUND) * found.misfit:
+            return asked
+        return RefinedMaps(maps, error, found.n_rounds + 1, misfit, asked.n_estimates)
+
     def _round(self, found: RefinedMaps, estimate: PointEstimate, n_iterations: int) -> RefinedMaps:
         maps = self._maps(found, estimate, n_iterations)
         error, misfit = self.judge(maps)
         return RefinedMaps(maps, error, found.n_rounds + 1, misfit)
 
+    def _estimate(self, found: RefinedMaps, estimate: PointEstimate) -> torch.Tensor:
+        weights = found.error.weights
+        operator = SenseOperator(found.sensitivity_maps, self.mask, weights)
+        return estimate(operator, self.kspace * weights, self.noise_std)
+
     def _maps(self, found: RefinedMaps, estimate: PointEstimate, n_iterations: int) -> torch.Tensor:
         """Maps of the block, its missing samples predicted by the present maps."""
         mask, maps = self.mask.expand(self.shape), found.sensitivity_maps
-        weights = found.error.weights
-        operator = SenseOperator(maps, self.mask, weights)
-        image = estimate(operator, self.kspace * weights, self.noise_std)
+        image = self._estimate(found, estimate)
         predicted = SenseOperator(maps, torch.ones_like(mask)).forward(image)
         guess = torch.where(mask, self.kspace, predicted)
         if self.mask.ndim == 1:
