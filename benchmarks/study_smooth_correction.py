@@ -23,10 +23,12 @@ import torch
 from benchmark_anatomies import HELD_OUT, by_anatomy
 from benchmark_anatomies_reconstruction import Scan, chosen, low_resolution, prior_of
 from reconstruction_case import case_from
+from rivals_case import CENTER
 
 from mri_alps.calibration import refinement
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.core.random import stream_seed
+from mri_alps.masks import make_mask
 from mri_alps.pipeline import ReconstructionConfiguration, SliceReconstructor
 from mri_alps.rawdata import read_raw
 from mri_alps.training.images import split
@@ -67,7 +69,10 @@ def of_file(path: Path, configuration: ReconstructionConfiguration, arguments):
     """Road, slice and case of a fully sampled raw scan."""
     raw = read_raw(path)
     prior, device = prior_of(configuration, False)
-    road = SliceReconstructor.of_scan(raw, configuration, prior, device)
+    acceleration = configuration.acceleration
+    seed = tuple(map(ord, path.name))
+    mask = make_mask("equispaced", raw.shape, acceleration, CENTER / acceleration, seed=seed)
+    road = SliceReconstructor.of_scan(raw, configuration, prior, device, mask)
     loaded = road.load(arguments.slice)
     return road, loaded, case_from(loaded.acquisition, raw, path.name, arguments.slice)
 

@@ -8,8 +8,7 @@ of the regularised Gauss-Newton kind (Uecker et al., Magn Reson Med 60:674, 2008
 that a learned prior estimates and the maps that made it. The change of the maps is a Fourier
 series of a larger field of view, so that it need not be periodic.
 
-Once only: turned with the estimates of images over and over, errors of the image pass for errors
-of the maps. On a real scan of 8 coils at 8x three turns cost 0.5 dB, and six 1.2 dB
+Once only: turned over and over with new estimates, errors of the image pass for errors of the maps
 (`benchmarks/study_smooth_correction.py`).
 """
 
