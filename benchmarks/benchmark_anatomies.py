@@ -10,7 +10,8 @@ alone; the same images and noise every time. `--tv` adds total variation with it
 for every image and level to minimise the true error, which takes far longer than the priors.
 `--scan` adds slices of a fully sampled raw scan, combined with the maps that the program estimates;
 their own noise is part of what is compared with, so that only differences between priors count.
-`--mirrored` adds the mean over the four mirrorings in which samples see a network.
+`--mirrored` adds the mean over the four mirrorings in which samples see a network. `--trained`
+takes slices of the training set instead: more of the like brings no more than what is gained there.
 """
 
 from __future__ import annotations
@@ -62,10 +63,11 @@ def of_total_variation(noisy: torch.Tensor, truth: torch.Tensor, sigma: float) -
 
 
 def by_anatomy(images: ImageSet) -> dict[str, ImageSet]:
-    """Divide held-out images by the anatomy in their group's name."""
+    """Divide images by the anatomy in their group's name, held-out ones or others."""
     parts: dict[str, list] = {}
     for record in images.records:
-        anatomy = record.group.partition("held-out/")[2].split("/")[0]
+        where = "held-out/" if "held-out/" in record.group else "/"
+        anatomy = record.group.partition(where)[2].split("/")[0]
         parts.setdefault(anatomy, []).append(record)
     return {anatomy: ImageSet(tuple(records)) for anatomy, records in parts.items()}
 
@@ -105,6 +107,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=12, help="slices per anatomy")
     parser.add_argument("--scan", type=Path, action="append", default=[], help="repeatable")
     parser.add_argument("--mirrored", action="store_true", help="also in the mean of mirror images")
+    parser.add_argument("--trained", action="store_true", help="slices of the training set")
     parser.add_argument("--tv", action="store_true", help="with oracle total variation")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -114,12 +117,12 @@ def main() -> None:
         estimators |= {f"{name}, four mirrorings": of_mirrorings(name) for name in names}
     if arguments.tv:
         estimators["TV (oracle)"] = of_total_variation
-    _, held_out = split(load_images([arguments.data]), 0.1, [HELD_OUT], 0)
+    trained, held_out = split(load_images([arguments.data]), 0.1, [HELD_OUT], 0)
     print(line("anatomy", "slices", "denoiser", *(f"{sigma:g}" for sigma in SIGMAS)))
     print("|---" * (3 + len(SIGMAS)) + "|")
     parts = {
         anatomy: validation_images(part, arguments.images, seed=0)
-        for anatomy, part in by_anatomy(held_out).items()
+        for anatomy, part in by_anatomy(trained if arguments.trained else held_out).items()
     }
     for name, images in (parts | {path.name: of_scan(path) for path in arguments.scan}).items():
         first = None

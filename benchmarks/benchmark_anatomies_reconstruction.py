@@ -2,8 +2,8 @@
 
     python benchmarks/benchmark_anatomies_reconstruction.py SET.npz --output anatomies.jsonl
         [--prior brain-small --prior anatomy-small --prior runs/mine] [--scans 3] [--size 320]
-        [--accelerations 4,8] [--samples 8] [--evaluations 40] [--unmirrored] [--quick]
-        [--table-only]
+        [--accelerations 4,8] [--samples 8] [--evaluations 40] [--unmirrored]
+        [--true-maps] [--quick] [--table-only]
 
 SET.npz is made by `data_scripts/make_training_set.py`, which says who is held out; slices are
 of as many subjects as there are, evenly spread. Each gets a smooth phase and is measured by 8
@@ -25,12 +25,14 @@ a run was stopped, and with a further --prior adds only that one; weights are kn
 so that new ones under an old name are measured anew. At the end the file's tables are printed as
 Markdown: means over an anatomy's slices of this --seed and --size. --quick: the Gaussian prior,
 64 pixels, one slice, 4x. --unmirrored: all samples see the network as it is, for comparison
-(`mri_alps.sampling.mirroring`).
+(`mri_alps.sampling.mirroring`). --true-maps: the maps are given, not estimated, which tells what a
+prior costs from what maps cost.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import itertools
 import os
@@ -102,11 +104,13 @@ class Scan:
         acceleration: float,
         seed: int,
         unmirrored: bool = False,
+        true_maps: bool = False,
     ):
         self.name, self.unmirrored = name, unmirrored
         image = with_phase(magnitude, seed)
         self.truth = image.abs().numpy()
-        self.mask, _, clean, noisy = simulated(image, acceleration, seed)
+        self.mask, maps, clean, noisy = simulated(image, acceleration, seed)
+        self.given_maps = maps.numpy() if true_maps else None
         self.clean, self.raw = clean.numpy(), raw_from_arrays(noisy.numpy()[None])
 
     @functools.lru_cache(maxsize=1)  # noqa: B019, of one prior, which holds no scan
@@ -114,6 +118,7 @@ class Scan:
         """Return the reconstructor, the slice, and what rivals get of it."""
         prior, device = prior_of(configuration, self.unmirrored)
         road = SliceReconstructor.of_scan(self.raw, configuration, prior, device, self.mask)
+        road = dataclasses.replace(road, given_maps=self.given_maps)
         loaded = road.load(0)
         return road, loaded, case_from(loaded.acquisition, self.raw, self.name, 0, self.clean)
 
@@ -184,17 +189,20 @@ def one_scan(log, options, configuration, with_rivals, anatomy, label, record) -
     common = {"stage": "result", "anatomy": anatomy, "scan": label}
     common |= {"acceleration": configuration.acceleration, "shape": list(magnitude.shape)}
     seed = stream_seed(options.seed, *label.encode())
-    scan = Scan(label, magnitude, configuration.acceleration, seed, options.unmirrored)
+    roads = (options.unmirrored, options.true_maps)
+    scan = Scan(label, magnitude, configuration.acceleration, seed, *roads)
     todo: list[tuple[dict, Callable[[], dict]]] = []
     for rival in RIVALS if with_rivals else ():
         if rival == BART and bart_version() is None:
             continue
         entry = common | {"method": rival, "settings": [options.seed, options.size]}
+        entry |= {"setting": "true maps"} if options.true_maps else {}
         todo.append((entry, functools.partial(scan.rival, rival, configuration)))
     entry = common | {"method": Path(configuration.prior).name, "prior": True}
     entry |= {"evaluations": options.evaluations}
     entry["setting"] = weights_of(prior_of(configuration, options.unmirrored)[0])
     entry["setting"] += " unmirrored" if options.unmirrored else ""
+    entry["setting"] += " true maps" if options.true_maps else ""
     entry["settings"] = [options.seed, options.size, options.samples]
     todo.append((entry, functools.partial(scan.ours, configuration)))
     for entry, run in todo:
@@ -286,6 +294,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--evaluations", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--unmirrored", action="store_true", help="for comparison")
+    parser.add_argument("--true-maps", action="store_true", help="for comparison; own --output")
     parser.add_argument("--table-only", action="store_true", help="print what the file holds")
     parser.add_argument("--quick", action="store_true", help="a minute's rehearsal")
     options = parser.parse_args(arguments)
