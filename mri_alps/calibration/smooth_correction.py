@@ -56,7 +56,13 @@ def correct_smoothly(
     Returns
     -------
     torch.Tensor
-        complex64 (coils, H, W), unit norm over coils, zero where the maps were.
+        complex64 (coils, H, W), unit norm over coils, zero where the maps were. They are not judged
+        here: wherever the image is wrong they may be worse than those before.
+
+    Notes
+    -----
+    Ying and Sheng 2007 (image and maps in turn); Uecker et al. 2008 (both at
+    once, of white unknowns); here from an image and maps that are given, in a few steps.
     """
     model = _Model(mask.expand(image.shape), _Series(kspace.shape[-2:], image), noise_std)
     solution = model.zeros(len(kspace))

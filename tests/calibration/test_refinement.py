@@ -76,6 +76,21 @@ def test_a_prior_that_knows_the_image_improves_maps():
         assert (found.n_rounds, found.n_estimates) == (plain.n_rounds, 2)
 
 
+def test_a_smooth_correction_is_taken_where_the_data_agree_better(monkeypatch):
+    kspace, mask, maps, _ = scan(0.4, simulation.lines(SHAPE[1], 8, 8))
+    block = refinement._Block(kspace, mask, NOISE)
+    error, misfit = block.judge(maps)
+    before = refinement.RefinedMaps(maps, error, 0, misfit)
+    found = block.correct(before, exact)
+    assert (found.n_rounds, found.n_estimates) == (1, 1)
+    assert found.misfit < (1 - refinement.SMALLEST_FALL_OF_CORRECTION) * before.misfit
+    assert error_of(found.sensitivity_maps) < error_of(maps) - 3
+    monkeypatch.setattr(refinement, "correct_smoothly", lambda kspace, mask, maps, *_: maps)
+    refused = block.correct(before, exact)
+    assert refused.sensitivity_maps is maps
+    assert (refused.n_rounds, refused.n_estimates) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("falls", "n_asked", "is_kept"),
     [
