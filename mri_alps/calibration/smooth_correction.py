@@ -23,9 +23,9 @@ from mri_alps.core.solvers import conjugate_gradient
 
 _ENLARGED = 1.25  # field of view of the series, over the image's
 _WIDTH, _ORDER, _HIGHEST = 4.0, 4, 9  # of its spectrum, in cycles per enlarged field of view
-_MAPS_STD = 0.3  # of the change at a pixel, before the data; maps have the norm 1
+_MAPS_STD = 0.05  # of the change at a pixel, before the data; maps have the norm 1
 _IMAGE_STD = 0.1  # of the image's change at a pixel, whose scale is 1
-_STEPS, _ITERATIONS = 3, 15
+_STEPS, _ITERATIONS = 3, 20  # of Gauss-Newton, and of conjugate gradients in each
 
 
 def correct_smoothly(
@@ -56,8 +56,9 @@ def correct_smoothly(
     Returns
     -------
     torch.Tensor
-        complex64 (coils, H, W), unit norm over coils, zero where the maps were. They are not judged
-        here: wherever the image is wrong they may be worse than those before.
+        complex64 (coils, H, W), unit norm over coils, zero where the maps were; the maps that were
+        given where the image would have to change by more than `_IMAGE_STD`, so that it is not one
+        of these data. They are not judged here.
 
     Notes
     -----
@@ -69,7 +70,9 @@ def correct_smoothly(
     for _ in range(_STEPS):
         model.linearise(image, sensitivity_maps, solution)
         target = model.adjoint(kspace / noise_std - model.value) - solution
-        solution = solution + conjugate_gradient(model.normal, target, _ITERATIONS, n_axes=1)
+        solution = solution + model.solve(target)
+    if float(solution[: image.numel()].abs().square().mean()) > 1:
+        return sensitivity_maps
     model.linearise(image, sensitivity_maps, solution)
     norm = model.maps.abs().square().sum(0).sqrt()
     support = sensitivity_maps.abs().sum(0) > 0
@@ -133,3 +136,19 @@ class _Model:
 
     def normal(self, unknowns: torch.Tensor) -> torch.Tensor:
         return self.adjoint(self.derivative(unknowns)) + unknowns
+
+    def solve(self, target: torch.Tensor) -> torch.Tensor:
+        """Solve `normal` in unknowns that are scaled so that its diagonal is about 1."""
+        density = self.mask.square().mean()
+        pixels = (1 + density * _IMAGE_STD**2).expand(math.prod(self.shape))
+        power = density * self.image.abs().square().sum()
+        coefficients = (1 + power * self.series.spectrum.square()).flatten()
+        n_coils = (len(target) - len(pixels)) // len(coefficients)
+        scaling = torch.cat([pixels, coefficients.repeat(n_coils)]).rsqrt()
+        solution = conjugate_gradient(
+            lambda unknowns: scaling * self.normal(scaling * unknowns),
+            scaling * target,
+            _ITERATIONS,
+            n_axes=1,
+        )
+        return scaling * solution
