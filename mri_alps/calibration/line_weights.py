@@ -10,6 +10,7 @@ of variance noise_std^2 + maps_error^2 * (mean power of the line).
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -23,6 +24,10 @@ LARGEST_ERROR = 0.1
 """Most that is allowed for. The centre of k-space holds nearly all of the signal: an allowance in
 proportion to it, if it were large, would take the centre for unmeasured and the image from the
 prior. Maps that are wrong by more are not used in silence."""
+SPREAD_WIDTH = 4.0
+"""Width, in lines, of the spectrum of the maps' errors where calibration lines are few: as that of
+coils."""
+_REACH = 40  # lines to both sides, to which an error is spread
 
 
 def sampling_weights(
@@ -70,6 +75,37 @@ def sampling_weights(
     error = maps_error**2 * (power - variance).clamp_min(0)
     weights = noise_std / (variance + error).sqrt()
     return torch.where(mask, weights, torch.ones_like(weights)).to(torch.float32)
+
+
+def spread_over_lines(weights: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Allow for what errors of the maps bring of strong lines into the lines around them.
+
+    Where maps come from few lines their error varies over the image as coils do, so that the strong
+    centre of k-space errs in lines beside it, by more than these have of their own signal. The
+    allowance of a line becomes the mean of those of the lines around it, with the weights
+    1 / (1 + (distance / `SPREAD_WIDTH`)^2)^2; between measured lines it is interpolated.
+
+    Parameters
+    ----------
+    weights : torch.Tensor
+        Float32 (W,), of `sampling_weights`.
+    mask : torch.Tensor
+        Bool (W,), with at least one line.
+
+    Returns
+    -------
+    torch.Tensor
+        Float32 (W,), 1 outside the mask.
+    """
+    measured, lines = mask.cpu().nonzero().flatten().numpy(), np.arange(len(mask))
+    allowance = (weights.double().pow(-2) - 1).clamp_min(1e-9).log().cpu().numpy()
+    between = torch.from_numpy(np.exp(np.interp(lines, measured, allowance[measured])))
+    distance = torch.arange(-_REACH, _REACH + 1, dtype=torch.float64)
+    kernel = (1 + (distance / SPREAD_WIDTH).square()).pow(-2)
+    padded = functional.pad(between[None, None], (_REACH, _REACH), mode="replicate")
+    spread = functional.conv1d(padded, (kernel / kernel.sum())[None, None])[0, 0]
+    spread = spread.to(weights.device)
+    return torch.where(mask, (1 + spread).rsqrt(), 1).to(torch.float32)
 
 
 def sample_power(kspace: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

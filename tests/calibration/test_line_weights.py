@@ -1,9 +1,15 @@
 """Weights of measured samples: noise against noise and model error together."""
 
+import math
+
 import pytest
 import torch
 
-from mri_alps.calibration.line_weights import sampling_weights
+from mri_alps.calibration.line_weights import (
+    SPREAD_WIDTH,
+    sampling_weights,
+    spread_over_lines,
+)
 from mri_alps.core.errors import ConfigurationError
 from mri_alps.core.random import standard_normal
 
@@ -48,3 +54,31 @@ def test_an_impossible_error_is_told(error):
     kspace, mask = scan()
     with pytest.raises(ConfigurationError, match="maps_error"):
         sampling_weights(kspace, mask, NOISE, error)
+
+
+def test_a_strong_line_takes_trust_from_those_beside():
+    mask = torch.zeros(61, dtype=torch.bool)
+    mask[20:41] = True  # all lines around the strong one, and one far away
+    mask[0] = True
+    weights = torch.ones(61)
+    weights[30] = 0.01
+    spread = spread_over_lines(weights, mask)
+    assert spread.shape == mask.shape and spread.dtype == torch.float32
+    assert bool((spread[~mask] == 1).all())
+    allowance = spread.double().pow(-2) - 1
+    # The kernel's sum over all lines is pi W / 2, but for its tails.
+    total = math.pi * SPREAD_WIDTH / 2
+    assert float(allowance[30]) == pytest.approx(1e4 / total, rel=1e-2)
+    for distance in (1, 4, 8):
+        expected = 1e4 / total / (1 + (distance / SPREAD_WIDTH) ** 2) ** 2
+        for side in (30 - distance, 30 + distance):
+            assert float(allowance[side]) == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize("width", [32, 45])
+def test_a_level_allowance_stays(width):
+    """Up to both ends, and where lines were not measured between."""
+    mask = torch.zeros(width, dtype=torch.bool)
+    mask[::5] = True
+    weights = torch.where(mask, torch.tensor(0.5), torch.tensor(1.0))
+    assert torch.allclose(spread_over_lines(weights, mask), weights, rtol=1e-5)

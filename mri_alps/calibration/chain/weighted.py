@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from mri_alps.calibration.chain.mapped import GIVEN
-from mri_alps.calibration.line_weights import LARGEST_ERROR, MAPS_ERROR, sampling_weights
+from mri_alps.calibration.chain.scaled import FEW_LINES
+from mri_alps.calibration.line_weights import (
+    LARGEST_ERROR,
+    MAPS_ERROR,
+    sampling_weights,
+    spread_over_lines,
+)
 from mri_alps.calibration.maps_error import MapsError, fit_maps_error
 
 if TYPE_CHECKING:
@@ -78,4 +84,7 @@ def _weigh(compressed: CompressedSlice, maps_error: float | None) -> WeightedSli
         largest = MAPS_ERROR if scaled.mapped.source == GIVEN else LARGEST_ERROR
         maps, path = compressed.sensitivity_maps, scaled.trajectory
         found = fit_maps_error(kspace, mask, maps, noise_std, largest, path)
-    return WeightedSlice(compressed, found.weights, found.relative_error, found)
+    weights, region = found.weights, scaled.whitened.region
+    if mask.ndim == 1 and min(region.size) < FEW_LINES and scaled.mapped.source != GIVEN:
+        weights = spread_over_lines(weights, mask)
+    return WeightedSlice(compressed, weights, found.relative_error, found)
