@@ -2,13 +2,15 @@
 
     python benchmarks/study_smooth_correction.py [SET.npz] [--scan RAW.h5 ...] [--turns 0,1,3]
         [--prior anatomy-small] [--scans 2] [--size 320] [--accelerations 8] [--seed 0]
-        [--anatomies pelvis,spine] [--slice 0]
+        [--anatomies pelvis,spine] [--slice 0] [--unspread]
 
 SET.npz is made by `data_scripts/make_training_set.py`; its scans are those of
 `benchmark_anatomies_reconstruction.py`, --scan adds fully sampled raw scans. Each goes the road of
 `reconstruct`, with maps that are changed by `correct_smoothly` as often as --turns says, each time
 with a new estimate of the image. Prints, for each, PSNR of the posterior mean in dB and, in
-brackets, the error of left-out k-space, both against maps of the same turn.
+brackets, the error of left-out k-space, both against maps of the same turn. --unspread: the same
+with an allowance for errors of the maps that each line has of its own signal alone
+(`mri_alps.calibration.line_weights.spread_over_lines`).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from reconstruction_case import case_from
 from rivals_case import CENTER
 
 from mri_alps.calibration import refinement
+from mri_alps.calibration.chain import weighted
 from mri_alps.core.errors import MriAlpsWarning
 from mri_alps.core.random import stream_seed
 from mri_alps.masks import make_mask
@@ -35,6 +38,12 @@ from mri_alps.training.images import split
 from mri_alps.training.sources import load_images
 
 CORRECT = refinement._Block.correct
+SPREAD = weighted.spread_over_lines
+
+
+def alone(weights: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Each line as it was."""
+    return weights
 
 
 def repeated(turns: int):
@@ -92,10 +101,15 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--evaluations", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--unspread", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("| scan | acceleration |", " | ".join(f"{n} turns" for n in arguments.turns), "|")
-    print("|---" * (2 + len(arguments.turns)) + "|")
+    columns = [
+        (n, spread) for spread in (False, True)[not arguments.unspread :] for n in arguments.turns
+    ]
+    titles = [f"{n} turns{'' if spread else ', unspread'}" for n, spread in columns]
+    print("| scan | acceleration |", " | ".join(titles), "|")
+    print("|---" * (2 + len(columns)) + "|")
     for acceleration in map(float, arguments.accelerations.split(",")):
         configuration = ReconstructionConfiguration(
             prior=arguments.prior,
@@ -106,8 +120,11 @@ def main() -> None:
         )
         for label, prepare in scans(arguments, acceleration):
             cells = []
-            for turns in arguments.turns:
-                with mock.patch.object(refinement._Block, "correct", repeated(turns)):
+            for turns, spread in columns:
+                with (
+                    mock.patch.object(refinement._Block, "correct", repeated(turns)),
+                    mock.patch.object(weighted, "spread_over_lines", SPREAD if spread else alone),
+                ):
                     road, loaded, case = prepare(configuration)
                 figures = case.figures(road.draw(loaded).result.samples.mean(0))
                 cells.append(f"{figures['PSNR']:.2f} ({figures['left_out']:.2f})")
