@@ -293,6 +293,7 @@ def _information(weighted: WeightedSlice) -> dict[str, Any]:
     if scaled.refined is not None:
         info["maps_refined"] = scaled.refined.n_rounds
         info["maps_estimates"] = scaled.refined.n_estimates
+        info["maps_corrected"] = scaled.refined.is_corrected
     if weighted.weights is not None:
         info["maps_error"] = weighted.maps_error
         info["smallest_weight"] = float(weighted.weights.min())

@@ -80,11 +80,14 @@ class RefinedMaps(NamedTuple):
     error : MapsError
         What is left to allow for.
     n_rounds : int
-        How often the maps were replaced; 0 where they were good enough, or nothing was better.
+        How often the maps were replaced by those of a block; 0 where they were good enough, or
+        nothing was better.
     misfit : float
         As `strict_misfit`; 0 of so few coils that nothing can be improved.
     n_estimates : int
         Images that the prior was asked for, whether they made better maps or not.
+    is_corrected : bool
+        Whether they were changed smoothly, at last.
     """
 
     sensitivity_maps: torch.Tensor
@@ -92,6 +95,7 @@ class RefinedMaps(NamedTuple):
     n_rounds: int
     misfit: float
     n_estimates: int = 0
+    is_corrected: bool = False
 
 
 def refine_sensitivity_maps(
@@ -232,7 +236,7 @@ class _Block:
         error, misfit = self.judge(maps)
         if misfit > (1 - SMALLEST_FALL_OF_CORRECTION) * found.misfit:
             return asked
-        return RefinedMaps(maps, error, found.n_rounds + 1, misfit, asked.n_estimates)
+        return RefinedMaps(maps, error, found.n_rounds, misfit, asked.n_estimates, True)
 
     def _round(self, found: RefinedMaps, estimate: PointEstimate, n_iterations: int) -> RefinedMaps:
         maps = self._maps(found, estimate, n_iterations)

@@ -198,6 +198,7 @@ def _trust_in_maps(info: dict[str, Any]) -> str:
         return ""  # a single coil
     rounds = info.get("maps_refined", 0)
     refined = f", refined {rounds} times by other lines" if rounds else ""
+    refined += ", changed smoothly to explain all lines" if info.get("maps_corrected") else ""
     return (
         f"; sensitivity maps{refined}: an error of {100 * info['maps_error']:.2g} % is allowed for"
     )

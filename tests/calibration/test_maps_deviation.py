@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from mri_alps.calibration import calibrate_volume, combined_mask, prepare_slice
-from mri_alps.calibration.chain import choose_maps, estimate_maps, scale, whiten
+from mri_alps.calibration.chain import choose_maps, estimate_maps, refine_maps, scale, whiten
+from mri_alps.calibration.chain import scaled as scaled_stage
 from mri_alps.calibration.maps_deviation import measure_maps_deviation
+from mri_alps.calibration.maps_error import fit_maps_error
 from mri_alps.calibration.probable_center import _Model, complete_probably
+from mri_alps.calibration.refinement import RefinedMaps
 from mri_alps.core.crop import center_crop
 from mri_alps.core.solvers import inner_product
 from mri_alps.pipeline.maps_deviation import with_maps_deviation
@@ -86,6 +89,26 @@ def test_of_two_estimates_the_one_is_taken_that_explains_the_data(scaled):
     assert torch.equal(taken.sensitivity_maps, scaled.mapped.alternative.sensitivity_maps)
     assert torch.equal(taken.alternative, wrong.sensitivity_maps)
     assert taken.scale == pytest.approx(scaled.scale, rel=0.05)
+
+
+@pytest.mark.parametrize(("n_rounds", "is_taken"), [(0, False), (1, True)])
+def test_the_second_estimate_is_not_taken_for_a_correction_alone(
+    scaled, monkeypatch, n_rounds, is_taken
+):
+    """Whether both were corrected or one: a smooth change explains the data with any maps."""
+    kept = choose_maps(scaled)
+
+    def refined(kspace, mask, maps, noise_std, estimate):
+        is_second = torch.equal(maps, kept.alternative)
+        error = fit_maps_error(kspace, mask, maps, noise_std)
+        misfit, rounds = (0.9, n_rounds) if is_second else (0.95, 0)
+        return RefinedMaps(maps, error, rounds, misfit, 2, is_corrected=is_second)
+
+    monkeypatch.setattr(scaled_stage, "refine_sensitivity_maps", refined)
+    found = refine_maps(kept, lambda *_: None)
+    wanted = kept.alternative if is_taken else kept.sensitivity_maps
+    assert torch.equal(found.sensitivity_maps, wanted)
+    assert found.refined.is_corrected == is_taken and found.refined.n_estimates == 4
 
 
 def test_the_deviation_is_that_of_the_images(scaled):

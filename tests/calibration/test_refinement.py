@@ -82,13 +82,13 @@ def test_a_smooth_correction_is_taken_where_the_data_agree_better(monkeypatch):
     error, misfit = block.judge(maps)
     before = refinement.RefinedMaps(maps, error, 0, misfit)
     found = block.correct(before, exact)
-    assert (found.n_rounds, found.n_estimates) == (1, 1)
+    assert (found.n_rounds, found.n_estimates, found.is_corrected) == (0, 1, True)
     assert found.misfit < (1 - refinement.SMALLEST_FALL_OF_CORRECTION) * before.misfit
     assert error_of(found.sensitivity_maps) < error_of(maps) - 3
     monkeypatch.setattr(refinement, "correct_smoothly", lambda kspace, mask, maps, *_: maps)
     refused = block.correct(before, exact)
     assert refused.sensitivity_maps is maps
-    assert (refused.n_rounds, refused.n_estimates) == (0, 1)
+    assert (refused.n_rounds, refused.n_estimates, refused.is_corrected) == (0, 1, False)
 
 
 @pytest.mark.parametrize(
