@@ -44,8 +44,8 @@ SMALLEST_FALL, SMALLEST_FALL_OF_ROUND = 0.01, 0.001
 """Of the misfit, by which all of these rounds and each of them have to lower it, or the maps stay
 what they were: a prior that does not know such images makes them worse, and it does not fall."""
 SMALLEST_FALL_OF_CORRECTION = 0.005
-"""Of the misfit, by which the smooth correction has to lower it. Where it fell by less (0.5 % on a
-phantom, 0.3 % on a head) maps were no better; by 0.7 to 6 %, images were 0.4 to 1.4 dB nearer."""
+"""Of the misfit, by which the smooth correction has to lower it. Chosen when its equations were not
+solved: where it fell by less (0.5 % on a phantom, 0.3 % on a head) maps were no better."""
 LATER_FALLS = 3.0
 """Of that of a round, what all later rounds lower the misfit by at most, taken together; rounds end
 where that is not enough."""
