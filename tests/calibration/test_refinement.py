@@ -11,6 +11,7 @@ from mri_alps.calibration import (
     refine_sensitivity_maps,
     refinement,
 )
+from mri_alps.calibration.line_weights import sampling_weights, spread_over_lines
 from mri_alps.core.errors import DivergenceError, MriAlpsWarning
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal
@@ -164,7 +165,22 @@ def test_the_prior_is_asked_where_calibration_lines_are_few(n_lines, is_asked):
 
     found = prepare_slice(raw, 0, estimate=estimate)
     assert bool(asked) == is_asked and found.info["maps_estimates"] == len(asked)
+    assert found.info["maps_corrected"] == is_asked
     assert set(asked) <= {((8, *SHAPE), torch.complex64, SHAPE, float)}
+
+
+@pytest.mark.parametrize(("n_lines", "is_spread"), [(8, True), (24, False)])
+def test_allowances_are_spread_where_calibration_lines_are_few(n_lines, is_spread):
+    """Not those of maps from outside."""
+    kspace, mask, maps, _ = scan(0.0, simulation.lines(SHAPE[1], 4, n_lines))
+    raw = raw_from_arrays(kspace.numpy()[None], mask.numpy(), noise_covariance=NOISE**2 * np.eye(8))
+    for given in (None, maps.numpy()):
+        found = prepare_slice(raw, 0, sensitivity_maps=given)
+        data = (found.kspace, found.mask, found.noise_std, found.info["maps_error"])
+        own = sampling_weights(*data)
+        wanted = spread_over_lines(own, found.mask) if is_spread and given is None else own
+        torch.testing.assert_close(found.weights, wanted)
+        assert float((spread_over_lines(own, found.mask) / own).max()) > 1.1  # or it could not fail
 
 
 @pytest.mark.filterwarnings("ignore::mri_alps.core.errors.MriAlpsWarning")
