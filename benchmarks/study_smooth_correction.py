@@ -2,7 +2,7 @@
 
     python benchmarks/study_smooth_correction.py [SET.npz] [--scan RAW.h5 ...] [--turns 0,1,3]
         [--prior anatomy-small] [--scans 2] [--size 320] [--accelerations 8] [--seed 0]
-        [--anatomies pelvis,spine] [--slice 0] [--unspread]
+        [--anatomies pelvis,spine] [--slice 0] [--unspread] [--errors 0.05,0.1,0.15]
 
 SET.npz is made by `data_scripts/make_training_set.py`; its scans are those of
 `benchmark_anatomies_reconstruction.py`, --scan adds fully sampled raw scans. Each goes the road of
@@ -10,7 +10,9 @@ SET.npz is made by `data_scripts/make_training_set.py`; its scans are those of
 with a new estimate of the image. Prints, for each, PSNR of the posterior mean in dB and, in
 brackets, the error of left-out k-space, both against maps of the same turn. --unspread: the same
 with an allowance for errors of the maps that each line has of its own signal alone
-(`mri_alps.calibration.line_weights.spread_over_lines`).
+(`mri_alps.calibration.line_weights.spread_over_lines`). --errors: the same with other errors
+allowed for where calibration lines are fewer than 8 (`UNCERTAIN_ERROR`; --size 160 has 6 or 7 at
+8x).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from unittest import mock
 
@@ -39,6 +42,11 @@ from mri_alps.training.sources import load_images
 
 CORRECT = refinement._Block.correct
 SPREAD = weighted.spread_over_lines
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers with commas between."""
+    return [float(number) for number in text.split(",")]
 
 
 def alone(weights: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -102,12 +110,12 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--unspread", action="store_true")
+    parser.add_argument("--errors", default=[weighted.UNCERTAIN_ERROR], type=numbers)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    columns = [
-        (n, spread) for spread in (False, True)[not arguments.unspread :] for n in arguments.turns
-    ]
-    titles = [f"{n} turns{'' if spread else ', unspread'}" for n, spread in columns]
+    spreads = (False, True)[not arguments.unspread :]
+    columns = list(product(spreads, arguments.errors, arguments.turns))
+    titles = [f"{n} turns, {e:g}{'' if spread else ', unspread'}" for spread, e, n in columns]
     print("| scan | acceleration |", " | ".join(titles), "|")
     print("|---" * (2 + len(columns)) + "|")
     for acceleration in map(float, arguments.accelerations.split(",")):
@@ -120,10 +128,11 @@ def main() -> None:
         )
         for label, prepare in scans(arguments, acceleration):
             cells = []
-            for turns, spread in columns:
+            for spread, error, turns in columns:
                 with (
                     mock.patch.object(refinement._Block, "correct", repeated(turns)),
                     mock.patch.object(weighted, "spread_over_lines", SPREAD if spread else alone),
+                    mock.patch.object(weighted, "UNCERTAIN_ERROR", error),
                 ):
                     road, loaded, case = prepare(configuration)
                 figures = case.figures(road.draw(loaded).result.samples.mean(0))

@@ -11,7 +11,12 @@ from mri_alps.calibration import (
     refine_sensitivity_maps,
     refinement,
 )
-from mri_alps.calibration.line_weights import sampling_weights, spread_over_lines
+from mri_alps.calibration.line_weights import (
+    MAPS_ERROR,
+    UNCERTAIN_ERROR,
+    sampling_weights,
+    spread_over_lines,
+)
 from mri_alps.core.errors import DivergenceError, MriAlpsWarning
 from mri_alps.core.fourier import fftc, ifftc
 from mri_alps.core.random import standard_normal
@@ -169,13 +174,19 @@ def test_the_prior_is_asked_where_calibration_lines_are_few(n_lines, is_asked):
     assert set(asked) <= {((8, *SHAPE), torch.complex64, SHAPE, float)}
 
 
-@pytest.mark.parametrize(("n_lines", "is_spread"), [(8, True), (24, False)])
-def test_allowances_are_spread_where_calibration_lines_are_few(n_lines, is_spread):
+@pytest.mark.parametrize(
+    ("n_lines", "is_spread", "error"),
+    [(6, True, UNCERTAIN_ERROR), (8, True, MAPS_ERROR), (24, False, MAPS_ERROR)],
+)
+def test_allowances_are_larger_and_spread_where_calibration_lines_are_few(
+    n_lines, is_spread, error
+):
     """Not those of maps from outside."""
     kspace, mask, maps, _ = scan(0.0, simulation.lines(SHAPE[1], 4, n_lines))
     raw = raw_from_arrays(kspace.numpy()[None], mask.numpy(), noise_covariance=NOISE**2 * np.eye(8))
     for given in (None, maps.numpy()):
         found = prepare_slice(raw, 0, sensitivity_maps=given)
+        assert found.info["maps_error"] == (error if given is None else MAPS_ERROR)
         data = (found.kspace, found.mask, found.noise_std, found.info["maps_error"])
         own = sampling_weights(*data)
         wanted = spread_over_lines(own, found.mask) if is_spread and given is None else own

@@ -12,10 +12,12 @@ from mri_alps.calibration.chain.scaled import FEW_LINES
 from mri_alps.calibration.line_weights import (
     LARGEST_ERROR,
     MAPS_ERROR,
+    UNCERTAIN_ERROR,
     sampling_weights,
     spread_over_lines,
 )
 from mri_alps.calibration.maps_error import MapsError, fit_maps_error
+from mri_alps.calibration.region import MINIMUM_LINES
 
 if TYPE_CHECKING:
     from mri_alps.calibration.chain.compressed import CompressedSlice
@@ -84,7 +86,11 @@ def _weigh(compressed: CompressedSlice, maps_error: float | None) -> WeightedSli
         largest = MAPS_ERROR if scaled.mapped.source == GIVEN else LARGEST_ERROR
         maps, path = compressed.sensitivity_maps, scaled.trajectory
         found = fit_maps_error(kspace, mask, maps, noise_std, largest, path)
-    weights, region = found.weights, scaled.whitened.region
-    if mask.ndim == 1 and min(region.size) < FEW_LINES and scaled.mapped.source != GIVEN:
-        weights = spread_over_lines(weights, mask)
+    n_lines = min(scaled.whitened.region.size)
+    if mask.ndim > 1 or n_lines >= FEW_LINES or scaled.mapped.source == GIVEN:
+        return WeightedSlice(compressed, found.weights, found.relative_error, found)
+    if n_lines < MINIMUM_LINES:
+        weights = sampling_weights(kspace, mask, noise_std, UNCERTAIN_ERROR, found.noise_factor)
+        found = found._replace(weights=weights, relative_error=UNCERTAIN_ERROR)
+    weights = spread_over_lines(found.weights, mask)
     return WeightedSlice(compressed, weights, found.relative_error, found)
