@@ -83,6 +83,11 @@ class VolumeCalibration:
     implausible: str | None = None
     noise_spectrum: NoiseSpectrum | None = None
 
+    @property
+    def noise_has_signal(self) -> bool:
+        """Whether there is signal in what the noise was measured by, so that it is too large."""
+        return any(w["has_signal"] for w in self.witnesses if w["witness"] == self.noise_source)
+
 
 def calibrate_volume(
     raw: RawKSpace,

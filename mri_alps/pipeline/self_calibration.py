@@ -191,7 +191,8 @@ def measure_left_out(
             None if places is None else torch.as_tensor(places, device=device),
             None if errors is None else errors.to(device),
         )
-        found.append(energies)
+        doubt = reconstructor.calibration.noise_has_signal
+        found.append(dataclasses.replace(energies, noise_has_signal=doubt))
         spent = 0
     if found and spent:
         last = found[-1]

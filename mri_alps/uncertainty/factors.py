@@ -64,6 +64,9 @@ class LeftOutEnergies:
     maps, maps_variance : numpy.ndarray or None
         (tiles,) and (pixels of the object,): what the error of uncertain sensitivity maps adds to
         `error` and `squared_error`; None where maps are certain.
+    noise_has_signal : bool
+        Whether the level of the noise may be far too large, since there is signal in what it was
+        measured by.
     """
 
     error: np.ndarray
@@ -78,6 +81,7 @@ class LeftOutEnergies:
     n_samples: int
     maps: np.ndarray | None = None
     maps_variance: np.ndarray | None = None
+    noise_has_signal: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,8 @@ def fit_factors(
     noise, of which `CERTAIN_NOISE` is taken off) over the predicted energy. Its error comes from a
     bootstrap over tiles, and it is shrunk towards a line in |k| as far as it is no farther from it
     than these errors (empirical Bayes). Where sensitivity maps are uncertain no factor is below 1:
-    what is wrong next to the centre of k-space does not show in lines that lie farther out.
+    what is wrong next to the centre of k-space does not show in lines that lie farther out. Nor
+    where signal passes for noise: errors are taken for noise, then, and next to nothing is left.
 
     Parameters
     ----------
@@ -214,7 +219,8 @@ def fit_factors(
     errors = np.hypot(errors, doubt)
     middle = np.array([np.average(radius[band], weights=predicted[band] + 1e-30) for band in bands])
     shrunk, shrunk_error = _shrink_to_line(ratios, errors, middle)
-    smallest = 1.0 if any(one.maps is not None for one in energies) else SMALLEST_FACTOR
+    is_doubtful = any(one.maps is not None or one.noise_has_signal for one in energies)
+    smallest = 1.0 if is_doubtful else SMALLEST_FACTOR
     factor = np.maximum(np.exp(shrunk / 2), smallest)
     order = np.argsort(middle)
     scale = max(math.exp(overall / 2), smallest)

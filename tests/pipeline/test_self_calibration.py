@@ -187,6 +187,18 @@ def test_an_error_of_the_maps_is_part_of_the_prediction(kspace, monkeypatch):
         np.testing.assert_allclose(other.error, one.error, rtol=1e-3)
 
 
+@pytest.mark.parametrize(("name", "expected"), [("periphery", True), ("corners", False)])
+def test_signal_in_what_the_noise_was_measured_by_is_part_of_what_is_found(kspace, name, expected):
+    witnesses = ({"witness": name, "has_signal": True}, {"witness": "none", "has_signal": False})
+    road = road_of(kspace)
+    calibration = dataclasses.replace(
+        road.calibration, noise_source="periphery", witnesses=witnesses
+    )
+    assert calibration.noise_has_signal is expected
+    found = self_calibration.measure_left_out(dataclasses.replace(road, calibration=calibration), 1)
+    assert [one.noise_has_signal for one in found] == [expected] * 2
+
+
 def test_factors_scale_the_priors_part_and_not_that_of_the_maps(kspace):
     road = road_of(kspace)
     loaded = road.load(1)

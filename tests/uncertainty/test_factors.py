@@ -198,11 +198,13 @@ def test_deviations_of_a_wrong_prior_are_mended_and_of_a_right_one_kept(amplitud
         assert abs(before - 1) > 0.3
 
 
-def test_where_maps_are_uncertain_no_factor_is_below_one():
+@pytest.mark.parametrize("name", ["maps", "noise_has_signal"])
+def test_where_maps_are_uncertain_or_noise_is_not_noise_no_factor_is_below_one(name):
     plain = energies(lambda r: 0.5 + r)
     found = fit_factors([plain])
     assert min(found.factor) < 0.8
-    uncertain = fit_factors([dataclasses.replace(plain, maps=np.zeros_like(plain.error))])
+    doubt = {"maps": np.zeros_like(plain.error), "noise_has_signal": True}
+    uncertain = fit_factors([dataclasses.replace(plain, **{name: doubt[name]})])
     assert uncertain.factor == tuple(max(one, 1.0) for one in found.factor)
     assert uncertain.overall == max(found.overall, 1.0)
 
