@@ -128,6 +128,7 @@ def load_state(
         raise ConfigurationError(
             f"{path} belongs to a network of another layout: {error}"
         ) from error
+    progress, data = _counters(path, metadata)
     known = metadata["config"].get("optimizer", "adamw")
     if known != optimizer_name:
         raise ConfigurationError(
@@ -135,24 +136,61 @@ def load_state(
             f"{optimizer_name}: leave out --optimizer {optimizer_name}, or begin another run with "
             f"--initial {path.parent}"
         )
-    device = next(model.parameters()).device
-    for name, value in _part(tensors, _AVERAGE).items():
+    averaged = _part(tensors, _AVERAGE)
+    if _shapes(averaged) != _shapes(average.weights):
+        raise _damaged(path, "averaged weights")
+    for name, value in averaged.items():
         average.weights[name].copy_(value)
-    moments = _part(tensors, _OPTIMIZER)
     state = optimizer.state_dict()
-    state["state"] = {}
-    for index, (name, _) in enumerate(model.named_parameters()):
+    state["state"] = _moments(path, model, _part(tensors, _OPTIMIZER))
+    optimizer.load_state_dict(state)
+    return progress, data
+
+
+def _counters(path: Path, metadata: dict[str, Any]) -> tuple[Progress, dict[str, Any]]:
+    """Return progress and description of the training set, which must be whole."""
+    try:
+        progress, data = Progress(**metadata["progress"]), metadata["data"]
+        is_whole = isinstance(metadata["config"], dict) and bool(data["fingerprint"])
+        is_whole &= type(progress.step) is int and progress.step >= 0
+    except (KeyError, TypeError) as error:
+        raise _damaged(path, "counters") from error
+    if not is_whole:
+        raise _damaged(path, "counters")
+    return progress, data
+
+
+def _moments(
+    path: Path, model: nn.Module, moments: dict[str, torch.Tensor]
+) -> dict[int, dict[str, torch.Tensor]]:
+    """Return the optimizer's state of each parameter; none at all where no step was taken."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for index, (name, parameter) in enumerate(model.named_parameters()):
         entry = {
             key.removesuffix(f".{name}"): value
             for key, value in moments.items()
             if key.endswith(f".{name}")
         }
-        if entry:
-            state["state"][index] = {
-                key: value if key == "step" else value.to(device) for key, value in entry.items()
-            }
-    optimizer.load_state_dict(state)
-    return Progress(**metadata["progress"]), metadata["data"]
+        step = {"step": entry.pop("step")} if "step" in entry else {}
+        if any(value.shape != parameter.shape for value in entry.values()):
+            raise _damaged(path, f"moments of {name}")
+        entry = {key: value.to(parameter.device) for key, value in entry.items()}
+        state[index] = step | entry
+    kinds = {frozenset(entry) for entry in state.values()}
+    if any(kind < other for kind in kinds for other in kinds):
+        raise _damaged(path, "moments")
+    return {index: entry for index, entry in state.items() if entry}
+
+
+def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in tensors.items()}
+
+
+def _damaged(path: Path, what: str) -> InputFileError:
+    return InputFileError(
+        f"{path} is damaged: its {what} are not those of a training run; copy it again, or begin "
+        f"another run with --initial {path.parent / PRIOR}"
+    )
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -164,7 +202,10 @@ def read_config(path: Path) -> TrainingConfig:
         The checkpoint.
     """
     _, metadata = load_tensors(path)
-    return TrainingConfig(**metadata["config"])
+    try:
+        return TrainingConfig(**metadata["config"])
+    except (KeyError, TypeError) as error:
+        raise _damaged(path, "settings") from error
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -7,10 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
+import torch
 import typer
 
 from mri_alps.core.errors import ConfigurationError
-from mri_alps.priors import NOVELTY_KEY, load_prior_file, reference_errors, save_prior
+from mri_alps.priors import (
+    NOVELTY_KEY,
+    NetworkPrior,
+    load_prior_file,
+    reference_errors,
+    save_prior,
+)
 from mri_alps.training._spectrum import level_grid, radial_spectrum
 from mri_alps.training._state import PRIOR
 from mri_alps.training.config import TrainingConfig
@@ -55,13 +62,21 @@ def export_prior(
     averaged, facts = model.state_dict(), dict(model.provenance)
     if mean_with is not None:
         other = load_prior_file(mean_with)
-        if other.config != model.config:
-            raise ConfigurationError(f"{mean_with} is a network of another layout than {run}")
+        if _network_of(other) != _network_of(model):
+            raise ConfigurationError(
+                f"{mean_with} is a network of another layout, or for other noise levels, than {run}"
+            )
         weights_of_both = other.state_dict()
         averaged = {name: (value + weights_of_both[name]) / 2 for name, value in averaged.items()}
         facts["mean_of_steps"] = [other.provenance.get("step"), facts.get("step")]
     # Half precision is half the file, and what is measured below is what the file holds.
     weights = {name: value.half() for name, value in averaged.items()}
+    too_large = [name for name, value in weights.items() if not value.isfinite().all()]
+    if too_large:
+        raise ConfigurationError(
+            f"{run} has weights above {torch.finfo(torch.float16).max:.0f}, which half precision "
+            f"cannot hold ({', '.join(too_large[:3])}): {PRIOR} of the run has them in float32"
+        )
     model.load_state_dict(weights)
     recipe = TrainingConfig(**model.provenance["config"])
     images = load_images(data, run / "cache")
@@ -80,6 +95,11 @@ def export_prior(
     }
     save_prior(output, model, weights, spectrum, provenance)
     return scores
+
+
+def _network_of(prior: NetworkPrior) -> tuple[Any, ...]:
+    """Layout and preconditioning, without which weights mean something else."""
+    return prior.config, prior.sigma_data, prior.sigma_min, prior.sigma_max
 
 
 def export(

@@ -87,7 +87,7 @@ def run_session(data: Sequence[Path], output: Path, options: SessionOptions) -> 
         # Lightning suggests more workers; batches are cheap here.
         warnings.filterwarnings("ignore", module="lightning")
         meet_on_loopback(options.fabric)
-        fabric = Fabric(**options.fabric, precision=recipe.precision)  # type: ignore[arg-type]
+        fabric = Fabric(**options.fabric, precision=recipe.precision)
         fabric.launch()
     if fabric.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
@@ -169,8 +169,8 @@ def _make_monitor(trainer: Trainer, held_out: ImageSet, options: SessionOptions)
     first, last = trainer.progress.step, trainer.config.steps
     if first >= last:
         warnings.warn(
-            f"the run in {trainer.output} has taken all of its {last} steps: give more --steps to "
-            "go on",
+            f"the run in {trainer.output} has taken all of its {last} steps (its weights are of "
+            f"step {first}, those of --initial counted in): give more --steps to go on",
             MriAlpsWarning,
             stacklevel=3,
         )

@@ -57,7 +57,7 @@ class RecipeSettings:
         default=0,
         group=RECIPE,
     )
-    precision: Text = setting(
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = setting(
         "Fabric's: 32-true, bf16-mixed or 16-mixed.", default="32-true", group=RECIPE
     )
     scale_jitter: float = setting(

@@ -141,6 +141,46 @@ def test_other_data_or_another_network_cannot_take_over(data, recipe, tmp_path):
         make_trainer(data, recipe, tmp_path / "run")
 
 
+def _first(tensors, beginning):
+    return next(name for name in tensors if name.startswith(beginning))
+
+
+def _forget_one(tensors):
+    suffix = _first(tensors, "optimizer.exp_avg.").removeprefix("optimizer.exp_avg")
+    for name in [n for n in tensors if n.startswith("optimizer.") and n.endswith(suffix)]:
+        del tensors[name]
+
+
+DAMAGES = {
+    "no progress": lambda tensors, facts: facts.pop("progress"),
+    "no fingerprint": lambda tensors, facts: facts["data"].pop("fingerprint"),
+    "a step that is no number": lambda tensors, facts: facts["progress"].update(step="many"),
+    "a step before the first": lambda tensors, facts: facts["progress"].update(step=-5),
+    "an average that lacks a weight": lambda tensors, _: tensors.pop(_first(tensors, "average.")),
+    "an average of another shape": lambda tensors, _: tensors.update(
+        {_first(tensors, "average."): torch.zeros(1)}
+    ),
+    "no moments of one weight": lambda tensors, _: _forget_one(tensors),
+    "a moment less": lambda tensors, _: tensors.pop(_first(tensors, "optimizer.exp_avg.")),
+    "a moment of another shape": lambda tensors, _: tensors.update(
+        {_first(tensors, "optimizer.exp_avg."): torch.zeros(1)}
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_checkpoint_that_is_not_whole_is_refused(data, recipe, tmp_path, damage):
+    make_trainer(data, recipe, tmp_path / "run").run(1)
+    path = tmp_path / "run" / CHECKPOINT
+    tensors, facts = load_tensors(path)
+    save_tensors(path, tensors, facts)
+    make_trainer(data, recipe, tmp_path / "run")  # as it was
+    DAMAGES[damage](tensors, facts)
+    save_tensors(path, tensors, facts)
+    with pytest.raises(InputFileError, match=r"is damaged.*--initial"):
+        make_trainer(data, recipe, tmp_path / "run")
+
+
 def command(data: Path, output: Path, config: Path, *options: str) -> list[str]:
     return [
         sys.executable, "-m", "mri_alps", "train", str(data), "--output", str(output),

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from mri_alps import training
+from mri_alps.core.errors import ConfigurationError
 from mri_alps.operators.rounding import assert_equal_to_rounding
 from mri_alps.priors import MagnitudeGate, NetworkPrior, UNetConfig, load_prior
-from mri_alps.priors.checkpoint import load_tensors
+from mri_alps.priors.checkpoint import load_tensors, save_tensors
 from mri_alps.priors.novelty import NOVELTY_KEY
 from mri_alps.training import _monitor as monitor
 from mri_alps.training._loop import _compile_gates
@@ -127,6 +128,22 @@ def test_the_mean_of_two_states_of_a_training_is_exported(options, data, tmp_pat
         torch.testing.assert_close(value, expected, rtol=2**-11, atol=1e-7)
 
 
+def test_what_cannot_be_exported_is_said_and_no_file_is_left(options, data, tmp_path):
+    assert run_session([data], tmp_path / "run", options)
+    path, out = tmp_path / "run" / "prior.safetensors", tmp_path / "out.safetensors"
+    tensors, facts = load_tensors(path)
+    facts["prior"]["sigma_data"] *= 2
+    save_tensors(tmp_path / "other.safetensors", tensors, facts)
+    with pytest.raises(ConfigurationError, match="other noise levels"):
+        export_prior(tmp_path / "run", [data], out, 2, 3, tmp_path / "other.safetensors")
+    facts["prior"]["sigma_data"] /= 2
+    name = next(name for name in tensors if name.endswith("weight_real"))
+    save_tensors(path, tensors | {name: torch.full_like(tensors[name], 1e5)}, facts)
+    with pytest.raises(ConfigurationError, match=r"above 65504.*weight_real"):
+        export_prior(tmp_path / "run", [data], out, 2, 3)
+    assert not out.exists()
+
+
 def test_a_new_run_goes_on_from_weights(options, data, tmp_path):
     assert run_session([data], tmp_path / "run", options)
     first = load_prior(tmp_path / "run")
@@ -151,6 +168,7 @@ def test_a_new_run_goes_on_from_weights(options, data, tmp_path):
         (("--steps", "0"), "--steps is 0, expected a whole number of at least 1"),
         (("--validation-fraction", "1"), "--validation-fraction is 1.0, expected a number above 0"),
         (("--device", "cpu", "--precision", "16-mixed"), "needs a GPU"),
+        (("--device", "cpu", "--precision", "8-bit"), "--precision is '8-bit', expected"),
     ],
 )
 def test_impossible_options_are_refused(data, tmp_path, run, options, words):
