@@ -27,7 +27,8 @@ prior. Maps that are wrong by more are not used in silence."""
 UNCERTAIN_ERROR = 0.15
 """Allowed for maps of fewer than `MINIMUM_LINES` lines, whose error no misfit shows: it is much the
 same in all coils, and an image can explain the centre of k-space by being wrong everywhere else.
-With 0.05 spines of 6 lines were up to 7 dB worse, 6 dB brighter than their left-out lines say."""
+With 0.05 spines of 6 lines were up to 7 dB worse, lines that were not measured up to 6 dB farther
+off than if they had been taken for zero."""
 SPREAD_WIDTH = 4.0
 """Width, in lines, of the spectrum of the maps' errors where calibration lines are few: as that of
 coils."""
